@@ -1,0 +1,66 @@
+# Everything a checkout needs; .ci/run calls `make test`. Paths are relative, so a space in the checkout's path is harmless.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+.PHONY: help setup run test servers lint types imports pytest lock wheel bench-intake
+
+BIN := .venv/bin
+heading = @printf '\n==> %s\n' '$(1)'
+
+help: ## this list
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' Makefile | expand -t 15
+
+setup: ## .venv with the locked packages and this checkout (PYTHON=... chooses the interpreter)
+	@requirements/install
+
+run: setup ## start Foreshock
+	@exec $(BIN)/foreshock run
+
+test: ## servers, lint, types, imports, pytest: what CI runs
+	@$(MAKE) setup
+	@$(MAKE) servers
+	@$(MAKE) lint
+	@$(MAKE) types
+	@$(MAKE) imports
+	@$(MAKE) pytest
+
+servers: setup ## the real servers the tests start, from Debian's packages
+	$(call heading,servers for the tests)
+	@$(BIN)/python tests/install-servers
+
+lint: setup ## ruff: rules and format
+	$(call heading,ruff check)
+	@$(BIN)/ruff check .
+	$(call heading,ruff format --check)
+	@$(BIN)/ruff format --check .
+
+types: setup ## mypy, strict
+	$(call heading,mypy)
+	@$(BIN)/mypy
+
+imports: setup ## who may import whom
+	$(call heading,lint-imports)
+	@$(BIN)/lint-imports
+
+pytest: setup ## the tests; ARGS='-k name' narrows them
+	$(call heading,pytest)
+	@$(BIN)/python -m pytest $(ARGS)
+
+COMPILE := requirements/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
+	--universal $(if $(UPGRADE),--upgrade)
+
+lock: ## write requirements/*.txt anew from pyproject.toml; UPGRADE=1 moves to the newest versions
+	@test -x $(BIN)/uv || $(MAKE) setup
+	@$(COMPILE) --group dev pyproject.toml -o requirements/dev.txt
+	@$(COMPILE) -c requirements/dev.txt pyproject.toml -o requirements/run.txt
+	@echo uv | $(COMPILE) -c requirements/dev.txt - -o requirements/bootstrap.txt
+	@sed -i '1i # Written by `make lock` from pyproject.toml; `make lock UPGRADE=1` moves to the newest versions.' \
+		requirements/dev.txt requirements/run.txt requirements/bootstrap.txt
+	@! grep -nE 'https?://|^--' requirements/*.txt
+
+wheel: setup ## dist/foreshock-*.whl
+	@$(BIN)/python -m build --wheel --no-isolation
+
+bench-intake: setup ## how many alerts a second one process takes in
+	@$(BIN)/python benchmarks/intake.py

@@ -1,0 +1,1 @@
+"""CMDB sources: one file per product that knows CIs and Relationships; the file name is the kind."""

@@ -1,0 +1,1 @@
+"""Correlation: which Alerts are one problem, why, and what should happen next; pure functions."""

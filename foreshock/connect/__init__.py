@@ -1,0 +1,1 @@
+"""Edge code that every connector shares: configuration, HTTP, authentication, paging."""
