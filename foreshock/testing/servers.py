@@ -1,0 +1,504 @@
+"""Real servers for tests: started from Debian's packages, ready when entered, gone when left.
+
+Facts: Debian 12 and its packages: prometheus 2.42, node exporter 1.5, alertmanager 0.25, postgresql 15.
+
+Each launcher is a context manager with a folder of its own. As root it drops to the account of the package,
+because PostgreSQL refuses root and a test should not write as root. It ends only its own process group.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import pwd
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+PACKAGES: dict[str, str] = {
+    "alertmanager": "prometheus-alertmanager",
+    "amtool": "prometheus-alertmanager",
+    "chromium": "chromium",
+    "initdb": "postgresql-15",
+    "node-exporter": "prometheus-node-exporter",
+    "postgres": "postgresql-15",
+    "prometheus": "prometheus",
+    "prometheus-alertmanager": "prometheus-alertmanager",
+    "prometheus-node-exporter": "prometheus-node-exporter",
+    "promtool": "prometheus",
+}
+"""The Debian package that brings each program."""
+
+READY_WITHIN_S = 30.0
+"""A server that does not answer by then is broken: the slowest takes 2 s on two busy cores."""
+
+STOP_WITHIN_S = 10.0
+
+
+class ServerFailed(RuntimeError):
+    """A server did not start; the message ends with the last lines of its log."""
+
+
+def program(name: str) -> Path | None:
+    """Where a program lies, or None. Debian keeps PostgreSQL's outside PATH, one folder per version."""
+    found = shutil.which(name)
+    if found:
+        return Path(found)
+    versions = [
+        path for path in Path("/usr/lib/postgresql").glob(f"*/bin/{name}") if os.access(path, os.X_OK)
+    ]
+    return max(versions, key=lambda path: float(path.parts[-3]), default=None)
+
+
+def missing(*programs: str) -> list[str]:
+    """Those of the programs that this machine lacks, in the order given."""
+    return [name for name in programs if program(name) is None]
+
+
+def apt_line(programs: Sequence[str]) -> str:
+    """The one line that installs the programs on Debian."""
+    packages = sorted({PACKAGES.get(name, name) for name in programs})
+    return f"apt-get install -y --no-install-recommends {' '.join(packages)}"
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on.
+
+    Drawn below the range from which the kernel gives ports to outgoing connections (32768 on Linux), so that
+    none of those can take it between this call and the server's start.
+    """
+    for _ in range(200):
+        port = random.randint(20000, 32000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise ServerFailed("no free port between 20000 and 32000 on 127.0.0.1 after 200 draws")
+
+
+def _account(*names: str) -> pwd.struct_passwd | None:
+    """The unprivileged account to run as: None when we are not root, so that nothing has to change."""
+    if os.geteuid() != 0:
+        return None
+    for name in (*names, "nobody"):
+        with contextlib.suppress(KeyError):
+            return pwd.getpwnam(name)
+    raise ServerFailed(f"running as root, and none of the accounts {', '.join(names)}, nobody exists")
+
+
+class Server(ABC):
+    """One server process in a folder of its own.
+
+    Attributes:
+        folder: everything the server reads and writes; removed on leaving.
+        port: on 127.0.0.1.
+    """
+
+    executable: str
+    account: str
+    stop_signal = signal.SIGTERM
+
+    def __init__(self, port: int | None = None) -> None:
+        self.port = port or free_port()
+        self._user = _account(self.account)
+        # Not pytest's tmp_path: its parent is closed to other accounts. Short: a socket path has 107 bytes.
+        self.folder = Path(tempfile.mkdtemp(prefix="fs-"))
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        """Of the running server; raises ServerFailed when there is none."""
+        if self._process is None:
+            raise ServerFailed(f"{self.executable} is not running")
+        return self._process.pid
+
+    @property
+    def log(self) -> str:
+        """All that the server wrote to its standard output and error."""
+        path = self.folder / "log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    @abstractmethod
+    def _prepare(self) -> None:
+        """Write what the server needs before its first start."""
+
+    @abstractmethod
+    def _arguments(self) -> list[str]: ...
+
+    @abstractmethod
+    def _ready(self) -> bool: ...
+
+    def __enter__(self) -> Self:
+        try:
+            self.folder.chmod(0o755)
+            self._prepare()
+            self._hand_over()
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def start(self) -> None:
+        """Start, also again after ``stop`` or ``kill``; returns when the server answers."""
+        command = [str(self._program(self.executable)), *self._arguments()]
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                command,
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                **self._identity(),
+            )
+        deadline = time.monotonic() + READY_WITHIN_S
+        while not self._ready():
+            if self._process.poll() is not None:
+                raise self._failed(f"ended with code {self._process.returncode}")
+            if time.monotonic() > deadline:
+                raise self._failed(f"gave no answer on port {self.port} for {READY_WITHIN_S:.0f} s")
+            time.sleep(0.02)
+
+    def stop(self) -> None:
+        """Ask it to end, wait, and end it by force if it does not. Safe to repeat."""
+        self._end(self.stop_signal)
+
+    def kill(self) -> None:
+        """End it at once, as a power cut would: for crash tests."""
+        self._end(signal.SIGKILL)
+
+    def _end(self, number: signal.Signals) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        for step in (number, signal.SIGKILL):
+            # The group outlives its first process where that one left children behind.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, step)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=STOP_WITHIN_S)
+                return
+
+    def _program(self, name: str) -> Path:
+        path = program(name)
+        if path is None:
+            raise ServerFailed(f"{name} is not installed; run: {apt_line([name])}")
+        return path
+
+    def _identity(self) -> dict[str, Any]:
+        if self._user is None:
+            return {}
+        return {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
+
+    def _hand_over(self) -> None:
+        """Give the folder to the account that the server runs as."""
+        if self._user is not None:
+            for path in itertools.chain([self.folder], self.folder.rglob("*")):
+                os.chown(path, self._user.pw_uid, self._user.pw_gid)
+
+    def _run(self, name: str, *arguments: str) -> None:
+        """Run a program of the server's package to its end, as the server's account."""
+        done = subprocess.run(
+            [str(self._program(name)), *arguments],
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=READY_WITHIN_S,
+            check=False,
+            **self._identity(),
+        )
+        if done.returncode != 0:
+            raise ServerFailed(
+                f"{name} ended with code {done.returncode}: {done.stderr.strip() or done.stdout.strip()}"
+            )
+
+    def _answers(self, path: str) -> bool:
+        try:
+            with urllib.request.urlopen(self.url + path, timeout=5) as answer:
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def _failed(self, what: str) -> ServerFailed:
+        tail = "\n".join(self.log.splitlines()[-15:])
+        return ServerFailed(f"{self.executable} {what}; its log ends with:\n{tail}")
+
+
+class Prometheus(Server):
+    """Prometheus, scraping and evaluating every second.
+
+    Start the receivers of its alerts and remote write first.
+
+    Args:
+        scrape: targets (``host:port``) of each job; a job of the name ``node`` suits ``NodeExporter.target``.
+        rules: the text of a rule file.
+        alertmanagers: ``host:port`` of each, ours or real; alerts are posted to ``/api/v2/alerts``.
+        remote_write: URLs that get every sample.
+        external_labels: put on every alert and sample that leaves.
+        config: merged over the generated configuration, top level key by key.
+        options: further command line options.
+    """
+
+    executable = "prometheus"
+    account = "prometheus"
+
+    def __init__(
+        self,
+        *,
+        scrape: Mapping[str, Sequence[str]] | None = None,
+        rules: str = "groups: []\n",
+        alertmanagers: Sequence[str] = (),
+        remote_write: Sequence[str] = (),
+        external_labels: Mapping[str, str] | None = None,
+        config: Mapping[str, Any] | None = None,
+        options: Sequence[str] = (),
+        port: int | None = None,
+    ) -> None:
+        super().__init__(port)
+        self._rules = rules
+        self._options = list(options)
+        self._config: dict[str, Any] = {
+            "global": {
+                "scrape_interval": "1s",
+                "evaluation_interval": "1s",
+                "external_labels": dict(external_labels or {"cluster": "lab"}),
+            },
+            "rule_files": ["rules.yml"],
+            "alerting": {
+                "alertmanagers": [{"static_configs": [{"targets": list(alertmanagers)}]}]
+                if alertmanagers
+                else []
+            },
+            # The default gathers for 5 s, which a test would wait for.
+            "remote_write": [
+                {"url": url, "queue_config": {"batch_send_deadline": "1s"}} for url in remote_write
+            ],
+            "scrape_configs": [
+                {"job_name": job, "static_configs": [{"targets": list(targets)}]}
+                for job, targets in (scrape or {}).items()
+            ],
+            **(config or {}),
+        }
+
+    @property
+    def target(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def write_rules(self, text: str) -> None:
+        """Replace the rule file and make Prometheus read it."""
+        (self.folder / "rules.yml").write_text(text)
+        request = urllib.request.Request(self.url + "/-/reload", method="POST")
+        with urllib.request.urlopen(request, timeout=10):
+            pass
+
+    def _prepare(self) -> None:
+        # JSON is YAML; no emitter needed.
+        (self.folder / "prometheus.yml").write_text(json.dumps(self._config, indent=1))
+        (self.folder / "rules.yml").write_text(self._rules)
+
+    def _arguments(self) -> list[str]:
+        return [
+            "--config.file=prometheus.yml",
+            "--storage.tsdb.path=data",
+            f"--web.listen-address=127.0.0.1:{self.port}",
+            "--web.enable-lifecycle",
+            # No name of this machine enters a payload.
+            "--web.external-url=http://prometheus.example:9090",
+            "--web.route-prefix=/",
+            # With a dead remote write receiver the default holds up the end for 60 s.
+            "--storage.remote.flush-deadline=1s",
+            *self._options,
+        ]
+
+    def _ready(self) -> bool:
+        return self._answers("/-/ready")
+
+
+class NodeExporter(Server):
+    """The node exporter with its textfile collector only: it exposes what ``write`` last said."""
+
+    executable = "prometheus-node-exporter"
+    account = "prometheus"
+
+    @property
+    def target(self) -> str:
+        """As ``Prometheus(scrape=...)`` wants it."""
+        return f"127.0.0.1:{self.port}"
+
+    def write(self, text: str) -> None:
+        """Expose these metrics, in the text format, from the next scrape on: ``lab_fault 1``."""
+        # Replaced in one step: a scrape must not see half a file, nor a file that does not end *.prom.
+        fresh = self.folder / "text" / "lab.new"
+        fresh.write_text(text if text.endswith("\n") else text + "\n")
+        fresh.replace(fresh.with_suffix(".prom"))
+
+    def _prepare(self) -> None:
+        (self.folder / "text").mkdir()
+
+    def _arguments(self) -> list[str]:
+        return [
+            f"--web.listen-address=127.0.0.1:{self.port}",
+            "--collector.disable-defaults",
+            "--collector.textfile",
+            "--collector.textfile.directory=text",
+        ]
+
+    def _ready(self) -> bool:
+        return self._answers("/metrics")
+
+
+class Alertmanager(Server):
+    """Alertmanager, alone (no cluster), that forwards to webhooks after one second.
+
+    Args:
+        webhooks: URLs that hear of firing and of resolved alerts.
+        route: merged over the generated top route.
+        config: merged over the generated configuration, top level key by key.
+    """
+
+    executable = "prometheus-alertmanager"
+    account = "prometheus"
+
+    def __init__(
+        self,
+        *,
+        webhooks: Sequence[str] = (),
+        route: Mapping[str, Any] | None = None,
+        config: Mapping[str, Any] | None = None,
+        port: int | None = None,
+    ) -> None:
+        super().__init__(port)
+        self._config: dict[str, Any] = {
+            "route": {
+                "receiver": "sink",
+                "group_by": ["alertname"],
+                "group_wait": "1s",
+                "group_interval": "2s",
+                "repeat_interval": "1m",
+                **(route or {}),
+            },
+            "receivers": [
+                {"name": "sink", "webhook_configs": [{"url": url, "send_resolved": True} for url in webhooks]}
+            ],
+            **(config or {}),
+        }
+
+    @property
+    def target(self) -> str:
+        """As ``Prometheus(alertmanagers=...)`` wants it."""
+        return f"127.0.0.1:{self.port}"
+
+    def _prepare(self) -> None:
+        (self.folder / "alertmanager.yml").write_text(json.dumps(self._config, indent=1))
+
+    def _arguments(self) -> list[str]:
+        return [
+            "--config.file=alertmanager.yml",
+            "--storage.path=data",
+            f"--web.listen-address=127.0.0.1:{self.port}",
+            # Empty: no gossip, and no name of this machine enters a payload.
+            "--cluster.listen-address=",
+            "--web.external-url=http://alertmanager.example:9093",
+            "--web.route-prefix=/",
+        ]
+
+    def _ready(self) -> bool:
+        return self._answers("/-/ready")
+
+
+class PostgreSQL(Server):
+    """A fresh PostgreSQL cluster, superuser ``postgres`` without a password, on 127.0.0.1 only.
+
+    Args:
+        durable: keep fsync and its kin on. Crash tests need that; others save time without.
+        settings: further server settings, name to value.
+    """
+
+    executable = "postgres"
+    account = "postgres"
+    # SIGTERM waits until every client has gone; SIGINT ends their sessions ("fast shutdown").
+    stop_signal = signal.SIGINT
+
+    def __init__(
+        self, *, durable: bool = False, settings: Mapping[str, str] | None = None, port: int | None = None
+    ) -> None:
+        super().__init__(port)
+        fast = {} if durable else {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+        self._settings = {**fast, **(settings or {})}
+
+    @property
+    def url(self) -> str:
+        """SQLAlchemy's, of the database ``postgres``."""
+        return self.database_url("postgres")
+
+    def database_url(self, database: str) -> str:
+        return f"postgresql+psycopg://postgres@127.0.0.1:{self.port}/{database}"
+
+    def create_database(self, database: str) -> str:
+        """Make an empty database; returns its URL."""
+        self._run("createdb", *self._client(), database)
+        return self.database_url(database)
+
+    def drop_database(self, database: str) -> None:
+        """Remove it, ending the sessions that still use it."""
+        self._run("dropdb", *self._client(), "--if-exists", "--force", database)
+
+    def _client(self) -> list[str]:
+        return ["-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres"]
+
+    def _prepare(self) -> None:
+        self._hand_over()
+        self._run(
+            "initdb",
+            "-D",
+            "data",
+            "-U",
+            "postgres",
+            "--auth=trust",
+            "-E",
+            "UTF8",
+            "--locale=C.UTF-8",
+            "--no-sync",
+        )
+
+    def _arguments(self) -> list[str]:
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": str(self.folder),
+            **self._settings,
+        }
+        arguments = ["-D", "data", "-p", str(self.port)]
+        for name, value in settings.items():
+            arguments += ["-c", f"{name}={value}"]
+        return arguments
+
+    def _ready(self) -> bool:
+        try:
+            self._run("pg_isready", "-q", *self._client())
+        except ServerFailed:
+            return False
+        return True
