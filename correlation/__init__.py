@@ -1,1 +1,1 @@
-"""Correlation: which Alerts are one problem, why, and what should happen next; pure functions."""
+"""Decides what belongs together, what caused it and what to do next. Pure: values in, values out; the engine holds the state."""

@@ -1,0 +1,86 @@
+"""Notifications of a real Alertmanager, through its webhook receiver.
+
+Facts:    https://prometheus.io/docs/alerting/latest/configuration/#webhook_config, payload version 4, read 2026-11-22;
+          as recorded from Alertmanager 0.25 in tests/samples.
+Delivery: at least once; a group is sent again after ``group_interval`` and ``repeat_interval``.
+Recovery: reported where ``send_resolved`` is true (the default); ``status`` says which. While it fires ``endsAt`` is the year
+          1, so nothing expires here: a group may be silent for ``repeat_interval`` (4 h by default) and still fire.
+Limits:   ``max_alerts`` of the receiver cuts a group; ``truncatedAlerts`` then says by how many.
+Needs:    a receiver with ``webhook_configs: [{url: …/api/v1/collect/alertmanager}]``.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+from msgspec import Raw, Struct
+
+from collectors.alertmanager import POSTABLE_ALERT
+from foreshock.core.contracts import Collector
+from foreshock.core.errors import Malformed
+from foreshock.core.model import Event, Moment
+
+
+class Notified(Struct, gc=False, kw_only=True, rename="camel"):
+    """One alert of a notification."""
+
+    status: Literal["firing", "resolved"]
+    labels: Raw
+    annotations: Raw = Raw(b"{}")
+    starts_at: Moment | None = None
+    ends_at: Moment | None = None
+    generator_url: str = msgspec.field(default="", name="generatorURL")
+
+
+class _Envelope(Struct):
+    alerts: list[Raw]
+
+
+_ENVELOPE = msgspec.json.Decoder(_Envelope)
+_ONE = msgspec.json.Decoder(Notified)
+
+
+def decode(body: bytes) -> Sequence[Notified | Malformed]:
+    """The alerts of a notification, each by itself. Raises Malformed where the body is not one."""
+    try:
+        raws = _ENVELOPE.decode(body).alerts
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Malformed(f"the body is not a notification: {error}", hint="post Alertmanager's webhook payload, version 4") from None
+    items: list[Notified | Malformed] = []
+    for raw in raws:
+        try:
+            items.append(_ONE.decode(raw))
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            items.append(Malformed(str(error), payload=bytes(raw)))
+    return items
+
+
+def translate(item: Notified, received_at: datetime) -> Event:
+    """``status`` decides; the end of a resolve that lies ahead of our clock is the time of receipt."""
+    ends_at = None
+    if item.status == "resolved":
+        ends_at = received_at if item.ends_at is None else min(item.ends_at, received_at)
+    return Event(
+        labels=item.labels,
+        annotations=item.annotations,
+        starts_at=item.starts_at,
+        ends_at=ends_at,
+        url=item.generator_url,
+    )
+
+
+_NOTIFIED = {**POSTABLE_ALERT, "required": ["labels", "status"]}
+_NOTIFIED["properties"] = {**POSTABLE_ALERT["properties"], "status": {"enum": ["firing", "resolved"]}}  # type: ignore[dict-item]
+
+COLLECTOR = Collector(
+    kind="alertmanager_webhook",
+    title="Alertmanager, through its webhook receiver",
+    facts="Alertmanager webhook payload, version 4",
+    path="/api/v1/collect/alertmanager",
+    decode=decode,
+    translate=translate,
+    sample="alertmanager-webhook-firing.json",
+    schema={"type": "object", "required": ["alerts"], "properties": {"alerts": {"type": "array", "items": _NOTIFIED}}},
+    namespace="prometheus",
+)

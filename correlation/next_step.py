@@ -1,0 +1,68 @@
+"""What a sink should hear now of a situation: one pure function owns every branch."""
+
+from datetime import datetime
+from enum import StrEnum
+
+from msgspec import Struct
+
+from correlation.settings import TicketSettings
+from foreshock.core.model import Situation, SituationState, Ticket
+
+
+class Step(StrEnum):
+    OPEN = "open"
+    UPDATE = "update"
+    RESOLVE = "resolve"
+    REOPEN = "reopen"
+    WAIT = "wait"
+    HOLD = "hold"
+    NOTHING = "nothing"
+
+
+class Decision(Struct, frozen=True):
+    """A step, why, and when to ask again (None: only when something changes)."""
+
+    step: Step
+    reason: str
+    again_at: datetime | None = None
+
+
+def next_step(situation: Situation, ticket: Ticket | None, now: datetime, settings: TicketSettings) -> Decision:
+    """WAIT: too young, or updated a moment ago. HOLD: suppression keeps a ticket from being opened or reopened; it never keeps
+    one from being resolved. A ticket that a person closed is theirs: it hears nothing more."""
+    ended = situation.state is not SituationState.OPEN
+    if ticket is None:
+        return _without_ticket(situation, now, settings, ended=ended)
+    if ticket.closed_by:
+        return Decision(Step.NOTHING, f"{ticket.closed_by} closed the ticket")
+    if ended:
+        if not ticket.open:
+            return Decision(Step.NOTHING, "the ticket is resolved")
+        return Decision(Step.RESOLVE, "merged into " + situation.merged_into if situation.merged_into else "every alert has recovered")
+    if not ticket.open:
+        if situation.held_by:
+            return Decision(Step.HOLD, situation.held_by)
+        return Decision(Step.REOPEN, "an alert fired again")
+    if situation.version <= ticket.version:
+        return Decision(Step.NOTHING, "the ticket is up to date")
+    if situation.priority < ticket.priority:  # 1 is the highest
+        return Decision(Step.UPDATE, f"priority rose from {ticket.priority} to {situation.priority}")
+    due = None if ticket.written_at is None else ticket.written_at + settings.update_every
+    if due is not None and now < due:
+        return Decision(Step.WAIT, "changes are gathered into one update", due)
+    return Decision(Step.UPDATE, "the situation changed")
+
+
+def _without_ticket(situation: Situation, now: datetime, settings: TicketSettings, *, ended: bool) -> Decision:
+    if ended:
+        return Decision(Step.NOTHING, "it recovered before a ticket was due" if not situation.merged_into else f"merged into {situation.merged_into}")
+    if situation.priority > settings.min_priority:
+        return Decision(Step.NOTHING, f"priority {situation.priority} is below {settings.min_priority}, where tickets begin")
+    if situation.held_by:
+        return Decision(Step.HOLD, situation.held_by)
+    due = situation.opened_at + (settings.delay_p1 if situation.priority == 1 else settings.delay)
+    if situation.cleared_at is not None:
+        return Decision(Step.WAIT, "no alert is active; it may have recovered")
+    if now < due:
+        return Decision(Step.WAIT, "young; it may gather alerts or recover by itself", due)
+    return Decision(Step.OPEN, "it did not recover by itself")

@@ -1,0 +1,1 @@
+"""Rule kinds: a file is a kind."""

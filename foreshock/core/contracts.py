@@ -1,0 +1,441 @@
+"""What each kind of part promises, so that stages meet in these types and never import each other.
+
+A kind is one file in its stage's folder (``collectors/alertmanager.py``), named after the product it talks to. The file
+ends with a declaration: ``COLLECTOR``, ``SINK`` or ``SOURCE``. The registry reads the folder; nothing else needs editing.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+from msgspec import Struct
+from pydantic import BaseModel, ConfigDict
+
+from foreshock.core.errors import Malformed
+from foreshock.core.model import CI, Change, Event, Moment, Relationship
+
+T = TypeVar("T")
+
+# ---- records --------------------------------------------------------------------------------------------------------
+
+
+class RecordKind(StrEnum):
+    """What a record of the inbox carries. All that decides is a record: the engine is a function of them."""
+
+    EVENTS = "events"
+    TICK = "tick"
+    TOPOLOGY = "topology"
+    SETTINGS = "settings"
+    OPERATOR = "operator"
+    TICKET = "ticket"
+
+
+class Record(Struct, frozen=True, kw_only=True):
+    """One entry of the inbox.
+
+    Attributes:
+        number: 1, 2, 3, … without gaps in a partition.
+        at: when it was accepted; never before the record with the number below.
+        collector: for EVENTS the kind that reads ``body``; empty otherwise.
+        source: the instance it came from, for example ``alertmanager`` or ``prom-eu``.
+        actor: who did it, for what a person did.
+        body: the payload as received, with its content encoding taken off.
+    """
+
+    number: int
+    at: Moment
+    kind: RecordKind
+    body: bytes
+    collector: str = ""
+    source: str = ""
+    actor: str = ""
+
+
+class NewRecord(Struct, frozen=True, kw_only=True):
+    """A record on its way into the inbox; it gets its number and time there. items: how many events it holds."""
+
+    kind: RecordKind
+    body: bytes
+    collector: str = ""
+    source: str = ""
+    actor: str = ""
+    items: int = 1
+
+
+# ---- collectors -----------------------------------------------------------------------------------------------------
+
+
+class Ignored(Struct, frozen=True):
+    """An item that is fine but means nothing to us; the reason is counted."""
+
+    reason: str
+
+
+Translated = Event | Change | Ignored
+
+
+class Collector(Struct, frozen=True, kw_only=True):
+    """Declaration of a collector that receives payloads over HTTP.
+
+    Attributes:
+        kind: the file's name.
+        title, facts: one line for people; sources of the API facts with their dates.
+        path: where the payload is posted.
+        decode: body to items; an item that cannot be read is a ``Malformed`` in the list. Raises Malformed where the
+            whole body cannot be read.
+        translate: pure; one item to an Event, a Change or Ignored; raises Malformed naming the field.
+        namespace: identity family: kinds that report the same alerts share one.
+        expire_after: an event without an end is over after this long without another one; None: only a resolve ends it.
+        schema: JSON Schema of the body, for the OpenAPI document.
+        answer: "per_item" lists a result for each item; "alertmanager" answers as Alertmanager does.
+        sample: file name in tests/samples, a recorded payload.
+    """
+
+    kind: str
+    title: str
+    facts: str
+    path: str
+    decode: Callable[[bytes], Sequence[Any]]
+    translate: Callable[[Any, datetime], Translated]
+    sample: str
+    schema: Mapping[str, Any]
+    namespace: str = ""
+    expire_after: timedelta | None = None
+    answer: str = "per_item"
+
+
+# ---- connectors in general ------------------------------------------------------------------------------------------
+
+
+class ConnectorConfig(BaseModel):
+    """Settings a person writes for one instance of a kind. Unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+# ---- tickets --------------------------------------------------------------------------------------------------------
+
+
+class Verb(StrEnum):
+    """What delivery asks of a sink."""
+
+    OPEN = "open"
+    UPDATE = "update"
+    RESOLVE = "resolve"
+    REOPEN = "reopen"
+
+
+class Order(Struct, frozen=True, kw_only=True):
+    """One ticket write that the engine decided, carried by the outbox to one sink.
+
+    Attributes:
+        id: unique and stable: repeating an order with the same id changes nothing.
+        key: the situation's identity in the sink's searchable place.
+        version: of the situation; a sink that already holds a newer one ignores the order.
+        fields: what the record should say: title, description, impact, urgency, priority, severity, assignment_group,
+            ci, services, causes; only what changed for UPDATE.
+        note: work note for people; empty if there is nothing to tell.
+        url: the incident page in the console, as a path.
+    """
+
+    id: str
+    sink: str
+    situation: str
+    key: str
+    verb: Verb
+    version: int
+    at: Moment
+    fields: dict[str, Any]
+    note: str = ""
+    url: str = ""
+
+
+class Receipt(Struct, frozen=True, kw_only=True):
+    """What a sink answered: the record's number and address there."""
+
+    number: str
+    url: str = ""
+
+
+class TicketChange(Struct, frozen=True, kw_only=True):
+    """Something that happened to a ticket on the sink's side, read back into the inbox.
+
+    Attributes:
+        origin: "write" for the outcome of a write of ours, "read" for what was read there, each with its own sequence.
+        sequence: rises within one sink and origin (for a write it is the outbox's); a change seen twice is ignored the
+            second time.
+        state: of a write "confirmed" (it arrived) or "rejected" (refused for good, the comment says why); of a change
+            that was read "taken", "commented", "resolved", "reopened" or "closed".
+        number: of the record; empty while the sink has none.
+        actor: the person; empty when Foreshock did it.
+    """
+
+    sink: str
+    situation: str
+    sequence: int
+    state: str
+    origin: str = "read"
+    number: str = ""
+    url: str = ""
+    actor: str = ""
+    comment: str = ""
+
+
+class Sink(Protocol):
+    """One instance of an incident sink. Verbs are safe to repeat; delivery decides when to search before creating."""
+
+    def find(self, key: str) -> Receipt | None:
+        """The record that carries our key, or None. Raises Unavailable, Denied."""
+
+    def deliver(self, order: Order, ticket: Receipt | None) -> Receipt:
+        """Carry out one order; ``ticket`` is what is known of the record. Raises Unavailable, Denied, Rejected."""
+
+    def changes(self, cursor: int) -> Sequence[TicketChange]:
+        """What people did there after ``cursor``, oldest first, bounded."""
+
+
+class SinkKind(Struct, frozen=True, kw_only=True):
+    """Declaration of a sink. ``build`` gets the instance's name, its configuration and what the wiring offers.
+
+    Attributes:
+        index_delay_s: how long after a lost answer a record may still turn up in a search; until then an "absent" is not
+            believed. 0 where a search sees every commit at once.
+    """
+
+    kind: str
+    title: str
+    facts: str
+    config: type[ConnectorConfig]
+    build: Callable[[str, Any, "SinkParts"], Sink]
+    index_delay_s: float = 0.0
+
+
+class SinkParts(Struct, frozen=True, kw_only=True):
+    """What a sink may need of the rest: HTTP (a ``connect.http.Http`` factory) and the desk's book."""
+
+    http: Callable[..., Any]
+    book: "DeskBook"
+
+
+# ---- what one engine step writes ------------------------------------------------------------------------------------
+
+
+class AuditRow(Struct, frozen=True, kw_only=True):
+    """Who changed what, when, and by which record. kind: situation, ticket, silence, topology, settings."""
+
+    record: int
+    at: Moment
+    actor: str
+    kind: str
+    subject: str
+    action: str
+    detail: str = ""
+
+
+class DeadLetter(Struct, frozen=True, kw_only=True):
+    """One item that could not be read, kept with the reason."""
+
+    record: int
+    item: int
+    at: Moment
+    source: str
+    error: str
+    payload: bytes
+    stage: str = "translate"
+
+
+class SituationRow(Struct, frozen=True, kw_only=True):
+    """What lists need of a situation; ``body`` (JSON) only once it has ended."""
+
+    id: str
+    state: str
+    priority: int
+    severity: int
+    title: str
+    opened_at: Moment
+    updated_at: Moment
+    resolved_at: Moment | None
+    alerts: int
+    version: int
+    body: bytes | None = None
+
+
+class CheckpointItem(Struct, frozen=True, kw_only=True):
+    """One piece of engine state; ``body`` None removes it."""
+
+    kind: str
+    key: str
+    body: bytes | None
+
+
+class Step(Struct, frozen=True, kw_only=True):
+    """All that one engine step changes, written in one transaction together with the position."""
+
+    read_from: int
+    position: int
+    situations: Sequence[SituationRow] = ()
+    orders: Sequence[Order] = ()
+    audit: Sequence[AuditRow] = ()
+    dead_letters: Sequence[DeadLetter] = ()
+    checkpoint: Sequence[CheckpointItem] | None = None
+
+
+# ---- the desk's records ---------------------------------------------------------------------------------------------
+
+
+class DeskState(StrEnum):
+    """ITIL states of an incident or problem on the desk."""
+
+    NEW = "new"
+    IN_PROGRESS = "in_progress"
+    RESOLVED = "resolved"
+    CLOSED = "closed"
+
+
+class DeskRecord(Struct, frozen=True, kw_only=True):
+    """An incident or a problem on the embedded desk.
+
+    Attributes:
+        number: INC0000001 or PRB0000001.
+        key: our key (situation id); empty for a record a person opened.
+        resolution_code: "recovered" when the condition ended by itself, else what the person chose.
+        problem: number of the problem it is linked to.
+    """
+
+    number: str
+    type: str
+    key: str
+    title: str
+    description: str
+    state: DeskState
+    impact: int
+    urgency: int
+    priority: int
+    opened_at: Moment
+    updated_at: Moment
+    severity: str = ""
+    assignment_group: str = ""
+    assignee: str = ""
+    ci: str = ""
+    resolution_code: str = ""
+    resolution_note: str = ""
+    resolved_at: Moment | None = None
+    problem: str = ""
+    url: str = ""
+
+
+class DeskNote(Struct, frozen=True, kw_only=True):
+    """One work note, or one change, on a desk record."""
+
+    at: Moment
+    author: str
+    text: str
+
+
+class DeskAction(StrEnum):
+    """What a person can do with a desk record."""
+
+    TAKE = "take"
+    COMMENT = "comment"
+    RESOLVE = "resolve"
+    REOPEN = "reopen"
+    CLOSE = "close"
+
+
+class DeskBook(Protocol):
+    """Where the desk keeps its records. Every write is one synced transaction with its journal entry."""
+
+    def apply(self, order: Order) -> Receipt:
+        """Carry out an order once: an order id seen before changes nothing and gives the same receipt.
+
+        A field that a person changed, and a record that a person resolved, are left alone.
+        """
+
+    def by_key(self, key: str) -> DeskRecord | None: ...
+
+    def get(self, number: str) -> DeskRecord | None: ...
+
+    def list(
+        self, *, type: str = "incident", open_only: bool = False, limit: int = 500
+    ) -> Sequence[DeskRecord]: ...
+
+    def notes(self, number: str) -> Sequence[DeskNote]: ...
+
+    def act(
+        self, number: str, action: DeskAction, *, actor: str, at: datetime, text: str = "", code: str = ""
+    ) -> DeskRecord:
+        """A person's action. Raises Rejected where the state does not allow it, naming the state."""
+
+    def open_problem(self, incident: str, *, actor: str, at: datetime, title: str = "") -> DeskRecord:
+        """A problem linked to the incident; the one it is linked to already, if any. Raises Rejected if there is no such incident."""
+
+    def journal(self, cursor: int, limit: int) -> Sequence[TicketChange]:
+        """People's changes after ``cursor``, oldest first."""
+
+
+# ---- CMDB -----------------------------------------------------------------------------------------------------------
+
+
+class Snapshot(Struct, frozen=True, kw_only=True):
+    """A whole topology as one source holds it.
+
+    Attributes:
+        version: a digest of its content, equal for equal content.
+        warnings: what was odd but could be read, one sentence each, for whoever looks at the sync.
+    """
+
+    version: str
+    cis: tuple[CI, ...]
+    relationships: tuple[Relationship, ...]
+    warnings: tuple[str, ...] = ()
+
+
+class CmdbSource(Protocol):
+    """One instance of a CMDB source."""
+
+    def fetch(self) -> Snapshot:
+        """Everything the source holds. Raises ConfigError (a person must edit something), Unavailable or Denied."""
+
+
+class SourceKind(Struct, frozen=True, kw_only=True):
+    """Declaration of a CMDB source."""
+
+    kind: str
+    title: str
+    facts: str
+    config: type[ConnectorConfig]
+    build: Callable[[str, Any], CmdbSource]
+
+
+# ---- helpers every decoder of ours shares ---------------------------------------------------------------------------
+
+
+def decode_items(
+    body: bytes, many: "msgspec.json.Decoder[list[T]]", one: "msgspec.json.Decoder[T]", what: str
+) -> list[T | Malformed]:
+    """Decode a JSON array at once, or item by item where one is bad: a bad item never loses its neighbours.
+
+    Raises Malformed when ``body`` is no JSON array at all.
+    """
+    try:
+        return list(many.decode(body))
+    except (msgspec.ValidationError, UnicodeDecodeError):
+        pass
+    except msgspec.DecodeError as error:
+        raise Malformed(f"the body is not JSON: {error}", hint=f"post a JSON array of {what}") from None
+    try:
+        raws = _RAWS.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Malformed(f"the body is not an array: {error}", hint=f"post a JSON array of {what}") from None
+    items: list[T | Malformed] = []
+    for raw in raws:
+        try:
+            items.append(one.decode(raw))
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            items.append(Malformed(str(error), payload=bytes(raw)))
+    return items
+
+
+_RAWS = msgspec.json.Decoder(list[msgspec.Raw])

@@ -1,0 +1,376 @@
+"""The values that move through the pipeline, in the field's words (see docs/concepts.md).
+
+They are msgspec structs rather than dataclasses: one definition serves the hot path, the checkpoint, the capture file and
+the API, and a struct costs a third of the memory. All are frozen but two: ``Alert`` and ``Situation`` are the engine's
+running state, changed only by ``correlation`` while the engine holds them; copying them for each repeat would cost more
+than everything else together. Times are aware UTC.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Raw, Struct
+
+from foreshock.core.errors import Malformed, TooLarge
+from foreshock.core.severity import Severity
+
+Moment = Annotated[datetime, Meta(tz=True)]
+"""An aware time; a naive one is refused while decoding."""
+
+MAX_LABELS = 64
+MAX_LABEL_NAME_BYTES = 1024
+MAX_LABEL_VALUE_BYTES = 2048
+MAX_ANNOTATIONS = 64
+MAX_ANNOTATION_VALUE_BYTES = 8192
+
+_TEXTS = msgspec.json.Decoder(dict[str, str])
+_EMPTY = Raw(b"{}")
+
+
+class Event(Struct, gc=False, kw_only=True):
+    """One occurrence reported by one source, in our words.
+
+    Labels and annotations stay the JSON they came as until someone reads them: seven events in ten are re-sends, and
+    equal bytes already tell that.
+
+    Attributes:
+        labels: JSON object of strings; identity, events with equal labels belong to one alert.
+        annotations: JSON object of strings; explains, never identifies.
+        severity: the source's word; empty means "see the label named severity".
+        starts_at: as the source dates it; None where it does not.
+        ends_at: at or before the time of receipt means resolved; later means "holds until then unless sent again".
+        url: where the source shows it; empty if nowhere.
+    """
+
+    labels: Raw
+    annotations: Raw = _EMPTY
+    severity: str = ""
+    starts_at: Moment | None = None
+    ends_at: Moment | None = None
+    url: str = ""
+
+
+def read_labels(raw: Raw | bytes) -> dict[str, str]:
+    """Decode and check an event's labels. Raises Malformed or TooLarge naming the label, the bound and the value seen.
+
+    A label with an empty value is the same as no label (the Prometheus data model), so it is dropped.
+    """
+    labels = {name: value for name, value in _read_texts(raw, "labels").items() if value}
+    if not labels:
+        raise Malformed(
+            "the alert has no labels", hint="send at least one label with a value; labels are its identity"
+        )
+    if len(labels) > MAX_LABELS:
+        raise TooLarge(f"the alert has {len(labels)} labels, {MAX_LABELS} are allowed")
+    for name, value in labels.items():
+        if not name:
+            raise Malformed("a label has an empty name")
+        if len(name) > MAX_LABEL_NAME_BYTES:
+            raise TooLarge(f"a label name has {len(name)} characters, {MAX_LABEL_NAME_BYTES} are allowed")
+        if len(value) * 4 > MAX_LABEL_VALUE_BYTES and (size := len(value.encode())) > MAX_LABEL_VALUE_BYTES:
+            raise TooLarge(f"label {name!r} has {size} bytes, {MAX_LABEL_VALUE_BYTES} are allowed")
+    return labels
+
+
+def read_annotations(raw: Raw | bytes) -> dict[str, str]:
+    """Decode and check an event's annotations. Raises Malformed or TooLarge as ``read_labels`` does."""
+    annotations = _read_texts(raw, "annotations")
+    if len(annotations) > MAX_ANNOTATIONS:
+        raise TooLarge(f"the alert has {len(annotations)} annotations, {MAX_ANNOTATIONS} are allowed")
+    for name, value in annotations.items():
+        if (
+            len(value) * 4 > MAX_ANNOTATION_VALUE_BYTES
+            and (size := len(value.encode())) > MAX_ANNOTATION_VALUE_BYTES
+        ):
+            raise TooLarge(f"annotation {name!r} has {size} bytes, {MAX_ANNOTATION_VALUE_BYTES} are allowed")
+    return annotations
+
+
+def _read_texts(raw: Raw | bytes, what: str) -> dict[str, str]:
+    try:
+        return _TEXTS.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Malformed(f"{what} are not an object of strings: {error}") from None
+
+
+def encode_texts(texts: Mapping[str, str]) -> Raw:
+    """JSON of a text mapping in sorted order: equal mappings give equal bytes."""
+    return Raw(msgspec.json.encode(dict(texts), order="sorted"))
+
+
+class Alert(Struct, gc=False, kw_only=True):
+    """The state of one condition over time: every event with the same fingerprint. Running state, changed only by fold.
+
+    Attributes:
+        labels, annotations: JSON bytes as last received; ``read_labels`` opens them.
+        starts_at: onset of the present (or last) occurrence, as the source dates it.
+        ends_at: when the last occurrence ended; None while it holds.
+        expires_at: the condition is over at this time unless it is sent again; None: only a resolve ends it.
+        first_seen, last_seen: by the clock of the records.
+        firing: what the source says. Whether it may disturb anyone is decided elsewhere.
+        held_until: while it flaps, it counts as active until this time although it is resolved.
+        flips: times of the latest changes between firing and resolved, newest last, bounded.
+        count: events folded into it; occurrences: how often it started to fire.
+        ci: id of the CI it is bound to; empty if none. bound_by: the label and the way that bound it.
+        situation: id of the situation it belongs to; empty if none.
+    """
+
+    fingerprint: str
+    source: str
+    labels: bytes
+    annotations: bytes
+    severity: Severity
+    starts_at: Moment
+    first_seen: Moment
+    last_seen: Moment
+    ends_at: Moment | None = None
+    expires_at: Moment | None = None
+    firing: bool = True
+    held_until: Moment | None = None
+    flips: tuple[Moment, ...] = ()
+    count: int = 1
+    occurrences: int = 1
+    ci: str = ""
+    bound_by: str = ""
+    situation: str = ""
+    url: str = ""
+
+    @property
+    def active(self) -> bool:
+        """Firing, or held open because it flaps."""
+        return self.firing or self.held_until is not None
+
+    def read_labels(self) -> dict[str, str]:
+        return _TEXTS.decode(self.labels)
+
+    def read_annotations(self) -> dict[str, str]:
+        return _TEXTS.decode(self.annotations)
+
+
+class Link(Struct, frozen=True, gc=False, kw_only=True):
+    """Why two alerts are held to be one problem.
+
+    Attributes:
+        alert, other: fingerprints; ``alert`` is the one that joined.
+        strength: 0..1, compared with the threshold of the settings.
+        rule: kind@version of the rule that said so.
+        path: CI ids from the CI of ``alert`` to the CI of ``other``; one id when both are on the same CI.
+        via: the CI at which both walks meet; failures spread from it.
+        gap_s: seconds between the two onsets, never negative.
+    """
+
+    alert: str
+    other: str
+    strength: float
+    rule: str
+    path: tuple[str, ...]
+    via: str
+    gap_s: float
+
+
+class Member(Struct, frozen=True, gc=False, kw_only=True):
+    """One alert's place in a situation: when it came (records' clock) and why; no link for the first one."""
+
+    joined_at: Moment
+    link: Link | None = None
+
+
+class Contribution(Struct, frozen=True, kw_only=True):
+    """One visible part of a score: points add up to the score."""
+
+    name: str
+    points: float
+    evidence: str
+
+
+class Cause(Struct, frozen=True, kw_only=True):
+    """A CI that may be where the problem started. score: 0..1, the sum of its contributions."""
+
+    ci: str
+    score: float
+    contributions: tuple[Contribution, ...]
+
+    @property
+    def reason(self) -> str:
+        return "; ".join(part.evidence for part in self.contributions)
+
+
+class TicketState(StrEnum):
+    """How far one ticket write has got; UNKNOWN means the answer was lost, so a search comes before another create."""
+
+    PLANNED = "planned"
+    SENDING = "sending"
+    CONFIRMED = "confirmed"
+    UNKNOWN = "unknown"
+    REJECTED = "rejected"
+
+
+class Ticket(Struct, frozen=True, kw_only=True):
+    """Our side of the record a sink keeps for a situation.
+
+    Attributes:
+        open: what we last asked for, or what a person did there.
+        closed_by: the person who resolved it in the sink; empty if we did. Such a ticket is not touched again.
+        number, url: as the sink named it; empty until it answered.
+        priority, version: of the situation when the last write was ordered.
+        written_at: when the last write was ordered, on the records' clock.
+    """
+
+    sink: str
+    state: TicketState = TicketState.PLANNED
+    open: bool = True
+    number: str = ""
+    url: str = ""
+    closed_by: str = ""
+    assignee: str = ""
+    priority: int = 5
+    version: int = 0
+    written_at: Moment | None = None
+
+
+class SituationState(StrEnum):
+    OPEN = "open"
+    RESOLVED = "resolved"
+    MERGED = "merged"
+
+
+class Situation(Struct, kw_only=True):
+    """Alerts that correlation holds to be one problem. Running state, changed only by group and the engine.
+
+    Attributes:
+        id: S-<number>, in order of opening.
+        members: by fingerprint, in order of joining.
+        onset: earliest start of a member. opened_at, updated_at, cleared_at, resolved_at: records' clock;
+            cleared_at is when the last active member ended, None while one is active.
+        last_joined_at: the join window counts from here.
+        version: one more with every visible change.
+        impact, urgency: 1..3, 1 is the highest. priority: 1..5, 1 is the highest.
+        services: ids of business services that depend on an affected CI, most critical first.
+        held_by: why it may not open a ticket now, in words; empty if nothing holds it.
+        merged_into: the situation that took its alerts over; state is MERGED then.
+        previous: an earlier situation with the same condition, if this one follows it.
+    """
+
+    id: str
+    opened_at: Moment
+    onset: Moment
+    updated_at: Moment
+    last_joined_at: Moment
+    state: SituationState = SituationState.OPEN
+    title: str = ""
+    members: dict[str, Member] = {}
+    severity: Severity = Severity.UNKNOWN
+    impact: int = 3
+    urgency: int = 3
+    priority: int = 5
+    assignment_group: str = ""
+    services: tuple[str, ...] = ()
+    causes: tuple[Cause, ...] = ()
+    version: int = 1
+    reopened: int = 0
+    held_by: str = ""
+    cleared_at: Moment | None = None
+    resolved_at: Moment | None = None
+    merged_into: str = ""
+    previous: str = ""
+    tickets: dict[str, Ticket] = {}
+
+
+class Ended(Struct, frozen=True, kw_only=True):
+    """A situation that is over, with its alerts as they were: what history keeps."""
+
+    situation: Situation
+    alerts: tuple[Alert, ...]
+
+
+class CI(Struct, frozen=True, kw_only=True):
+    """Configuration item: a thing the CMDB knows.
+
+    Attributes:
+        aliases: other names it goes by (FQDN, IP, UUID, provider id); matched without regard to case.
+        owner: the support group that gets its tickets; empty if unknown.
+        criticality: 1 (most) .. 4 for what the business depends on directly; 0 where nobody said.
+        implied: made up from labels because no source knows it.
+    """
+
+    id: str
+    kind: str = "generic"
+    name: str = ""
+    aliases: tuple[str, ...] = ()
+    owner: str = ""
+    criticality: int = 0
+    environment: str = ""
+    implied: bool = False
+
+
+class Relationship(Struct, frozen=True, kw_only=True):
+    """``source`` <type> ``target``, for example shop depends_on database. See topology.DIRECTIONS for how failures spread."""
+
+    source: str
+    type: str
+    target: str
+
+
+class Change(Struct, frozen=True, kw_only=True):
+    """Something a person or a pipeline did to CIs, a candidate for the cause of what follows."""
+
+    id: str
+    at: Moment
+    title: str
+    cis: tuple[str, ...] = ()
+    actor: str = ""
+    url: str = ""
+
+
+class MaintenanceWindow(Struct, frozen=True, kw_only=True):
+    """Planned work: what fires on ``cis`` (and what depends on them) in starts_at <= t < ends_at opens nothing."""
+
+    id: str
+    starts_at: Moment
+    ends_at: Moment
+    title: str = ""
+    cis: tuple[str, ...] = ()
+
+
+class Forecast(Struct, frozen=True, kw_only=True):
+    """A predicted incident on one CI.
+
+    Attributes:
+        probability: 0..1, calibrated: of a hundred forecasts at .8, eighty come true.
+        horizon_h, lead_time_h: hours; it is expected within the horizon, most likely after the lead time.
+        contributions: evidence, adding up to the score of the model.
+        model: name@version.
+    """
+
+    ci: str
+    made_at: Moment
+    probability: float
+    horizon_h: float
+    lead_time_h: float
+    model: str
+    contributions: tuple[Contribution, ...] = ()
+
+
+class SilenceMatcher(Struct, frozen=True, kw_only=True, rename="camel"):
+    """A matcher as Alertmanager's API spells it."""
+
+    name: str
+    value: str
+    is_regex: bool
+    is_equal: bool = True
+
+
+class Silence(Struct, frozen=True, kw_only=True):
+    """A person asked for quiet: matching alerts open nothing in starts_at <= t < ends_at. Resolutions always pass."""
+
+    id: str
+    matchers: tuple[SilenceMatcher, ...]
+    starts_at: Moment
+    ends_at: Moment
+    created_by: str
+    comment: str
+    updated_at: Moment
+    annotations: dict[str, str] = {}

@@ -1,0 +1,176 @@
+"""The graph of configuration items, and the two questions correlation asks it: what does this CI depend on, and which CI
+does this name mean?
+
+Read-only once built; a new version is a new object, so a swap is one assignment.
+"""
+
+import heapq
+from collections.abc import Iterable, Mapping
+from enum import Enum
+from sys import intern
+
+from msgspec import Struct
+
+from foreshock.core.model import CI, Relationship
+
+
+class Direction(Enum):
+    """Which end of ``source <type> target`` suffers when the other one fails."""
+
+    SOURCE_SUFFERS = "a failure of the target spreads to the source"
+    TARGET_SUFFERS = "a failure of the source spreads to the target"
+    BOTH_SUFFER = "a failure of either spreads to the other"
+
+
+DIRECTIONS: Mapping[str, Direction] = {
+    "depends_on": Direction.SOURCE_SUFFERS,
+    "runs_on": Direction.SOURCE_SUFFERS,
+    "hosted_on": Direction.SOURCE_SUFFERS,
+    "uses": Direction.SOURCE_SUFFERS,
+    "calls": Direction.SOURCE_SUFFERS,
+    "member_of": Direction.SOURCE_SUFFERS,
+    "powered_by": Direction.SOURCE_SUFFERS,
+    "stored_on": Direction.SOURCE_SUFFERS,
+    "contains": Direction.TARGET_SUFFERS,
+    "hosts": Direction.TARGET_SUFFERS,
+    "supports": Direction.TARGET_SUFFERS,
+    "powers": Direction.TARGET_SUFFERS,
+    "connects_to": Direction.BOTH_SUFFER,
+}
+"""Relationship types and how failures spread along them. A type not listed is refused where a person wrote it."""
+
+
+class Hop(Struct, frozen=True, gc=False):
+    """One CI on the way up: ``cost`` from the start, and the CI one step nearer to the start."""
+
+    cost: float
+    before: str
+
+
+class Topology:
+    """CIs and typed, directed relationships, indexed for correlation.
+
+    Args:
+        costs: cost of one step along a relationship type; 1.0 where not named.
+        max_cost: walks end beyond this cost.
+    Bounds: a walk visits at most ``MAX_REACH`` CIs, nearest first, so a hub costs latency, never correctness.
+    """
+
+    MAX_REACH = 512
+    MAX_SERVICES = 50
+
+    def __init__(
+        self,
+        cis: Iterable[CI] = (),
+        relationships: Iterable[Relationship] = (),
+        *,
+        version: str = "",
+        costs: Mapping[str, float] | None = None,
+        max_cost: float = 3.0,
+    ) -> None:
+        self.version = version
+        self.cis: dict[str, CI] = {intern(ci.id): ci for ci in cis}
+        self.relationships = tuple(relationships)
+        self._costs = dict(costs or {})
+        self._max_cost = max_cost
+        self._needs: dict[str, dict[str, tuple[float, str]]] = {}
+        self._needed_by: dict[str, list[str]] = {}
+        for relation in self.relationships:
+            direction = DIRECTIONS.get(relation.type, Direction.SOURCE_SUFFERS)
+            if direction is not Direction.TARGET_SUFFERS:
+                self._add_need(relation.source, relation.target, relation.type)
+            if direction is not Direction.SOURCE_SUFFERS:
+                self._add_need(relation.target, relation.source, relation.type)
+        self._upstream: dict[str, dict[str, Hop]] = {}
+        self._names = self._index_names()
+        self._services = self._index_services()
+
+    def _add_need(self, dependent: str, dependency: str, kind: str) -> None:
+        if dependent == dependency:
+            return
+        cost = self._costs.get(kind, 1.0)
+        dependent, dependency = intern(dependent), intern(dependency)
+        needs = self._needs.setdefault(dependent, {})
+        known = needs.get(dependency)
+        if known is None:
+            self._needed_by.setdefault(dependency, []).append(dependent)
+        if known is None or cost < known[0]:
+            needs[dependency] = (cost, kind)
+
+    def upstream(self, ci: str) -> Mapping[str, Hop]:
+        """What ``ci`` depends on, directly or not, nearest first and with itself at cost 0."""
+        found = self._upstream.get(ci)
+        if found is None:
+            found = self._upstream[ci] = self._walk(ci)
+        return found
+
+    def _walk(self, start: str) -> dict[str, Hop]:
+        start = intern(start)
+        done: dict[str, Hop] = {}
+        queue: list[tuple[float, str, str]] = [(0.0, start, start)]
+        while queue and len(done) < self.MAX_REACH:
+            cost, here, before = heapq.heappop(queue)
+            if here in done:
+                continue
+            done[here] = Hop(cost, before)
+            for there, (step, _) in self._needs.get(here, {}).items():
+                if there not in done and cost + step <= self._max_cost:
+                    heapq.heappush(queue, (cost + step, there, here))
+        return done
+
+    def path(self, ci: str, upstream: str) -> tuple[str, ...]:
+        """The cheapest way from ``ci`` to something it depends on, both ends included; empty if there is none."""
+        hops = self.upstream(ci)
+        if upstream not in hops:
+            return ()
+        way = [upstream]
+        while way[-1] != ci:
+            way.append(hops[way[-1]].before)
+        return tuple(reversed(way))
+
+    def dependents(self, ci: str) -> int:
+        """How many CIs depend on ``ci`` directly: its degree as a hub."""
+        return len(self._needed_by.get(ci, ()))
+
+    def relation(self, dependent: str, dependency: str) -> str:
+        """The type of the relationship that makes ``dependent`` need ``dependency``; empty if there is none."""
+        found = self._needs.get(dependent, {}).get(dependency)
+        return found[1] if found else ""
+
+    def neighbours(self, ci: str) -> tuple[str, ...]:
+        """CIs one relationship away, either way, sorted."""
+        return tuple(sorted({*self._needs.get(ci, {}), *self._needed_by.get(ci, ())}))
+
+    def named(self, name: str) -> tuple[str, ...]:
+        """Ids of the CIs that go by ``name`` (id, name or alias, without regard to case); several if it is ambiguous."""
+        if name in self.cis:
+            return (name,)
+        return self._names.get(name.lower(), ())
+
+    def services(self, ci: str) -> tuple[str, ...]:
+        """Business services that depend on ``ci``, most critical first, at most ``MAX_SERVICES``."""
+        return self._services.get(ci, ())
+
+    def _index_names(self) -> dict[str, tuple[str, ...]]:
+        names: dict[str, tuple[str, ...]] = {}
+        for ci in self.cis.values():
+            for name in {ci.id.lower(), ci.name.lower(), *(alias.lower() for alias in ci.aliases)} - {""}:
+                names[name] = (*names.get(name, ()), ci.id)
+        return names
+
+    def _index_services(self) -> dict[str, tuple[str, ...]]:
+        """From each service that has a criticality down to all it needs, however far: impact has no horizon."""
+        critical = sorted((ci.criticality, ci.id) for ci in self.cis.values() if ci.criticality)
+        found: dict[str, list[str]] = {}
+        for _, service in critical:
+            seen, todo = {service}, [service]
+            while todo:
+                here = todo.pop()
+                reached = found.setdefault(here, [])
+                if len(reached) < self.MAX_SERVICES:
+                    reached.append(service)
+                for there in self._needs.get(here, {}):
+                    if there not in seen:
+                        seen.add(there)
+                        todo.append(there)
+        return {ci: tuple(services) for ci, services in found.items()}

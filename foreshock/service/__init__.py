@@ -1,0 +1,1 @@
+"""The program: settings, wiring, engine, delivery, HTTP, scheduler and command line."""

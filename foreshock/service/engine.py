@@ -1,0 +1,945 @@
+"""The engine: a pure function of (state, records), so that live work, recovery after a crash, and replay are one code.
+
+It reads records in order and keeps everything open in memory. Its results are values: rows for the store, orders for the
+sinks, audit rows, dead letters. It knows no clock but the records' own: a timer that falls due between two records fires
+at its own moment, before the later record is read, so ticks make it prompt and never change what it decides.
+"""
+
+import heapq
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from sys import intern
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from correlation import cause, fold, prioritise
+from correlation.bind import bind
+from correlation.fold import Outcome
+from correlation.group import number as situation_number
+from correlation.group import place
+from correlation.next_step import Decision, Step, next_step
+from correlation.relate import Rule, Traces, link, relate
+from correlation.settings import CorrelationSettings
+from correlation.suppress import ActiveSilence, silenced_by
+from foreshock.core.contracts import AuditRow, Collector, DeadLetter, Ignored, Order, Record, RecordKind, TicketChange, Verb
+from foreshock.core.errors import Malformed
+from foreshock.core.identity import fingerprint
+from foreshock.core.model import (
+    CI,
+    Alert,
+    Change,
+    Event,
+    Member,
+    Moment,
+    Relationship,
+    Silence,
+    Situation,
+    SituationState,
+    Ticket,
+    TicketState,
+    read_annotations,
+    read_labels,
+)
+from foreshock.core.topology import Topology
+
+ENGINE_VERSION = 1
+"""Rises when the same records would give other situations; the saved state of another version is replayed with care."""
+
+_MAX_TICKET_ALERTS = 20  # alerts listed in a ticket's description; the console has them all
+
+
+class TopologyRecord(Struct, frozen=True, kw_only=True):
+    """Body of a TOPOLOGY record: a whole version, so that replay sees what the engine saw."""
+
+    version: str
+    cis: tuple[CI, ...]
+    relationships: tuple[Relationship, ...]
+
+
+class SettingsRecord(Struct, frozen=True, kw_only=True):
+    """Body of a SETTINGS record. sinks: instance names that hear of situations."""
+
+    correlation: dict[str, Any]
+    sinks: tuple[str, ...]
+
+
+class OperatorRecord(Struct, frozen=True, kw_only=True):
+    """Body of an OPERATOR record: set a silence, or expire the one named."""
+
+    set_silence: Silence | None = None
+    expire_silence: str = ""
+
+
+class SourceCount(Struct, kw_only=True):
+    """What one source has sent so far."""
+
+    collector: str
+    last_seen: Moment
+    batches: int = 0
+    events: int = 0
+    rejected: int = 0
+    last_error: str = ""
+
+
+class Effects(Struct, kw_only=True):
+    """What one step over a run of records leads to; the store writes it in one transaction.
+
+    ``situations`` holds the ids of all that changed visibly, in order of change.
+    """
+
+    situations: dict[str, Situation] = msgspec.field(default_factory=dict)
+    orders: list[Order] = msgspec.field(default_factory=list)
+    audit: list[AuditRow] = msgspec.field(default_factory=list)
+    dead_letters: list[DeadLetter] = msgspec.field(default_factory=list)
+
+
+class Saved(Struct, frozen=True, kw_only=True):
+    """Counters that belong to no alert or situation."""
+
+    now: Moment
+    situations: int
+    orders: int
+    sources: dict[str, SourceCount]
+    heard: dict[str, int]
+    counts: dict[str, int]
+
+
+class _Touched(Struct):
+    """What happened to one situation within one record, told in one audit row."""
+
+    joined: int = 0
+    fired_again: int = 0
+    resolved: int = 0
+    changed: int = 0
+    notes: list[str] = []
+
+    def words(self) -> str:
+        said = [f"{n} {what}" for n, what in ((self.joined, "joined"), (self.fired_again, "fired again"), (self.resolved, "resolved"), (self.changed, "changed")) if n]
+        return "; ".join([*([", ".join(said)] if said else []), *self.notes])
+
+
+_EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+_MAX_SPELLINGS = 8  # orders of labels remembered per alert; senders keep to one, so more are no gain
+_BUCKET_S = 16  # expiries are looked at this often at most; they still count from their exact moment
+_EXPIRE, _RELEASE, _SITUATION, _SILENCES, _EVICT = range(5)
+
+
+class Engine:
+    """State and rules of one partition.
+
+    Args:
+        collectors: by kind, to read records of events.
+        rules: the rule kinds in force.
+    """
+
+    def __init__(self, collectors: Mapping[str, Collector], rules: Sequence[Rule]) -> None:
+        self.collectors = collectors
+        self.rules = tuple(rules)
+        self.rule_by_name = {rule.name: rule for rule in rules}
+        self.settings = CorrelationSettings()
+        self.sinks: tuple[str, ...] = ()
+        self.topology = Topology()
+        self.now = _EPOCH
+        self.alerts: dict[str, Alert] = {}
+        self.known: dict[str, dict[bytes, Alert]] = {}
+        """By namespace, then by the labels' bytes as received: a re-send is found before anything is decoded."""
+        self.situations: dict[str, Situation] = {}
+        self.silences: dict[str, ActiveSilence] = {}
+        self.sources: dict[str, SourceCount] = {}
+        self.counts: dict[str, int] = dict.fromkeys((*Outcome, "ignored", "malformed", "expired", "opened", "merged", "reopened"), 0)
+        self.active = 0
+        self._traces = Traces()
+        self._last_situation = 0
+        self._last_order = 0
+        self._heard: dict[str, int] = {}
+        self._timers: list[tuple[datetime, int, str]] = []
+        self._expiries: dict[int, list[str]] = {}
+        self._expiry_buckets: list[int] = []
+        self._woken: dict[str, datetime] = {}
+        self._affected: dict[str, set[str]] = {}
+        self._spellings: dict[str, list[tuple[str, bytes]]] = {}
+        self._touched: dict[str, _Touched] = {}
+        self._effects = Effects()
+        self._record = 0
+        self._dirty_alerts: dict[str, None] = {}
+        self._dirty_situations: dict[str, None] = {}
+        self._dirty: set[tuple[str, str]] = set()
+
+    # ---- the step ----
+
+    def step(self, records: Iterable[tuple[Record, Sequence[Any] | None]]) -> Effects:
+        """Read records in order. With each may come its decoded items, if the intake has them still."""
+        self._effects = Effects()
+        for record, items in records:
+            self.advance(record.at)
+            self._record = record.number
+            if record.kind is RecordKind.EVENTS:
+                self._read_events(record, items)
+            elif record.kind is RecordKind.TICKET:
+                self._read_ticket_change(record)
+            elif record.kind is RecordKind.OPERATOR:
+                self._read_operator(record)
+            elif record.kind is RecordKind.TOPOLOGY:
+                self._read_topology(record)
+            elif record.kind is RecordKind.SETTINGS:
+                self._read_settings(record)
+            if self._touched:
+                self._settle()
+        return self._effects
+
+    def advance(self, to: datetime) -> None:
+        """Move the clock, firing every timer due by then at its own moment."""
+        if to <= self.now:
+            return
+        self._open_buckets(to)
+        while self._timers and self._timers[0][0] <= to:
+            due, kind, key = heapq.heappop(self._timers)
+            self.now = max(self.now, due)
+            if kind == _EXPIRE:
+                self._expire(key)
+            elif kind == _RELEASE:
+                self._release(key)
+            elif kind == _SITUATION:
+                if self._woken.get(key) == due:
+                    del self._woken[key]
+                if key in self.situations:
+                    self._evaluate(self.situations[key])
+            elif kind == _SILENCES:
+                self._silences_changed()
+            else:
+                self._evict(key)
+            if self._touched:
+                self._settle()
+        self.now = to
+
+    def next_due(self) -> datetime | None:
+        """When the next timer is due, at the earliest; None while there is none. The scheduler appends a tick then."""
+        dues = [self._timers[0][0]] if self._timers else []
+        if self._expiry_buckets:
+            dues.append(_EPOCH + timedelta(seconds=self._expiry_buckets[0] * _BUCKET_S))
+        return min(dues, default=None)
+
+    # ---- events ----
+
+    def _read_events(self, record: Record, items: Sequence[Any] | None) -> None:
+        collector = self.collectors[record.collector]
+        at, counts = record.at, self.counts
+        source = self.sources.get(record.source)
+        if source is None:
+            source = self.sources[intern(record.source)] = SourceCount(collector=record.collector, last_seen=at)
+        source.last_seen = at
+        source.batches += 1
+        if items is None:
+            try:
+                items = collector.decode(record.body)
+            except Malformed as error:
+                self._lose(record, source, -1, error, record.body)
+                return
+        translate, dirty, repeats = collector.translate, self._dirty_alerts, 0
+        known = self.known.setdefault(collector.namespace, {})
+        for index, item in enumerate(items):
+            try:
+                if item.__class__ is Malformed:
+                    raise item
+                event = translate(item, at)
+                if not isinstance(event, Event):
+                    self._other(event)
+                    continue
+                alert = known.get(bytes(event.labels))
+                # The common case, a re-send that says nothing new, costs no call beyond this point.
+                if (
+                    alert is not None
+                    and alert.firing
+                    and event.ends_at is not None
+                    and event.ends_at > at
+                    and event.starts_at == alert.starts_at
+                    and not event.severity
+                    and bytes(event.annotations) == alert.annotations
+                ):
+                    alert.count += 1
+                    alert.last_seen = at
+                    if alert.expires_at != event.ends_at:
+                        self._expires(alert, event.ends_at)
+                    dirty[alert.fingerprint] = None
+                    repeats += 1
+                    continue
+                self._fold(alert, event, at, source, collector, known)
+            except Malformed as error:
+                self._lose(record, source, index, error, getattr(item, "payload", b"") or _text(item))
+        counts[Outcome.REPEAT] += repeats
+        source.events += len(items)
+
+    def _fold(
+        self, alert: Alert | None, event: Event, at: datetime, source: SourceCount, collector: Collector, known: dict[bytes, Alert]
+    ) -> None:
+        labels: dict[str, str] | None = None
+        if alert is None:
+            labels = read_labels(event.labels)
+            read_annotations(event.annotations)
+            identity = fingerprint(labels, namespace=collector.namespace)
+            alert = self.alerts.get(identity)
+            if alert is None:
+                alert = fold.first(identity, source.collector, labels, event, at, self._expire_after(collector))
+                self._first_seen(alert, labels, known)
+                return
+            spellings = self._spellings.setdefault(identity, [])
+            if len(spellings) < _MAX_SPELLINGS:
+                spelling = bytes(event.labels)
+                spellings.append((collector.namespace, spelling))
+                known[spelling] = alert
+        elif bytes(event.annotations) != alert.annotations:
+            read_annotations(event.annotations)
+        was_expiry, was_severity = alert.expires_at, alert.severity
+        outcome = fold.fold(alert, event, at, self.settings.fold, self._expire_after(collector))
+        self.counts[outcome] += 1
+        self._dirty_alerts[alert.fingerprint] = None
+        if alert.expires_at is not None and alert.expires_at != was_expiry:
+            expires_at, alert.expires_at = alert.expires_at, was_expiry
+            self._expires(alert, expires_at)
+        if outcome is Outcome.RESOLVED:
+            self._ended(alert)
+        elif outcome is Outcome.FIRED_AGAIN:
+            self.active += 1
+            self._fired_again(alert)
+        elif outcome is Outcome.CHANGED and alert.situation:
+            self._touch(alert.situation).changed += 1
+            if alert.severity > was_severity:
+                self._weigh(self.situations[alert.situation], alert)
+
+    def _expire_after(self, collector: Collector) -> timedelta | None:
+        return collector.expire_after if collector.expire_after is None else max(collector.expire_after, self.settings.fold.expire_after)
+
+    def _first_seen(self, alert: Alert, labels: Mapping[str, str], known: dict[bytes, Alert]) -> None:
+        self.counts[Outcome.NEW] += 1
+        binding = bind(labels, self.topology, self.settings.bind)
+        alert.ci, alert.bound_by = binding.ci, binding.how
+        self.alerts[alert.fingerprint] = alert
+        known[alert.labels] = alert
+        self._dirty_alerts[alert.fingerprint] = None
+        if alert.firing:
+            self.active += 1
+            expires_at, alert.expires_at = alert.expires_at, None
+            if expires_at is not None:
+                self._expires(alert, expires_at)
+            self._place(alert)
+        else:
+            self._keep_for_a_while(alert)
+
+    def _other(self, item: Change | Ignored) -> None:
+        self.counts["ignored"] += 1
+
+    def _lose(self, record: Record, source: SourceCount, index: int, error: Malformed, payload: bytes) -> None:
+        self.counts["malformed"] += 1
+        source.rejected += 1
+        source.last_error = str(error)[:500]
+        self._effects.dead_letters.append(
+            DeadLetter(record=record.number, item=index, at=record.at, source=record.source, error=str(error)[:2000], payload=payload[:65536])
+        )
+
+    # ---- alerts in time ----
+
+    def _expires(self, alert: Alert, expires_at: datetime) -> None:
+        """Set when the alert is over by itself. It stands in one bucket; a later end is seen when that bucket is opened."""
+        was = alert.expires_at
+        alert.expires_at = expires_at
+        if was is None or expires_at < was:
+            self._watch(alert)
+
+    def _watch(self, alert: Alert) -> None:
+        assert alert.expires_at is not None
+        bucket = int((alert.expires_at - _EPOCH).total_seconds()) // _BUCKET_S
+        watched = self._expiries.get(bucket)
+        if watched is None:
+            self._expiries[bucket] = [alert.fingerprint]
+            heapq.heappush(self._expiry_buckets, bucket)
+        else:
+            watched.append(alert.fingerprint)
+
+    def _open_buckets(self, to: datetime) -> None:
+        last = int((to - _EPOCH).total_seconds()) // _BUCKET_S
+        while self._expiry_buckets and self._expiry_buckets[0] <= last:
+            bucket = heapq.heappop(self._expiry_buckets)
+            for key in dict.fromkeys(self._expiries.pop(bucket)):
+                alert = self.alerts.get(key)
+                if alert is None or alert.expires_at is None:
+                    continue
+                if int((alert.expires_at - _EPOCH).total_seconds()) // _BUCKET_S <= last:
+                    heapq.heappush(self._timers, (alert.expires_at, _EXPIRE, key))
+                else:
+                    self._watch(alert)
+
+    def _expire(self, key: str) -> None:
+        alert = self.alerts.get(key)
+        if alert is None or alert.expires_at is None:
+            return
+        if alert.expires_at > self.now:  # sent again in between
+            self._watch(alert)
+            return
+        fold.resolve(alert, alert.expires_at, self.now, self.settings.fold)
+        self.counts["expired"] += 1
+        self._dirty_alerts[key] = None
+        self._ended(alert)
+
+    def _ended(self, alert: Alert) -> None:
+        self.active -= 1
+        if alert.held_until is not None:
+            heapq.heappush(self._timers, (alert.held_until, _RELEASE, alert.fingerprint))
+        if alert.situation:
+            self._touch(alert.situation).resolved += 1
+        else:
+            self._keep_for_a_while(alert)
+
+    def _release(self, key: str) -> None:
+        """A flapping alert has been quiet for long enough."""
+        alert = self.alerts.get(key)
+        if alert is None or alert.held_until is None or alert.held_until > self.now:
+            return
+        alert.held_until = None
+        self._dirty_alerts[key] = None
+        if alert.situation:
+            self._touch(alert.situation).notes.append("a flapping alert settled")
+        else:
+            self._keep_for_a_while(alert)
+
+    def _keep_for_a_while(self, alert: Alert) -> None:
+        heapq.heappush(self._timers, (self.now + self.settings.group.reopen, _EVICT, alert.fingerprint))
+
+    def _evict(self, key: str) -> None:
+        """Forget an alert that is over and belongs to no situation we still hold, or a situation past its reopening time."""
+        if key.startswith("S-"):
+            situation = self.situations.get(key)
+            if situation is None or situation.state is SituationState.OPEN:
+                return
+            ended = situation.resolved_at or situation.updated_at
+            if self.now - ended < self.settings.group.reopen:
+                return
+            del self.situations[key]
+            self._woken.pop(key, None)
+            self._affected.pop(key, None)
+            self._dirty_situations[key] = None
+            for member in situation.members:
+                alert = self.alerts.get(member)
+                if alert is not None and alert.situation == key:
+                    alert.situation = ""
+                    self._dirty_alerts[member] = None
+                    if not alert.active:
+                        self._forget(alert)
+            return
+        alert = self.alerts.get(key)
+        if alert is not None and not alert.active and not alert.situation and self.now - alert.last_seen >= self.settings.group.reopen:
+            self._forget(alert)
+
+    def _forget(self, alert: Alert) -> None:
+        del self.alerts[alert.fingerprint]
+        self._dirty_alerts[alert.fingerprint] = None
+        self.known[self._namespace(alert)].pop(alert.labels, None)
+        for namespace, spelling in self._spellings.pop(alert.fingerprint, ()):
+            self.known[namespace].pop(spelling, None)
+
+    def _namespace(self, alert: Alert) -> str:
+        collector = self.collectors.get(alert.source)
+        return collector.namespace if collector else ""
+
+    # ---- situations ----
+
+    def _place(self, alert: Alert) -> None:
+        settings = self.settings
+        placement = place(
+            alert,
+            relate(alert, self.rules, self._traces, self.topology, settings.relate) if alert.ci else (),
+            self.situations,
+            self.now,
+            settings.group,
+        )
+        if placement.join is None:
+            self._open(alert)
+        else:
+            join = placement.join
+            other = self.alerts[join.other]
+            self._join(self.situations[join.situation], alert, Member(joined_at=self.now, link=link(alert, join, other.ci, self.topology)))
+            for loser in placement.merge:
+                self._merge(self.situations[join.situation], self.situations[loser])
+
+    def _open(self, alert: Alert) -> None:
+        self._last_situation += 1
+        self.counts["opened"] += 1
+        now = self.now
+        situation = Situation(
+            id=f"S-{self._last_situation}",
+            opened_at=now,
+            onset=alert.starts_at,
+            updated_at=now,
+            last_joined_at=now,
+            title=_title(alert),
+            members={},
+            tickets={},
+            version=0,
+            previous=alert.situation,
+        )
+        self.situations[situation.id] = situation
+        self._join(situation, alert, Member(joined_at=now))
+
+    def _join(self, situation: Situation, alert: Alert, member: Member) -> None:
+        situation.members[alert.fingerprint] = member
+        situation.last_joined_at = self.now
+        situation.onset = min(situation.onset, alert.starts_at)
+        situation.cleared_at = None
+        alert.situation = situation.id
+        self._traces.add(situation.id, alert, self.topology)
+        self._touch(situation.id).joined += 1
+        self._weigh(situation, alert)
+
+    def _weigh(self, situation: Situation, alert: Alert) -> None:
+        """Priority only rises by itself: what was once that urgent is lowered by people, not by a flapping source."""
+        settings, cis = self.settings.priority, self.topology.cis
+        before = situation.priority
+        situation.severity = max(situation.severity, alert.severity)
+        affected = self._affected.setdefault(situation.id, set())
+        if alert.ci and alert.ci not in affected:
+            affected.add(alert.ci)
+            merged = {*situation.services, *self.topology.services(alert.ci)}
+            if len(merged) > len(situation.services):
+                ordered = sorted(merged, key=lambda id: (cis[id].criticality if id in cis else 9, id))
+                situation.services = tuple(ordered[: Topology.MAX_SERVICES])
+        worst = min((cis[id].criticality for id in situation.services[:1] if id in cis), default=0)
+        situation.impact = min(situation.impact, prioritise.impact(worst, len(affected), settings))
+        situation.urgency = min(situation.urgency, prioritise.urgency(situation.severity))
+        situation.priority = prioritise.priority(situation.impact, situation.urgency, settings)
+        if situation.priority < before and situation.version:
+            self._touch(situation.id).notes.append(f"priority rose from {before} to {situation.priority}")
+
+    def members(self, situation: Situation) -> list[Alert]:
+        """Its alerts in order of joining."""
+        return [self.alerts[member] for member in situation.members if member in self.alerts]
+
+    def _fired_again(self, alert: Alert) -> None:
+        """It goes on in its situation, reopens it explicitly within the reopening time, or begins a new one that names the old."""
+        situation = self._situation_of(alert)
+        if situation is None:
+            alert.situation = ""
+            self._place(alert)
+            return
+        if situation.state is SituationState.OPEN:
+            self._touch(situation.id).fired_again += 1
+            situation.cleared_at = None
+            self._weigh(situation, alert)
+            return
+        if situation.resolved_at is not None and self.now - situation.resolved_at < self.settings.group.reopen:
+            situation.state = SituationState.OPEN
+            situation.resolved_at = None
+            situation.cleared_at = None
+            situation.last_joined_at = self.now
+            situation.reopened += 1
+            self.counts["reopened"] += 1
+            for member in self.members(situation):
+                self._traces.add(situation.id, member, self.topology)
+            touched = self._touch(situation.id)
+            touched.fired_again += 1
+            touched.notes.append("reopened")
+            self._weigh(situation, alert)
+            return
+        self._place(alert)
+
+    def _situation_of(self, alert: Alert) -> Situation | None:
+        situation = self.situations.get(alert.situation)
+        while situation is not None and situation.merged_into:
+            situation = self.situations.get(situation.merged_into)
+        return situation
+
+    def _merge(self, winner: Situation, loser: Situation) -> None:
+        """The loser's alerts go over; its ticket, if it has one, is resolved with a reference to the winner."""
+        self.counts["merged"] += 1
+        members = self.members(loser)
+        self._traces.drop(loser.id, members, self.topology)
+        loser.state = SituationState.MERGED
+        loser.merged_into = winner.id
+        loser.resolved_at = self.now
+        self._touch(loser.id).notes.append(f"merged into {winner.id}")
+        heapq.heappush(self._timers, (self.now + self.settings.group.reopen, _EVICT, loser.id))
+        for alert in members:
+            winner.members[alert.fingerprint] = loser.members[alert.fingerprint]
+            alert.situation = winner.id
+            self._dirty_alerts[alert.fingerprint] = None
+            self._traces.add(winner.id, alert, self.topology)
+            self._weigh(winner, alert)
+        winner.onset = min(winner.onset, loser.onset)
+        self._touch(winner.id).notes.append(f"took over {len(members)} alerts of {loser.id}")
+
+    def _touch(self, id: str) -> _Touched:
+        touched = self._touched.get(id)
+        if touched is None:
+            touched = self._touched[id] = _Touched(notes=[])
+        return touched
+
+    def _settle(self) -> None:
+        """After one record or timer: version, audit and the next ticket step of each situation it touched."""
+        while self._touched:
+            touched, self._touched = self._touched, {}
+            for id, what in touched.items():
+                situation = self.situations.get(id)
+                if situation is None:
+                    continue
+                opened = situation.version == 0
+                situation.version += 1
+                situation.updated_at = self.now
+                self._say("situation", id, "opened" if opened else "merged" if situation.merged_into else "changed", what.words())
+                self._evaluate(situation)
+
+    def _evaluate(self, situation: Situation) -> None:
+        """Clear, resolve, and tell the sinks, as far as it is time."""
+        if situation.state is SituationState.OPEN:
+            self._look_for_the_end(situation)
+        self._hold(situation)
+        for sink in self.sinks:
+            ticket = situation.tickets.get(sink)
+            decision = next_step(situation, ticket, self.now, self.settings.ticket)
+            if decision.again_at is not None:
+                self._wake(situation, decision.again_at)
+            if decision.step in _VERBS:
+                self._order(situation, sink, _VERBS[decision.step], decision)
+        self._effects.situations[situation.id] = situation
+        self._dirty_situations[situation.id] = None
+
+    def _look_for_the_end(self, situation: Situation) -> None:
+        if any(self.alerts[member].active for member in reversed(situation.members) if member in self.alerts):
+            situation.cleared_at = None
+            return
+        if situation.cleared_at is None:
+            situation.cleared_at = self.now
+        due = situation.cleared_at + self.settings.group.quiet
+        if self.now < due:
+            self._wake(situation, due)
+            return
+        members = self.members(situation)
+        situation.state = SituationState.RESOLVED
+        situation.resolved_at = self.now
+        situation.version += 1
+        situation.updated_at = self.now
+        situation.causes = cause.rank(members, self.topology)
+        self._traces.drop(situation.id, members, self.topology)
+        self._say("situation", situation.id, "resolved", f"quiet since {situation.cleared_at:%Y-%m-%d %H:%M:%S} UTC")
+        heapq.heappush(self._timers, (self.now + self.settings.group.reopen, _EVICT, situation.id))
+
+    def _wake(self, situation: Situation, due: datetime) -> None:
+        """Look at it again then; asked for with each change, so the same moment is noted once."""
+        if self._woken.get(situation.id) != due:
+            self._woken[situation.id] = due
+            heapq.heappush(self._timers, (due, _SITUATION, situation.id))
+
+    def _hold(self, situation: Situation) -> None:
+        """A situation is held back while every active alert in it is silenced; one alert outside a silence is enough to tell."""
+        if situation.state is not SituationState.OPEN or not self.silences:
+            situation.held_by = ""
+            return
+        covering: set[str] = set()
+        for alert in self.members(situation):
+            if not alert.active:
+                continue
+            found = silenced_by(alert.read_labels(), self.silences.values(), self.now)
+            if not found:
+                situation.held_by = ""
+                return
+            covering.update(found)
+        situation.held_by = f"silenced by {', '.join(sorted(covering))}" if covering else situation.held_by
+
+    # ---- tickets ----
+
+    def _order(self, situation: Situation, sink: str, verb: Verb, decision: Decision) -> None:
+        self._last_order += 1
+        ticket = situation.tickets.get(sink) or Ticket(sink=sink)
+        situation.causes = cause.rank(self.members(situation), self.topology)
+        situation.assignment_group = self._group_for(situation)
+        situation.tickets[sink] = msgspec.structs.replace(
+            ticket,
+            open=verb is not Verb.RESOLVE,
+            priority=situation.priority,
+            version=situation.version,
+            written_at=self.now,
+            state=TicketState.PLANNED if verb is Verb.OPEN else ticket.state,
+        )
+        self._effects.orders.append(
+            Order(
+                id=f"{situation.id}/{sink}/{self._last_order}",
+                sink=sink,
+                situation=situation.id,
+                key=situation.id,
+                verb=verb,
+                version=situation.version,
+                at=self.now,
+                fields=self.fields(situation),
+                note=self._note(situation, verb, decision),
+                url=f"/incidents/{situation.id}",
+            )
+        )
+        self._say("ticket", situation.id, verb.value, f"{sink}: {decision.reason}")
+
+    def _group_for(self, situation: Situation) -> str:
+        """The owner of the likeliest cause that has one, else of any affected CI, else the default."""
+        for candidate in situation.causes:
+            ci = self.topology.cis.get(candidate.ci)
+            if ci is not None and ci.owner:
+                return ci.owner
+        return self.settings.priority.default_group
+
+    def fields(self, situation: Situation) -> dict[str, Any]:
+        """What a ticket says; plain values for any sink."""
+        members = self.members(situation)
+        affected = sorted({alert.ci for alert in members if alert.ci})
+        first = situation.causes[0] if situation.causes else None
+        lines = [f"{len(members)} alerts on {len(affected)} CIs since {situation.onset:%Y-%m-%d %H:%M:%S} UTC."]
+        if first is not None:
+            lines.append(f"Probable cause: {first.ci} (score {first.score:.2f}): {first.reason}.")
+        if situation.services:
+            lines.append(f"Business services that depend on it: {', '.join(situation.services[:10])}.")
+        lines += ["", *(f"- [{alert.severity.word}] {_title(alert)}" for alert in members[:_MAX_TICKET_ALERTS])]
+        if len(members) > _MAX_TICKET_ALERTS:
+            lines.append(f"- and {len(members) - _MAX_TICKET_ALERTS} more, see the console")
+        return {
+            "title": situation.title if len(members) == 1 else f"{situation.title}, and {len(members) - 1} more alerts",
+            "description": "\n".join(lines),
+            "impact": situation.impact,
+            "urgency": situation.urgency,
+            "priority": situation.priority,
+            "severity": situation.severity.word,
+            "assignment_group": situation.assignment_group,
+            "ci": first.ci if first else "",
+            "services": list(situation.services),
+            "causes": [{"ci": c.ci, "score": c.score, "reason": c.reason} for c in situation.causes],
+        }
+
+    def _note(self, situation: Situation, verb: Verb, decision: Decision) -> str:
+        active = sum(alert.active for alert in self.members(situation))
+        if verb is Verb.OPEN:
+            return f"Opened by Foreshock: {active} active alerts; {decision.reason}."
+        if verb is Verb.RESOLVE:
+            return f"Resolved by Foreshock: {decision.reason}."
+        if verb is Verb.REOPEN:
+            return f"Reopened by Foreshock: {decision.reason}; {active} active alerts."
+        return f"{active} of {len(situation.members)} alerts active, priority {situation.priority}: {decision.reason}."
+
+    def _read_ticket_change(self, record: Record) -> None:
+        change = msgspec.json.decode(record.body, type=TicketChange)
+        heard = f"{change.origin}/{change.sink}"
+        if change.sequence <= self._heard.get(heard, 0):
+            return
+        self._heard[heard] = change.sequence
+        self._dirty.add(("saved", ""))
+        self._say("ticket", change.situation, change.state, " ".join(filter(None, (change.sink, change.number, change.comment))), actor=change.actor)
+        situation = self.situations.get(change.situation)
+        if situation is None:
+            return
+        ticket = situation.tickets.get(change.sink) or Ticket(sink=change.sink)
+        told: dict[str, Any] = {"number": change.number or ticket.number, "url": change.url or ticket.url}
+        if change.state == "confirmed":
+            told["state"] = TicketState.CONFIRMED
+        elif change.state == "rejected":
+            told["state"] = TicketState.REJECTED
+        elif change.state == "taken":
+            told["assignee"] = change.actor
+        elif change.state in ("resolved", "closed"):
+            told |= {"open": False, "closed_by": change.actor or "a person"}
+        elif change.state == "reopened":
+            told |= {"open": True, "closed_by": ""}
+        situation.tickets[change.sink] = msgspec.structs.replace(ticket, **told)
+        self._effects.situations[situation.id] = situation
+        self._dirty_situations[situation.id] = None
+        self._evaluate(situation)
+
+    # ---- silences, topology, settings ----
+
+    def _read_operator(self, record: Record) -> None:
+        done = msgspec.json.decode(record.body, type=OperatorRecord)
+        if done.set_silence is not None:
+            silence = done.set_silence
+            self.silences[silence.id] = ActiveSilence(silence)
+            self._dirty.add(("silence", silence.id))
+            for moment in (silence.starts_at, silence.ends_at):
+                if moment > self.now:
+                    heapq.heappush(self._timers, (moment, _SILENCES, silence.id))
+            matchers = ", ".join(str(matcher) for matcher in self.silences[silence.id].matchers)
+            self._say("silence", silence.id, "set", f"{{{matchers}}} until {silence.ends_at:%Y-%m-%d %H:%M:%S} UTC: {silence.comment}", actor=record.actor)
+        if done.expire_silence in self.silences:
+            was = self.silences[done.expire_silence].silence
+            if was.ends_at > self.now:
+                ended = msgspec.structs.replace(was, ends_at=self.now, starts_at=min(was.starts_at, self.now), updated_at=self.now)
+                self.silences[was.id] = ActiveSilence(ended)
+                self._dirty.add(("silence", was.id))
+                self._say("silence", was.id, "expired", actor=record.actor)
+        self._silences_changed()
+
+    def _silences_changed(self) -> None:
+        """A silence began or ended: what still fires is looked at again; ended ones are kept for a day so people can see them."""
+        for id, active in list(self.silences.items()):
+            if self.now - active.silence.ends_at > timedelta(days=1):
+                del self.silences[id]
+                self._dirty.add(("silence", id))
+        for situation in list(self.situations.values()):
+            if situation.state is SituationState.OPEN:
+                self._evaluate(situation)
+
+    def _read_topology(self, record: Record) -> None:
+        read = msgspec.json.decode(record.body, type=TopologyRecord)
+        self._use_topology(read)
+        self._dirty.add(("topology", ""))
+        self._say("topology", read.version, "loaded", f"{len(read.cis)} CIs, {len(read.relationships)} relationships", actor=record.actor)
+        for alert in self.alerts.values():
+            binding = bind(alert.read_labels(), self.topology, self.settings.bind)
+            if binding.ci != alert.ci or binding.how != alert.bound_by:
+                alert.ci, alert.bound_by = binding.ci, binding.how
+                self._dirty_alerts[alert.fingerprint] = None
+        self._rebuild_traces()
+        for situation in list(self.situations.values()):
+            if situation.state is SituationState.OPEN:
+                self._affected[situation.id] = set()  # so that the services of the new topology are counted
+                for alert in self.members(situation):
+                    self._weigh(situation, alert)
+
+    def _use_topology(self, read: TopologyRecord) -> None:
+        relate_settings = self.settings.relate
+        self.topology = Topology(
+            read.cis, read.relationships, version=read.version, costs=relate_settings.costs, max_cost=relate_settings.max_cost
+        )
+
+    def _rebuild_traces(self) -> None:
+        self._traces, self._affected = Traces(), {}
+        for situation in sorted(self.situations.values(), key=lambda s: situation_number(s.id)):
+            members = self.members(situation)
+            self._affected[situation.id] = {alert.ci for alert in members if alert.ci}
+            if situation.state is SituationState.OPEN:
+                for alert in members:
+                    self._traces.add(situation.id, alert, self.topology)
+
+    def _read_settings(self, record: Record) -> None:
+        read = msgspec.json.decode(record.body, type=SettingsRecord)
+        self._use_settings(read)
+        self._dirty.add(("settings", ""))
+        self._say("settings", "correlation", "loaded", actor=record.actor)
+        for situation in list(self.situations.values()):
+            if situation.state is SituationState.OPEN:
+                self._evaluate(situation)
+
+    def _use_settings(self, read: SettingsRecord) -> None:
+        before = self.settings.relate
+        self.settings = CorrelationSettings.model_validate(read.correlation)
+        self.sinks = read.sinks
+        after = self.settings.relate
+        if (before.costs, before.max_cost) != (after.costs, after.max_cost):
+            self._use_topology(self._topology_record())
+            self._rebuild_traces()
+
+    def _topology_record(self) -> TopologyRecord:
+        return TopologyRecord(
+            version=self.topology.version, cis=tuple(self.topology.cis.values()), relationships=self.topology.relationships
+        )
+
+    def _say(self, kind: str, subject: str, action: str, detail: str = "", *, actor: str = "foreshock") -> None:
+        self._effects.audit.append(
+            AuditRow(record=self._record, at=self.now, actor=actor or "foreshock", kind=kind, subject=subject, action=action, detail=detail)
+        )
+
+    # ---- saving and restoring ----
+
+    def checkpoint(self) -> list[tuple[str, str, bytes | None]]:
+        """What changed since the last call, as (kind, key, bytes or None for gone). All of it together is the state."""
+        encode = msgspec.msgpack.Encoder().encode
+        items: list[tuple[str, str, bytes | None]] = []
+        for key in self._dirty_alerts:
+            alert = self.alerts.get(key)
+            items.append(("alert", key, None if alert is None else encode(alert)))
+        for key in self._dirty_situations:
+            situation = self.situations.get(key)
+            items.append(("situation", key, None if situation is None else encode(situation)))
+        for kind, key in sorted(self._dirty):
+            if kind == "silence":
+                active = self.silences.get(key)
+                items.append((kind, key, None if active is None else encode(active.silence)))
+            elif kind == "topology":
+                items.append((kind, key, encode(self._topology_record())))
+            elif kind == "settings":
+                items.append((kind, key, encode(SettingsRecord(correlation=self.settings.model_dump(mode="json"), sinks=self.sinks))))
+        saved = Saved(
+            now=self.now,
+            situations=self._last_situation,
+            orders=self._last_order,
+            sources=self.sources,
+            heard=self._heard,
+            counts=self.counts,
+        )
+        items.append(("saved", "", encode(saved)))
+        self._dirty_alerts, self._dirty_situations, self._dirty = {}, {}, set()
+        return items
+
+    @property
+    def unsaved(self) -> int:
+        """How many pieces of state changed since the last checkpoint."""
+        return len(self._dirty_alerts) + len(self._dirty_situations) + len(self._dirty)
+
+    def restore(self, items: Iterable[tuple[str, str, bytes]]) -> None:
+        """Take over the state of a checkpoint; the engine must be new."""
+        read = {"alert": msgspec.msgpack.Decoder(Alert).decode, "situation": msgspec.msgpack.Decoder(Situation).decode}
+        topology: TopologyRecord | None = None
+        for kind, key, body in items:
+            if kind == "alert":
+                self.alerts[key] = read[kind](body)
+            elif kind == "situation":
+                self.situations[key] = read[kind](body)
+            elif kind == "silence":
+                self.silences[key] = ActiveSilence(msgspec.msgpack.decode(body, type=Silence))
+            elif kind == "topology":
+                topology = msgspec.msgpack.decode(body, type=TopologyRecord)
+            elif kind == "settings":
+                self._use_settings(msgspec.msgpack.decode(body, type=SettingsRecord))
+            elif kind == "saved":
+                saved = msgspec.msgpack.decode(body, type=Saved)
+                self.now, self._last_situation, self._last_order = saved.now, saved.situations, saved.orders
+                self.sources, self._heard = saved.sources, saved.heard
+                self.counts |= saved.counts
+        if topology is not None:
+            self._use_topology(topology)
+        self.situations = dict(sorted(self.situations.items(), key=lambda item: situation_number(item[0])))
+        self.alerts = dict(sorted(self.alerts.items(), key=lambda item: (item[1].first_seen, item[0])))
+        self._rebuild_traces()
+        self._restore_alerts()
+        self._restore_timers()
+
+    def _restore_alerts(self) -> None:
+        for alert in self.alerts.values():
+            alert.ci, alert.source = intern(alert.ci), intern(alert.source)
+            self.known.setdefault(self._namespace(alert), {})[alert.labels] = alert
+            self.active += alert.firing
+
+    def _restore_timers(self) -> None:
+        """Timers are not saved: each follows from the state. One that no longer matters does nothing when it fires."""
+        reopen = self.settings.group.reopen
+        for alert in self.alerts.values():
+            if alert.expires_at is not None:
+                self._watch(alert)
+            if alert.held_until is not None:
+                self._timers.append((alert.held_until, _RELEASE, alert.fingerprint))
+            if not alert.active and not alert.situation:
+                self._timers.append((alert.last_seen + reopen, _EVICT, alert.fingerprint))
+        for situation in self.situations.values():
+            if situation.state is SituationState.OPEN:
+                self._timers.append((self.now, _SITUATION, situation.id))
+            else:
+                self._timers.append(((situation.resolved_at or situation.updated_at) + reopen, _EVICT, situation.id))
+        for active in self.silences.values():
+            self._timers += [(m, _SILENCES, active.silence.id) for m in (active.silence.starts_at, active.silence.ends_at) if m > self.now]
+        heapq.heapify(self._timers)
+
+
+_VERBS: Mapping[Step, Verb] = {Step.OPEN: Verb.OPEN, Step.UPDATE: Verb.UPDATE, Step.RESOLVE: Verb.RESOLVE, Step.REOPEN: Verb.REOPEN}
+
+
+def _title(alert: Alert) -> str:
+    labels = alert.read_labels()
+    name = labels.get("alertname") or next(iter(labels.values()))
+    return f"{name} on {alert.ci}" if alert.ci else name
+
+
+def _text(item: Any) -> bytes:
+    return item if isinstance(item, bytes) else msgspec.json.encode(item)
+
+

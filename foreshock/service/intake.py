@@ -1,0 +1,254 @@
+"""The door: POSTs of events, answered after they are on disk. Raw ASGI, because this is the one path where a framework's
+share of the time would be most of it; everything else goes on to the application behind.
+
+Order of checks: may we take it (draining, disk), may they send it (token), is it small enough, can it be read, is each item
+sound. An answer always names the limit and the value that passed it.
+"""
+
+import re
+import time
+import zlib
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import zstandard
+from msgspec import Struct
+
+from foreshock.core.contracts import Collector, NewRecord, RecordKind
+from foreshock.core.errors import ForeshockError, Malformed
+from foreshock.core.model import Alert, Event, read_annotations, read_labels
+from foreshock.service.inbox import Inbox
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_SOURCE_PATH = re.compile(r"^/s/([A-Za-z0-9][A-Za-z0-9._-]{0,63})(/.*)$")
+_JSON = (b"content-type", b"application/json")
+_BROWSER_FORMS = (b"application/x-www-form-urlencoded", b"multipart/form-data", b"text/plain")
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """Bounds on one request, in bytes and items."""
+
+    body: int = 5 * 1024 * 1024
+    decompressed: int = 20 * 1024 * 1024
+    batch: int = 5000
+
+
+class Refusal(Exception):
+    """An answer other than success, with the reason for the sender."""
+
+    def __init__(self, status: int, reason: str, *, retry_after_s: int | None = None) -> None:
+        super().__init__(reason)
+        self.status, self.reason, self.retry_after_s = status, reason, retry_after_s
+
+
+class Rejections(Struct, kw_only=True):
+    """Requests of one source that were refused whole: they left no record, so they are counted here."""
+
+    requests: int = 0
+    last_error: str = ""
+    last_at: datetime | None = None
+
+
+class Intake:
+    """ASGI application in front of ``behind``.
+
+    Args:
+        closed: why nothing can be taken now, as (reason, seconds to wait), or None.
+        actor: who sends, from the request's headers; raises Refusal where they may not.
+        known: alerts of a namespace by their labels' bytes; used to spare re-sends the checks they have passed.
+        observe: called with (seconds, status, events, bytes) of each request.
+    """
+
+    MAX_SOURCES = 1000
+
+    def __init__(
+        self,
+        behind: App,
+        inbox: Inbox,
+        collectors: Mapping[str, Collector],
+        *,
+        limits: Limits,
+        clock: Callable[[], datetime],
+        closed: Callable[[], tuple[str, int] | None],
+        actor: Callable[[Scope], str],
+        known: Callable[[str], Mapping[bytes, Alert]],
+        observe: Callable[[float, int, int, int], None],
+    ) -> None:
+        self._behind, self._inbox, self._limits, self._clock = behind, inbox, limits, clock
+        self._closed, self._actor, self._known, self._observe = closed, actor, known, observe
+        self._by_path = {collector.path: collector for collector in collectors.values()}
+        self.rejections: dict[str, Rejections] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            path: str = scope["path"]
+            name = ""
+            if path.startswith("/s/") and (found := _SOURCE_PATH.match(path)):
+                name, path = found[1], found[2]
+            if scope["method"] == "POST" and (collector := self._by_path.get(path)) is not None:
+                await self._receive(collector, name or collector.kind, scope, receive, send)
+                return
+            if name:
+                scope = {**scope, "path": path, "raw_path": path.encode()}
+        await self._behind(scope, receive, send)
+
+    async def _receive(self, collector: Collector, source: str, scope: Scope, receive: Receive, send: Send) -> None:
+        began = time.perf_counter()
+        items: Sequence[Any] = ()
+        size = 0
+        headers: list[tuple[bytes, bytes]] = [_JSON]
+        try:
+            body = await self._body(scope, receive)
+            size = len(body)
+            actor = self._actor(scope)
+            items = self._decode(collector, body)
+            errors = self._check(collector, items)
+            await self._inbox.append(
+                NewRecord(
+                    kind=RecordKind.EVENTS, body=body, collector=collector.kind, source=source, actor=actor, items=len(items)
+                ),
+                items,
+            )
+            status, answer = _answer(collector, len(items), errors)
+        except Refusal as refusal:
+            status, answer = refusal.status, _error(collector, refusal.reason)
+            if refusal.retry_after_s is not None:
+                headers.append((b"retry-after", str(refusal.retry_after_s).encode()))
+            if status < 500:
+                self._count_rejection(source, refusal.reason)
+        except ForeshockError as error:  # the store: try again
+            status, answer = 503, _error(collector, str(error))
+            headers.append((b"retry-after", b"5"))
+        headers.append((b"content-length", str(len(answer)).encode()))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": answer})
+        self._observe(time.perf_counter() - began, status, len(items) if status < 300 else 0, size)
+
+    async def _body(self, scope: Scope, receive: Receive) -> bytes:
+        limit = self._limits.body
+        encoding = b""
+        for name, value in scope["headers"]:
+            if name == b"content-length":
+                if value.isdigit() and int(value) > limit:
+                    raise Refusal(413, f"the body has {int(value)} bytes, {limit} are allowed; send smaller batches")
+            elif name == b"content-encoding":
+                encoding = value.strip().lower()
+            elif name == b"content-type" and value.partition(b";")[0].strip().lower() in _BROWSER_FORMS:
+                # What a browser may post across sites without asking first never gets in.
+                raise Refusal(415, f"content type {value.decode('latin-1')} is not accepted; send application/json")
+        closed = self._closed()
+        if closed is not None:
+            raise Refusal(503, closed[0], retry_after_s=closed[1])
+        message = await receive()
+        body: bytes = message.get("body", b"")
+        if message.get("more_body"):
+            chunks, size = [body], len(body)
+            while message.get("more_body"):
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise Refusal(400, "the connection ended before the body did")
+                chunks.append(message.get("body", b""))
+                size += len(chunks[-1])
+                if size > limit:
+                    raise Refusal(413, f"the body has more than {limit} bytes; send smaller batches")
+            body = b"".join(chunks)
+        if len(body) > limit:
+            raise Refusal(413, f"the body has {len(body)} bytes, {limit} are allowed; send smaller batches")
+        return body if encoding in (b"", b"identity") else decompress(body, encoding.decode("latin-1"), self._limits.decompressed)
+
+    def _decode(self, collector: Collector, body: bytes) -> Sequence[Any]:
+        try:
+            items = collector.decode(body)
+        except Malformed as error:
+            raise Refusal(400, str(error)) from None
+        except RecursionError:
+            raise Refusal(400, "the body is nested too deep") from None
+        if len(items) > self._limits.batch:
+            raise Refusal(413, f"the batch has {len(items)} items, {self._limits.batch} are allowed; send smaller batches")
+        return items
+
+    def _check(self, collector: Collector, items: Sequence[Any]) -> dict[int, str]:
+        """What is wrong with which item. A re-send of a known alert passed these checks when it was new."""
+        errors: dict[int, str] = {}
+        known, translate, now = self._known(collector.namespace), collector.translate, self._clock()
+        for index, item in enumerate(items):
+            try:
+                if item.__class__ is Malformed:
+                    raise item
+                event = translate(item, now)
+                if not isinstance(event, Event):
+                    continue
+                alert = known.get(bytes(event.labels))
+                if alert is None:
+                    read_labels(event.labels)
+                if alert is None or bytes(event.annotations) != alert.annotations:
+                    read_annotations(event.annotations)
+            except Malformed as error:
+                errors[index] = str(error)
+        return errors
+
+    def _count_rejection(self, source: str, reason: str) -> None:
+        found = self.rejections.get(source)
+        if found is None:
+            if len(self.rejections) >= self.MAX_SOURCES:
+                return
+            found = self.rejections[source] = Rejections()
+        found.requests += 1
+        found.last_error, found.last_at = reason[:500], self._clock()
+
+
+def _answer(collector: Collector, items: int, errors: Mapping[int, str]) -> tuple[int, bytes]:
+    if collector.answer == "alertmanager":
+        # As Alertmanager: the good ones are taken, and the answer names what is wrong with the others.
+        return (200, b"") if not errors else (400, msgspec.json.encode("; ".join(f"alert {index}: {text}" for index, text in errors.items())))
+    results = [
+        {"index": index, "status": "rejected", "error": errors[index]} if index in errors else {"index": index, "status": "accepted"}
+        for index in range(items)
+    ]
+    status = 202 if not errors else 207 if len(errors) < items else 400
+    return status, msgspec.json.encode({"accepted": items - len(errors), "rejected": len(errors), "results": results})
+
+
+def _error(collector: Collector, reason: str) -> bytes:
+    return msgspec.json.encode(reason if collector.answer == "alertmanager" else {"error": reason})
+
+
+def decompress(body: bytes, encoding: str, limit: int) -> bytes:
+    """Take a content encoding off, never producing more than ``limit`` bytes: a bomb costs what it may, not what it wants.
+
+    Raises Refusal: 415 for an encoding not known, 400 for damaged data, 413 beyond the limit.
+    """
+    try:
+        if encoding in ("gzip", "x-gzip"):
+            data = _inflate(body, 31, limit)
+        elif encoding == "deflate":
+            # Some senders mean raw deflate; zlib's header tells which.
+            data = _inflate(body, 15 if body[:1] and body[0] & 0x0F == 8 and int.from_bytes(body[:2]) % 31 == 0 else -15, limit)
+        elif encoding == "zstd":
+            reader = zstandard.ZstdDecompressor(max_window_size=1 << 25).stream_reader(body, read_across_frames=True)
+            chunks, size = [], 0
+            while size <= limit and (chunk := reader.read(min(1 << 20, limit + 1 - size))):
+                chunks.append(chunk)
+                size += len(chunk)
+            data = b"".join(chunks)
+        else:
+            raise Refusal(415, f"content encoding {encoding!r} is not known; use gzip, deflate, zstd or none")
+    except (zlib.error, zstandard.ZstdError) as error:
+        raise Refusal(400, f"the body is not valid {encoding}: {error}") from None
+    if len(data) > limit:
+        raise Refusal(413, f"the body has more than {limit} bytes when decompressed; send smaller batches")
+    return data
+
+
+def _inflate(body: bytes, window: int, limit: int) -> bytes:
+    inflater = zlib.decompressobj(window)
+    data = inflater.decompress(body, limit + 1)
+    if len(data) <= limit and not inflater.eof:
+        raise zlib.error("it ends too early")
+    return data

@@ -1,0 +1,180 @@
+"""Drives the engine: reads records in order, commits what a step decided, restores its state after a stop of any kind."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import msgspec
+import structlog
+
+from foreshock.core.contracts import CheckpointItem, SituationRow, Step
+from foreshock.core.errors import Fenced, Unavailable
+from foreshock.core.model import Ended, Situation, SituationState
+from foreshock.service.engine import Effects, Engine
+from foreshock.service.inbox import Inbox
+from foreshock.store.store import Store
+
+log = structlog.get_logger("engine")
+
+_STEP_RECORDS = 128
+_STEP_PAUSE_S = 0.01
+"""Between steps under load: the intake gets its turn at the processor, and the next step has more to share one commit."""
+_CHECKPOINT_ITEMS = 20_000
+_CHECKPOINT_S = 60.0
+_RETRY_S = 1.0
+
+
+class Runner:
+    """Owns the engine's thread. ``position`` is the newest record whose effects are on disk.
+
+    The state in memory is saved as a checkpoint now and then; between checkpoints only effects are written. After a crash
+    the records since the checkpoint are read again with their effects, which are on disk already, thrown away: the engine
+    is a function of its records, so it arrives at the same state to the byte.
+    """
+
+    def __init__(self, engine: Engine, store: Store, on_orders: Callable[[], None], on_fatal: Callable[[Exception], None]) -> None:
+        self.engine, self._store = engine, store
+        self._on_orders, self._on_fatal = on_orders, on_fatal
+        self.position = 0
+        self.steps = 0
+        self.busy_s = 0.0
+        self._saved_at = time.monotonic()
+        self._lock = threading.RLock()
+        self._moved = threading.Condition()
+        self._wake = threading.Event()
+        self._stopping = False
+        self._inbox: Inbox | None = None
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+
+    def restore(self) -> int:
+        """Bring the engine to the position on disk; the number of records it had to read again."""
+        position, checkpoint = self._store.position()
+        self.engine.restore(self._store.checkpoint_items())
+        at = checkpoint
+        while at < position:
+            records = self._store.records(at, limit=_STEP_RECORDS, upto=position)
+            if not records:
+                raise Unavailable(
+                    f"records {at + 1} to {position} are missing from the inbox", hint="restore the store from a backup: its state cannot be rebuilt"
+                )
+            self.engine.step((record, None) for record in records)
+            at = records[-1].number
+        self.position = position
+        return position - checkpoint
+
+    def start(self, inbox: Inbox) -> None:
+        self._inbox = inbox
+        self._thread.start()
+
+    def wake(self) -> None:
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Finish what is in the inbox, save the state, end."""
+        self._stopping = True
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    @contextmanager
+    def looking(self) -> Iterator[Engine]:
+        """The engine between two steps, for reading."""
+        with self._lock:
+            yield self.engine
+
+    def caught_up(self, number: int, timeout_s: float = 10.0) -> bool:
+        """Wait until record ``number`` is reflected; false if that took too long."""
+        with self._moved:
+            return self._moved.wait_for(lambda: self.position >= number, timeout_s)
+
+    @property
+    def lag(self) -> int:
+        """Records on disk that are not reflected yet."""
+        return 0 if self._inbox is None else max(0, self._inbox.last - self.position)
+
+    def _run(self) -> None:
+        assert self._inbox is not None
+        try:
+            while True:
+                records = self._inbox.take(self.position, _STEP_RECORDS)
+                if records:
+                    began = time.perf_counter()
+                    with self._lock:
+                        effects = self.engine.step(records)
+                        self._commit(effects, records[-1][0].number)
+                    self.busy_s += time.perf_counter() - began
+                    if effects.orders:
+                        self._on_orders()
+                    time.sleep(_STEP_PAUSE_S)
+                    continue
+                if self._stopping and self._inbox.last <= self.position:
+                    with self._lock:
+                        self._commit(Effects(), self.position, save=True)
+                    return
+                if self.engine.unsaved and time.monotonic() - self._saved_at > _CHECKPOINT_S:
+                    with self._lock:
+                        self._commit(Effects(), self.position, save=True)
+                self._wake.wait(1.0)
+                self._wake.clear()
+        except Exception as error:
+            if not isinstance(error, Fenced):
+                log.exception("the engine stopped")
+            self._on_fatal(error)
+
+    def _commit(self, effects: Effects, position: int, *, save: bool = False) -> None:
+        save = save or self.engine.unsaved >= _CHECKPOINT_ITEMS or (
+            self.engine.unsaved > 0 and time.monotonic() - self._saved_at > _CHECKPOINT_S
+        )
+        step = Step(
+            read_from=self.position,
+            position=position,
+            situations=[self._row(situation) for situation in effects.situations.values()],
+            orders=effects.orders,
+            audit=effects.audit,
+            dead_letters=effects.dead_letters,
+            checkpoint=[CheckpointItem(kind=kind, key=key, body=body) for kind, key, body in self.engine.checkpoint()] if save else None,
+        )
+        refused = False
+        while True:
+            try:
+                self._store.commit(step)
+                break
+            except Unavailable as error:
+                # What was decided stays in memory and is written as soon as the store takes it; nothing goes on before.
+                if not refused:
+                    log.error("the store refuses the engine's results", error=str(error))
+                refused = True
+                if self._stopping:
+                    raise
+                time.sleep(_RETRY_S)
+        if refused:
+            log.info("the store takes the engine's results again")
+        if save:
+            self._saved_at = time.monotonic()
+        with self._moved:
+            self.position = position
+            self.steps += 1
+            self._moved.notify_all()
+
+    def _row(self, situation: Situation) -> SituationRow:
+        ended = situation.state is not SituationState.OPEN
+        return SituationRow(
+            id=situation.id,
+            state=situation.state.value,
+            priority=situation.priority,
+            severity=int(situation.severity),
+            title=situation.title,
+            opened_at=situation.opened_at,
+            updated_at=situation.updated_at,
+            resolved_at=situation.resolved_at,
+            alerts=len(situation.members),
+            version=situation.version,
+            body=msgspec.json.encode(Ended(situation=situation, alerts=tuple(self.engine.members(situation)))) if ended else None,
+        )
+
+
+def utc_now() -> datetime:
+    """The wall clock; the one place the service reads it by default."""
+    return datetime.now(UTC)

@@ -1,0 +1,250 @@
+"""What people are shown, as plain values: the API, the console and the command line all read these and nothing else."""
+
+from typing import Protocol
+
+from msgspec import Struct
+
+from foreshock.core.contracts import DeskAction, DeskNote, DeskRecord
+from foreshock.core.model import Cause, Moment
+
+
+class TicketView(Struct, frozen=True, kw_only=True):
+    """sink: instance name. state: how far the last write got (planned, sending, confirmed, unknown, rejected)."""
+
+    sink: str
+    state: str
+    number: str
+    url: str
+    open: bool
+    assignee: str = ""
+    closed_by: str = ""
+    error: str = ""
+
+
+class IncidentRow(Struct, frozen=True, kw_only=True):
+    """One line of the incident list.
+
+    Attributes:
+        id: situation id, S-1.
+        state: open, resolved or merged.
+        priority: 1..5. severity: word of the scale.
+        age_s: seconds since opened, up to its end.
+        cis: affected CIs, number of them in ci_count; the list is cut at 5.
+        alerts, active: members, and how many still fire. events: how many events they folded.
+        cause: the best candidate's CI; empty when there is none. cause_score: 0..1.
+        held_by: why no ticket is opened; empty if nothing holds it.
+    """
+
+    id: str
+    title: str
+    state: str
+    priority: int
+    severity: str
+    opened_at: Moment
+    updated_at: Moment
+    age_s: float
+    cis: tuple[str, ...]
+    ci_count: int
+    alerts: int
+    active: int
+    events: int
+    cause: str
+    cause_score: float
+    assignment_group: str
+    held_by: str
+    tickets: tuple[TicketView, ...]
+    services: tuple[str, ...] = ()
+
+
+class WhyView(Struct, frozen=True, kw_only=True):
+    """Why an alert is in its situation.
+
+    Attributes:
+        sentence: for people, for example "shop depends on db1, which failed 40 s earlier".
+        path: CI ids from this alert's CI to the other alert's CI. relations: type of each step, one fewer than path.
+        strength, threshold: 0..1. gap_s: seconds between the onsets. rule: kind@version.
+        other: fingerprint of the alert it was linked to; empty for the one that opened the situation.
+    """
+
+    sentence: str
+    path: tuple[str, ...] = ()
+    relations: tuple[str, ...] = ()
+    strength: float = 1.0
+    threshold: float = 0.0
+    gap_s: float = 0.0
+    rule: str = ""
+    other: str = ""
+
+
+class AlertView(Struct, frozen=True, kw_only=True):
+    """state: firing, resolved or held (flapping). bound_by: how the CI was found, in words."""
+
+    fingerprint: str
+    name: str
+    summary: str
+    state: str
+    severity: str
+    ci: str
+    bound_by: str
+    source: str
+    labels: dict[str, str]
+    annotations: dict[str, str]
+    starts_at: Moment
+    ends_at: Moment | None
+    last_seen: Moment
+    count: int
+    occurrences: int
+    url: str
+    situation: str
+    silenced_by: tuple[str, ...] = ()
+    why: WhyView | None = None
+
+
+class TimelineEntry(Struct, frozen=True, kw_only=True):
+    """lane: alert, incident, ticket or person. at: records' clock."""
+
+    at: Moment
+    lane: str
+    actor: str
+    action: str
+    text: str
+
+
+class GraphNode(Struct, frozen=True, kw_only=True):
+    """role: cause (best candidate), affected (has alerts of this situation) or context. level: 0 is furthest upstream."""
+
+    id: str
+    label: str
+    kind: str
+    role: str
+    severity: str
+    level: int
+
+
+class GraphEdge(Struct, frozen=True, kw_only=True):
+    """source needs target: a failure spreads from target to source."""
+
+    source: str
+    target: str
+    type: str
+
+
+class GraphView(Struct, frozen=True, kw_only=True):
+    """The topology around an incident, at most 60 nodes; left_out counts the rest."""
+
+    nodes: tuple[GraphNode, ...]
+    edges: tuple[GraphEdge, ...]
+    left_out: int = 0
+
+
+class IncidentView(Struct, frozen=True, kw_only=True):
+    """The incident page: everything known of one situation."""
+
+    row: IncidentRow
+    impact: int
+    urgency: int
+    priority_reason: str
+    cleared_at: Moment | None
+    resolved_at: Moment | None
+    merged_into: str
+    previous: str
+    reopened: int
+    next_step: str
+    causes: tuple[Cause, ...]
+    alerts: tuple[AlertView, ...]
+    timeline: tuple[TimelineEntry, ...]
+    graph: GraphView
+    records: tuple[DeskRecord, ...]
+    notes: tuple[DeskNote, ...]
+
+
+class SourceView(Struct, frozen=True, kw_only=True):
+    """One sender. last_seen is None for a receiver nobody has used yet; path is where to post."""
+
+    name: str
+    collector: str
+    title: str
+    path: str
+    last_seen: Moment | None
+    batches: int
+    events: int
+    rejected: int
+    last_error: str = ""
+
+
+class DeadLetterView(Struct, frozen=True, kw_only=True):
+    """stage: translate or delivery. payload: the item as text, cut at 4 KiB."""
+
+    id: int
+    record: int
+    item: int
+    at: Moment
+    source: str
+    stage: str
+    error: str
+    payload: str
+
+
+class JobView(Struct, frozen=True, kw_only=True):
+    name: str
+    started_at: Moment | None
+    ended_at: Moment | None
+    ok: bool
+    error: str
+    next_at: Moment | None
+
+
+class StatusView(Struct, frozen=True, kw_only=True):
+    """The whole in one look. intake: accepting, or why not. topology: version, with the number of CIs and relationships."""
+
+    version: str
+    demo: bool
+    intake: str
+    started_at: Moment
+    now: Moment
+    position: int
+    lag_records: int
+    open_incidents: int
+    active_alerts: int
+    outbox_pending: int
+    outbox_oldest_s: float
+    dead_letters: int
+    topology_version: str
+    cis: int
+    relationships: int
+    topology_error: str
+    jobs: tuple[JobView, ...]
+
+
+class Views(Protocol):
+    """The questions people ask. Every answer includes everything acknowledged before the question."""
+
+    def status(self) -> StatusView: ...
+
+    def incidents(self, *, state: str = "open", limit: int = 200) -> list[IncidentRow]:
+        """state: open, resolved, merged or all. Open ones first by priority, then newest."""
+
+    def incident(self, id: str) -> IncidentView | None:
+        """By situation id or by ticket number."""
+
+    def alert(self, fingerprint: str) -> AlertView | None: ...
+
+    def sources(self) -> list[SourceView]: ...
+
+    def dead_letters(self, *, limit: int = 200) -> list[DeadLetterView]: ...
+
+    def problems(self, *, limit: int = 200) -> list[DeskRecord]: ...
+
+    def record(self, number: str) -> tuple[DeskRecord, list[DeskNote]] | None:
+        """A desk record with its notes."""
+
+
+class Actions(Protocol):
+    """What people can do; each returns after it is on disk and reflected."""
+
+    def act(
+        self, number: str, action: DeskAction, *, actor: str, text: str = "", code: str = ""
+    ) -> DeskRecord:
+        """Raises Rejected with the reason where the record's state does not allow it."""
+
+    def open_problem(self, incident: str, *, actor: str, title: str = "") -> DeskRecord: ...

@@ -1,0 +1,242 @@
+"""The tables, the same on SQLite and PostgreSQL. A change here goes with a migration in ``migrations/versions``."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Dialect,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def to_micros(moment: datetime) -> int:
+    """Microseconds since 1970, exactly: floats would lose the last digit."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def from_micros(micros: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=micros)
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware UTC time as microseconds since 1970: SQLite has no type for it, and integers compare the same everywhere."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        return None if value is None else to_micros(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        return None if value is None else from_micros(value)
+
+
+# SQLite gives a row its number by itself only where the key is spelt INTEGER.
+Serial = BigInteger().with_variant(Integer(), "sqlite")
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+meta = Table(
+    "meta", metadata, Column("key", String(64), primary_key=True), Column("value", Text, nullable=False)
+)
+
+inbox = Table(
+    "inbox",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", Instant, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("collector", String(64), nullable=False),
+    Column("source", String(128), nullable=False),
+    Column("actor", String(128), nullable=False),
+    Column("items", Integer, nullable=False),
+    Column("body", LargeBinary, nullable=False),  # zstd
+)
+Index("ix_inbox_at", inbox.c.at)
+
+engine = Table(
+    "engine",
+    metadata,
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("position", BigInteger, nullable=False),
+    Column("checkpoint", BigInteger, nullable=False),
+)
+
+checkpoint_item = Table(
+    "checkpoint_item",
+    metadata,
+    Column("kind", String(16), primary_key=True),
+    Column("key", String(128), primary_key=True),
+    Column("body", LargeBinary, nullable=False),
+)
+
+situation = Table(
+    "situation",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("state", String(16), nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("severity", Integer, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("opened_at", Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+    Column("resolved_at", Instant),
+    Column("alerts", Integer, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("body", LargeBinary),  # the whole, written when it ends; while open the engine holds it
+)
+Index("ix_situation_state_updated_at", situation.c.state, situation.c.updated_at)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("record", BigInteger, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("actor", String(128), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("subject", String(128), nullable=False),
+    Column("action", String(32), nullable=False),
+    Column("detail", Text, nullable=False),
+)
+Index("ix_audit_subject", audit.c.subject)
+Index("ix_audit_at", audit.c.at)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("sequence", Serial, primary_key=True),
+    Column("id", String(160), nullable=False),
+    Column("sink", String(64), nullable=False),
+    Column("situation", String(32), nullable=False),
+    Column("verb", String(16), nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("state", String(16), nullable=False),  # pending, done, superseded, dead
+    Column("attempts", Integer, nullable=False),
+    Column("next_at", Instant, nullable=False),
+    Column("error", Text, nullable=False),
+    UniqueConstraint("id"),
+)
+Index("ix_outbox_state_sink_sequence", outbox.c.state, outbox.c.sink, outbox.c.sequence)
+
+ticket = Table(
+    "ticket",
+    metadata,
+    Column("situation", String(32), primary_key=True),
+    Column("sink", String(64), primary_key=True),
+    Column("state", String(16), nullable=False),
+    Column("number", String(128), nullable=False),
+    Column("url", Text, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+    Column("error", Text, nullable=False),
+)
+
+dead_letter = Table(
+    "dead_letter",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("record", BigInteger, nullable=False),
+    Column("item", Integer, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("source", String(128), nullable=False),
+    Column("stage", String(16), nullable=False),
+    Column("error", Text, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+)
+Index("ix_dead_letter_at", dead_letter.c.at)
+
+desk_record = Table(
+    "desk_record",
+    metadata,
+    Column("number", String(16), primary_key=True),
+    Column("type", String(16), nullable=False),
+    Column("key", String(64)),  # NULL for records a person opened; unique otherwise
+    Column("title", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("impact", Integer, nullable=False),
+    Column("urgency", Integer, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("severity", String(16), nullable=False),
+    Column("opened_at", Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+    Column("resolved_at", Instant),
+    Column("assignment_group", String(128), nullable=False),
+    Column("assignee", String(128), nullable=False),
+    Column("ci", String(256), nullable=False),
+    Column("resolution_code", String(64), nullable=False),
+    Column("resolution_note", Text, nullable=False),
+    Column("resolved_by", String(128), nullable=False),  # empty: Foreshock, or nobody yet
+    Column("problem", String(16), nullable=False),
+    Column("url", Text, nullable=False),
+    Column("version", Integer, nullable=False),  # of the situation, newest applied
+    UniqueConstraint("type", "key"),
+)
+Index("ix_desk_record_state", desk_record.c.type, desk_record.c.state)
+
+desk_note = Table(
+    "desk_note",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("number", String(16), nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("author", String(128), nullable=False),
+    Column("text", Text, nullable=False),
+)
+Index("ix_desk_note_number", desk_note.c.number)
+
+desk_order = Table(
+    "desk_order",
+    metadata,
+    Column("id", String(160), primary_key=True),
+    Column("number", String(16), nullable=False),
+)
+
+desk_journal = Table(
+    "desk_journal",
+    metadata,
+    Column("sequence", Serial, primary_key=True),
+    Column("number", String(16), nullable=False),
+    Column("key", String(64), nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("actor", String(128), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("comment", Text, nullable=False),
+)
+
+cursor = Table(
+    "cursor",
+    metadata,
+    Column("name", String(128), primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+
+job_run = Table(
+    "job_run",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("started_at", Instant, nullable=False),
+    Column("ended_at", Instant),
+    Column("ok", Integer, nullable=False),
+    Column("error", Text, nullable=False),
+)
