@@ -1,0 +1,323 @@
+from datetime import timedelta
+
+import msgspec
+import pytest
+from sqlalchemy import insert, select, update
+
+from foreshock.core.contracts import Order, Receipt, Step, Verb
+from foreshock.core.model import TicketState
+from foreshock.store.outbox import MAX_NOTE_CHARS, Outbox, fold
+from foreshock.store.tables import dead_letter
+from foreshock.store.tables import outbox as rows
+from foreshock.testing.tickets import NOON, make_order
+
+
+@pytest.fixture
+def outbox(store):
+    return Outbox(store)
+
+
+@pytest.fixture
+def plan(store):
+    """Orders as the engine's transaction writes them."""
+
+    def write(*orders):
+        position = store.position()[0]
+        store.commit(Step(read_from=position, position=position + 1, orders=orders))
+
+    return write
+
+
+def seconds(number):
+    return timedelta(seconds=number)
+
+
+def states(store):
+    with store.read() as connection:
+        return [
+            (row.id, row.state) for row in connection.execute(select(rows.c.id, rows.c.state).order_by(rows.c.sequence))
+        ]
+
+
+def due(outbox, sink="desk", now=NOON):
+    return [head.order.id for head in outbox.pending(sink, now)]
+
+
+def settle(outbox, number="INC0000001"):
+    """Deliver the first head that is due."""
+    head = outbox.pending("desk", NOON)[0]
+    sent = outbox.begin(head, NOON)
+    outbox.confirm(sent, Receipt(number=number, url="/there"), NOON)
+    return sent
+
+
+def test_only_the_oldest_order_of_each_situation_and_sink_is_due(outbox, plan):
+    plan(
+        make_order(id="a1", situation="A"),
+        make_order(Verb.RESOLVE, id="a2", situation="A"),
+        make_order(id="b1", situation="B"),
+        make_order(id="a1-elsewhere", situation="A", sink="webhook"),
+    )
+
+    assert due(outbox) == ["a1", "b1"]
+    assert due(outbox, "webhook") == ["a1-elsewhere"]
+
+
+def test_a_failing_order_holds_back_its_own_situation_and_nobody_elses(outbox, plan):
+    plan(make_order(id="a1", situation="A"), make_order(Verb.UPDATE, id="a2", situation="A", version=2))
+    plan(make_order(id="b1", situation="B"))
+    failing = outbox.begin(outbox.pending("desk", NOON)[0], NOON)
+    outbox.retry(
+        failing, "HTTP 503", state=TicketState.UNKNOWN, next_at=NOON + seconds(40), now=NOON, attempts=failing.attempts
+    )
+
+    assert due(outbox) == ["b1"]
+    assert outbox.next_due("desk") == NOON
+    assert due(outbox, now=NOON + seconds(40)) == ["a1", "b1"]
+
+
+def test_an_order_is_not_due_before_its_time(outbox, plan):
+    plan(make_order(at=NOON + seconds(10)))
+
+    assert due(outbox) == []
+    assert outbox.next_due("desk") == NOON + seconds(10)
+    assert outbox.next_due("webhook") is None
+
+
+def test_the_ticket_is_sending_before_the_call_and_confirmed_with_its_number_after(outbox, plan):
+    plan(make_order())
+    head = outbox.pending("desk", NOON)[0]
+    assert head.ticket is None
+
+    sent = outbox.begin(head, NOON)
+    while_calling = outbox.ticket("S-1", "desk")
+    outbox.confirm(sent, Receipt(number="INC0000001", url="/there"), NOON + seconds(1))
+
+    assert while_calling.state is TicketState.SENDING
+    assert while_calling.receipt is None
+    done = outbox.ticket("S-1", "desk")
+    assert (done.state, done.receipt) == (TicketState.CONFIRMED, Receipt(number="INC0000001", url="/there"))
+    assert outbox.tickets("S-1") == [done]
+    assert due(outbox) == []
+
+
+def test_a_row_that_somebody_else_took_is_not_taken_again(outbox, plan):
+    plan(make_order())
+    head = outbox.pending("desk", NOON)[0]
+
+    assert outbox.begin(head, NOON) is not None
+    assert outbox.begin(head, NOON) is None
+
+
+def test_a_ticket_found_sending_at_start_up_is_unknown(outbox, plan):
+    plan(make_order(), make_order(sink="webhook"))
+    outbox.begin(outbox.pending("desk", NOON)[0], NOON)
+    outbox.begin(outbox.pending("webhook", NOON)[0], NOON)
+
+    assert outbox.recover("desk", NOON + seconds(9)) == 1
+
+    lost = outbox.ticket("S-1", "desk")
+    assert (lost.state, lost.updated_at) == (TicketState.UNKNOWN, NOON + seconds(9))
+    assert outbox.ticket("S-1", "webhook").state is TicketState.SENDING
+    assert outbox.pending("desk", NOON)[0].attempts == 1
+
+
+def test_the_time_of_a_lost_answer_stays_while_searches_fail(outbox, plan):
+    plan(make_order())
+    sent = outbox.begin(outbox.pending("desk", NOON)[0], NOON)
+    for moment in (1, 5, 30):
+        outbox.retry(
+            sent,
+            "no answer",
+            state=TicketState.UNKNOWN,
+            next_at=NOON + seconds(moment),
+            now=NOON + seconds(moment),
+            attempts=1,
+        )
+
+    assert outbox.ticket("S-1", "desk").updated_at == NOON + seconds(1)
+
+
+# ---- folding ----
+
+
+def test_updates_that_wait_are_folded_into_the_newest_and_no_note_is_lost(outbox, plan, store):
+    plan(make_order(id="open"))
+    settle(outbox)
+    plan(
+        make_order(Verb.UPDATE, id="u2", version=2, note="a second host", title="two hosts", priority=2),
+        make_order(Verb.UPDATE, id="u3", version=3, note="a third host", title="three hosts"),
+        make_order(Verb.UPDATE, id="u4", version=4, title="four hosts"),
+        make_order(Verb.RESOLVE, id="r5", version=5),
+        make_order(Verb.UPDATE, id="u6", version=6),
+    )
+
+    sent = outbox.begin(outbox.pending("desk", NOON)[0], NOON)
+
+    assert (sent.order.id, sent.order.version) == ("u4", 4)
+    assert sent.order.fields == {"title": "four hosts", "priority": 2}
+    assert sent.order.note == "a second host\na third host"
+    assert states(store) == [
+        ("open", "answered"),
+        ("u2", "superseded"),
+        ("u3", "superseded"),
+        ("u4", "pending"),
+        ("r5", "pending"),
+        ("u6", "pending"),
+    ]
+    again = outbox.pending("desk", NOON)[0]
+    assert (again.order, again.attempts) == (sent.order, 1)  # also after a crash
+
+
+def test_an_update_that_was_tried_is_sent_again_as_it_was(outbox, plan):
+    plan(make_order(id="open"))
+    settle(outbox)
+    plan(make_order(Verb.UPDATE, id="u2", version=2, note="two"))
+    outbox.begin(outbox.pending("desk", NOON)[0], NOON)
+    plan(make_order(Verb.UPDATE, id="u3", version=3, note="three"))
+
+    sent = outbox.begin(outbox.pending("desk", NOON)[0], NOON)
+
+    assert (sent.order.id, sent.order.note, sent.attempts) == ("u2", "two", 2)
+
+
+def test_folding_stops_before_the_notes_grow_too_long(outbox, plan):
+    plan(make_order(id="open"))
+    settle(outbox)
+    long = "x" * (MAX_NOTE_CHARS // 2)
+    plan(*(make_order(Verb.UPDATE, id=f"u{n}", version=n, note=long) for n in (2, 3, 4)))
+
+    first = settle(outbox)
+    second = settle(outbox)
+    third = settle(outbox)
+
+    assert [(sent.order.id, len(sent.order.note)) for sent in (first, second, third)] == [
+        ("u2", len(long)),
+        ("u3", len(long)),
+        ("u4", len(long)),
+    ]
+
+
+def test_fold_keeps_the_newer_identity():
+    both = fold(
+        make_order(Verb.UPDATE, id="a", version=2, note="one", priority=2, title="x"),
+        make_order(Verb.UPDATE, id="b", version=3, note="", title="y"),
+    )
+
+    assert (both.id, both.version, both.note, both.fields) == ("b", 3, "one", {"priority": 2, "title": "y"})
+
+
+# ---- refusals ----
+
+
+def test_a_rejected_order_becomes_a_dead_letter_and_the_inbox_is_told(outbox, plan, store):
+    plan(make_order(id="a1"))
+    sent = outbox.begin(outbox.pending("desk", NOON)[0], NOON)
+
+    outbox.reject(sent, "HTTP 400: u_site is mandatory\x00", NOON)
+
+    with store.read() as connection:
+        letter = connection.execute(select(dead_letter)).one()
+    assert (letter.stage, letter.source, letter.error) == ("delivery", "desk", "HTTP 400: u_site is mandatory\ufffd")
+    assert msgspec.json.decode(letter.payload, type=Order) == sent.order
+    assert outbox.ticket("S-1", "desk").state is TicketState.REJECTED
+    told = outbox.untold("desk")
+    assert [(change.state, change.number, change.origin) for change in told] == [("rejected", "", "write")]
+    outbox.told([told[0].sequence])
+    assert outbox.untold("desk") == []
+    assert states(store) == [("a1", "dead")]
+
+
+def test_an_order_that_cannot_be_read_becomes_a_dead_letter_and_holds_back_nobody(outbox, plan, store):
+    plan(make_order(id="a1", situation="A"), make_order(id="b1", situation="B"))
+    with store.write() as connection:
+        connection.execute(update(rows).where(rows.c.id == "a1").values(body=b'{"id": 1}'))
+
+    assert due(outbox) == ["b1"]
+    assert [(change.situation, change.state) for change in outbox.untold("desk")] == [("A", "rejected")]
+
+
+def test_a_superseded_order_lets_the_next_one_go(outbox, plan):
+    plan(make_order(Verb.UPDATE, id="a1"), make_order(Verb.RESOLVE, id="a2"))
+    outbox.supersede(outbox.pending("desk", NOON)[0], "never opened")
+
+    assert due(outbox) == ["a2"]
+    assert outbox.untold("desk") == []
+
+
+# ---- telling the inbox ----
+
+
+def test_an_answer_is_untold_until_it_is_told(outbox, plan, store):
+    plan(make_order(situation="A"), make_order(situation="B"))
+    settle(outbox, "INC0000001")
+    settle(outbox, "INC0000002")
+
+    untold = outbox.untold("desk")
+    outbox.told([untold[0].sequence])
+
+    assert [(change.situation, change.number, change.url, change.state) for change in untold] == [
+        ("A", "INC0000001", "/there", "confirmed"),
+        ("B", "INC0000002", "/there", "confirmed"),
+    ]
+    assert untold[0].sequence < untold[1].sequence
+    assert outbox.untold("desk") == untold[1:]
+    assert [state for _, state in states(store)] == ["done", "answered"]
+
+
+# ---- cursors and counts ----
+
+
+def test_a_cursor_only_moves_forward(outbox):
+    assert outbox.cursor("changes:desk") == 0
+    outbox.advance("changes:desk", 7)
+    outbox.advance("changes:desk", 5)
+    outbox.advance("changes:other", 1)
+
+    assert (outbox.cursor("changes:desk"), outbox.cursor("changes:other")) == (7, 1)
+
+
+def test_the_backlog_counts_what_waits_and_tells_the_age_of_the_oldest(outbox, plan):
+    assert (outbox.backlog().pending, outbox.backlog().oldest_at) == (0, None)
+    plan(make_order(situation="A"), make_order(situation="B", at=NOON + seconds(5)))
+    plan(make_order(situation="A", sink="webhook", at=NOON + seconds(9)))
+    settle(outbox)
+
+    assert (outbox.backlog("desk").pending, outbox.backlog("desk").oldest_at) == (1, NOON + seconds(5))
+    assert (outbox.backlog().pending, outbox.backlog().oldest_at) == (2, NOON + seconds(5))
+
+
+def test_after_an_outage_what_waits_out_its_backoff_is_due_at_once(outbox, plan):
+    plan(make_order())
+    sent = outbox.begin(outbox.pending("desk", NOON)[0], NOON)
+    outbox.retry(sent, "x", state=TicketState.UNKNOWN, next_at=NOON + seconds(300), now=NOON, attempts=1)
+    assert due(outbox) == []
+
+    outbox.hasten("desk", NOON)
+
+    assert due(outbox) == ["S-1/desk/1-open"]
+
+
+def test_ten_thousand_waiting_orders_are_taken_a_hundred_at_a_time(outbox, store):
+    with store.write() as connection:
+        connection.execute(
+            insert(rows),
+            [
+                {
+                    "id": f"o{n}",
+                    "sink": "desk",
+                    "situation": f"S-{n % 2000}",
+                    "verb": "update",
+                    "at": NOON,
+                    "body": msgspec.json.encode(make_order(Verb.UPDATE, id=f"o{n}", situation=f"S-{n % 2000}")),
+                    "state": "pending",
+                    "attempts": 0,
+                    "next_at": NOON,
+                    "error": "",
+                }
+                for n in range(10_000)
+            ],
+        )
+
+    assert due(outbox) == [f"o{n}" for n in range(100)]
+    assert outbox.backlog("desk").pending == 10_000
