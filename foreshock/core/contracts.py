@@ -164,8 +164,9 @@ class TicketChange(Struct, frozen=True, kw_only=True):
 
     Attributes:
         origin: "write" for the outcome of a write of ours, "read" for what was read there, each with its own sequence.
-        sequence: rises within one sink and origin (for a write it is the outbox's); a change seen twice is ignored the
-            second time.
+        sequence: of a change that was read it rises within the sink; of a write it is the outbox's, which rises within one
+            sink and situation only, because a failing write holds back no other situation. A change seen twice is
+            ignored the second time.
         state: of a write "confirmed" (it arrived) or "rejected" (refused for good, the comment says why); of a change
             that was read "taken", "commented", "resolved", "reopened" or "closed".
         number: of the record; empty while the sink has none.

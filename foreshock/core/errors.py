@@ -49,8 +49,8 @@ class ConfigError(ForeshockError):
 class Invalid(ValueError):
     """A validator of configuration refuses a value; ``connect.config`` turns it into a Problem with place and line.
 
-    It is a ValueError because that is what pydantic gathers. The message gives the observed value, ``hint`` says what to
-    write instead, ``path`` leads from the validated object to the key at fault where that is not the object itself.
+    It is a ValueError because that is what pydantic gathers. The message gives the observed value, ``hint`` says what
+    to write instead, ``path`` leads from the validated object to the key at fault where that is not the object itself.
     """
 
     def __init__(self, message: str, *, hint: str = "", path: Sequence[str | int] = ()) -> None:

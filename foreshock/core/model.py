@@ -217,6 +217,7 @@ class Ticket(Struct, frozen=True, kw_only=True):
         number, url: as the sink named it; empty until it answered.
         priority, version: of the situation when the last write was ordered.
         written_at: when the last write was ordered, on the records' clock.
+        heard: outbox sequence of the newest write that was answered.
     """
 
     sink: str
@@ -229,6 +230,7 @@ class Ticket(Struct, frozen=True, kw_only=True):
     priority: int = 5
     version: int = 0
     written_at: Moment | None = None
+    heard: int = 0
 
 
 class SituationState(StrEnum):

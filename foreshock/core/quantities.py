@@ -43,7 +43,7 @@ def parse_duration(text: str) -> timedelta:
 
 
 def format_duration(duration: timedelta) -> str:
-    """The shortest text that ``parse_duration`` reads back as the same whole number of milliseconds; weeks are not used."""
+    """The text that ``parse_duration`` reads back as the same whole number of milliseconds; weeks are not used."""
     rest, parts = duration // _MILLISECOND, []
     for unit, unit_ms in _UNITS_MS.items():
         count, rest = divmod(rest, unit_ms) if unit != "w" else (0, rest)

@@ -29,7 +29,9 @@ from foreshock.core.identity import fingerprint
 from foreshock.core.model import (
     CI,
     Alert,
+    Cause,
     Change,
+    Ended,
     Event,
     Member,
     Moment,
@@ -86,10 +88,12 @@ class SourceCount(Struct, kw_only=True):
 class Effects(Struct, kw_only=True):
     """What one step over a run of records leads to; the store writes it in one transaction.
 
-    ``situations`` holds the ids of all that changed visibly, in order of change.
+    ``situations`` are those that changed visibly, in order of change; ``ended`` has the JSON of an ``Ended`` for each of them
+    that is over, taken at the moment of the change: its alerts may move on within the same step.
     """
 
     situations: dict[str, Situation] = msgspec.field(default_factory=dict)
+    ended: dict[str, bytes] = msgspec.field(default_factory=dict)
     orders: list[Order] = msgspec.field(default_factory=list)
     audit: list[AuditRow] = msgspec.field(default_factory=list)
     dead_letters: list[DeadLetter] = msgspec.field(default_factory=list)
@@ -600,7 +604,14 @@ class Engine:
             if decision.step in _VERBS:
                 self._order(situation, sink, _VERBS[decision.step], decision)
         self._effects.situations[situation.id] = situation
+        self._effects.ended.pop(situation.id, None)
+        if situation.state is not SituationState.OPEN:
+            self._effects.ended[situation.id] = self.encode(situation)
         self._dirty_situations[situation.id] = None
+
+    def encode(self, situation: Situation) -> bytes:
+        """The situation with its alerts as they are now, as JSON of an ``Ended``."""
+        return msgspec.json.encode(Ended(situation=situation, alerts=tuple(self.members(situation))))
 
     def _look_for_the_end(self, situation: Situation) -> None:
         if any(self.alerts[member].active for member in reversed(situation.members) if member in self.alerts):
@@ -675,6 +686,10 @@ class Engine:
         )
         self._say("ticket", situation.id, verb.value, f"{sink}: {decision.reason}")
 
+    def causes(self, situation: Situation) -> tuple[Cause, ...]:
+        """Its ranked causes now; those it ended with where it has ended."""
+        return cause.rank(self.members(situation), self.topology) if situation.state is SituationState.OPEN else situation.causes
+
     def _group_for(self, situation: Situation) -> str:
         """The owner of the likeliest cause that has one, else of any affected CI, else the default."""
         for candidate in situation.causes:
@@ -721,17 +736,22 @@ class Engine:
 
     def _read_ticket_change(self, record: Record) -> None:
         change = msgspec.json.decode(record.body, type=TicketChange)
-        heard = f"{change.origin}/{change.sink}"
-        if change.sequence <= self._heard.get(heard, 0):
-            return
-        self._heard[heard] = change.sequence
-        self._dirty.add(("saved", ""))
-        self._say("ticket", change.situation, change.state, " ".join(filter(None, (change.sink, change.number, change.comment))), actor=change.actor)
         situation = self.situations.get(change.situation)
+        ticket = situation.tickets.get(change.sink) if situation is not None else None
+        if change.origin == "read":
+            if change.sequence <= self._heard.get(change.sink, 0):
+                return
+            self._heard[change.sink] = change.sequence
+        elif ticket is None or change.sequence <= ticket.heard:
+            return
+        detail = " ".join(filter(None, (change.sink, change.number, change.comment)))
+        self._say("ticket", change.situation, change.state, detail, actor=change.actor)
         if situation is None:
             return
-        ticket = situation.tickets.get(change.sink) or Ticket(sink=change.sink)
+        ticket = ticket or Ticket(sink=change.sink)
         told: dict[str, Any] = {"number": change.number or ticket.number, "url": change.url or ticket.url}
+        if change.origin == "write":
+            told["heard"] = change.sequence
         if change.state == "confirmed":
             told["state"] = TicketState.CONFIRMED
         elif change.state == "rejected":
@@ -743,8 +763,6 @@ class Engine:
         elif change.state == "reopened":
             told |= {"open": True, "closed_by": ""}
         situation.tickets[change.sink] = msgspec.structs.replace(ticket, **told)
-        self._effects.situations[situation.id] = situation
-        self._dirty_situations[situation.id] = None
         self._evaluate(situation)
 
     # ---- silences, topology, settings ----

@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-import msgspec
 import structlog
 
 from foreshock.core.contracts import CheckpointItem, SituationRow, Step
 from foreshock.core.errors import Fenced, Unavailable
-from foreshock.core.model import Ended, Situation, SituationState
+from foreshock.core.model import Situation
 from foreshock.service.engine import Effects, Engine
 from foreshock.service.inbox import Inbox
 from foreshock.store.store import Store
@@ -130,7 +129,7 @@ class Runner:
         step = Step(
             read_from=self.position,
             position=position,
-            situations=[self._row(situation) for situation in effects.situations.values()],
+            situations=[_row(situation, effects.ended.get(id)) for id, situation in effects.situations.items()],
             orders=effects.orders,
             audit=effects.audit,
             dead_letters=effects.dead_letters,
@@ -158,21 +157,21 @@ class Runner:
             self.steps += 1
             self._moved.notify_all()
 
-    def _row(self, situation: Situation) -> SituationRow:
-        ended = situation.state is not SituationState.OPEN
-        return SituationRow(
-            id=situation.id,
-            state=situation.state.value,
-            priority=situation.priority,
-            severity=int(situation.severity),
-            title=situation.title,
-            opened_at=situation.opened_at,
-            updated_at=situation.updated_at,
-            resolved_at=situation.resolved_at,
-            alerts=len(situation.members),
-            version=situation.version,
-            body=msgspec.json.encode(Ended(situation=situation, alerts=tuple(self.engine.members(situation)))) if ended else None,
-        )
+
+def _row(situation: Situation, ended: bytes | None) -> SituationRow:
+    return SituationRow(
+        id=situation.id,
+        state=situation.state.value,
+        priority=situation.priority,
+        severity=int(situation.severity),
+        title=situation.title,
+        opened_at=situation.opened_at,
+        updated_at=situation.updated_at,
+        resolved_at=situation.resolved_at,
+        alerts=len(situation.members),
+        version=situation.version,
+        body=ended,
+    )
 
 
 def utc_now() -> datetime:

@@ -264,17 +264,24 @@ class Store:
         with self.read() as connection:
             return connection.execute(select(func.count()).select_from(tables.dead_letter)).scalar_one()
 
+    def size(self) -> int:
+        """Bytes the data takes; pages of a file that are free to be used again do not count."""
+        with self.read() as connection:
+            if self.dialect == "sqlite":
+                pages, free, size = (
+                    connection.exec_driver_sql(f"PRAGMA {name}").scalar_one() for name in ("page_count", "freelist_count", "page_size")
+                )
+                return int((pages - free) * size)
+            return int(connection.exec_driver_sql("SELECT pg_database_size(current_database())").scalar_one())
+
     # ---- jobs ----
 
-    def job_started(self, name: str, at: datetime) -> None:
+    def job_run(self, name: str, started_at: datetime, ended_at: datetime, error: str) -> None:
+        """Note how the last run of a job went."""
         with self.write() as connection:
             connection.execute(delete(tables.job_run).where(tables.job_run.c.name == name))
-            connection.execute(insert(tables.job_run).values(name=name, started_at=at, ended_at=None, ok=0, error=""))
-
-    def job_ended(self, name: str, at: datetime, error: str) -> None:
-        with self.write() as connection:
             connection.execute(
-                update(tables.job_run).where(tables.job_run.c.name == name).values(ended_at=at, ok=0 if error else 1, error=error[:2000])
+                insert(tables.job_run).values(name=name, started_at=started_at, ended_at=ended_at, ok=0 if error else 1, error=error[:2000])
             )
 
     def job_runs(self) -> dict[str, tuple[datetime, datetime | None, bool, str]]:

@@ -1,0 +1,464 @@
+"""The command line. What only reads reaches a running Foreshock through its API; nothing else opens a store that is in use.
+
+Exit codes: 0 done; 1 failed; 2 wrong usage; 5 no Foreshock answers; 75 the store is in use, try again; 78 wrong configuration.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from enum import StrEnum
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, ParamSpec
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from foreshock import __version__
+from foreshock.core.errors import ConfigError, Denied, ForeshockError, Held, Unavailable
+
+FAILED, USAGE, UNREACHABLE, TEMPORARY, CONFIG = 1, 2, 5, 75, 78
+
+app = typer.Typer(
+    name="foreshock",
+    help="Monitoring noise in; few, explained, correctly prioritised incidents out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+incidents = typer.Typer(help="Incidents of a running Foreshock.", no_args_is_help=True)
+db = typer.Typer(help="The store's schema.", no_args_is_help=True)
+app.add_typer(incidents, name="incidents")
+app.add_typer(db, name="db")
+P = ParamSpec("P")
+out, err = Console(), Console(stderr=True)
+
+
+class Output(StrEnum):
+    TABLE = "table"
+    JSON = "json"
+
+
+Config = Annotated[Path | None, typer.Option("--config", envvar="FORESHOCK_CONFIG", help="Configuration file; embedded defaults without one.")]
+Server = Annotated[str, typer.Option("--server", envvar="FORESHOCK_SERVER", help="Address of the running Foreshock.")]
+TokenFile = Annotated[Path | None, typer.Option("--token-file", envvar="FORESHOCK_TOKEN_FILE", help="File that holds your token.")]
+Format = Annotated[Output, typer.Option("--output", "-o", help="A table for people, or JSON for programs.")]
+_DEFAULT_SERVER = "http://127.0.0.1:8420"
+
+
+def main() -> None:
+    """Entry point."""
+    app()
+
+
+def told(command: Callable[P, None]) -> Callable[P, None]:
+    """Turn our errors into one message on stderr and the documented exit code."""
+
+    @wraps(command)
+    def run(*args: P.args, **options: P.kwargs) -> None:
+        try:
+            command(*args, **options)
+        except ConfigError as error:
+            for problem in error.problems:
+                err.print(str(problem), style="red", highlight=False, markup=False, soft_wrap=True)
+            _leave(CONFIG)
+        except Held as error:
+            _say(error, TEMPORARY)
+        except (Unavailable, Denied) as error:
+            _say(error, UNREACHABLE)
+        except ForeshockError as error:
+            _say(error, FAILED)
+
+    return run
+
+
+def _say(error: Exception, code: int) -> NoReturn:
+    err.print(str(error), style="red", highlight=False, markup=False, soft_wrap=True)
+    _leave(code)
+
+
+def _leave(code: int) -> NoReturn:
+    raise typer.Exit(code)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"foreshock {__version__}")
+        _leave(0)
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    pass
+
+
+# ---- running --------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+@told
+def run(
+    config: Config = None,
+    listen: Annotated[str | None, typer.Option(help="HOST:PORT to listen on.")] = None,
+    state: Annotated[Path | None, typer.Option(help="Folder for everything Foreshock keeps.")] = None,
+) -> None:
+    """Start Foreshock; Ctrl-C or SIGTERM stops it after it has finished what it took in."""
+    from foreshock.service import logs
+    from foreshock.service.server import serve
+    from foreshock.service.settings import load_settings
+
+    settings = load_settings(config, os.environ, {"listen": listen, "state": state})
+    logs.configure(settings.log.level, settings.log.format)
+    _leave(serve(settings, ready=lambda _, url: _welcome(url)))
+
+
+def _welcome(url: str) -> None:
+    target = url.partition("://")[2]
+    out.print(
+        f"""
+Foreshock {__version__} is ready.
+
+  Console       {url}
+  API           {url}/api/openapi.json
+
+Send it your alerts, as if it were an Alertmanager (prometheus.yml):
+
+  alerting:
+    alertmanagers:
+      - static_configs:
+          - targets: ['{target}']
+
+or from an Alertmanager you keep (alertmanager.yml):
+
+  receivers:
+    - name: foreshock
+      webhook_configs:
+        - url: {url}/api/v1/collect/alertmanager
+
+See it work now, with a recorded outage:  foreshock demo    (.venv/bin/foreshock demo)
+""",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+@app.command()
+@told
+def demo(
+    listen: Annotated[str, typer.Option(help="HOST:PORT to listen on.")] = "127.0.0.1:8421",
+    speed: Annotated[float, typer.Option(min=1, max=600, help="Times as fast as it happened.")] = 60.0,
+) -> None:
+    """Replay a recorded outage of a real application at accelerated time, on a state of its own."""
+    from foreshock.service import logs
+    from foreshock.service.demo.run import run_demo
+
+    logs.configure("warning", "auto")
+    _leave(run_demo(listen, speed, out))
+
+
+@app.command()
+@told
+def init(folder: Annotated[Path, typer.Argument(help="Where to write the files.")] = Path()) -> None:
+    """Write a commented configuration file and an example topology."""
+    from foreshock.service.settings import bundled, example
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in {
+        "foreshock.yaml": example(),
+        "foreshock.schema.json": bundled("foreshock.schema.json"),
+        "topology.example.yaml": bundled("topology.example.yaml"),
+    }.items():
+        path = folder / name
+        if path.exists():
+            err.print(f"{path} exists and stays as it is", markup=False)
+        else:
+            path.write_text(text)
+            out.print(f"wrote {path}", markup=False, highlight=False)
+    out.print(f"Start with: foreshock run --config {folder / 'foreshock.yaml'}", markup=False, highlight=False)
+
+
+@app.command()
+@told
+def check(config: Config = None) -> None:
+    """Read the configuration and the topology as a start would, and list every problem."""
+    from foreshock.service.settings import load_settings, source_kinds
+
+    settings = load_settings(config, os.environ, {})
+    problems = []
+    for instance in settings.topology:
+        try:
+            snapshot = source_kinds()[instance.kind].build(instance.name, instance.config).fetch()
+        except ConfigError as error:
+            problems += error.problems
+            continue
+        for warning in snapshot.warnings:
+            err.print(warning, style="yellow", markup=False, highlight=False, soft_wrap=True)
+        out.print(f"topology {instance.name}: {len(snapshot.cis)} CIs, {len(snapshot.relationships)} relationships")
+    if problems:
+        raise ConfigError(problems)
+    out.print("The configuration is sound.")
+
+
+@app.command()
+@told
+def kinds(
+    stage: Annotated[str, typer.Argument(help="collectors, rules, sinks, sources or all.")] = "all", output: Format = Output.TABLE
+) -> None:
+    """List the kinds of connectors and rules this Foreshock has."""
+    from foreshock.service.settings import sink_kinds, source_kinds
+    from foreshock.service.wiring import collector_kinds, rule_kinds
+
+    stages: dict[str, Callable[[], Any]] = {
+        "collectors": collector_kinds, "rules": rule_kinds, "sinks": sink_kinds, "sources": source_kinds,
+    }  # fmt: skip
+    if stage != "all" and stage not in stages:
+        raise typer.BadParameter(f"{stage!r} is none of {', '.join(stages)} and all")
+    rows = []
+    for name, find in stages.items():
+        if stage in (name, "all"):
+            for kind, declared in find().items():
+                title = getattr(declared, "title", "") or (sys.modules[declared.relate.__module__].__doc__ or "").split("\n\n")[0]
+                rows.append({"stage": name, "kind": kind, "title": " ".join(title.split()), "path": getattr(declared, "path", "")})
+    _list(rows, output)
+
+
+# ---- looking --------------------------------------------------------------------------------------------------------
+
+
+@incidents.command("list")
+@told
+def list_incidents(
+    state: Annotated[str, typer.Option(help="open, resolved, merged or all.")] = "open",
+    limit: Annotated[int, typer.Option(min=1, max=1000)] = 50,
+    server: Server = _DEFAULT_SERVER,
+    token_file: TokenFile = None,
+    output: Format = Output.TABLE,
+) -> None:
+    """The open incidents, the most urgent first."""
+    found = _client(server, token_file).get("/api/v1/incidents", state=state, limit=limit)["items"]
+    if output is Output.JSON:
+        _print_json(found)
+        return
+    _table(
+        ("", "incident", "state", "age", "alerts", "CIs", "probable cause", "ticket", "title"),
+        (
+            (
+                f"P{row['priority']}", row["id"], row["state"], _age(row["age_s"]), f"{row['active']}/{row['alerts']}", row["ci_count"],
+                row["cause"], ", ".join(t["number"] for t in row["tickets"] if t["number"]) or row["held_by"] or "-", row["title"],
+            )
+            for row in found
+        ),
+    )  # fmt: skip
+
+
+@incidents.command("show")
+@told
+def show_incident(
+    id: Annotated[str, typer.Argument(help="Situation id or ticket number, S-1 or INC0000001.")],
+    server: Server = _DEFAULT_SERVER,
+    token_file: TokenFile = None,
+    output: Format = Output.TABLE,
+) -> None:
+    """One incident: causes, alerts, timeline."""
+    view = _incident(server, token_file, id)
+    if output is Output.JSON:
+        _print_json(view)
+        return
+    row = view["row"]
+    _lines(
+        f"{row['id']}  P{row['priority']}  {row['state']}  {row['title']}",
+        f"priority: {view['priority_reason']}",
+        f"next: {view['next_step']}",
+        *([f"held: {row['held_by']}"] if row["held_by"] else []),
+        "",
+        "probable causes",
+        *(f"  {c['score']:.2f}  {c['ci']}: {'; '.join(p['evidence'] for p in c['contributions'])}" for c in view["causes"]),
+        "",
+        "timeline",
+        *(f"  {e['at']}  {e['lane']:8}  {e['actor']}: {e['action']} {e['text']}" for e in view["timeline"]),
+    )
+
+
+@app.command()
+@told
+def explain(
+    id: Annotated[str, typer.Argument(help="Situation id, ticket number, or the fingerprint of an alert.")],
+    server: Server = _DEFAULT_SERVER,
+    token_file: TokenFile = None,
+    output: Format = Output.TABLE,
+) -> None:
+    """Why the alerts of an incident are together, what caused it, and why it has a ticket or none."""
+    client = _client(server, token_file)
+    view = client.get(f"/api/v1/incidents/{id}")
+    if view is None:
+        alert = client.get(f"/api/v1/alerts/{id}")
+        if alert is None:
+            _say(ForeshockError(f"there is no incident and no alert {id!r}", hint="see `foreshock incidents list --state all`"), FAILED)
+        if output is Output.JSON:
+            _print_json(alert)
+        else:
+            _lines(*_explained(alert), f"  situation: {alert['situation'] or 'none'}")
+        return
+    if output is Output.JSON:
+        _print_json({key: view[key] for key in ("row", "priority_reason", "next_step", "causes", "alerts")})
+        return
+    _lines(
+        f"{view['row']['id']}: {view['row']['title']}",
+        f"priority {view['row']['priority']}: {view['priority_reason']}",
+        f"ticket: {view['row']['held_by'] or view['next_step'] or 'no sink is configured'}",
+        *(f"cause {c['ci']} ({c['score']:.2f}): {'; '.join(p['evidence'] for p in c['contributions'])}" for c in view["causes"][:3]),
+        "",
+        *(line for alert in view["alerts"] for line in _explained(alert)),
+    )
+
+
+def _explained(alert: dict[str, Any]) -> list[str]:
+    why = alert["why"] or {}
+    lines = [f"{alert['name']} on {alert['ci'] or 'no CI'} ({alert['state']}, {alert['count']} events): {why.get('sentence', 'it is in no situation')}"]
+    lines.append(f"  bound by {alert['bound_by']}")
+    if why.get("rule"):
+        lines.append(
+            f"  {why['rule']}: {' -> '.join(why['path'])}, {why['gap_s']:.0f} s apart, strength {why['strength']:.2f} against {why['threshold']:.2f}"
+        )
+    if alert["silenced_by"]:
+        lines.append(f"  silenced by {', '.join(alert['silenced_by'])}")
+    return lines
+
+
+@app.command()
+@told
+def capture(
+    to: Annotated[Path, typer.Option("--out", help="File to write, one record a line.")],
+    after: Annotated[int, typer.Option(help="Begin after this record.")] = 0,
+    server: Server = _DEFAULT_SERVER,
+    token_file: TokenFile = None,
+) -> None:
+    """Write the records of a running Foreshock to a file that `foreshock replay` reads."""
+    client, written = _client(server, token_file), 0
+    with to.open("wb") as file:
+        while lines := client.lines("/api/v1/records", after=after, limit=500):
+            file.write(lines)
+            rows = lines.splitlines()
+            after = json.loads(rows[-1])["number"]
+            written += len(rows)
+    out.print(f"wrote {written} records to {to}", markup=False, highlight=False)
+
+
+@app.command()
+@told
+def replay(
+    input: Annotated[Path, typer.Argument(help="A capture, an Alertmanager stream (JSONL), or CSV/JSONL with --mapping.")],
+    to: Annotated[Path, typer.Option("--out", help="Folder for groups.csv, causes.csv, situations.jsonl and summary.json.")],
+    topology: Annotated[Path | None, typer.Option(help="Topology file or folder, in place of the input's own.")] = None,
+    rules: Annotated[Path | None, typer.Option(help="YAML with the `correlation` settings to use, in place of the input's own.")] = None,
+    mapping: Annotated[Path | None, typer.Option(help="YAML that says which column is what.")] = None,
+    output: Format = Output.TABLE,
+) -> None:
+    """Run recorded input through the engine on virtual time."""
+    from correlation.settings import CorrelationSettings
+    from foreshock.connect.config import load
+    from foreshock.service import replay as work
+    from foreshock.service.topology import read
+    from foreshock.service.wiring import collector_kinds, rule_kinds
+
+    chosen = load(rules, CorrelationSettings) if rules else None
+    columns = load(mapping, work.ReplayMapping) if mapping else None
+    known = read(topology, columns.topology if columns else None) if topology else None
+    collectors = collector_kinds()
+    inputs = work.read_input(input, columns, collectors)
+    result = work.replay(inputs, collectors, list(rule_kinds().values()), topology=known, settings=chosen)
+    work.write(result, to)
+    if output is Output.JSON:
+        _print_json(result.summary())
+    else:
+        _table(("", ""), result.summary().items())
+
+
+# ---- the store ------------------------------------------------------------------------------------------------------
+
+
+@db.command("upgrade")
+@told
+def db_upgrade(config: Config = None) -> None:
+    """Bring the schema to this program's version; a start does the same."""
+    store, migrations = _store(config)
+    done = migrations.upgrade(store.migration_engine)
+    out.print(f"upgraded to {migrations.HEAD}" if done else f"the schema is at {migrations.HEAD} already")
+
+
+@db.command("check")
+@told
+def db_check(config: Config = None) -> None:
+    """Whether the schema is what this program needs; exit code 1 if not."""
+    store, migrations = _store(config)
+    found = migrations.current(store.migration_engine)
+    differences = migrations.differences(store.migration_engine) if found == migrations.HEAD else []
+    if found != migrations.HEAD or differences:
+        _lines(f"the schema is at {found or 'nothing'}, this program needs {migrations.HEAD}; run `foreshock db upgrade`", *differences)
+        _leave(FAILED)
+    out.print(f"the schema is at {found}, as it should be")
+
+
+def _store(config: Path | None) -> tuple[Any, Any]:
+    from foreshock.service.settings import load_settings
+    from foreshock.store import migrations
+    from foreshock.store.store import Store
+
+    return Store(load_settings(config, os.environ, {}).store_url), migrations
+
+
+# ---- printing -------------------------------------------------------------------------------------------------------
+
+
+def _client(server: str, token_file: Path | None) -> Any:
+    from foreshock.service.client import Client
+
+    return Client(server, token_file)
+
+
+def _incident(server: str, token_file: Path | None, id: str) -> dict[str, Any]:
+    view: dict[str, Any] | None = _client(server, token_file).get(f"/api/v1/incidents/{id}")
+    if view is None:
+        _say(ForeshockError(f"there is no incident {id!r}", hint="see `foreshock incidents list --state all`"), FAILED)
+    return view
+
+
+def _list(rows: Sequence[dict[str, Any]], output: Output) -> None:
+    if output is Output.JSON:
+        _print_json(rows)
+    elif rows:
+        _table(tuple(rows[0]), (row.values() for row in rows))
+
+
+def _table(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
+    table = Table(*columns, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*(Text(_shown(cell)) for cell in row))
+    out.print(table)
+
+
+def _lines(*lines: str) -> None:
+    for line in lines:
+        out.print(_shown(line), markup=False, highlight=False, soft_wrap=True)
+
+
+def _shown(value: Any) -> str:
+    """Text of a stranger on a terminal: control characters are shown, never obeyed."""
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in str(value))
+
+
+def _print_json(value: Any) -> None:
+    sys.stdout.write(json.dumps(value, indent=1) + "\n")
+
+
+def _age(seconds: float) -> str:
+    for unit, size in (("d", 86_400), ("h", 3600), ("m", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.0f}{unit}"
+    return f"{seconds:.0f}s"

@@ -1,0 +1,51 @@
+"""Reaches a running Foreshock through its API; the command line has no other way in."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from foreshock.core.errors import Denied, Rejected, Unavailable
+
+_TIMEOUT_S = (5, 60)
+
+
+class Client:
+    """Args:
+    server: base address. token_file: holds the token and nothing else; None where none is needed.
+    """
+
+    def __init__(self, server: str, token_file: Path | None) -> None:
+        self._server = server.rstrip("/")
+        self._session = requests.Session()
+        self._session.headers["X-Foreshock-Actor"] = os.environ.get("USER", "local")
+        if token_file is not None:
+            self._session.headers["Authorization"] = f"Bearer {token_file.read_text().strip()}"
+
+    def get(self, path: str, **query: Any) -> Any:
+        """The answer's JSON; None for 404. Raises Unavailable where nobody answers, Denied without a valid token."""
+        response = self._ask(path, query)
+        return None if response is None else response.json()
+
+    def lines(self, path: str, **query: Any) -> bytes:
+        response = self._ask(path, query)
+        return b"" if response is None else response.content
+
+    def _ask(self, path: str, query: dict[str, Any]) -> requests.Response | None:
+        try:
+            response = self._session.get(f"{self._server}{path}", params=query, timeout=_TIMEOUT_S, allow_redirects=False)
+        except requests.RequestException as error:
+            raise Unavailable(
+                f"no Foreshock answers at {self._server} ({type(error).__name__})",
+                hint="start one with `foreshock run`, or name it with --server",
+            ) from None
+        if response.status_code == 404:
+            return None
+        if response.status_code in (401, 403, 421):
+            raise Denied(f"{self._server} refused the request: {response.text[:300]}", hint="name a token file with --token-file")
+        if response.status_code == 503:
+            raise Unavailable(f"{self._server} answers {response.text[:300]}", hint="try again in a moment")
+        if response.status_code != 200:
+            raise Rejected(f"{self._server}{path} answered {response.status_code}: {response.text[:300]}")
+        return response

@@ -1,0 +1,423 @@
+"""Answers people's questions from the running engine and the store."""
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+
+import msgspec
+
+from correlation.next_step import next_step
+from correlation.relate import Rule
+from correlation.suppress import silenced_by
+from foreshock import __version__
+from foreshock.core.contracts import AuditRow, Collector, DeskAction, DeskBook, DeskNote, DeskRecord
+from foreshock.core.errors import Rejected, Unavailable
+from foreshock.core.model import Alert, Ended, Link, Situation, SituationState
+from foreshock.core.topology import Topology
+from foreshock.service.engine import Engine
+from foreshock.service.inbox import Inbox
+from foreshock.service.intake import Rejections
+from foreshock.service.runner import Runner
+from foreshock.service.views import (
+    AlertView,
+    DeadLetterView,
+    GraphEdge,
+    GraphNode,
+    GraphView,
+    IncidentRow,
+    IncidentView,
+    JobView,
+    SourceView,
+    StatusView,
+    TicketView,
+    TimelineEntry,
+    WhyView,
+)
+from foreshock.store.store import Store
+
+_MAX_CIS_IN_ROW = 5
+_MAX_NODES = 60
+_MAX_PAYLOAD = 4096
+_LANES = {"situation": "incident", "ticket": "ticket"}
+
+
+class LiveViews:
+    """Implements ``Views`` and ``Actions``.
+
+    Args:
+        rejections: requests the intake refused whole, by source.
+        jobs: the scheduler's jobs now.
+        closed: why the intake takes nothing, or None.
+        backlog: (pending orders, age of the oldest in seconds).
+        poke: asks the delivery lanes to look at once.
+        topology_error: why the newest topology could not be loaded; empty if it was.
+    """
+
+    def __init__(
+        self,
+        *,
+        runner: Runner,
+        inbox: Inbox,
+        store: Store,
+        book: DeskBook,
+        collectors: Mapping[str, Collector],
+        rules: Mapping[str, Rule],
+        clock: Callable[[], datetime],
+        rejections: Callable[[], Mapping[str, Rejections]],
+        jobs: Callable[[], Iterable[JobView]],
+        closed: Callable[[], tuple[str, int] | None],
+        backlog: Callable[[], tuple[int, float]],
+        poke: Callable[[], None],
+        topology_error: Callable[[], str],
+        demo: bool,
+    ) -> None:
+        self._runner, self._inbox, self._store, self._book = runner, inbox, store, book
+        self._collectors, self._clock = collectors, clock
+        self._rules = {rule.name: rule for rule in rules.values()}
+        self._rejections, self._jobs, self._closed, self._backlog = rejections, jobs, closed, backlog
+        self._poke, self._topology_error, self._demo = poke, topology_error, demo
+        self._started_at = clock()
+
+    # ---- Views ----
+
+    def _up_to_date(self) -> None:
+        """Every answer includes what was acknowledged before the question."""
+        if not self._runner.caught_up(self._inbox.last):
+            raise Unavailable(f"{self._runner.lag} records are not reflected yet", hint="ask again in a moment", retry_after_s=5)
+
+    def status(self) -> StatusView:
+        closed, (pending, oldest_s) = self._closed(), self._backlog()
+        dead_letters = self._store.count_dead_letters()
+        with self._runner.looking() as engine:
+            return StatusView(
+                version=__version__,
+                demo=self._demo,
+                intake="accepting" if closed is None else closed[0],
+                started_at=self._started_at,
+                now=self._clock(),
+                position=self._runner.position,
+                lag_records=self._runner.lag,
+                open_incidents=sum(s.state is SituationState.OPEN for s in engine.situations.values()),
+                active_alerts=engine.active,
+                outbox_pending=pending,
+                outbox_oldest_s=oldest_s,
+                dead_letters=dead_letters,
+                topology_version=engine.topology.version,
+                cis=len(engine.topology.cis),
+                relationships=len(engine.topology.relationships),
+                topology_error=self._topology_error(),
+                jobs=tuple(self._jobs()),
+            )
+
+    def incidents(self, *, state: str = "open", limit: int = 200) -> list[IncidentRow]:
+        self._up_to_date()
+        now = self._clock()
+        wanted = {"open": (SituationState.OPEN,), "resolved": (SituationState.RESOLVED,), "merged": (SituationState.MERGED,)}.get(
+            state, tuple(SituationState)
+        )
+        with self._runner.looking() as engine:
+            held = [s for s in engine.situations.values() if s.state in wanted]
+            held.sort(key=lambda s: (s.state is not SituationState.OPEN, s.priority if s.state is SituationState.OPEN else 0, -s.updated_at.timestamp()))
+            rows = [self._row(s, engine.members(s), engine, now) for s in held[:limit]]
+        ended = [s.value for s in wanted if s is not SituationState.OPEN]
+        if ended and len(rows) < limit:
+            shown = {row.id for row in rows}
+            for stored in self._store.situations(states=ended, limit=limit):
+                if stored.id not in shown and stored.body is not None and len(rows) < limit:
+                    past = msgspec.json.decode(stored.body, type=Ended)
+                    rows.append(self._row(past.situation, past.alerts, None, now))
+        return rows
+
+    def incident(self, id: str) -> IncidentView | None:
+        self._up_to_date()
+        found = self._find(id)
+        if found is None:
+            return None
+        situation, alerts, live = found
+        record = self._book.by_key(situation.id)
+        records = tuple(filter(None, (record, self._book.get(record.problem) if record and record.problem else None)))
+        notes = tuple(self._book.notes(record.number)) if record else ()
+        trail = self._store.audit(situation.id)
+        now = self._clock()
+        with self._runner.looking() as engine:
+            if live:
+                situation = engine.situations.get(situation.id, situation)
+                alerts = tuple(engine.members(situation)) or alerts
+            topology = engine.topology
+            threshold = engine.settings.group.threshold
+            by_fingerprint = {alert.fingerprint: alert for alert in alerts}
+            causes = engine.causes(situation) if live else situation.causes
+            steps = [next_step(situation, situation.tickets.get(sink), engine.now, engine.settings.ticket) for sink in engine.sinks]
+            row = self._row(situation, alerts, engine if live else None, now)
+            return IncidentView(
+                row=row,
+                impact=situation.impact,
+                urgency=situation.urgency,
+                priority_reason=_priority_reason(situation, len({a.ci for a in alerts if a.ci}), topology),
+                cleared_at=situation.cleared_at,
+                resolved_at=situation.resolved_at,
+                merged_into=situation.merged_into,
+                previous=situation.previous,
+                reopened=situation.reopened,
+                next_step="; ".join(f"{sink}: {step.step} ({step.reason})" for sink, step in zip(engine.sinks, steps, strict=True)),
+                causes=causes,
+                alerts=tuple(self._alert(alert, engine, self._why(situation, alert, by_fingerprint, topology, threshold)) for alert in alerts),
+                timeline=_timeline(situation, alerts, trail),
+                graph=_graph(alerts, topology, causes[0].ci if causes else ""),
+                records=records,
+                notes=notes,
+            )
+
+    def alert(self, fingerprint: str) -> AlertView | None:
+        self._up_to_date()
+        with self._runner.looking() as engine:
+            alert = engine.alerts.get(fingerprint)
+            if alert is None:
+                return None
+            situation = engine.situations.get(alert.situation)
+            why = self._why(situation, alert, engine.alerts, engine.topology, engine.settings.group.threshold) if situation else None
+            return self._alert(alert, engine, why)
+
+    def sources(self) -> list[SourceView]:
+        self._up_to_date()
+        rejected = self._rejections()
+        found: dict[str, SourceView] = {
+            c.kind: SourceView(name=c.kind, collector=c.kind, title=c.title, path=c.path, last_seen=None, batches=0, events=0, rejected=0)
+            for c in self._collectors.values()
+        }
+        with self._runner.looking() as engine:
+            counts = {name: msgspec.structs.replace(count) for name, count in engine.sources.items()}
+        for name in sorted({*counts, *rejected}):
+            count, refused = counts.get(name), rejected.get(name)
+            kind = count.collector if count else name if name in self._collectors else ""
+            collector = self._collectors.get(kind)
+            found[name] = SourceView(
+                name=name,
+                collector=kind,
+                title=collector.title if collector else "refused requests only",
+                path=("" if name == kind else f"/s/{name}") + (collector.path if collector else ""),
+                last_seen=count.last_seen if count else None,
+                batches=count.batches if count else 0,
+                events=count.events if count else 0,
+                rejected=(count.rejected if count else 0) + (refused.requests if refused else 0),
+                last_error=(refused.last_error if refused else "") or (count.last_error if count else ""),
+            )
+        return list(found.values())
+
+    def dead_letters(self, *, limit: int = 200) -> list[DeadLetterView]:
+        self._up_to_date()
+        return [
+            DeadLetterView(
+                id=id,
+                record=letter.record,
+                item=letter.item,
+                at=letter.at,
+                source=letter.source,
+                stage=letter.stage,
+                error=letter.error,
+                payload=letter.payload[:_MAX_PAYLOAD].decode("utf-8", "replace"),
+            )
+            for id, letter in self._store.dead_letters(limit=limit)
+        ]
+
+    def problems(self, *, limit: int = 200) -> list[DeskRecord]:
+        return list(self._book.list(type="problem", limit=limit))
+
+    def record(self, number: str) -> tuple[DeskRecord, list[DeskNote]] | None:
+        record = self._book.get(number)
+        return None if record is None else (record, list(self._book.notes(number)))
+
+    # ---- Actions ----
+
+    def act(self, number: str, action: DeskAction, *, actor: str, text: str = "", code: str = "") -> DeskRecord:
+        record = self._book.act(number, action, actor=actor, at=self._clock(), text=text, code=code)
+        self._poke()
+        return record
+
+    def open_problem(self, incident: str, *, actor: str, title: str = "") -> DeskRecord:
+        found = self._find(incident)
+        if found is not None and (record := self._book.by_key(found[0].id)) is not None:
+            incident = record.number
+        elif found is not None:
+            raise Rejected(f"{incident} has no record on the desk yet", hint="wait for its ticket, or lower its delay")
+        problem = self._book.open_problem(incident, actor=actor, at=self._clock(), title=title)
+        self._poke()
+        return problem
+
+    # ---- parts ----
+
+    def _find(self, id: str) -> tuple[Situation, tuple[Alert, ...], bool] | None:
+        """(situation, alerts, whether the engine still holds it), by situation id or ticket number."""
+        with self._runner.looking() as engine:
+            situation = engine.situations.get(id)
+            if situation is None and (named := self._store.situation_of_ticket(id)):
+                id = named
+                situation = engine.situations.get(id)
+            if situation is not None and situation.state is not SituationState.MERGED:
+                return situation, tuple(engine.members(situation)), True
+        stored = self._store.situation(id)
+        if stored is None or stored.body is None:
+            return None
+        past = msgspec.json.decode(stored.body, type=Ended)
+        return past.situation, past.alerts, False
+
+    def _row(self, situation: Situation, alerts: Iterable[Alert], engine: Engine | None, now: datetime) -> IncidentRow:
+        alerts = list(alerts)
+        cis = sorted({alert.ci for alert in alerts if alert.ci})
+        causes = engine.causes(situation) if engine is not None else situation.causes
+        return IncidentRow(
+            id=situation.id,
+            title=situation.title,
+            state=situation.state.value,
+            priority=situation.priority,
+            severity=situation.severity.word,
+            opened_at=situation.opened_at,
+            updated_at=situation.updated_at,
+            age_s=max(0.0, ((situation.resolved_at or now) - situation.opened_at).total_seconds()),
+            cis=tuple(cis[:_MAX_CIS_IN_ROW]),
+            ci_count=len(cis),
+            alerts=len(alerts),
+            active=sum(alert.active for alert in alerts),
+            events=sum(alert.count for alert in alerts),
+            cause=causes[0].ci if causes else "",
+            cause_score=causes[0].score if causes else 0.0,
+            assignment_group=situation.assignment_group,
+            held_by=situation.held_by,
+            tickets=tuple(
+                TicketView(
+                    sink=t.sink, state=t.state.value, number=t.number, url=t.url, open=t.open, assignee=t.assignee, closed_by=t.closed_by
+                )
+                for t in situation.tickets.values()
+            ),
+            services=situation.services,
+        )
+
+    def _alert(self, alert: Alert, engine: Engine, why: WhyView | None) -> AlertView:
+        labels, annotations = alert.read_labels(), alert.read_annotations()
+        return AlertView(
+            fingerprint=alert.fingerprint,
+            name=labels.get("alertname", "") or next(iter(labels.values()), ""),
+            summary=annotations.get("summary") or annotations.get("description") or annotations.get("message") or "",
+            state="firing" if alert.firing else "held" if alert.held_until else "resolved",
+            severity=alert.severity.word,
+            ci=alert.ci,
+            bound_by=alert.bound_by,
+            source=alert.source,
+            labels=labels,
+            annotations=annotations,
+            starts_at=alert.starts_at,
+            ends_at=alert.ends_at,
+            last_seen=alert.last_seen,
+            count=alert.count,
+            occurrences=alert.occurrences,
+            url=alert.url,
+            situation=alert.situation,
+            silenced_by=silenced_by(labels, engine.silences.values(), engine.now),
+            why=why,
+        )
+
+    def _why(
+        self, situation: Situation, alert: Alert, alerts: Mapping[str, Alert], topology: Topology, threshold: float
+    ) -> WhyView | None:
+        member = situation.members.get(alert.fingerprint)
+        if member is None:
+            return None
+        if member.link is None:
+            return WhyView(sentence="it was the first alert; nothing open was related to it", path=(alert.ci,) if alert.ci else ())
+        return self.why(member.link, alerts, topology, threshold)
+
+    def why(self, link: Link, alerts: Mapping[str, Alert], topology: Topology, threshold: float) -> WhyView:
+        """A link in words, with the types of the relationships it walked."""
+        rule = self._rules.get(link.rule)
+        relations = tuple(
+            topology.relation(a, b) or topology.relation(b, a) for a, b in zip(link.path, link.path[1:], strict=False)
+        )
+        return WhyView(
+            sentence=rule.describe(link) if rule else f"linked by {link.rule}, which is no longer in force",
+            path=link.path,
+            relations=relations,
+            strength=link.strength,
+            threshold=threshold,
+            gap_s=link.gap_s,
+            rule=link.rule,
+            other=link.other,
+        )
+
+
+def _priority_reason(situation: Situation, cis: int, topology: Topology) -> str:
+    words = {1: "high", 2: "medium", 3: "low"}
+    most = topology.cis.get(situation.services[0]) if situation.services else None
+    hurt = f"{most.name or most.id} (criticality {most.criticality}) depends on it" if most else "no business service is known to depend on it"
+    return (
+        f"impact {words[situation.impact]}: {cis} CI{'s' if cis != 1 else ''} affected, {hurt}; "
+        f"urgency {words[situation.urgency]}: the worst alert is {situation.severity.word}"
+    )
+
+
+def _timeline(situation: Situation, alerts: Iterable[Alert], trail: Iterable[AuditRow]) -> tuple[TimelineEntry, ...]:
+    entries = []
+    for alert in alerts:
+        name = alert.read_labels().get("alertname", "alert") + (f" on {alert.ci}" if alert.ci else "")
+        entries.append(TimelineEntry(at=alert.starts_at, lane="alert", actor=alert.source, action="began", text=name))
+        if alert.ends_at is not None:
+            entries.append(TimelineEntry(at=alert.ends_at, lane="alert", actor=alert.source, action="ended", text=name))
+    for row in trail:
+        lane = "person" if row.actor != "foreshock" else _LANES.get(row.kind, "incident")
+        entries.append(TimelineEntry(at=row.at, lane=lane, actor=row.actor, action=row.action, text=row.detail))
+    return tuple(sorted(entries, key=lambda entry: entry.at))
+
+
+def _graph(alerts: Iterable[Alert], topology: Topology, cause: str) -> GraphView:
+    """Affected CIs, what lies on the paths between them, and their direct neighbours as far as there is room."""
+    worst: dict[str, Alert] = {}
+    for alert in alerts:
+        if alert.ci and (alert.ci not in worst or alert.severity > worst[alert.ci].severity):
+            worst[alert.ci] = alert
+    wanted = dict.fromkeys(sorted(worst, key=lambda ci: (ci != cause, -worst[ci].severity, ci)))
+    affected = len(wanted)
+    for ci in list(wanted):
+        for needed in topology.upstream(ci):
+            if needed in worst:
+                wanted.update(dict.fromkeys(topology.path(ci, needed)))
+    if affected <= _MAX_NODES // 3:
+        for ci in list(wanted)[:affected]:
+            wanted.update(dict.fromkeys(topology.neighbours(ci)[:8]))
+    shown = list(wanted)[:_MAX_NODES]
+    chosen = set(shown)
+    edges = [
+        GraphEdge(source=ci, target=needed, type=topology.relation(ci, needed))
+        for ci in shown
+        for needed, hop in topology.upstream(ci).items()
+        if hop.before == ci and needed != ci and needed in chosen
+    ]
+    levels = _levels(shown, edges)
+    nodes = []
+    for id in shown:
+        ci = topology.cis.get(id)
+        alert = worst.get(id)
+        nodes.append(
+            GraphNode(
+                id=id,
+                label=(ci.name if ci else "") or id,
+                kind=ci.kind if ci else "not in the topology",
+                role="cause" if id == cause else "affected" if alert else "context",
+                severity=alert.severity.word if alert else "",
+                level=levels[id],
+            )
+        )
+    return GraphView(nodes=tuple(nodes), edges=tuple(edges), left_out=len(wanted) - len(shown))
+
+
+def _levels(ids: Iterable[str], edges: Iterable[GraphEdge]) -> dict[str, int]:
+    """Longest way down from what needs nothing shown, so that every edge points up; a cycle stops at the number of nodes."""
+    levels = dict.fromkeys(ids, 0)
+    edges = list(edges)
+    for _ in range(len(levels)):
+        moved = False
+        for edge in edges:
+            if levels[edge.source] <= levels[edge.target] < len(levels):
+                levels[edge.source] = levels[edge.target] + 1
+                moved = True
+        if not moved:
+            break
+    return levels
+

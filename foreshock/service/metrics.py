@@ -1,0 +1,68 @@
+"""Foreshock's own metrics, in Prometheus's format. Numbers kept elsewhere are read when somebody scrapes."""
+
+from collections.abc import Callable, Iterable, Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST as OPENMETRICS
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+
+from foreshock import __version__
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+
+class Live:
+    """Adapts a function that yields families to prometheus-client's collector protocol."""
+
+    def __init__(self, families: Callable[[], Iterable[Metric]]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._families()
+
+
+class Metrics:
+    """One registry per Foreshock, so that two in one process (tests, demo) do not mix."""
+
+    def __init__(self, families: Callable[[], Iterable[Metric]]) -> None:
+        self.registry = CollectorRegistry()
+        Gauge("foreshock_build_info", "Version.", ["version"], registry=self.registry).labels(__version__).set(1)
+        self.requests = Counter("foreshock_intake_requests", "Requests with events, by HTTP status.", ["status"], registry=self.registry)
+        self.events = Counter("foreshock_intake_accepted_events", "Events acknowledged: they are on disk.", registry=self.registry)
+        self.bytes = Counter("foreshock_intake_bytes", "Bytes of events, decompressed.", registry=self.registry)
+        self.seconds = Histogram(
+            "foreshock_intake_request_duration_seconds", "Time to the answer, the sync included.", buckets=_SECONDS, registry=self.registry
+        )
+        self._by_status: dict[int, Counter] = {}
+        self.registry.register(Live(families))
+
+    def observe(self, seconds: float, status: int, events: int, size: int) -> None:
+        counter = self._by_status.get(status)
+        if counter is None:
+            counter = self._by_status[status] = self.requests.labels(str(status))
+        counter.inc()
+        self.seconds.observe(seconds)
+        if events:
+            self.events.inc(events)
+            self.bytes.inc(size)
+
+    def render(self, accept: str) -> tuple[bytes, str]:
+        """(body, content type) for a scraper's Accept header."""
+        if "application/openmetrics-text" in accept:
+            return generate_openmetrics(self.registry), OPENMETRICS
+        return generate_latest(self.registry), "text/plain; version=0.0.4; charset=utf-8"
+
+
+def gauge(name: str, help: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, help, value=value)
+
+
+def labelled(
+    family: type[GaugeMetricFamily] | type[CounterMetricFamily], name: str, help: str, labels: tuple[str, ...], rows: Iterable[tuple[tuple[str, ...], float]]
+) -> Metric:
+    """A family with one sample a row of (label values, value)."""
+    metric = family(name, help, labels=list(labels))
+    for values, value in rows:
+        metric.add_metric(list(values), value)
+    return metric

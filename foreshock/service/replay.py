@@ -1,0 +1,409 @@
+"""``foreshock replay``: recorded input through the very engine that runs live, on virtual time.
+
+Three kinds of input, told apart by their first line or ending: a capture of our own records, a stream of Alertmanager alerts
+(JSONL), and a history in CSV or JSONL with a mapping of its columns.
+"""
+
+import csv
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+from pydantic import BaseModel, ConfigDict, Field
+
+from correlation.group import number
+from correlation.relate import Rule
+from correlation.settings import CorrelationSettings
+from foreshock.core.contracts import Collector, Record, RecordKind, Snapshot
+from foreshock.core.errors import ConfigError, Malformed, Problem
+from foreshock.core.identity import fingerprint
+from foreshock.core.model import Ended, Event, SituationState, read_labels
+from foreshock.core.quantities import Duration
+from foreshock.service.engine import Engine, SettingsRecord, TopologyRecord
+
+_BATCH = 64
+_SINK = "replay"
+
+
+class AlertColumns(BaseModel):
+    """Which column of a history is what."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str = Field(default="", description="identifies a row in groups.csv; the row's number from 0 where empty")
+    time: str = Field(description="when it came: seconds or milliseconds since 1970, or RFC 3339")
+    node: str = Field(default="node", description="names the CI")
+    name: str = Field(default="name", description="what is wrong; becomes the label alertname")
+    severity: str = Field(default="", description="the source's word")
+    state: str = Field(default="", description="tells firing from resolved; all rows fire where empty")
+    resolved: tuple[str, ...] = Field(
+        default=("resolved", "cleared", "clear", "ok", "0", "false"), description="values of `state` that mean resolved"
+    )
+    labels: dict[str, str] = Field(default_factory=dict, description="more labels: name to column")
+    annotations: dict[str, str] = Field(default_factory=dict, description="annotations: name to column")
+    expire_after: Duration = Field(default=timedelta(minutes=10), description="an alert is over this long after its last row")
+
+
+class TopologyColumns(BaseModel):
+    """How a folder's nodes.csv and topology.csv are to be read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    columns: dict[str, str] = Field(default_factory=dict, description="our column names to theirs, for both files, for example {node: id, relation: kind}")
+    kinds: dict[str, str] = Field(default_factory=dict, description="CI types: theirs to ours")
+    relations: dict[str, str] = Field(
+        default_factory=dict,
+        description="relationship types: theirs to ours; ours say which way failures spread (depends_on or supports, for example)",
+    )
+
+
+class ReplayMapping(BaseModel):
+    """A mapping file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: Literal[1] = 1
+    alerts: AlertColumns
+    topology: TopologyColumns = Field(default_factory=TopologyColumns)
+
+
+class Input(Struct, frozen=True, kw_only=True):
+    """One record of input with the ids of its items, as many as it has items; none for records that are no events."""
+
+    record: Record
+    ids: Sequence[str] = ()
+
+
+class Result(Struct, kw_only=True):
+    """What a replay found.
+
+    Attributes:
+        groups: (item id, group id), one for each item of input, in order.
+        situations: by id, every situation that was not merged into another one, as JSON of an ``Ended``: as it stood when it
+            ended, or at the end of the input if it still was open.
+    """
+
+    groups: list[tuple[str, str]]
+    situations: dict[str, bytes]
+    events: int
+    tickets: int
+    malformed: int
+    span_s: float
+
+    def summary(self) -> dict[str, Any]:
+        groups = {group for _, group in self.groups}
+        return {
+            "events": self.events,
+            "groups": len(groups),
+            "situations": len(self.situations),
+            "tickets": self.tickets,
+            "malformed": self.malformed,
+            "noise_reduction": round(1 - len(groups) / self.events, 4) if self.events else 0.0,
+            "span_s": round(self.span_s, 3),
+        }
+
+
+def replay(
+    inputs: Iterable[Input],
+    collectors: Mapping[str, Collector],
+    rules: Sequence[Rule],
+    *,
+    topology: Snapshot | None = None,
+    settings: CorrelationSettings | None = None,
+) -> Result:
+    """Run the engine over ``inputs``. ``topology`` and ``settings`` replace those recorded in the input, from the first record on."""
+    engine = Engine(collectors, rules)
+    result = Result(groups=[], situations={}, events=0, tickets=0, malformed=0, span_s=0.0)
+    placed: list[tuple[str, str]] = []
+    last: dict[str, str] = {}
+    merged: dict[str, str] = {}
+    first_at: datetime | None = None
+    for given in inputs:
+        record = given.record
+        if first_at is None:
+            first_at = record.at
+            for head in _heads(record, topology, settings):
+                engine.step([(head, None)])
+        if (record.kind is RecordKind.TOPOLOGY and topology) or (record.kind is RecordKind.SETTINGS and settings):
+            continue
+        effects = engine.step([(record, None)])
+        result.malformed += len(effects.dead_letters)
+        result.tickets += sum(order.verb == "open" for order in effects.orders)
+        for id, situation in effects.situations.items():
+            if situation.state is SituationState.MERGED:
+                merged[id] = situation.merged_into
+                result.situations.pop(id, None)
+            elif id in effects.ended:
+                result.situations[id] = effects.ended[id]
+        if record.kind is RecordKind.EVENTS:
+            result.events += len(given.ids)
+            placed += _place(engine, collectors[record.collector], given, last)
+    for situation in engine.situations.values():
+        if situation.state is SituationState.OPEN:
+            situation.causes = engine.causes(situation)
+            result.situations[situation.id] = engine.encode(situation)
+    result.situations = dict(sorted(result.situations.items(), key=lambda entry: number(entry[0])))
+    if first_at is not None:
+        result.span_s = (engine.now - first_at).total_seconds()
+    result.groups = [(item, _follow(group, merged)) for item, group in placed]
+    return result
+
+
+def _heads(first: Record, topology: Snapshot | None, settings: CorrelationSettings | None) -> Iterator[Record]:
+    """The versions in force from the start, as records just before the first."""
+    chosen = (settings or CorrelationSettings()).model_dump(mode="json")
+    body = msgspec.json.encode(SettingsRecord(correlation=chosen, sinks=(_SINK,)))
+    yield Record(number=-1, at=first.at, kind=RecordKind.SETTINGS, body=body)
+    if topology is not None:
+        read = TopologyRecord(version=topology.version, cis=topology.cis, relationships=topology.relationships)
+        yield Record(number=0, at=first.at, kind=RecordKind.TOPOLOGY, body=msgspec.json.encode(read))
+
+
+def _place(engine: Engine, collector: Collector, given: Input, last: dict[str, str]) -> Iterator[tuple[str, str]]:
+    """Where each item of a record went; what went nowhere is a group of its own."""
+    for id, item in zip(given.ids, collector.decode(given.record.body), strict=True):
+        try:
+            if isinstance(item, Malformed):
+                raise item
+            event = collector.translate(item, given.record.at)
+            if not isinstance(event, Event):
+                raise Malformed("not an event")
+            identity = fingerprint(read_labels(event.labels), namespace=collector.namespace)
+        except Malformed:
+            yield id, f"none-{id}"
+            continue
+        alert = engine.alerts.get(identity)
+        if alert is not None and alert.situation:
+            last[identity] = alert.situation
+        yield id, last.get(identity, identity)
+
+
+def _follow(group: str, merged: Mapping[str, str]) -> str:
+    while group in merged:
+        group = merged[group]
+    return group
+
+
+# ---- input ----------------------------------------------------------------------------------------------------------
+
+
+def read_input(path: Path, mapping: ReplayMapping | None, collectors: Mapping[str, Collector]) -> Iterator[Input]:
+    """Records of a file. Raises ConfigError naming the line where it cannot be read."""
+    if not path.is_file():
+        raise ConfigError([Problem(file=str(path), line=None, path="", message="there is no such file")])
+    if mapping is not None:
+        return _history(path, mapping.alerts)
+    if path.suffix == ".csv":
+        raise ConfigError(
+            [Problem(file=str(path), line=None, path="", message="a CSV needs a mapping of its columns", hint="give one with --mapping")]
+        )
+    with path.open("rb") as file:
+        first = file.readline()
+    try:
+        head = msgspec.json.decode(first) if first.strip() else {}
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _unreadable(path, 1, error) from None
+    if isinstance(head, dict) and {"number", "kind", "body"} <= head.keys():
+        return _capture(path, collectors)
+    return _stream(path)
+
+
+def _capture(path: Path, collectors: Mapping[str, Collector]) -> Iterator[Input]:
+    decode = msgspec.json.Decoder(Record).decode
+    with path.open("rb") as file:
+        for line, text in enumerate(file, 1):
+            if not text.strip():
+                continue
+            try:
+                record = decode(text)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                raise _unreadable(path, line, error) from None
+            yield Input(record=record, ids=_ids_of(record, collectors))
+
+
+def _ids_of(record: Record, collectors: Mapping[str, Collector]) -> tuple[str, ...]:
+    if record.kind is not RecordKind.EVENTS:
+        return ()
+    return tuple(f"{record.number}.{index}" for index in range(len(collectors[record.collector].decode(record.body))))
+
+
+class _Timed(Struct, frozen=True):
+    """A line of a stream with its time of arrival."""
+
+    at: datetime
+    alert: msgspec.Raw | None = None
+    alerts: list[msgspec.Raw] | None = None
+
+
+class _Dated(Struct, frozen=True):
+    startsAt: datetime | None = None  # noqa: N815 (Alertmanager's spelling)
+    endsAt: datetime | None = None  # noqa: N815
+
+
+def _stream(path: Path) -> Iterator[Input]:
+    """One postable alert, an array of them, or {"at": …, "alert": …} a line. Without ``at`` an alert arrives when it starts, or
+    ends if it is a resolve, and never before the one above it."""
+    now = datetime(1970, 1, 1, tzinfo=UTC)
+
+    def rows() -> Iterator[tuple[str, datetime, bytes]]:
+        nonlocal now
+        item = 0
+        with path.open("rb") as file:
+            for line, text in enumerate(file):
+                text = text.strip()
+                if not text:
+                    continue
+                try:
+                    if text[:1] == b"[":
+                        at, raws = None, msgspec.json.decode(text, type=list[msgspec.Raw])
+                    elif b'"alert' in text and (timed := _timed(text)) is not None:
+                        at, raws = timed.at, timed.alerts or ([timed.alert] if timed.alert else [])
+                    else:
+                        at, raws = None, [msgspec.Raw(text)]
+                    for raw in raws:
+                        now = max(now, at or _arrival(raw, now))
+                        # One alert a line is known by its line; arrays count on.
+                        yield str(line if len(raws) == 1 and item <= line else item), now, bytes(raw)
+                        item += 1
+                except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                    raise _unreadable(path, line + 1, error) from None
+
+    return _records("alertmanager", rows())
+
+
+def _timed(text: bytes) -> _Timed | None:
+    try:
+        return msgspec.json.decode(text, type=_Timed)
+    except msgspec.ValidationError:
+        return None
+
+
+def _arrival(raw: msgspec.Raw, now: datetime) -> datetime:
+    try:
+        dated = msgspec.json.decode(raw, type=_Dated)
+    except msgspec.ValidationError:
+        return now  # it will be a dead letter, at the time of its neighbours
+    starts_at, ends_at = dated.startsAt, dated.endsAt
+    if starts_at is None:
+        return now
+    return ends_at if ends_at is not None and starts_at < ends_at <= now else starts_at
+
+
+def _records(collector: str, rows: Iterable[tuple[str, datetime, bytes]]) -> Iterator[Input]:
+    """Rows of one moment together become one record, as one request would have brought them."""
+    number, ids, bodies, at = 0, [], [], None
+    for id, moment, body in rows:
+        if bodies and (moment != at or len(bodies) >= _BATCH):
+            number += 1
+            yield _record(number, at, collector, ids, bodies)
+            ids, bodies = [], []
+        at = moment
+        ids.append(id)
+        bodies.append(body)
+    if bodies:
+        yield _record(number + 1, at, collector, ids, bodies)
+
+
+def _record(number: int, at: datetime | None, collector: str, ids: list[str], bodies: list[bytes]) -> Input:
+    assert at is not None
+    body = b"[" + b",".join(bodies) + b"]"
+    return Input(record=Record(number=number, at=at, kind=RecordKind.EVENTS, collector=collector, source=collector, body=body), ids=tuple(ids))
+
+
+def _history(path: Path, columns: AlertColumns) -> Iterator[Input]:
+    """Rows of a CSV or JSONL file in order of time; sorted first, as histories are often exported by other orders."""
+    rows = list(_table(path, columns))
+    rows.sort(key=lambda row: row[1])
+    return _records("events", rows)
+
+
+def _table(path: Path, columns: AlertColumns) -> Iterator[tuple[str, datetime, bytes]]:
+    wanted = [columns.time, columns.node, columns.name, *columns.labels.values(), *columns.annotations.values()]
+    wanted += [column for column in (columns.id, columns.severity, columns.state) if column]
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader: Iterable[Mapping[str, Any]]
+        if path.suffix == ".csv":
+            table = csv.DictReader(file)
+            missing = [column for column in wanted if column not in (table.fieldnames or ())]
+            if missing:
+                raise ConfigError(
+                    [
+                        Problem(
+                            file=str(path), line=1, path=column, message="there is no such column", hint=f"it has {', '.join(table.fieldnames or ())}"
+                        )
+                        for column in missing
+                    ]
+                )
+            reader = table
+        else:
+            reader = (json.loads(text) for text in file if text.strip())
+        line = 1
+        try:
+            for index, row in enumerate(reader):
+                line = index + 2 if path.suffix == ".csv" else index + 1
+                yield str(row[columns.id]) if columns.id else str(index), _time(row[columns.time]), _event(row, columns)
+        except (KeyError, ValueError) as error:
+            raise _unreadable(path, line, error) from None
+
+
+def _event(row: Mapping[str, Any], columns: AlertColumns) -> bytes:
+    at = _time(row[columns.time])
+    labels = {"alertname": str(row[columns.name] or "alert"), "ci": str(row[columns.node] or "")}
+    labels |= {name: str(row[column] or "") for name, column in columns.labels.items()}
+    resolved = bool(columns.state) and str(row[columns.state]).strip().lower() in columns.resolved
+    event: dict[str, Any] = {
+        "labels": labels,
+        "annotations": {name: str(row[column] or "")[:8000] for name, column in columns.annotations.items()},
+        "status": "resolved" if resolved else "firing",
+        "ends_at": at if resolved else at + columns.expire_after,
+    }
+    if not resolved:
+        event["starts_at"] = at
+    if columns.severity:
+        event["severity"] = str(row[columns.severity] or "")[:64]
+    return msgspec.json.encode(event)
+
+
+_MILLISECONDS_FROM = 1e11  # as seconds this is the year 5138
+
+
+def _time(value: Any) -> datetime:
+    """RFC 3339, or seconds or milliseconds since 1970. Raises ValueError."""
+    text = str(value).strip()
+    try:
+        number = float(text)
+    except ValueError:
+        moment = datetime.fromisoformat(text)
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    if number > _MILLISECONDS_FROM:
+        number /= 1000
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=round(number * 1e6))
+
+
+def _unreadable(path: Path, line: int, error: Exception) -> ConfigError:
+    return ConfigError([Problem(file=str(path), line=line, path="", message=f"cannot be read: {error}")])
+
+
+# ---- output ---------------------------------------------------------------------------------------------------------
+
+
+def write(result: Result, out: Path) -> None:
+    """groups.csv, causes.csv, situations.jsonl and summary.json. Equal input gives equal bytes."""
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / "groups.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("alert_id", "group_id"))
+        writer.writerows(result.groups)
+    with (out / "causes.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("group_id", "rank", "node", "score", "reason"))
+        for id, body in result.situations.items():
+            for rank, found in enumerate(msgspec.json.decode(body, type=Ended).situation.causes, 1):
+                writer.writerow((id, rank, found.ci, found.score, found.reason))
+    with (out / "situations.jsonl").open("wb") as lines:
+        lines.writelines(body + b"\n" for body in result.situations.values())
+    (out / "summary.json").write_text(json.dumps(result.summary(), indent=1) + "\n")

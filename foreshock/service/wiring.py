@@ -1,0 +1,443 @@
+"""Introduces the parts to each other: the one place that knows them all."""
+
+import fcntl
+import os
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+import structlog
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.responses import JSONResponse, Response
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+import collectors
+import correlation.rules
+from correlation.relate import Rule
+from foreshock import __version__
+from foreshock.connect.http import Http
+from foreshock.core import registry
+from foreshock.core.contracts import (
+    Collector,
+    NewRecord,
+    RecordKind,
+    SinkParts,
+    TicketChange,
+)
+from foreshock.core.errors import ForeshockError, Held, Unavailable
+from foreshock.core.model import CI, Relationship
+from foreshock.service import metrics as own
+from foreshock.service.access import LOOPBACK_HOSTS, Access, Guarded
+from foreshock.service.alertmanager_api import alertmanager_api
+from foreshock.service.api import api
+from foreshock.service.console import console
+from foreshock.service.delivery import Lane
+from foreshock.service.engine import Engine, SettingsRecord, TopologyRecord
+from foreshock.service.inbox import Inbox
+from foreshock.service.intake import App, Intake, Limits
+from foreshock.service.live import LiveViews
+from foreshock.service.runner import Runner, utc_now
+from foreshock.service.scheduler import Scheduler
+from foreshock.service.settings import Settings, sink_kinds, source_kinds, tokens
+from foreshock.store import migrations
+from foreshock.store.desk import Desk
+from foreshock.store.outbox import Outbox
+from foreshock.store.retention import forget
+from foreshock.store.store import Store
+
+log = structlog.get_logger("foreshock")
+
+_TICK = timedelta(seconds=1)
+_TOPOLOGY_POLL = timedelta(seconds=10)
+_RETENTION = timedelta(hours=1)
+_RECONCILE = timedelta(minutes=5)
+_DISK_RECHECK_S = 5
+
+
+def collector_kinds() -> Mapping[str, Collector]:
+    return registry.kinds(collectors, "COLLECTOR", Collector)
+
+
+def rule_kinds() -> Mapping[str, Rule]:
+    return registry.kinds(correlation.rules, "RULE", Rule)
+
+
+class Foreshock:
+    """One running Foreshock. ``start`` before ``app`` is served, ``stop`` after.
+
+    Args:
+        clock: the time for records; the demo brings its own.
+        on_fatal: called once when it must not go on, with the reason.
+    Raises:
+        Held: another process owns the state folder or the database.
+        Unavailable: the store cannot be reached.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Callable[[], datetime] = utc_now,
+        demo: bool = False,
+        on_fatal: Callable[[Exception], None] = lambda error: None,
+    ) -> None:
+        self.settings, self.clock, self._demo, self._on_fatal = settings, clock, demo, on_fatal
+        self._draining = False
+        self._topology_error = ""
+        self._disk: tuple[float, tuple[str, int] | None] = (0.0, None)
+        self._lock = _own(settings.state)
+        self.store = Store(settings.store_url)
+        self.store.claim()
+        migrations.upgrade(self.store.migration_engine)
+        kinds, rules = collector_kinds(), rule_kinds()
+        self.engine = Engine(kinds, list(rules.values()))
+        self.runner = Runner(self.engine, self.store, on_orders=self._poke, on_fatal=self._fatal)
+        self.replayed = self.runner.restore()
+        self.inbox = Inbox(self.store, self._record_clock(), on_append=self.runner.wake, on_fatal=self._fatal)
+        self.outbox, self.desk = Outbox(self.store), Desk(self.store)
+        self.lanes = self._build_lanes()
+        self.scheduler = Scheduler(self.store, clock)
+        self.views = LiveViews(
+            runner=self.runner,
+            inbox=self.inbox,
+            store=self.store,
+            book=self.desk,
+            collectors=kinds,
+            rules=rules,
+            clock=clock,
+            rejections=lambda: self.intake.rejections,
+            jobs=self.scheduler.views,
+            closed=self.closed,
+            backlog=self._backlog,
+            poke=self._poke,
+            topology_error=lambda: self._topology_error,
+            demo=demo,
+        )
+        self.metrics = own.Metrics(self._families)
+        access = Access(
+            {token.name: token.secret.get_secret_value() for token in tokens(settings.tokens_file)} if settings.tokens_file else {},
+            {*LOOPBACK_HOSTS, *settings.allowed_hosts, *_names(settings)},
+        )
+        self.intake = Intake(
+            Guarded(self._application(), access),
+            self.inbox,
+            kinds,
+            limits=Limits(body=settings.limits.body, decompressed=settings.limits.decompressed, batch=settings.limits.batch),
+            clock=clock,
+            closed=self.closed,
+            actor=access.actor,
+            known=lambda namespace: self.engine.known.get(namespace, {}),
+            observe=self.metrics.observe,
+        )
+
+    @property
+    def app(self) -> App:
+        return self.intake
+
+    # ---- life ----
+
+    def start(self) -> None:
+        self.inbox.start()
+        self.runner.start(self.inbox)
+        self._record_settings()
+        self.reload_topology()
+        for lane in self.lanes:
+            lane.start()
+        self.scheduler.every(_TICK, "tick", self._tick)
+        if self.settings.topology:
+            self.scheduler.every(_TOPOLOGY_POLL, "topology", self.reload_topology)
+        self.scheduler.every(_RETENTION, "retention", self._retain)
+        self.scheduler.every(_RECONCILE, "reconcile", self._reconcile)
+        self.scheduler.start()
+        log.info("started", version=__version__, position=self.runner.position, replayed=self.replayed)
+
+    def drain(self) -> None:
+        """Take nothing more; what was taken is still worked on."""
+        self._draining = True
+
+    def stop(self) -> None:
+        """Finish what is in the inbox, let deliveries end, save the state, give the store back."""
+        self.drain()
+        self.scheduler.stop()
+        for lane in self.lanes:
+            lane.stop(timeout=10.0)
+        self.inbox.stop()
+        self.runner.stop()
+        self.store.close()
+        os.close(self._lock)
+        log.info("stopped", position=self.runner.position)
+
+    def _fatal(self, error: Exception) -> None:
+        self.drain()
+        log.error("cannot go on", error=str(error))
+        self._on_fatal(error)
+
+    def closed(self) -> tuple[str, int] | None:
+        """Why nothing can be taken in now, and for how many seconds; None while all is well."""
+        if self._draining:
+            return "Foreshock is stopping", 5
+        now = time.monotonic()
+        if now >= self._disk[0]:
+            self._disk = (now + _DISK_RECHECK_S, self._disk_guard())
+        return self._disk[1]
+
+    def _disk_guard(self) -> tuple[str, int] | None:
+        guard = self.settings.disk_guard
+        usage = shutil.disk_usage(self.settings.state)
+        percent = 100 * usage.free / usage.total
+        if usage.free >= guard.min_free and percent >= guard.min_free_percent:
+            return None
+        return (
+            f"the disk under {self.settings.state} has {usage.free // 2**20} MiB ({percent:.1f} %) free; "
+            f"{guard.min_free // 2**20} MiB and {guard.min_free_percent} % are the least to take events in",
+            30,
+        )
+
+    # ---- parts ----
+
+    def _record_clock(self) -> Callable[[], datetime]:
+        """Time for records; where the engine was restored ahead of the clock, its time goes on."""
+        return lambda: max(self.clock(), self.engine.now)
+
+    def _build_lanes(self) -> list[Lane]:
+        kinds = sink_kinds()
+        parts = SinkParts(http=Http, book=self.desk)
+        lanes = []
+        for instance in self.settings.sinks:
+            kind = kinds[instance.kind]
+            sink = kind.build(instance.name, instance.config, parts)
+            lanes.append(
+                Lane(
+                    instance.name,
+                    sink,
+                    self.outbox,
+                    self._report,
+                    now=self.clock,
+                    index_delay=timedelta(seconds=kind.index_delay_s),
+                )
+            )
+        return lanes
+
+    def _report(self, change: TicketChange) -> None:
+        self.inbox.append_now(
+            NewRecord(kind=RecordKind.TICKET, body=msgspec.json.encode(change), source=change.sink, actor=change.actor)
+        )
+
+    def _poke(self) -> None:
+        for lane in self.lanes:
+            lane.poke()
+
+    def _backlog(self) -> tuple[int, float]:
+        backlog = self.outbox.backlog()
+        oldest_s = 0.0 if backlog.oldest_at is None else max(0.0, (self.clock() - backlog.oldest_at).total_seconds())
+        return backlog.pending, oldest_s
+
+    def _application(self) -> FastAPI:
+        application = FastAPI(
+            title="Foreshock",
+            version=__version__,
+            docs_url=None,
+            redoc_url=None,
+            openapi_url="/api/openapi.json",
+            description="Events in, few explained incidents out. Beyond loopback send `Authorization: Bearer TOKEN`.",
+        )
+        application.include_router(
+            alertmanager_api(self.runner, self.inbox, actor=_actor, clock=self.clock, started_at=self.clock())
+        )
+        application.include_router(api(self.views, self.views, actor=_actor))
+        application.include_router(self._operations())
+        application.include_router(console(self.views, self.views, actor=_actor, demo=self._demo))
+        application.add_exception_handler(ForeshockError, _refused)
+        original = application.openapi
+        application.openapi = lambda: _with_intake(original(), collector_kinds())  # type: ignore[method-assign]
+        return application
+
+    def _operations(self) -> APIRouter:
+        router = APIRouter(tags=["Operations"])
+
+        @router.get("/-/healthy")
+        def healthy() -> Response:
+            return Response("Foreshock is healthy.\n", media_type="text/plain")
+
+        @router.get("/-/ready")
+        def ready() -> Response:
+            closed = self.closed()
+            if closed is not None:
+                return Response(f"{closed[0]}\n", 503, {"Retry-After": str(closed[1])}, media_type="text/plain")
+            return Response("Foreshock is ready.\n", media_type="text/plain")
+
+        @router.get("/metrics")
+        def scrape(request: Request) -> Response:
+            body, content_type = self.metrics.render(request.headers.get("accept", ""))
+            return Response(body, media_type=content_type)
+
+        @router.get("/api/v1/records", response_class=Response, summary="Records of the inbox, for a capture")
+        def records(after: int = 0, limit: int = 100) -> Response:
+            """One JSON object a line, payloads in base64; ask again with the last number until the answer is empty."""
+            found = self.store.records(after, limit=max(1, min(limit, 1000)))
+            return Response(b"".join(msgspec.json.encode(record) + b"\n" for record in found), media_type="application/x-ndjson")
+
+        return router
+
+    # ---- jobs ----
+
+    def _tick(self) -> None:
+        """A record without content moves the engine's clock when a timer is due; none is written while nothing waits."""
+        with self.runner.looking() as engine:
+            due = engine.next_due()
+        if due is not None and due <= self.clock():
+            self.inbox.append_now(NewRecord(kind=RecordKind.TICK, body=b"", source="scheduler", items=0))
+
+    def _record_settings(self) -> None:
+        wanted = SettingsRecord(
+            correlation=self.settings.correlation.model_dump(mode="json"), sinks=tuple(sink.name for sink in self.settings.sinks)
+        )
+        with self.runner.looking() as engine:
+            same = engine.settings == self.settings.correlation and engine.sinks == wanted.sinks
+        if not same:
+            self.inbox.append_now(
+                NewRecord(kind=RecordKind.SETTINGS, body=msgspec.json.encode(wanted), source="settings", actor="foreshock")
+            )
+
+    def reload_topology(self) -> None:
+        """Read the sources; a new version becomes a record. A source that cannot be read leaves the old topology in force."""
+        try:
+            read = self._read_topology()
+        except ForeshockError as error:
+            self._topology_error = str(error)
+            if not self.settings.topology:
+                raise
+            raise Unavailable(f"the topology was not loaded, version {self.engine.topology.version or 'none'} stays: {error}") from error
+        self._topology_error = ""
+        with self.runner.looking() as engine:
+            if engine.topology.version == read.version:
+                return
+        self.inbox.append_now(NewRecord(kind=RecordKind.TOPOLOGY, body=msgspec.json.encode(read), source="topology", actor="foreshock"))
+
+    def _read_topology(self) -> TopologyRecord:
+        """All sources together; a CI that several know is taken from the first."""
+        kinds = source_kinds()
+        cis: dict[str, CI] = {}
+        relationships: dict[Relationship, None] = {}
+        versions = []
+        for instance in self.settings.topology:
+            snapshot = kinds[instance.kind].build(instance.name, instance.config).fetch()
+            versions.append(snapshot.version)
+            for ci in snapshot.cis:
+                cis.setdefault(ci.id, ci)
+            relationships.update(dict.fromkeys(snapshot.relationships))
+        return TopologyRecord(version="+".join(versions), cis=tuple(cis.values()), relationships=tuple(relationships))
+
+    def _retain(self) -> None:
+        forgotten = forget(
+            self.store, before=self.clock() - self.settings.retention.age, max_bytes=self.settings.retention.size
+        )
+        if any(msgspec.structs.astuple(forgotten)):
+            log.info("history forgotten", **msgspec.structs.asdict(forgotten))
+
+    def _reconcile(self) -> None:
+        """Look at what the sinks hold; the lanes read people's changes and repeat what has no answer yet."""
+        self._poke()
+
+    # ---- metrics ----
+
+    def _families(self) -> Iterable[Metric]:
+        with self.runner.looking() as engine:
+            counts = dict(engine.counts)
+            states: dict[str, int] = {}
+            for situation in engine.situations.values():
+                states[situation.state.value] = states.get(situation.state.value, 0) + 1
+            sources = [((name,), source.last_seen.timestamp()) for name, source in engine.sources.items()]
+            active, alerts = engine.active, len(engine.alerts)
+        pending, oldest_s = self._backlog()
+        yield own.gauge("foreshock_inbox_lag_records", "Records on disk that are not reflected yet.", self.runner.lag)
+        yield own.gauge("foreshock_inbox_last_record", "Number of the newest record on disk.", self.inbox.last)
+        yield own.gauge("foreshock_alerts_firing", "Alerts that fire now.", active)
+        yield own.gauge("foreshock_alerts_known", "Alerts held in memory, resolved ones included.", alerts)
+        yield own.labelled(
+            GaugeMetricFamily, "foreshock_situations", "Situations held in memory.", ("state",), [((k,), v) for k, v in states.items()]
+        )
+        yield own.labelled(
+            CounterMetricFamily, "foreshock_fold", "What events were to their alerts.", ("outcome",), [((k,), v) for k, v in counts.items()]
+        )
+        yield own.labelled(
+            GaugeMetricFamily, "foreshock_source_last_seen_timestamp_seconds", "When a source last sent something.", ("source",), sources
+        )
+        yield own.gauge("foreshock_outbox_pending", "Ticket writes not yet delivered.", pending)
+        yield own.gauge("foreshock_outbox_oldest_age_seconds", "Age of the oldest ticket write not yet delivered.", oldest_s)
+        yield own.labelled(
+            CounterMetricFamily,
+            "foreshock_sink_attempts",
+            "Calls to sinks, by outcome.",
+            ("sink", "outcome"),
+            [((lane.name, outcome), count) for lane in self.lanes for outcome, count in lane.counts.items()],
+        )
+        yield own.gauge("foreshock_dead_letters", "Items that could not be read or delivered.", self.store.count_dead_letters())
+        yield own.gauge("foreshock_engine_busy_seconds", "Time the engine has worked since the start.", self.runner.busy_s)
+        yield own.gauge("foreshock_store_bytes", "Bytes the data takes.", self.store.size())
+        yield own.gauge("foreshock_topology_loaded", "1 if the newest topology is in force.", 0.0 if self._topology_error else 1.0)
+        runs = self.scheduler.counts()
+        yield own.labelled(CounterMetricFamily, "foreshock_job_runs", "Runs of a job.", ("job",), [((n,), r) for n, r, _ in runs])
+        yield own.labelled(
+            CounterMetricFamily, "foreshock_job_failures", "Failed runs of a job.", ("job",), [((n,), f) for n, _, f in runs]
+        )
+
+
+def _names(settings: Settings) -> set[str]:
+    """Names that the settings themselves give this Foreshock."""
+    return {settings.listen.rpartition(":")[0].lower(), (urlsplit(settings.public_url).hostname or "").lower()} - {""}
+
+
+def _actor(request: Request) -> str:
+    return str(request.scope.get("foreshock.actor", "local"))
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ForeshockError)
+    headers = {}
+    status = 500
+    if isinstance(error, Unavailable):
+        status = 503
+        headers["Retry-After"] = str(int(error.retry_after_s or 5))
+    return JSONResponse({"error": str(error), "hint": error.hint}, status, headers)
+
+
+def _with_intake(document: dict[str, Any], kinds: Mapping[str, Collector]) -> dict[str, Any]:
+    """The OpenAPI document with the routes that the intake answers before the framework sees them."""
+    for collector in kinds.values():
+        document["paths"].setdefault(collector.path, {})["post"] = {
+            "tags": ["Intake"],
+            "summary": collector.title,
+            "description": f"Answered when the events are on disk. {collector.facts}. With /s/NAME in front of the path the source is called NAME.",
+            "requestBody": {"required": True, "content": {"application/json": {"schema": collector.schema}}},
+            "responses": {
+                "200" if collector.answer == "alertmanager" else "202": {"description": "Accepted and on disk"},
+                **({} if collector.answer == "alertmanager" else {"207": {"description": "Some items were refused; see results"}}),
+                "400": {"description": "Nothing, or not everything, could be read; the answer names the reason"},
+                "413": {"description": "A limit was passed; the answer names it and the value"},
+                "503": {"description": "Not now; see Retry-After"},
+            },
+        }
+    return document
+
+
+def _own(state: Path) -> int:
+    """Lock the state folder for this process. Raises Held naming the process that has it."""
+    state.mkdir(parents=True, exist_ok=True)
+    path = state / "foreshock.lock"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        holder = os.read(descriptor, 200).decode("utf-8", "replace").strip() or "another process"
+        os.close(descriptor)
+        raise Held(f"{state} is in use by {holder}", hint="stop it first, or choose another folder with --state") from None
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC\n".encode(), 0)
+    return descriptor

@@ -1,0 +1,60 @@
+"""What is forgotten, and when: by age, and by size where the store outgrows its bound."""
+
+from datetime import datetime
+
+from msgspec import Struct
+from sqlalchemy import Table, delete, select
+
+from foreshock.store import tables
+from foreshock.store.store import Store
+
+_CHUNK = 2000  # rows a transaction: intake waits for none of them long
+
+
+class Forgotten(Struct, frozen=True, kw_only=True):
+    """Rows deleted, by what they were."""
+
+    records: int = 0
+    situations: int = 0
+    audit: int = 0
+    dead_letters: int = 0
+    orders: int = 0
+
+
+def forget(store: Store, *, before: datetime, max_bytes: int) -> Forgotten:
+    """Delete what is older than ``before``, then the oldest records while the store holds more than ``max_bytes``.
+
+    Never deletes a record that a restart would need: those after the engine's checkpoint.
+    """
+    _, checkpoint = store.position()
+    inbox, outbox, situation = tables.inbox, tables.outbox, tables.situation
+    records = _by_number(store, checkpoint, inbox.c.at < before)
+    while store.size() > max_bytes:
+        gone = _by_number(store, checkpoint, limit=_CHUNK)
+        records += gone
+        if gone == 0:
+            break
+    return Forgotten(
+        records=records,
+        situations=_in_chunks(store, situation, situation.c.id, situation.c.body.is_not(None), situation.c.updated_at < before),
+        audit=_in_chunks(store, tables.audit, tables.audit.c.id, tables.audit.c.at < before),
+        dead_letters=_in_chunks(store, tables.dead_letter, tables.dead_letter.c.id, tables.dead_letter.c.at < before),
+        orders=_in_chunks(store, outbox, outbox.c.sequence, outbox.c.state != "pending", outbox.c.at < before),
+    )
+
+
+def _by_number(store: Store, checkpoint: int, *where: object, limit: int = 0) -> int:
+    inbox = tables.inbox
+    return _in_chunks(store, inbox, inbox.c.number, inbox.c.number <= checkpoint, *where, limit=limit)
+
+
+def _in_chunks(store: Store, table: Table, key: object, *where: object, limit: int = 0) -> int:
+    deleted = 0
+    while not limit or deleted < limit:
+        with store.write() as connection:
+            oldest = select(key).where(*where).order_by(key).limit(_CHUNK)  # type: ignore[call-overload]
+            count = connection.execute(delete(table).where(key.in_(oldest))).rowcount  # type: ignore[attr-defined]
+        deleted += count
+        if count < _CHUNK:
+            break
+    return deleted
