@@ -1,0 +1,560 @@
+"""All settings of one Foreshock: flags over the environment over a file over the defaults.
+
+``load_settings`` is the only place that looks at files and environment; every part gets its own piece as an argument.
+If anything is wrong, nothing starts. ``settings_files`` writes the example and the JSON Schema from the models here.
+"""
+
+import ipaddress
+import json
+import re
+import socket
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import timedelta
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any, ClassVar, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    SecretStr,
+    SerializeAsAny,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+import cmdb_sync
+import incident_sink
+from correlation.settings import CorrelationSettings
+from foreshock.connect.config import (
+    Document,
+    InvalidPart,
+    Origin,
+    PathTuple,
+    anchored,
+    annotation_at,
+    did_you_mean,
+    fields_at,
+    parse_yaml,
+    path_text,
+    problems_of,
+    read_yaml,
+    strictly,
+)
+from foreshock.core import registry
+from foreshock.core.contracts import ConnectorConfig, SinkKind, SourceKind
+from foreshock.core.errors import ConfigError, Invalid, Problem
+from foreshock.core.quantities import Duration, Size, parse_size
+from foreshock.service.tokens import tokens
+
+PREFIX = "FORESHOCK_"
+CLIENT_VARIABLES = frozenset({"FORESHOCK_CONFIG", "FORESHOCK_SERVER", "FORESHOCK_TOKEN", "FORESHOCK_TOKEN_FILE"})
+"""Variables with our prefix that the command line reads for itself; they are no settings."""
+
+# Kubernetes sets these in every pod where a Service is called foreshock.
+_SERVICE_LINK = re.compile(r"FORESHOCK_(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_[0-9]+_(TCP|UDP)(_.+)?)?)")
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?")
+_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]")
+
+Kind = SourceKind | SinkKind
+
+
+class SettingsSchema(GenerateJsonSchema):
+    """Writes a default as a person would: ``5m``, not the ISO 8601 of a timedelta."""
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        built = super().default_schema(schema)
+        serialization: Any = schema["schema"].get("serialization", {})
+        if "default" in built and serialization.get("type") == "function-plain" and not serialization.get("info_arg"):
+            built["default"] = serialization["function"](schema["default"])
+        return built
+
+
+class Section(BaseModel):
+    """A frozen part of the settings; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+# ---- named instances of kinds ---------------------------------------------------------------------------------------
+
+
+@cache
+def _kinds(package: ModuleType, declaration: str, type_: type[Any]) -> Mapping[str, Any]:
+    return registry.kinds(package, declaration, type_)
+
+
+def source_kinds() -> Mapping[str, SourceKind]:
+    """Kinds of CMDB sources, by name."""
+    return _kinds(cmdb_sync, "SOURCE", SourceKind)
+
+
+def sink_kinds() -> Mapping[str, SinkKind]:
+    """Kinds of incident sinks, by name."""
+    return _kinds(incident_sink, "SINK", SinkKind)
+
+
+class Instance(Section):
+    """One configured instance of a kind. In a file the keys of ``config`` stand beside ``name`` and ``kind``.
+
+    Attributes:
+        config: of the kind's own model.
+    """
+
+    kinds: ClassVar[Callable[[], Mapping[str, Kind]]]
+
+    name: str = Field(description="what this instance is called in logs, metrics and pages")
+    kind: str = Field(description="which kind it is")
+    config: SerializeAsAny[ConnectorConfig]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather(cls, data: Any) -> Any:
+        """Put what stands beside name and kind together, for the kind's own model."""
+        if not isinstance(data, dict) or isinstance(data.get("config"), ConnectorConfig):
+            return data
+        own = {key: data[key] for key in ("name", "kind") if key in data}
+        return {**own, "config": {key: value for key, value in data.items() if key not in own}}
+
+    @field_validator("name")
+    @classmethod
+    def _is_a_name(cls, name: str) -> str:
+        if not _NAME.fullmatch(name):
+            raise Invalid(f"{name!r} is not a name", hint="use 1 to 64 of a-z, 0-9, _ and -")
+        return name
+
+    @field_validator("kind")
+    @classmethod
+    def _is_a_kind(cls, kind: str) -> str:
+        if kind not in cls.kinds():
+            raise Invalid(f"{kind!r} is no kind", hint=did_you_mean(kind, tuple(cls.kinds())))
+        return kind
+
+    @field_validator("config", mode="before")
+    @classmethod
+    def _is_of_the_kind(cls, config: Any, info: ValidationInfo) -> ConnectorConfig:
+        if isinstance(config, ConnectorConfig):
+            return config
+        if "kind" not in info.data:
+            # The kind is the problem to tell; what the rest means is unknown without it.
+            return ConnectorConfig()
+        model = cls.kinds()[info.data["kind"]].config
+        try:
+            return strictly(config, model)
+        except ValidationError as error:
+            raise InvalidPart(error, model, inline=True) from None
+
+    @model_serializer
+    def _flat(self) -> dict[str, Any]:
+        return {"name": self.name, "kind": self.kind, **self.config.model_dump(mode="json")}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """One alternative for each kind, with the keys of that kind."""
+        alternatives = []
+        for name, kind in cls.kinds().items():
+            built = kind.config.model_json_schema(schema_generator=SettingsSchema)
+            properties = {
+                "name": {"type": "string", "pattern": f"^{_NAME.pattern}$"},
+                "kind": {"const": name},
+                **built.get("properties", {}),
+            }
+            required = ["name", "kind", *built.get("required", [])]
+            alternatives.append({
+                "title": kind.title, "type": "object", "properties": properties, "required": required,
+                "additionalProperties": False,
+            })  # fmt: skip
+        return {"oneOf": alternatives}
+
+
+class SourceInstance(Instance):
+    """A CMDB source."""
+
+    kinds = staticmethod(source_kinds)
+
+
+class SinkInstance(Instance):
+    """An incident sink."""
+
+    kinds = staticmethod(sink_kinds)
+
+
+# ---- settings -------------------------------------------------------------------------------------------------------
+
+
+class StoreSettings(Section):
+    url: SecretStr = Field(
+        default=SecretStr(""),
+        description="empty: SQLite in the folder `state`; else postgresql+psycopg://user@host/database "
+        "(a password is better kept in ~/.pgpass)",
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _is_a_store(cls, url: SecretStr) -> SecretStr:
+        scheme = url.get_secret_value().partition("://")[0]
+        if scheme and scheme not in ("sqlite", "postgresql+psycopg"):
+            # The address may hold a password, so only what stands before :// is shown, and only if it is no address.
+            shown = repr(scheme) if re.fullmatch(r"[a-z0-9+]{1,30}", scheme) else "this"
+            raise Invalid(f"{shown} is no store", hint="write postgresql+psycopg://…, or leave it empty for SQLite")
+        return url
+
+
+class LimitSettings(Section):
+    body: Size = Field(default=parse_size("5MiB"), gt=0, description="largest body of a request")
+    decompressed: Size = Field(default=parse_size("20MiB"), gt=0, description="largest body after decompression")
+    batch: int = Field(default=5000, ge=1, le=100_000, description="most events in one request")
+
+
+class RetentionSettings(Section):
+    age: Duration = Field(
+        default=timedelta(days=14), ge=timedelta(hours=1), description="records older than this are removed"
+    )
+    size: Size = Field(default=parse_size("10GiB"), gt=0, description="the oldest records are removed beyond this size")
+
+
+class DiskGuardSettings(Section):
+    min_free_percent: float = Field(
+        default=5.0, ge=0, le=90, allow_inf_nan=False, description="of the disk that holds `state`"
+    )
+    min_free: Size = Field(default=parse_size("512MiB"), description="the same as an amount; the larger of both counts")
+
+
+class LogSettings(Section):
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="debug, info, warning or error"
+    )
+    format: Literal["auto", "json", "console"] = Field(
+        default="auto", description="json, console, or auto: console on a terminal and JSON elsewhere"
+    )
+
+
+def _default_sinks() -> tuple[SinkInstance, ...]:
+    return (SinkInstance.model_validate({"name": "desk", "kind": "desk"}),)
+
+
+class Settings(Section):
+    """Everything that can be set. Made by ``load_settings``; tests make it directly."""
+
+    listen: str = Field(
+        default="127.0.0.1:8420",
+        description="address and port to listen on; beyond this machine only with tokens_file; port 0: any free one",
+    )
+    public_url: str = Field(default="", description="address that people and tickets use; empty: made from `listen`")
+    state: Path = Field(default=Path("var"), description="folder for everything Foreshock keeps")
+    store: StoreSettings = Field(
+        default_factory=StoreSettings, description="where records, situations and tickets are kept"
+    )
+    tokens_file: Path | None = Field(
+        default=None,
+        description="file with a line `name token` for each sender or person, not readable by others (chmod 600)",
+        examples=["tokens"],
+    )
+    allowed_hosts: tuple[str, ...] = Field(
+        default=(), description="names besides localhost under which browsers and senders may reach this server"
+    )
+    correlation: CorrelationSettings = Field(
+        default_factory=CorrelationSettings, description="how alerts become situations, and situations tickets"
+    )
+    topology: tuple[SourceInstance, ...] = Field(
+        default=(), description="sources of CIs and relationships; or only the path of a topology file or folder"
+    )
+    sinks: tuple[SinkInstance, ...] = Field(default_factory=_default_sinks, description="where tickets are kept")
+    limits: LimitSettings = Field(default_factory=LimitSettings, description="bounds on what a sender may post")
+    retention: RetentionSettings = Field(default_factory=RetentionSettings, description="how long records are kept")
+    disk_guard: DiskGuardSettings = Field(
+        default_factory=DiskGuardSettings, description="intake is refused while less of the disk is free than this"
+    )
+    log: LogSettings = Field(default_factory=LogSettings, description="our own log, on standard error")
+
+    @property
+    def host(self) -> str:
+        """The host part of ``listen``, without brackets."""
+        return split_listen(self.listen)[0]
+
+    @property
+    def port(self) -> int:
+        return split_listen(self.listen)[1]
+
+    @property
+    def url(self) -> str:
+        """The address that people and tickets use, without a slash at the end."""
+        if self.public_url:
+            return self.public_url
+        host = socket.gethostname() if self.host in ("", "0.0.0.0", "::") else self.host  # noqa: S104
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    @property
+    def store_url(self) -> str:
+        """SQLAlchemy's address of the store. May hold a password: never log it."""
+        return self.store.url.get_secret_value() or f"sqlite:///{self.state / 'foreshock.db'}"
+
+    @field_validator("topology", "sinks")
+    @classmethod
+    def _have_own_names(cls, instances: tuple[Instance, ...]) -> tuple[Instance, ...]:
+        for index, instance in enumerate(instances):
+            if any(other.name == instance.name for other in instances[:index]):
+                raise Invalid(f"two are called {instance.name!r}", hint="give each its own name", path=(index, "name"))
+        return instances
+
+    @field_validator("listen")
+    @classmethod
+    def _is_an_address(cls, listen: str) -> str:
+        split_listen(listen)
+        return listen
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_a_url(cls, url: str) -> str:
+        if not url:
+            return url
+        try:
+            parts = urlsplit(url)
+            ok = parts.scheme in ("http", "https") and parts.hostname and not parts.query and not parts.fragment
+            ok = ok and parts.username is None and (parts.port is None or parts.port > 0)
+        except ValueError:
+            ok = False
+        if not ok or not url.isprintable() or " " in url:
+            raise Invalid(f"{url!r} is not an address", hint="write it like https://foreshock.example.com")
+        return url.rstrip("/")
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _are_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        for index, host in enumerate(hosts):
+            if not _HOST.fullmatch(host):
+                raise Invalid(f"{host!r} is not a host name", hint="write it without scheme and port", path=(index,))
+        return tuple(host.lower() for host in hosts)
+
+    @model_validator(mode="after")
+    def _is_guarded(self) -> Self:
+        if self.tokens_file is None and not is_loopback(self.host):
+            raise unguarded(self.listen)
+        return self
+
+
+def split_listen(listen: str) -> tuple[str, int]:
+    """Host without brackets, and port, of ``127.0.0.1:8420`` or ``[::1]:8420``. Raises Invalid."""
+    hint = "write address and port: 127.0.0.1:8420, [::1]:8420 or 0.0.0.0:8420"
+    host, colon, port = listen.rpartition(":")
+    if not colon or not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65_535:
+        raise Invalid(f"{listen!r} has no port between 0 and 65535", hint=hint)
+    bare = host.removeprefix("[").removesuffix("]")
+    if not _HOST.fullmatch(host) or (host != bare and not _is_ip(bare)):
+        raise Invalid(f"{listen!r} has no address before the port", hint=hint)
+    return bare, int(port)
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a server that listens on ``host``."""
+    return host.lower() == "localhost" or (_is_ip(host) and ipaddress.ip_address(host).is_loopback)
+
+
+def unguarded(listen: str) -> Invalid:
+    return Invalid(
+        f"{listen!r} can be reached from other machines, and there is no tokens_file",
+        hint="set tokens_file, or listen on 127.0.0.1",
+        path=("listen",),
+    )
+
+
+# ---- loading --------------------------------------------------------------------------------------------------------
+
+
+def load_settings(config: Path | None, environment: Mapping[str, str], flags: Mapping[str, Any]) -> Settings:
+    """Settings of one run. Raises ConfigError with every problem of all three at once.
+
+    Args:
+        config: the file; None where there is none. Relative paths in it start from its folder.
+        environment: ``FORESHOCK_LISTEN``, ``FORESHOCK_RETENTION__AGE``. An empty variable counts as absent; one that is
+            no setting is a problem, but for those in CLIENT_VARIABLES and those that Kubernetes makes for a Service.
+        flags: by the path of the setting with dots, such as ``listen`` or ``retention.age``; None counts as absent.
+            As in the environment, text is read as YAML where the setting is not a text itself; relative paths start
+            from the working directory.
+    """
+    return _Loading(config).load(environment, flags)
+
+
+class _Loading:
+    def __init__(self, config: Path | None) -> None:
+        self._config = config
+        self._document: Document | None = None
+        self._data: dict[str, Any] = {}
+        self._problems: list[Problem] = []
+        # Where a value came from, if not from the file: the path of the setting to file and name for a Problem.
+        self._overrides: dict[PathTuple, tuple[str, str]] = {}
+
+    def load(self, environment: Mapping[str, str], flags: Mapping[str, Any]) -> Settings:
+        self._read_file()
+        self._read_environment(environment)
+        self._read_flags(flags)
+        if isinstance(path := self._data.get("topology"), str):
+            # A path alone is short for one source of kind file.
+            self._data["topology"] = [{"name": "file", "kind": "file", "path": path}]
+        settings: Settings | None = None
+        try:
+            settings = strictly(self._data, Settings)
+        except ValidationError as error:
+            self._problems += problems_of(error, Settings, self._where)
+            # pydantic looks at the whole only once all parts are right; this one must not wait for a second start.
+            self._check_guard()
+        if settings is not None:
+            settings = anchored(settings, self._folder_of)
+            if settings.tokens_file is not None:
+                self._check_tokens(settings.tokens_file)
+        elif isinstance(named := self._data.get("tokens_file"), str):
+            self._check_tokens((self._folder_of(("tokens_file",)) or Path()) / Path(named))
+        if self._problems or settings is None:
+            raise ConfigError(tuple(dict.fromkeys(self._problems)))
+        return settings
+
+    def _read_file(self) -> None:
+        if self._config is None:
+            return
+        try:
+            self._document = read_yaml(self._config)
+        except ConfigError as error:
+            self._problems.extend(error.problems)
+            return
+        if isinstance(self._document.data, dict):
+            self._data = _copy(self._document.data)
+        elif self._document.data is not None:
+            self._report(str(self._config), "", "holds no settings", "write `key: value` lines")
+
+    def _read_environment(self, environment: Mapping[str, str]) -> None:
+        for variable in sorted(environment):
+            if not variable.startswith(PREFIX) or not environment[variable]:
+                continue
+            if variable in CLIENT_VARIABLES or _SERVICE_LINK.fullmatch(variable):
+                continue
+            path = tuple(variable.removeprefix(PREFIX).lower().split("__"))
+            if self._is_setting(path, "environment", variable):
+                self._override(path, environment[variable], "environment", variable)
+
+    def _read_flags(self, flags: Mapping[str, Any]) -> None:
+        for name, value in flags.items():
+            path = tuple(name.replace("-", "_").split("."))
+            shown = "--" + name.replace("_", "-")
+            if value is not None and self._is_setting(path, "flag", shown):
+                self._override(path, value, "flag", shown)
+
+    def _is_setting(self, path: PathTuple, file: str, shown: str) -> bool:
+        if annotation_at(Settings, path) is not None:
+            return True
+        if path[0] in ("topology", "sinks"):
+            self._report(file, shown, "a part of a list cannot be set by itself", "set the whole list, or use a file")
+            return False
+        depth = next(depth for depth in range(len(path)) if annotation_at(Settings, path[: depth + 1]) is None)
+        known = tuple(fields_at(Settings, path[:depth]))
+        hint = did_you_mean(str(path[depth]), known)
+        for name in known:
+            if hint == f"did you mean {name!r}?":
+                right = (*path[:depth], name, *path[depth + 1 :])
+                meant = (
+                    PREFIX + "__".join(map(str, right)).upper()
+                    if file == "environment"
+                    else f"--{path_text(right).replace('_', '-')}"
+                )
+                hint = f"did you mean {meant}?"
+        self._report(file, shown, "no such setting", hint)
+        return False
+
+    def _override(self, path: PathTuple, value: Any, file: str, shown: str) -> None:
+        """Put ``value`` at ``path``, over what a weaker origin said there."""
+        here: Any = self._data
+        for step in path[:-1]:
+            if not isinstance(here.get(step), dict):
+                here[step] = {}
+            here = here[step]
+        try:
+            here[path[-1]] = _typed(value, annotation_at(Settings, path))
+        except UnicodeEncodeError:
+            self._report(file, shown, "is not UTF-8", "write it as UTF-8")
+            return
+        self._overrides = {known: origin for known, origin in self._overrides.items() if known[: len(path)] != path}
+        self._overrides[path] = (file, shown)
+
+    def _override_of(self, place: PathTuple) -> PathTuple | None:
+        return next((place[:size] for size in range(len(place), 0, -1) if place[:size] in self._overrides), None)
+
+    def _where(self, place: PathTuple) -> Origin:
+        override = self._override_of(place)
+        if override is not None:
+            file, shown = self._overrides[override]
+            rest = path_text(place[len(override) :])
+            return Origin(file=file, line=None, path=f"{shown} {rest}".rstrip())
+        if self._document is None:
+            return Origin(file="settings", line=None, path=path_text(place))
+        return Origin(file=self._document.file, line=self._document.line_of(place), path=path_text(place))
+
+    def _folder_of(self, place: PathTuple) -> Path | None:
+        return None if self._config is None or self._override_of(place) is not None else self._config.parent
+
+    def _check_guard(self) -> None:
+        listen = self._data.get("listen")
+        if not isinstance(listen, str) or self._data.get("tokens_file") is not None:
+            return
+        try:
+            host, _ = split_listen(listen)
+        except Invalid:
+            return
+        if not is_loopback(host):
+            problem = unguarded(listen)
+            origin = self._where(problem.path)
+            self._report(origin.file, origin.path, str(problem), problem.hint, line=origin.line)
+
+    def _check_tokens(self, path: Path) -> None:
+        try:
+            tokens(path.expanduser())
+        except ConfigError as error:
+            self._problems.extend(error.problems)
+
+    def _report(self, file: str, path: str, message: str, hint: str, *, line: int | None = None) -> None:
+        self._problems.append(Problem(file=file, line=line, path=path, message=message, hint=hint))
+
+
+def _copy(data: Any) -> Any:
+    """Mappings copied deep, because overrides are written into them and an alias shares them."""
+    return {key: _copy(value) for key, value in data.items()} if isinstance(data, dict) else data
+
+
+def _typed(value: Any, annotation: Any) -> Any:
+    """A flag or a variable as plain data: its text where the setting is a text, else what YAML makes of it.
+
+    Raises UnicodeEncodeError for a variable that is not UTF-8.
+    """
+    if isinstance(value, Path):
+        return str(value)
+    if not isinstance(value, str):
+        return list(value) if isinstance(value, tuple) else value
+    value.encode()
+    candidates: list[Any] = [value]
+    with suppress(ConfigError):
+        candidates.append(parse_yaml(value, file="").data)
+    for candidate in candidates:
+        try:
+            TypeAdapter(annotation).validate_json(json.dumps(candidate), strict=True)
+        except ValidationError:
+            continue
+        return candidate
+    # Neither fits. The problems of a list or mapping are inside it; otherwise the text as it came is the problem.
+    return candidates[-1] if isinstance(candidates[-1], list | dict) else value
