@@ -8,12 +8,12 @@ order: only the oldest pending one, the head, is ever due, so a failing row hold
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Connection, Subquery, func, insert, select, update
+from sqlalchemy import Connection, Subquery, func, insert, or_, select, update
 
 from foreshock.core.contracts import Order, Receipt, TicketChange, Verb
 from foreshock.core.model import Moment, TicketState
@@ -29,6 +29,7 @@ MAX_NOTE_CHARS = 16_000
 """Updates are folded into one until their notes together are this long: a bound on one call, nothing is cut."""
 
 _FOLD_LIMIT = 100
+_LONGEST_WAIT = timedelta(hours=2)  # delivery waits an hour at most
 _ERROR_CHARS = 2000
 _NUMBER_CHARS = 128
 
@@ -74,13 +75,17 @@ class Outbox:
     # ---- taking ----
 
     def pending(self, sink: str, now: datetime, limit: int = 100) -> list[Pending]:
-        """Heads that are due, oldest first. A row that cannot be decoded becomes a dead letter here."""
+        """Heads that are due, oldest first. A row that cannot be decoded becomes a dead letter here.
+
+        An order that nobody has tried is always due, and so is one that would wait longer than any backoff: the clock
+        was set back since, or the records' clock runs ahead.
+        """
         heads = _heads(sink)
         query = (
             select(outbox.c.sequence, outbox.c.body, outbox.c.attempts, outbox.c.situation, *_TICKET_COLUMNS)
             .join(heads, outbox.c.sequence == heads.c.sequence)
             .outerjoin(ticket, (ticket.c.situation == outbox.c.situation) & (ticket.c.sink == outbox.c.sink))
-            .where(outbox.c.next_at <= now)
+            .where(or_(outbox.c.next_at <= now, outbox.c.attempts == 0, outbox.c.next_at > now + _LONGEST_WAIT))
             .order_by(outbox.c.sequence)
             .limit(limit)
         )
@@ -104,7 +109,7 @@ class Outbox:
         return taken
 
     def next_due(self, sink: str) -> datetime | None:
-        """When the next head is due; None while nothing is pending."""
+        """When the next head is due at the latest; None while nothing is pending."""
         heads = _heads(sink)
         query = select(func.min(outbox.c.next_at)).join(heads, outbox.c.sequence == heads.c.sequence)
         with self._store.read() as connection:

@@ -76,12 +76,24 @@ def test_a_failing_order_holds_back_its_own_situation_and_nobody_elses(outbox, p
     assert due(outbox, now=NOON + seconds(40)) == ["a1", "b1"]
 
 
-def test_an_order_is_not_due_before_its_time(outbox, plan):
-    plan(make_order(at=NOON + seconds(10)))
+def test_a_failed_order_is_not_due_before_its_time(outbox, plan):
+    plan(make_order())
+    assert outbox.next_due("webhook") is None
+    sent = outbox.begin(outbox.pending("desk", NOON)[0], NOON)
+    outbox.retry(sent, "x", state=TicketState.UNKNOWN, next_at=NOON + seconds(10), now=NOON, attempts=1)
 
     assert due(outbox) == []
     assert outbox.next_due("desk") == NOON + seconds(10)
-    assert outbox.next_due("webhook") is None
+
+
+def test_a_clock_that_was_set_back_holds_up_no_order(outbox, plan):
+    plan(make_order(situation="A"), make_order(situation="B"))
+    sent = outbox.begin(outbox.pending("desk", NOON)[0], NOON)
+    outbox.retry(sent, "x", state=TicketState.UNKNOWN, next_at=NOON + seconds(10), now=NOON, attempts=1)
+
+    yesterday = NOON - timedelta(days=1)
+
+    assert due(outbox, now=yesterday) == ["A/desk/1-open", "B/desk/1-open"]
 
 
 def test_the_ticket_is_sending_before_the_call_and_confirmed_with_its_number_after(outbox, plan):
