@@ -1,4 +1,4 @@
-"""Real servers for tests: started from Debian's packages, ready when entered, gone when left.
+"""Real servers for tests: Foreshock itself and Debian's packages; ready when entered, gone when left.
 
 Facts: Debian 12 and its packages: prometheus 2.42, node exporter 1.5, alertmanager 0.25, postgresql 15.
 
@@ -18,14 +18,17 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from email.message import Message
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self, TypeVar
 
 PACKAGES: dict[str, str] = {
     "alertmanager": "prometheus-alertmanager",
@@ -56,9 +59,7 @@ def program(name: str) -> Path | None:
     found = shutil.which(name)
     if found:
         return Path(found)
-    versions = [
-        path for path in Path("/usr/lib/postgresql").glob(f"*/bin/{name}") if os.access(path, os.X_OK)
-    ]
+    versions = [path for path in Path("/usr/lib/postgresql").glob(f"*/bin/{name}") if os.access(path, os.X_OK)]
     return max(versions, key=lambda path: float(path.parts[-3]), default=None)
 
 
@@ -172,6 +173,7 @@ class Server(ABC):
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                env=self._environment(),
                 **self._identity(),
             )
         deadline = time.monotonic() + READY_WITHIN_S
@@ -207,6 +209,10 @@ class Server(ABC):
         if path is None:
             raise ServerFailed(f"{name} is not installed; run: {apt_line([name])}")
         return path
+
+    def _environment(self) -> dict[str, str] | None:
+        """Variables of the server's process; None for our own."""
+        return None
 
     def _identity(self) -> dict[str, Any]:
         if self._user is None:
@@ -289,14 +295,10 @@ class Prometheus(Server):
             },
             "rule_files": ["rules.yml"],
             "alerting": {
-                "alertmanagers": [{"static_configs": [{"targets": list(alertmanagers)}]}]
-                if alertmanagers
-                else []
+                "alertmanagers": [{"static_configs": [{"targets": list(alertmanagers)}]}] if alertmanagers else []
             },
             # The default gathers for 5 s, which a test would wait for.
-            "remote_write": [
-                {"url": url, "queue_config": {"batch_send_deadline": "1s"}} for url in remote_write
-            ],
+            "remote_write": [{"url": url, "queue_config": {"batch_send_deadline": "1s"}} for url in remote_write],
             "scrape_configs": [
                 {"job_name": job, "static_configs": [{"targets": list(targets)}]}
                 for job, targets in (scrape or {}).items()
@@ -502,3 +504,192 @@ class PostgreSQL(Server):
         except ServerFailed:
             return False
         return True
+
+
+class Reply(NamedTuple):
+    """An answer of Foreshock, whatever its status."""
+
+    status: int
+    headers: Message
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class ForeshockServer(Server):
+    """A real ``foreshock run``, as the account we are; its state stays in ``state`` between ``kill`` and ``start``.
+
+    Args:
+        config: settings as in config/foreshock.example.yaml, merged over those a test needs: listen, state, and a disk
+            guard that a full disk of the test machine does not trip.
+        options: further options of ``foreshock run``.
+        environment: variables besides our own; of ours those that begin FORESHOCK_ are left out.
+        topology: text of a topology file, see ``write_topology``.
+        state: folder of the state, to share one with another Foreshock; by default its own, removed on leaving.
+        ready_path: answers 200 once it is ready; ``/-/healthy`` where a test closes the intake.
+    """
+
+    executable = "foreshock"
+    account = ""
+
+    def __init__(
+        self,
+        *,
+        config: Mapping[str, Any] | None = None,
+        options: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+        topology: str | None = None,
+        state: Path | None = None,
+        ready_path: str = "/-/ready",
+        port: int | None = None,
+    ) -> None:
+        super().__init__(port)
+        self._user = None
+        self.state = state or self.folder / "state"
+        self.config_file = self.folder / "foreshock.yaml"
+        self.topology_file = self.folder / "topology.yaml"
+        self._options = list(options)
+        self._variables = dict(environment or {})
+        self._topology = topology
+        self._ready_path = ready_path
+        self._config: dict[str, Any] = {
+            "listen": f"127.0.0.1:{self.port}",
+            "state": str(self.state),
+            "disk_guard": {"min_free_percent": 0, "min_free": "1MiB"},
+            **({} if topology is None else {"topology": str(self.topology_file)}),
+            **(config or {}),
+        }
+
+    @property
+    def target(self) -> str:
+        """As ``Prometheus(alertmanagers=...)`` wants it."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def database(self) -> Path:
+        """The embedded store's file."""
+        return self.state / "foreshock.db"
+
+    def write_topology(self, text: str) -> None:
+        """Replace the topology file in one step; a running Foreshock reads it by itself within some seconds."""
+        fresh = self.topology_file.with_suffix(".new")
+        fresh.write_text(text)
+        fresh.replace(self.topology_file)
+
+    def terminate(self) -> int:
+        """Ask it to end, as systemd would; its exit code. What it has acknowledged is worked off before."""
+        process, self._process = self._process, None
+        if process is None:
+            raise ServerFailed("foreshock is not running")
+        process.send_signal(signal.SIGTERM)
+        try:
+            return process.wait(timeout=DRAIN_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            raise self._failed(f"was still running {DRAIN_WITHIN_S:.0f} s after SIGTERM") from None
+
+    def wait(self) -> int:
+        """Wait until it has ended by itself; its exit code."""
+        if self._process is None:
+            raise ServerFailed("foreshock is not running")
+        return self._process.wait(timeout=DRAIN_WITHIN_S)
+
+    def ask(self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> Reply:
+        """One request; any status is an answer. Raises OSError where nobody answers."""
+        request = urllib.request.Request(self.url + path, data=body, headers=dict(headers or {}), method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return Reply(answer.status, answer.headers, answer.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                return Reply(error.code, error.headers, error.read())
+
+    def post(self, path: str, value: Any, headers: Mapping[str, str] | None = None) -> Reply:
+        """Post a value as JSON; any status is an answer."""
+        body = json.dumps(value).encode()
+        return self.ask("POST", path, body, {"Content-Type": "application/json", **(headers or {})})
+
+    def get(self, path: str, **query: Any) -> Any:
+        """The JSON of a 200; any other status is an error."""
+        if query:
+            path += "?" + urllib.parse.urlencode(query, doseq=True)
+        reply = self.ask("GET", path)
+        if reply.status != 200:
+            raise ServerFailed(f"GET {path} answered {reply.status}: {reply.body[:500].decode(errors='replace')}")
+        return reply.json()
+
+    def incidents(self, state: str = "all") -> list[dict[str, Any]]:
+        """What the on-call person's list shows."""
+        rows: list[dict[str, Any]] = self.get("/api/v1/incidents", state=state, limit=1000)
+        return rows
+
+    def incident(self, name: str) -> dict[str, Any]:
+        """The incident's page, by situation id or ticket number."""
+        view: dict[str, Any] = self.get(f"/api/v1/incidents/{name}")
+        return view
+
+    def _prepare(self) -> None:
+        # JSON is YAML.
+        self.config_file.write_text(json.dumps(self._config, indent=1))
+        if self._topology is not None:
+            self.write_topology(self._topology)
+
+    def _arguments(self) -> list[str]:
+        return ["run", "--config", str(self.config_file), *self._options]
+
+    def _environment(self) -> dict[str, str]:
+        return foreshock_environment(self._variables)
+
+    def _program(self, name: str) -> Path:
+        return foreshock_script()
+
+    def _ready(self) -> bool:
+        return self._answers(self._ready_path)
+
+
+DRAIN_WITHIN_S = 45.0
+"""Foreshock lets running requests and deliveries end, which takes 35 s at most."""
+
+
+def foreshock_script() -> Path:
+    """The command of the environment that runs the tests, whatever PATH says."""
+    return Path(sys.executable).with_name("foreshock")
+
+
+def foreshock_environment(extra: Mapping[str, str]) -> dict[str, str]:
+    """Our own variables without settings of Foreshock that a developer may have, and ``extra``."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("FORESHOCK_")} | dict(extra)
+
+
+def run_foreshock(
+    *arguments: str, environment: Mapping[str, str] | None = None, timeout_s: float = READY_WITHIN_S
+) -> subprocess.CompletedProcess[str]:
+    """Run a ``foreshock`` command to its end. Raises subprocess.TimeoutExpired, having ended it."""
+    return subprocess.run(
+        [str(foreshock_script()), *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+        env=foreshock_environment(environment or {}),
+    )
+
+
+T = TypeVar("T")
+
+
+def eventually(look: Callable[[], T], *, within_s: float = 30.0, what: str = "") -> T:
+    """The first true value of ``look``, asked again and again; raises ServerFailed if there is none in time."""
+    deadline = time.monotonic() + within_s
+    while True:
+        found = look()
+        if found:
+            return found
+        if time.monotonic() > deadline:
+            raise ServerFailed(
+                f"{what or 'what was waited for'} did not come in {within_s:.0f} s; last seen: {found!r}"
+            )
+        time.sleep(0.1)
