@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help setup run test servers lint types imports pytest lock wheel bench-intake
+.PHONY: help setup run test servers lint types imports pytest lock config wheel bench-intake
 
 BIN := .venv/bin
 heading = @printf '\n==> %s\n' '$(1)'
@@ -58,6 +58,9 @@ lock: ## write requirements/*.txt anew from pyproject.toml; UPGRADE=1 moves to t
 	@sed -i '1i # Written by `make lock` from pyproject.toml; `make lock UPGRADE=1` moves to the newest versions.' \
 		requirements/dev.txt requirements/run.txt requirements/bootstrap.txt
 	@! grep -nE 'https?://|^--' requirements/*.txt
+
+config: setup ## write config/foreshock.example.yaml and .schema.json anew from the settings' models
+	@$(BIN)/python -m foreshock.service.settings_files
 
 wheel: setup ## dist/foreshock-*.whl
 	@$(BIN)/python -m build --wheel --no-isolation

@@ -26,7 +26,7 @@ _DURATION_HINT = "write a number with its unit: 30s, 5m, 2h, 7d or 1h30m"
 _UNITS_BYTES = {
     "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
 }  # fmt: skip
-_SIZE = re.compile("([0-9]{1,18}) ?(" + "|".join(_UNITS_BYTES) + ")")
+_SIZE = re.compile("([0-9]{1,19}) ?(" + "|".join(_UNITS_BYTES) + ")")
 _SIZE_HINT = "write a whole number with its unit: 512KiB, 5MiB or 10GiB (MiB is 1048576 bytes, MB is 1000000)"
 
 

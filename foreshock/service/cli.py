@@ -166,7 +166,7 @@ def demo(
 @told
 def init(folder: Annotated[Path, typer.Argument(help="Where to write the files.")] = Path()) -> None:
     """Write a commented configuration file and an example topology."""
-    from foreshock.service.settings import bundled, example
+    from foreshock.service.settings_files import bundled, example
 
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in {

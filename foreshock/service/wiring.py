@@ -44,7 +44,8 @@ from foreshock.service.intake import App, Intake, Limits
 from foreshock.service.live import LiveViews
 from foreshock.service.runner import Runner, utc_now
 from foreshock.service.scheduler import Scheduler
-from foreshock.service.settings import Settings, sink_kinds, source_kinds, tokens
+from foreshock.service.settings import Settings, sink_kinds, source_kinds
+from foreshock.service.tokens import tokens
 from foreshock.store import migrations
 from foreshock.store.desk import Desk
 from foreshock.store.outbox import Outbox

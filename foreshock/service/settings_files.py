@@ -1,0 +1,140 @@
+"""Writes ``config/foreshock.example.yaml`` and ``config/foreshock.schema.json`` from the settings' models.
+
+``python -m foreshock.service.settings_files`` (or ``make config``) does so in a checkout; a test compares them.
+"""
+
+import json
+import re
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, TypeAdapter
+from pydantic.fields import FieldInfo
+
+import foreshock
+from foreshock.connect.config import plain_value
+from foreshock.service.settings import Instance, Kind, Settings, SettingsSchema, sink_kinds, source_kinds
+
+_WIDTH = 110
+_PLAIN = re.compile(r"[A-Za-z0-9_./-][A-Za-z0-9_./:+-]*")
+
+
+def example() -> str:
+    """A complete configuration file: every setting with its description, at its default."""
+    lines = [
+        "# yaml-language-server: $schema=foreshock.schema.json",
+        "# Every setting of Foreshock at its default; what you do not change may be left out.",
+        "# Environment variables (FORESHOCK_LISTEN, FORESHOCK_RETENTION__AGE) and flags win over this file.",
+        "# Paths written here start from the folder of this file. Durations: 30s, 5m, 2h, 7d; sizes: 5MiB, 10GiB.",
+        "",
+    ]
+    defaults = Settings()
+    for name, info in Settings.model_fields.items():
+        lines += _comment(info.description or "", "")
+        value = getattr(defaults, name)
+        if name in ("topology", "sinks"):
+            kinds: Mapping[str, Kind] = source_kinds() if name == "topology" else sink_kinds()
+            lines += _instances(name, value, kinds)
+        else:
+            lines += _setting(name, info, value, "")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _setting(name: str, info: FieldInfo, value: Any, indent: str) -> Iterator[str]:
+    if isinstance(value, BaseModel):
+        yield f"{indent}{name}:"
+        for inner, inner_info in type(value).model_fields.items():
+            yield from _comment(inner_info.description or "", indent + "  ")
+            yield from _setting(inner, inner_info, getattr(value, inner), indent + "  ")
+    elif value is None:
+        yield f"{indent}# {name}: {_flow((info.examples or ['…'])[0])}"
+    else:
+        annotation: Any = Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
+        text = _flow(TypeAdapter(annotation).dump_python(value, mode="json"))
+        if len(line := f"{indent}{name}: {text}") <= _WIDTH:
+            yield line
+        else:
+            yield f"{indent}{name}:"
+            yield from textwrap.wrap(text, _WIDTH, initial_indent=indent + "  ", subsequent_indent=indent + "   ")
+
+
+def _instances(name: str, defaults: Sequence[Instance], kinds: Mapping[str, Kind]) -> Iterator[str]:
+    """The default instances, and one of every other kind as a comment."""
+    yield f"{name}:" if defaults else f"{name}: []"
+    for instance in defaults:
+        yield from _instance(instance.kind, kinds[instance.kind])
+    for kind, declared in kinds.items():
+        if any(instance.kind == kind for instance in defaults):
+            continue
+        removed = "" if defaults else " (write it instead of the [])"
+        yield from _comment(f"{kind}: {declared.title}{removed}", "  ")
+        yield from (f"  # {line}" for line in textwrap.dedent("\n".join(_instance(kind, declared))).splitlines())
+
+
+def _instance(kind: str, declared: Kind) -> Iterator[str]:
+    yield f"  - name: {kind}"
+    yield f"    kind: {kind}"
+    for name, info in declared.config.model_fields.items():
+        yield from _comment(info.description or "", "    ")
+        value = (info.examples or ["…"])[0] if info.is_required() else info.get_default(call_default_factory=True)
+        if info.is_required():
+            yield f"    {name}: {_flow(value)}"
+        else:
+            yield from _setting(name, info, value, "    ")
+
+
+def _comment(text: str, indent: str) -> list[str]:
+    return textwrap.wrap(text, _WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ")
+
+
+def _flow(value: Any) -> str:
+    """YAML on one line, with quotes only where they are needed."""
+    if isinstance(value, str):
+        return (
+            value if _PLAIN.fullmatch(value) and plain_value(value) == value else json.dumps(value, ensure_ascii=False)
+        )
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_flow, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key}: {_flow(part)}' for key, part in value.items())}}}"
+    return json.dumps(value)
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema 2020-12 of the configuration file, for editors and pre-commit checks."""
+    schema = Settings.model_json_schema(schema_generator=SettingsSchema)
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Foreshock's configuration"}
+    for definition in list(schema["$defs"].values()):
+        for alternative in definition.get("oneOf", ()):
+            schema["$defs"].update(alternative.pop("$defs", {}))
+    topology = schema["properties"]["topology"]
+    listed = {"type": topology.pop("type"), "items": topology.pop("items")}
+    topology["anyOf"] = [listed, {"type": "string", "description": "path of a topology file or folder"}]
+    return schema
+
+
+def generated() -> dict[str, str]:
+    """The files of ``config/`` that are written from the models, by name."""
+    return {
+        "foreshock.example.yaml": example(),
+        "foreshock.schema.json": json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n",
+    }
+
+
+def bundled(name: str) -> str:
+    """A file of ``config/`` as it was shipped: inside the installed package, or beside it in a checkout."""
+    package = Path(foreshock.__file__).parent
+    folder = package / "config"
+    return ((folder if folder.is_dir() else package.parent / "config") / name).read_text(encoding="utf-8")
+
+
+def write(folder: Path) -> None:
+    for name, text in generated().items():
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write(Path(__file__).parents[2] / "config")

@@ -1,0 +1,75 @@
+"""What every kind of CMDB source promises. A new file in ``cmdb_sync`` is tested by existing.
+
+It brings ``tests/samples/cmdb_sync/<kind>/config.yaml``: settings of an instance that answers from that folder.
+"""
+
+import importlib
+import inspect
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from foreshock.connect.config import load, parse_yaml
+from foreshock.core.contracts import ConnectorConfig, Snapshot, SourceKind
+from foreshock.core.topology import DIRECTIONS, Topology
+from foreshock.service.settings import Settings, source_kinds
+from foreshock.service.settings_files import example
+
+SAMPLES = Path(__file__).parents[1] / "samples" / "cmdb_sync"
+
+pytestmark = pytest.mark.parametrize("declared", source_kinds().values(), ids=source_kinds())
+
+
+def snapshot(declared: SourceKind) -> Snapshot:
+    config = load(SAMPLES / declared.kind / "config.yaml", declared.config)
+    return declared.build("sample", config).fetch()
+
+
+def test_the_declaration_is_complete(declared: SourceKind):
+    assert declared.title
+    assert declared.facts
+    assert issubclass(declared.config, ConnectorConfig)
+    assert callable(declared.build)
+
+
+def test_the_file_begins_with_its_facts(declared: SourceKind):
+    doc = inspect.getdoc(importlib.import_module(f"cmdb_sync.{declared.kind}")) or ""
+
+    assert [word for word in ("Facts:", "Delivery:", "Recovery:", "Limits:", "Needs:") if word not in doc] == []
+
+
+def test_every_setting_is_described_and_unknown_ones_are_refused(declared: SourceKind):
+    assert [name for name, info in declared.config.model_fields.items() if not info.description] == []
+    assert not {"name", "kind", "config"} & set(declared.config.model_fields), "these name the instance"
+    with pytest.raises(ValidationError, match="Extra inputs"):
+        declared.config.model_validate({"no_such_setting": 1})
+
+
+def test_the_instance_in_the_example_file_can_be_configured(declared: SourceKind):
+    lines = example().splitlines()
+    begin = lines.index(f"  # - name: {declared.kind}")
+    end = next(index for index in range(begin + 1, len(lines)) if not lines[index].startswith("  #   "))
+    shown = [line.replace("# ", "", 1) for line in lines[begin:end]]
+
+    data = parse_yaml("topology:\n" + "\n".join(shown), file="example").data
+
+    assert Settings.model_validate(data).topology[0].kind == declared.kind
+
+
+def test_the_same_content_has_the_same_version(declared: SourceKind):
+    first, second = snapshot(declared), snapshot(declared)
+
+    assert first == second
+    assert first.version
+
+
+def test_a_snapshot_is_whole_and_can_be_walked(declared: SourceKind):
+    found = snapshot(declared)
+    ids = [ci.id for ci in found.cis]
+
+    assert ids
+    assert len(set(ids)) == len(ids)
+    assert {end for one in found.relationships for end in (one.source, one.target)} <= set(ids)
+    assert {one.type for one in found.relationships} <= set(DIRECTIONS)
+    assert Topology(found.cis, found.relationships, version=found.version).named(ids[0]) == (ids[0],)
