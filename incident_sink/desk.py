@@ -1,0 +1,56 @@
+"""The desk: incidents kept by Foreshock itself, so that it is useful without any ITSM tool.
+
+Facts:    the rows live in Foreshock's own store behind ``core.contracts.DeskBook``; no network is involved.
+Delivery: exactly once: the book remembers the id of every order it has carried out, in the transaction that did it.
+Changes:  what people do on the desk's pages is read back from its journal; a field or an end that a person set stays.
+Needs:    nothing.
+"""
+
+from collections.abc import Sequence
+
+from msgspec import structs
+
+from foreshock.core.contracts import (
+    ConnectorConfig,
+    DeskBook,
+    Order,
+    Receipt,
+    SinkKind,
+    SinkParts,
+    TicketChange,
+)
+
+_PAGE = 500
+
+
+class DeskConfig(ConnectorConfig):
+    """The desk has no settings."""
+
+
+class DeskSink:
+    def __init__(self, name: str, book: DeskBook) -> None:
+        self._name = name
+        self._book = book
+
+    def find(self, key: str) -> Receipt | None:
+        record = self._book.by_key(key)
+        return None if record is None else Receipt(number=record.number, url=record.url)
+
+    def deliver(self, order: Order, ticket: Receipt | None) -> Receipt:
+        return self._book.apply(order)
+
+    def changes(self, cursor: int) -> Sequence[TicketChange]:
+        return [structs.replace(change, sink=self._name) for change in self._book.journal(cursor, _PAGE)]
+
+
+def _build(name: str, config: DeskConfig, parts: SinkParts) -> DeskSink:
+    return DeskSink(name, parts.book)
+
+
+SINK = SinkKind(
+    kind="desk",
+    title="Foreshock's own desk",
+    facts="no outside system",
+    config=DeskConfig,
+    build=_build,
+)

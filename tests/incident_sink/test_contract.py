@@ -1,0 +1,161 @@
+"""What every sink promises; a new file in incident_sink is found and held to it by being there."""
+
+import inspect
+import stat
+from importlib import import_module
+
+import pytest
+from pydantic import ValidationError
+
+import incident_sink
+from foreshock.core.contracts import ConnectorConfig, Receipt, SinkKind, SinkParts, Verb
+from foreshock.core.registry import kinds
+from foreshock.store.desk import Desk
+from foreshock.store.store import Store
+from foreshock.store.tables import metadata
+from foreshock.testing.tickets import make_order
+
+SINKS = kinds(incident_sink, "SINK", SinkKind)
+HOSTILE = [
+    "'; DROP TABLE incident; --",
+    "<script>alert(1)</script>",
+    "{{7*7}} ${7*7} %(x)s {0}",
+    "line\r\nInjected-Header: yes",
+    "nul\x00 bell\x07 escape\x1b[31m",
+    "right\u202eto left, \ud83d\ude00 as half pairs, \udc00 alone",
+    "☠️" * 3000,
+    "",
+]
+CONFIGS = {}
+"""The least configuration of a kind; a kind that is missing here needs none."""
+
+
+class RecordingHttp:
+    """Takes every call and remembers it: a receiver that answers 200 and keeps one entry per idempotency header."""
+
+    def __init__(self, instance, base_url, **settings):
+        self.instance, self.base_url, self.settings = instance, base_url, settings
+        self.entries = {}
+
+    def post(self, path, *, body=b"", headers=None, json=None, params=None):
+        self.entries[headers["webhook-id"]] = (path, body)
+        return
+
+
+@pytest.fixture
+def store(tmp_path):
+    opened = Store(f"sqlite:///{tmp_path}/foreshock.db")
+    metadata.create_all(opened.migration_engine)
+    yield opened
+    opened.close()
+
+
+def configure_webhook(tmp_path):
+    secret = tmp_path / "webhook.secret"
+    secret.write_text("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ\n")
+    secret.chmod(stat.S_IRUSR | stat.S_IWUSR)
+    return {"url": "https://receiver.example/hook", "secret_file": str(secret)}
+
+
+CONFIGS["webhook"] = configure_webhook
+
+
+@pytest.fixture(params=SINKS)
+def kind(request):
+    return SINKS[request.param]
+
+
+@pytest.fixture
+def settings(kind, tmp_path):
+    return CONFIGS.get(kind.kind, lambda _: {})(tmp_path)
+
+
+@pytest.fixture
+def world(kind, settings, store):
+    """(sink, everything that changed in the world because of it)"""
+    made = []
+
+    def http(*arguments, **options):
+        made.append(RecordingHttp(*arguments, **options))
+        return made[-1]
+
+    desk = Desk(store)
+    sink = kind.build("prod", kind.config(**settings), SinkParts(http=http, book=desk))
+
+    def state():
+        records = list(desk.list())
+        return records, [desk.notes(record.number) for record in records], [each.entries for each in made]
+
+    return sink, state
+
+
+@pytest.fixture
+def sink(world):
+    return world[0]
+
+
+def test_the_file_tells_people_its_facts_its_delivery_and_its_needs(kind):
+    text = inspect.getdoc(import_module(f"incident_sink.{kind.kind}"))
+
+    assert [word for word in ("Facts:", "Delivery:", "Needs:") if f"\n{word}" not in text] == []
+    assert kind.title
+    assert kind.facts
+
+
+def test_every_setting_is_described_and_an_unknown_one_is_refused(kind, settings):
+    assert issubclass(kind.config, ConnectorConfig)
+    assert [name for name, field in kind.config.model_fields.items() if not field.description] == []
+    kind.config(**settings)
+    with pytest.raises(ValidationError, match="no_such_setting"):
+        kind.config(**settings, no_such_setting=1)
+
+
+def test_a_repeated_order_changes_nothing_and_gives_the_same_receipt(world):
+    sink, state = world
+    receipt = None
+    for version, verb in enumerate((Verb.OPEN, Verb.UPDATE, Verb.RESOLVE, Verb.REOPEN), 1):
+        order = make_order(verb, sink="prod", version=version, note=f"note {version}")
+        first = sink.deliver(order, receipt)
+        after_once = state()
+
+        assert sink.deliver(order, receipt) == first
+        assert sink.deliver(order, first) == first
+        assert state() == after_once
+        receipt = first
+    assert receipt.number
+
+
+def test_a_receipt_names_the_record_of_its_key_and_no_other(sink):
+    first = sink.deliver(make_order(situation="S-1"), None)
+    second = sink.deliver(make_order(situation="S-2"), None)
+
+    assert first.number != second.number
+
+
+def test_a_search_finds_the_record_or_says_none(sink):
+    assert sink.find("S-404") is None
+    receipt = sink.deliver(make_order(), None)
+
+    assert sink.find("S-1") in (None, receipt)
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_hostile_text_is_delivered_as_text(sink, text):
+    order = make_order(title=text, description=text, assignment_group=text, ci=text, severity=text, note=text)
+
+    receipt = sink.deliver(order, None)
+
+    assert isinstance(receipt, Receipt)
+    assert receipt.number
+    assert "\n" not in receipt.number
+
+
+def test_nothing_is_read_back_before_anybody_did_something(sink):
+    sink.deliver(make_order(), None)
+
+    assert list(sink.changes(0)) == []
+    assert list(sink.changes(10**12)) == []
+
+
+def test_the_indexing_delay_is_stated_in_sane_seconds(kind):
+    assert 0 <= kind.index_delay_s <= 600
