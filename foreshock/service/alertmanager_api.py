@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from msgspec import Raw, Struct
 
 from correlation.suppress import ActiveSilence, silenced_by
@@ -181,6 +182,8 @@ def alertmanager_api(
         refused = _refusal(posted, now)
         if refused:
             return _bad(refused)
+        if posted.id:
+            await run_in_threadpool(up_to_date)
         with runner.looking() as engine:
             known = engine.silences.get(posted.id)
         if posted.id and known is None:
@@ -212,6 +215,7 @@ def alertmanager_api(
     @router.delete("/silence/{id}", dependencies=[Depends(refuse_cross_site)])
     async def expire_silence(id: str, request: Request) -> Response:
         who = actor(request)
+        await run_in_threadpool(up_to_date)
         with runner.looking() as engine:
             held = engine.silences.get(id)
         if held is None:
