@@ -195,7 +195,10 @@ class JobView(Struct, frozen=True, kw_only=True):
 
 
 class StatusView(Struct, frozen=True, kw_only=True):
-    """The whole in one look. intake: accepting, or why not. topology: version, with the number of CIs and relationships."""
+    """The whole in one look. intake: accepting, or why not. topology: version, with the number of CIs and relationships.
+
+    disk_free_bytes, disk_total_bytes: of the file system with the store; 0 and 0 where that is not ours to know.
+    """
 
     version: str
     demo: bool
@@ -214,6 +217,8 @@ class StatusView(Struct, frozen=True, kw_only=True):
     relationships: int
     topology_error: str
     jobs: tuple[JobView, ...]
+    disk_free_bytes: int = 0
+    disk_total_bytes: int = 0
 
 
 class Views(Protocol):

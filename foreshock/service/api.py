@@ -1,0 +1,280 @@
+"""The JSON API for people's tools: the same questions and actions as the console, under ``/api/v1``.
+
+Answers are the structs of ``views`` as msgspec encodes them. FastAPI describes models of pydantic only, so the models
+of the OpenAPI document are made from the structs once, at start; no answer passes through them.
+"""
+
+from collections.abc import Callable, Coroutine, Sequence
+from datetime import datetime
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import msgspec
+from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from msgspec import NODEFAULT, Struct
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, create_model
+
+from foreshock.core.contracts import DeskAction, DeskNote, DeskRecord
+from foreshock.core.errors import Rejected, Unavailable
+from foreshock.service.guard import HEADERS, refuse_cross_site
+from foreshock.service.views import (
+    Actions,
+    AlertView,
+    DeadLetterView,
+    IncidentRow,
+    IncidentView,
+    SourceView,
+    StatusView,
+    Views,
+)
+
+MAX_TEXT = 8000
+MAX_TITLE = 250
+MORE = "X-Foreshock-More"
+"""This header is "true" where a list goes on beyond the limit that was asked for."""
+
+
+# ---- bodies ---------------------------------------------------------------------------------------------------------
+
+
+class ErrorBody(BaseModel):
+    """What went wrong and what to do about it. field: the part of the request it is about, if it is about one."""
+
+    error: str
+    hint: str = ""
+    field: str = ""
+
+
+class ActionBody(BaseModel):
+    """text: the comment, or the reason. code: how it ended, for resolve."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    text: str = Field(default="", max_length=MAX_TEXT)
+    code: str = Field(default="", max_length=64, pattern=r"^[a-z0-9_]*$")
+
+
+class ProblemBody(BaseModel):
+    """title: of the problem; empty takes over the incident's."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    title: str = Field(default="", max_length=MAX_TITLE)
+
+
+class RecordView(Struct, frozen=True, kw_only=True):
+    """A record of the desk with its notes, oldest first."""
+
+    record: DeskRecord
+    notes: tuple[DeskNote, ...]
+
+
+# ---- routes ---------------------------------------------------------------------------------------------------------
+
+_Limit = Annotated[int, Query(ge=1, le=1000, description="at most so many items")]
+_Number = Annotated[str, Path(max_length=64, description="INC… or PRB… number of the desk")]
+_State = Literal["open", "resolved", "merged", "all"]
+
+
+def api(views: Views, actions: Actions, *, actor: Callable[[Request], str]) -> APIRouter:
+    """Args: actor: who is asking; the name that notes and audit rows carry."""
+    router = APIRouter(prefix="/api/v1", route_class=_ApiRoute, tags=["People's questions and actions"])
+    models = _Models()
+    missing: dict[int | str, dict[str, Any]] = {404: {"model": ErrorBody, "description": "There is no such thing."}}
+    wrong: dict[int | str, dict[str, Any]] = {422: {"model": ErrorBody, "description": "The request cannot be read."}}
+    refused: dict[int | str, dict[str, Any]] = {
+        403: {"model": ErrorBody, "description": "Another site's page sent it."},
+        409: {"model": ErrorBody, "description": "The record's state does not allow it."},
+    }
+    change = [Depends(refuse_cross_site)]
+
+    @router.get("/status", response_model=models.of(StatusView), summary="The whole in one look")
+    def status() -> Response:
+        return _answer(views.status())
+
+    @router.get(
+        "/incidents",
+        response_model=models.list_of(IncidentRow),
+        responses=wrong,
+        summary="Most urgent first, then newest",
+    )
+    def incidents(state: _State = "open", limit: _Limit = 200) -> Response:
+        return _cut(views.incidents(state=state, limit=limit + 1), limit)
+
+    @router.get(
+        "/incidents/{id}",
+        response_model=models.of(IncidentView),
+        responses={**missing, **wrong},
+        summary="Everything known of one incident",
+    )
+    def incident(
+        name: Annotated[str, Path(alias="id", max_length=64, description="situation id (S-12) or ticket number")],
+    ) -> Response:
+        return _found(views.incident(name), f"incident {name!r}", "list them with GET /api/v1/incidents?state=all")
+
+    @router.get(
+        "/alerts/{fingerprint}",
+        response_model=models.of(AlertView),
+        responses={**missing, **wrong},
+        summary="One alert, and why it is where it is",
+    )
+    def alert(fingerprint: Annotated[str, Path(max_length=64)]) -> Response:
+        return _found(views.alert(fingerprint), f"alert {fingerprint!r}", "alerts are kept as long as their incident")
+
+    @router.get("/sources", response_model=models.list_of(SourceView), summary="Who reports here")
+    def sources() -> Response:
+        return _answer(views.sources())
+
+    @router.get(
+        "/dead-letters",
+        response_model=models.list_of(DeadLetterView),
+        responses=wrong,
+        summary="What could not be read or was refused for good",
+    )
+    def dead_letters(limit: _Limit = 200) -> Response:
+        return _cut(views.dead_letters(limit=limit + 1), limit)
+
+    @router.get("/problems", response_model=models.list_of(DeskRecord), responses=wrong, summary="Problems of the desk")
+    def problems(limit: _Limit = 200) -> Response:
+        return _cut(views.problems(limit=limit + 1), limit)
+
+    @router.get(
+        "/records/{number}",
+        response_model=models.of(RecordView),
+        responses={**missing, **wrong},
+        summary="A record of the desk with its notes",
+    )
+    def record(number: _Number) -> Response:
+        return _answer(_record(number))
+
+    @router.post(
+        "/records/{number}/{action}",
+        response_model=models.of(DeskRecord),
+        responses={**missing, **wrong, **refused},
+        dependencies=change,
+        summary="Take, comment, resolve, reopen or close a record",
+    )
+    def act(request: Request, number: _Number, action: DeskAction, body: ActionBody | None = None) -> Response:
+        _record(number)
+        body = body or ActionBody()
+        return _answer(actions.act(number, action, actor=actor(request), text=body.text, code=body.code))
+
+    @router.post(
+        "/incidents/{number}/problem",
+        response_model=models.of(DeskRecord),
+        responses={**missing, **wrong, **refused},
+        dependencies=change,
+        summary="Open a problem for an incident; answers the one it is linked to already, if any",
+    )
+    def open_problem(request: Request, number: _Number, body: ProblemBody | None = None) -> Response:
+        _record(number)
+        return _answer(actions.open_problem(number, actor=actor(request), title=body.title if body else ""))
+
+    def _record(number: str) -> RecordView:
+        found = views.record(number)
+        if found is None:
+            raise HTTPException(404, detail=f"there is no record {number!r}; the incident's page names its record")
+        return RecordView(record=found[0], notes=tuple(found[1]))
+
+    return router
+
+
+# ---- answers --------------------------------------------------------------------------------------------------------
+
+
+def _answer(value: object) -> Response:
+    return Response(msgspec.json.encode(value), media_type="application/json")
+
+
+def _cut(items: Sequence[object], limit: int) -> Response:
+    """At most ``limit`` of the items; a header says that there are more."""
+    response = _answer(items[:limit])
+    if len(items) > limit:
+        response.headers[MORE] = "true"
+    return response
+
+
+def _found(value: object | None, what: str, hint: str) -> Response:
+    if value is None:
+        raise HTTPException(404, detail=f"there is no {what}; {hint}")
+    return _answer(value)
+
+
+def error_answer(code: int, error: str, hint: str = "", field: str = "") -> Response:
+    body = ErrorBody(error=error, hint=hint, field=field)
+    return Response(body.model_dump_json(), status_code=code, media_type="application/json")
+
+
+class _ApiRoute(APIRoute):
+    """Every error as ``ErrorBody``, every answer with the security headers and for nobody's cache."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def handle_for_programs(request: Request) -> Response:
+            response = await _or_error(handle, request)
+            response.headers.update(HEADERS)
+            response.headers.setdefault("Cache-Control", "no-store")
+            return response
+
+        return handle_for_programs
+
+
+async def _or_error(handle: Callable[[Request], Coroutine[Any, Any, Response]], request: Request) -> Response:
+    try:
+        return await handle(request)
+    except RequestValidationError as error:
+        first = error.errors()[0]
+        # ("query", "limit") -> limit; ("body", 17) is the place of a syntax error in the JSON.
+        field = ".".join(str(part) for part in first["loc"][1:] if isinstance(part, str)) or str(first["loc"][0])
+        return error_answer(422, f"{field}: {first['msg']}", "see /api/openapi.json", field)
+    except HTTPException as error:
+        message, _, hint = str(error.detail).partition("; ")
+        return error_answer(error.status_code, message, hint)
+    except Rejected as error:
+        return error_answer(409, str(error.args[0]), error.hint)
+    except Unavailable as error:
+        response = error_answer(503, str(error.args[0]), error.hint)
+        response.headers["Retry-After"] = str(max(1, round(error.retry_after_s or 1)))
+        return response
+
+
+# ---- models for the document ----------------------------------------------------------------------------------------
+
+
+class _Models:
+    """Pydantic models that describe what msgspec writes: every field is always there, so every field is required."""
+
+    def __init__(self) -> None:
+        self._made: dict[type[Struct], type[BaseModel]] = {}
+
+    def of(self, struct: type[Struct]) -> type[BaseModel]:
+        if struct not in self._made:
+            fields: dict[str, Any] = {}
+            for field in msgspec.structs.fields(struct):
+                assert field.default is NODEFAULT or not struct.__struct_config__.omit_defaults
+                fields[field.encode_name] = (self._type(field.type), ...)
+            # A struct without a docstring gets its signature from msgspec, which would tell a reader nothing.
+            text = struct.__doc__ or ""
+            doc = text if not text.startswith(f"{struct.__name__}(") else struct.__name__
+            self._made[struct] = create_model(struct.__name__, __doc__=doc, **fields)
+        return self._made[struct]
+
+    def list_of(self, struct: type[Struct]) -> Any:
+        return list[self.of(struct)]  # type: ignore[misc]
+
+    def _type(self, kind: Any) -> Any:
+        if isinstance(kind, type) and issubclass(kind, Struct):
+            return self.of(kind)
+        origin, arguments = get_origin(kind), get_args(kind)
+        if origin is Annotated:
+            return AwareDatetime if arguments[0] is datetime else self._type(arguments[0])
+        if origin in (Union, UnionType):
+            return Union[tuple(self._type(argument) for argument in arguments)]  # noqa: UP007
+        if origin in (tuple, list):
+            return list[self._type(arguments[0])]  # type: ignore[misc]
+        if origin is dict:
+            return dict[self._type(arguments[0]), self._type(arguments[1])]  # type: ignore[misc]
+        return kind

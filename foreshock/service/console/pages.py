@@ -1,0 +1,401 @@
+"""The routes of the console.
+
+A page is what ``Views`` said at this moment; nothing is kept between requests. Handlers are plain functions, so
+Starlette runs them in its thread pool and a slow answer of the engine blocks nobody else.
+"""
+
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from datetime import datetime
+from hashlib import blake2b
+from typing import Annotated, Any
+from urllib.parse import parse_qsl, urlencode
+
+import msgspec
+from fastapi import APIRouter, Depends, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
+from fastapi.routing import APIRoute
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from foreshock.core.contracts import DeskAction, DeskNote, DeskRecord, DeskState
+from foreshock.core.errors import ForeshockError, Rejected
+from foreshock.service.console import static_files, words
+from foreshock.service.console.picture import draw
+from foreshock.service.console.snippets import base_url, snippet
+from foreshock.service.guard import HEADERS, refuse_cross_site
+from foreshock.service.views import Actions, IncidentRow, IncidentView, Views
+
+LIST_LIMIT = 500
+MAX_FORM_BYTES = 64 * 1024
+MAX_FORM_FIELDS = 16
+MAX_TEXT = 8000
+MAX_TITLE = 250
+MAX_QUERY = 200
+ALERTS_SHOWN = 12
+"""The rest of an incident's alerts is folded away behind one click."""
+
+REFRESH_S, STALE_S = 5, 15
+"""The list asks again after the first, and says that its data is old after the second."""
+
+LANES = ("alert", "incident", "ticket", "person")
+STATES = {"open": "Open", "resolved": "Resolved", "all": "All"}
+
+Page = Callable[..., HTMLResponse]
+
+
+# ---- routes ---------------------------------------------------------------------------------------------------------
+
+
+def console(views: Views, actions: Actions, *, actor: Callable[[Request], str], demo: bool) -> APIRouter:
+    """Every page of the console.
+
+    Args:
+        actor: who is asking; the name that notes and audit rows carry.
+        demo: show on every page that the data is made up.
+    The application also needs ``not_found`` as its handler for 404, for addresses no route knows.
+    """
+    router = APIRouter(include_in_schema=False, route_class=_ConsoleRoute, default_response_class=HTMLResponse)
+    page = _pages(views, demo=demo)
+    change = [Depends(refuse_cross_site)]
+
+    @router.get("/static/{name}")
+    def static(name: str, request: Request, v: str = "") -> Response:
+        return _static(name, v, request.headers.get("if-none-match", ""))
+
+    @router.get("/")
+    def incidents(request: Request, state: str = "open", q: str = "", fragment: str = "") -> Response:
+        state, q = state if state in STATES else "open", q[:MAX_QUERY]
+        rows = views.incidents(state=state, limit=LIST_LIMIT)
+        status = views.status()
+        etag = _etag([_ageless(row) for row in rows], status.intake, status.version, state, q)
+        if fragment and request.headers.get("if-none-match") == etag:
+            return Response(status_code=304, headers={"ETag": etag})
+        # Only asked where it is shown: a first-time visitor needs to know how to connect something.
+        connected = bool(rows) or any(source.last_seen for source in views.sources())
+        return page(
+            "_incident_rows.html" if fragment else "incidents.html",
+            headers={"ETag": etag},
+            here="incidents",
+            status=status,
+            rows=rows,
+            texts=[_row_text(row) for row in rows],
+            state=state,
+            states=STATES,
+            q=q,
+            connected=connected,
+            limit=LIST_LIMIT,
+        )
+
+    def incident_page(
+        view: IncidentView, *, lane: str = "", code: int = 200, problem: str = "", typed: Mapping[str, str] = {}
+    ) -> Response:
+        return page(
+            "incident.html",
+            code=code,
+            here="incidents",
+            view=view,
+            row=view.row,
+            picture=draw(view.graph),
+            lane=lane if lane in LANES else "",
+            lanes={name: sum(entry.lane == name for entry in view.timeline) for name in LANES},
+            timeline=sorted(view.timeline, key=lambda entry: entry.at),
+            names={alert.fingerprint: alert.name for alert in view.alerts},
+            watch_etag=_incident_etag(view),
+            problem=problem,
+            typed=typed,
+            shown=ALERTS_SHOWN,
+        )
+
+    def record_page(
+        record: DeskRecord,
+        notes: Sequence[DeskNote],
+        *,
+        code: int = 200,
+        problem: str = "",
+        typed: Mapping[str, str] = {},
+    ) -> Response:
+        return page(
+            "record.html",
+            code=code,
+            here="problems" if record.type == "problem" else "incidents",
+            record=record,
+            notes=notes,
+            problem=problem,
+            typed=typed,
+        )
+
+    @router.get("/incidents/{name}")
+    def incident(request: Request, name: str, lane: str = "", fragment: str = "") -> Response:
+        view = views.incident(name)
+        if view is None:
+            # A record a person opened on the desk has no situation, but its number is a fair question too.
+            found = views.record(name)
+            if found is None:
+                raise HTTPException(404, detail=f"there is no incident {name[:80]!r}")
+            return record_page(*found)
+        if fragment:
+            etag = _incident_etag(view)
+            same = request.headers.get("if-none-match") == etag
+            return Response(status_code=304 if same else 200, headers={"ETag": etag})
+        return incident_page(view, lane=lane)
+
+    @router.post("/records/{number}/{action}", dependencies=change)
+    def act(
+        request: Request, number: str, action: str, form: Annotated[dict[str, str], Depends(read_form)]
+    ) -> Response:
+        found = views.record(number)
+        if found is None or action not in set(DeskAction):
+            raise HTTPException(404, detail=f"there is no record {number[:80]!r} with an action {action[:20]!r}")
+        record, notes = found
+        text, resolution = form.get("text", "").strip(), form.get("code", "")
+        try:
+            _check_form(action, text, resolution)
+            record = actions.act(number, DeskAction(action), actor=actor(request), text=text, code=resolution)
+        except Rejected as error:
+            typed = {"number": number, "action": action, "text": text, "code": resolution}
+            view = views.incident(record.key or number) if record.type != "problem" else None
+            if view is not None:
+                return incident_page(view, code=409, problem=str(error), typed=typed)
+            return record_page(record, notes, code=409, problem=str(error), typed=typed)
+        return _see(record)
+
+    @router.post("/incidents/{number}/problem", dependencies=change)
+    def open_problem(request: Request, number: str, form: Annotated[dict[str, str], Depends(read_form)]) -> Response:
+        found = views.record(number)
+        if found is None:
+            raise HTTPException(404, detail=f"there is no incident record {number[:80]!r}")
+        title = form.get("title", "").strip()[:MAX_TITLE]
+        try:
+            return _see(actions.open_problem(number, actor=actor(request), title=title))
+        except Rejected as error:
+            view = views.incident(found[0].key or number)
+            if view is None:
+                return record_page(*found, code=409, problem=str(error))
+            return incident_page(view, code=409, problem=str(error))
+
+    @router.get("/sources")
+    def sources(request: Request) -> Response:
+        base = base_url(request.url.scheme, request.headers.get("host", ""))
+        listed = views.sources()
+        return page(
+            "sources.html",
+            here="sources",
+            sources=listed,
+            snippets=[snippet(source.collector, source.path, base) for source in listed],
+        )
+
+    @router.get("/dead-letters")
+    def dead_letters() -> Response:
+        return page(
+            "dead_letters.html", here="dead-letters", letters=views.dead_letters(limit=LIST_LIMIT), limit=LIST_LIMIT
+        )
+
+    @router.get("/problems")
+    def problems() -> Response:
+        return page("problems.html", here="problems", records=views.problems(limit=LIST_LIMIT), limit=LIST_LIMIT)
+
+    @router.get("/problems/{number}")
+    def problem(number: str) -> Response:
+        found = views.record(number)
+        if found is None:
+            raise HTTPException(404, detail=f"there is no problem {number[:80]!r}")
+        return record_page(*found)
+
+    @router.get("/status")
+    def status() -> Response:
+        return page("status.html", here="status")
+
+    return router
+
+
+def not_found(request: Request, error: Exception) -> Response:
+    """The application's handler for 404: a page for people, ``{error, hint}`` for programs and under /api/."""
+    detail = getattr(error, "detail", "")
+    if request.url.path.startswith("/api/") or "text/html" not in request.headers.get("accept", ""):
+        body = {"error": f"there is nothing at {request.url.path[:200]!r}", "hint": "see /api/openapi.json"}
+        return JSONResponse(body, status_code=404, headers=dict(HEADERS))
+    return _secure(_error_page(404, "" if detail == "Not Found" else str(detail)))
+
+
+# ---- what the routes share ------------------------------------------------------------------------------------------
+
+
+class _ConsoleRoute(APIRoute):
+    """Errors become pages, and every answer carries the security headers."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def handle_for_people(request: Request) -> Response:
+            try:
+                return _secure(await handle(request))
+            except HTTPException as error:
+                return _secure(_error_page(error.status_code, str(error.detail)))
+            except RequestValidationError:
+                return _secure(_error_page(400, "the address has a part that cannot be read"))
+            except ForeshockError as error:
+                return _secure(_error_page(503, str(error)))
+
+        return handle_for_people
+
+
+async def read_form(request: Request) -> dict[str, str]:
+    """The fields of a posted form; 413 and 415 where it is too large or no form."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_FORM_BYTES:
+            raise HTTPException(413, detail=f"the form is larger than {MAX_FORM_BYTES} bytes; shorten the text")
+    kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    if body and kind != "application/x-www-form-urlencoded":
+        raise HTTPException(415, detail="the form was not sent as application/x-www-form-urlencoded")
+    try:
+        return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=MAX_FORM_FIELDS))
+    except ValueError:
+        raise HTTPException(400, detail="the form cannot be read") from None
+
+
+def _check_form(action: str, text: str, code: str) -> None:
+    """Raises Rejected in the words of the form, before anybody else is asked."""
+    if len(text) > MAX_TEXT:
+        raise Rejected(f"the text has {len(text)} characters, {MAX_TEXT} are allowed", hint="shorten it")
+    if action == DeskAction.COMMENT and not text:
+        raise Rejected("the comment is empty", hint="write what the next person should know")
+    if action == DeskAction.RESOLVE and code not in words.RESOLUTION_CODES:
+        raise Rejected("no resolution code was chosen", hint="choose how it ended")
+
+
+def _see(record: DeskRecord) -> Response:
+    """303 to the page of the record, so that reloading it posts nothing again."""
+    if record.type == "problem":
+        return RedirectResponse(f"/problems/{words.path(record.number)}", status_code=303)
+    return RedirectResponse(f"/incidents/{words.path(record.key or record.number)}#desk", status_code=303)
+
+
+def _secure(response: Response) -> Response:
+    response.headers.update(HEADERS)
+    response.headers.setdefault("Cache-Control", "private, no-cache")
+    return response
+
+
+def _pages(views: Views, *, demo: bool) -> Page:
+    """A function that renders one page with what every page shows."""
+
+    def page(
+        template: str, *, code: int = 200, headers: Mapping[str, str] | None = None, **values: object
+    ) -> HTMLResponse:
+        status = values.pop("status", None) or views.status()
+        html = _TEMPLATES.get_template(template).render(
+            status=status, demo=demo, refresh_s=REFRESH_S, stale_s=STALE_S, **values
+        )
+        return HTMLResponse(html, status_code=code, headers=dict(headers or {}))
+
+    return page
+
+
+def _error_page(code: int, detail: str) -> Response:
+    return HTMLResponse(_TEMPLATES.get_template("error.html").render(code=code, detail=detail), status_code=code)
+
+
+def _static(name: str, version: str, seen: str) -> Response:
+    file = _STATIC.get(name)
+    if file is None:
+        raise HTTPException(404, detail=f"there is no file {name[:80]!r}")
+    etag = f'"{file.digest}"'
+    # The address in our pages holds the digest, so what it names never changes; anybody else asks again each time.
+    caching = "public, max-age=31536000, immutable" if version == file.digest else "no-cache"
+    headers = {"ETag": etag, "Cache-Control": caching}
+    if seen == etag:
+        return Response(status_code=304, headers=headers)
+    return Response(file.body, media_type=file.media_type, headers=headers)
+
+
+# ---- values for the templates ---------------------------------------------------------------------------------------
+
+
+def _ageless(row: IncidentRow) -> IncidentRow:
+    """Ages grow by themselves, and the page counts them on; they are no reason to send it again."""
+    return msgspec.structs.replace(row, age_s=0.0)
+
+
+def _etag(*parts: object) -> str:
+    return f'"{blake2b(msgspec.json.encode([_RELEASE, *parts]), digest_size=12).hexdigest()}"'
+
+
+def _incident_etag(view: IncidentView) -> str:
+    """What makes a reader look again; repeats of an alert that fires anyway do not."""
+    members = [(alert.fingerprint, alert.state, alert.severity) for alert in view.alerts]
+    row = view.row
+    head = (row.title, row.state, row.priority, row.assignment_group, row.held_by, row.tickets)
+    return _etag(head, members, view.causes, view.records, view.notes, view.next_step)
+
+
+def _row_text(row: IncidentRow) -> str:
+    numbers = (ticket.number for ticket in row.tickets)
+    return words.search_text(
+        row.id, row.title, row.cause, row.assignment_group, f"p{row.priority}", *row.cis, *row.services, *numbers
+    )
+
+
+def _filter_hidden(text: str, q: str) -> bool:
+    return not words.matches(text, q)
+
+
+def _query(**values: str) -> str:
+    """The query of an address, empty values left away."""
+    kept = {name: value for name, value in values.items() if value}
+    return "?" + urlencode(kept) if kept else ""
+
+
+def _can(record: DeskRecord) -> tuple[str, ...]:
+    """The actions that make sense in the record's state."""
+    if record.state is DeskState.CLOSED:
+        return ()
+    if record.state is DeskState.RESOLVED:
+        return ("comment", "reopen", "close")
+    return ("take", "comment", "resolve")
+
+
+def _since(at: datetime, now: datetime) -> str:
+    return words.age((now - at).total_seconds())
+
+
+def _static_url(name: str) -> str:
+    return f"/static/{name}?v={_STATIC[name].digest}"
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("foreshock.service.console"),
+        autoescape=True,
+        finalize=words.visible,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    environment.filters.update(
+        age=words.age,
+        gap=words.gap,
+        moment=words.moment,
+        since=_since,
+        href=words.href,
+        path=words.path,
+        linked=words.linked,
+        size=words.size,
+    )
+    environment.globals.update(
+        static_url=_static_url,
+        query=_query,
+        hidden=_filter_hidden,
+        can=_can,
+        PRIORITIES=words.PRIORITIES,
+        LEVELS=words.LEVELS,
+        RESOLUTION_CODES=words.RESOLUTION_CODES,
+    )
+    return environment
+
+
+_STATIC = static_files.load()
+_RELEASE = "".join(file.digest for file in _STATIC.values())
+_TEMPLATES = _environment()

@@ -1,0 +1,190 @@
+"""Stand-ins that keep everything in memory."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+
+from msgspec.structs import replace
+
+from foreshock.core.contracts import DeskAction, DeskNote, DeskRecord, DeskState
+from foreshock.core.errors import Rejected
+from foreshock.service.views import (
+    AlertView,
+    DeadLetterView,
+    IncidentRow,
+    IncidentView,
+    SourceView,
+    StatusView,
+    TimelineEntry,
+)
+
+_NEXT = {
+    DeskAction.TAKE: DeskState.IN_PROGRESS,
+    DeskAction.RESOLVE: DeskState.RESOLVED,
+    DeskAction.REOPEN: DeskState.IN_PROGRESS,
+    DeskAction.CLOSE: DeskState.CLOSED,
+}
+_ALLOWED = {
+    DeskAction.TAKE: {DeskState.NEW, DeskState.IN_PROGRESS},
+    DeskAction.COMMENT: {DeskState.NEW, DeskState.IN_PROGRESS, DeskState.RESOLVED},
+    DeskAction.RESOLVE: {DeskState.NEW, DeskState.IN_PROGRESS},
+    DeskAction.REOPEN: {DeskState.RESOLVED},
+    DeskAction.CLOSE: {DeskState.RESOLVED},
+}
+
+
+class MemoryViews:
+    """``Views`` and ``Actions`` over what a test puts in; actions change it as the desk would.
+
+    Each action happens one second after the one before, starting at ``status.now``.
+    """
+
+    def __init__(
+        self,
+        *,
+        status: StatusView,
+        incidents: Iterable[IncidentView] = (),
+        problems: Iterable[DeskRecord] = (),
+        sources: Iterable[SourceView] = (),
+        dead_letters: Iterable[DeadLetterView] = (),
+    ) -> None:
+        self._status = status
+        self._incidents = {view.row.id: view for view in incidents}
+        self._problems: dict[str, tuple[DeskRecord, tuple[DeskNote, ...]]] = {
+            record.number: (record, ()) for record in problems
+        }
+        self._sources = list(sources)
+        self._dead_letters = list(dead_letters)
+        self._now = status.now
+
+    # ---- what a test changes ----
+
+    def put(self, view: IncidentView) -> None:
+        """Add an incident, or put this one in the place of the one with its id."""
+        self._incidents[view.row.id] = view
+
+    def remove(self, name: str) -> None:
+        del self._incidents[name]
+
+    # ---- Views ----
+
+    def status(self) -> StatusView:
+        still_open = [row for row in self._rows() if row.state == "open"]
+        return replace(
+            self._status,
+            open_incidents=len(still_open),
+            active_alerts=sum(row.active for row in still_open),
+            dead_letters=len(self._dead_letters),
+        )
+
+    def incidents(self, *, state: str = "open", limit: int = 200) -> list[IncidentRow]:
+        rows = [row for row in self._rows() if state in {"all", row.state}]
+        return sorted(rows, key=_urgent_then_newest)[:limit]
+
+    def incident(self, id: str) -> IncidentView | None:  # noqa: A002 - the protocol's name
+        if id in self._incidents:
+            return self._incidents[id]
+        for view in self._incidents.values():
+            if any(record.number == id for record in view.records):
+                return view
+            if any(ticket.number == id for ticket in view.row.tickets):
+                return view
+        return None
+
+    def alert(self, fingerprint: str) -> AlertView | None:
+        for view in self._incidents.values():
+            for alert in view.alerts:
+                if alert.fingerprint == fingerprint:
+                    return alert
+        return None
+
+    def sources(self) -> list[SourceView]:
+        return list(self._sources)
+
+    def dead_letters(self, *, limit: int = 200) -> list[DeadLetterView]:
+        return self._dead_letters[:limit]
+
+    def problems(self, *, limit: int = 200) -> list[DeskRecord]:
+        return [record for record, _ in self._problems.values()][:limit]
+
+    def record(self, number: str) -> tuple[DeskRecord, list[DeskNote]] | None:
+        if number in self._problems:
+            record, notes = self._problems[number]
+            return record, list(notes)
+        for view in self._incidents.values():
+            for record in view.records:
+                if record.number == number:
+                    return record, list(view.notes)
+        return None
+
+    # ---- Actions ----
+
+    def act(self, number: str, action: DeskAction, *, actor: str, text: str = "", code: str = "") -> DeskRecord:
+        found = self.record(number)
+        if found is None:
+            raise Rejected(f"there is no record {number}", hint="check the number")
+        record = found[0]
+        if record.state not in _ALLOWED[action]:
+            raise Rejected(f"{number} is {record.state.value}", hint=f"{action.value} is not possible in this state")
+        at = self._tick()
+        record = replace(record, state=_NEXT.get(action, record.state), updated_at=at)
+        if action is DeskAction.TAKE:
+            record = replace(record, assignee=actor)
+        elif action is DeskAction.RESOLVE:
+            record = replace(record, resolution_code=code, resolution_note=text, resolved_at=at)
+        self._store(record, at, actor, text or action.value, action.value)
+        return record
+
+    def open_problem(self, incident: str, *, actor: str, title: str = "") -> DeskRecord:
+        found = self.record(incident)
+        if found is None:
+            raise Rejected(f"there is no incident {incident}", hint="check the number")
+        record = found[0]
+        if record.problem:
+            return self._problems[record.problem][0]
+        at = self._tick()
+        problem = replace(
+            record,
+            number=f"PRB{len(self._problems) + 1:07d}",
+            type="problem",
+            title=title or record.title,
+            state=DeskState.NEW,
+            assignee="",
+            opened_at=at,
+            updated_at=at,
+        )
+        self._problems[problem.number] = (problem, (DeskNote(at=at, author=actor, text=f"opened from {incident}"),))
+        self._store(replace(record, problem=problem.number), at, actor, f"opened {problem.number}", "problem")
+        return problem
+
+    # ---- inside ----
+
+    def _rows(self) -> list[IncidentRow]:
+        return [view.row for view in self._incidents.values()]
+
+    def _tick(self) -> datetime:
+        self._now += timedelta(seconds=1)
+        return self._now
+
+    def _store(self, record: DeskRecord, at: datetime, actor: str, text: str, action: str) -> None:
+        note = DeskNote(at=at, author=actor, text=text)
+        if record.number in self._problems:
+            self._problems[record.number] = (record, (*self._problems[record.number][1], note))
+            return
+        for name, view in self._incidents.items():
+            if any(old.number == record.number for old in view.records):
+                entry = TimelineEntry(at=at, lane="person", actor=actor, action=action, text=text)
+                self._incidents[name] = replace(
+                    view,
+                    row=replace(view.row, updated_at=at),
+                    records=_with(view.records, record),
+                    notes=(*view.notes, note),
+                    timeline=(*view.timeline, entry),
+                )
+
+
+def _with(records: Sequence[DeskRecord], record: DeskRecord) -> tuple[DeskRecord, ...]:
+    return tuple(record if old.number == record.number else old for old in records)
+
+
+def _urgent_then_newest(row: IncidentRow) -> tuple[bool, int, float]:
+    return (row.state != "open", row.priority if row.state == "open" else 0, -row.opened_at.timestamp())

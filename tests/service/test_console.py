@@ -1,0 +1,544 @@
+"""What the console serves, without a browser."""
+
+from html.parser import HTMLParser
+
+import pytest
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from foreshock.core.model import Cause
+from foreshock.service.console import console, not_found
+from foreshock.service.console.picture import BOX_WIDTH, COLUMN_MAX, cut, draw
+from foreshock.service.console.snippets import base_url, snippet
+from foreshock.service.console.words import age, gap, href, linked, matches, visible
+from foreshock.service.views import GraphEdge, GraphNode, GraphView
+from foreshock.testing.factories import (
+    HOSTILE_SCRIPT,
+    HOSTILE_URLS,
+    NOW,
+    ago,
+    example_views,
+    make_alert_view,
+    make_incident_row,
+    make_incident_view,
+    make_source_view,
+    make_status_view,
+)
+from foreshock.testing.fakes import MemoryViews
+
+PAGES = [
+    "/",
+    "/?state=resolved",
+    "/?state=all&q=sto-2",
+    "/?fragment=1",
+    "/incidents/S-41",
+    "/incidents/S-41?lane=person",
+    "/incidents/S-42",
+    "/incidents/S-45",
+    "/incidents/S-66",
+    "/incidents/INC0000041",
+    "/sources",
+    "/dead-letters",
+    "/problems",
+    "/problems/PRB0000001",
+    "/problems/PRB0000002",
+    "/status",
+]
+HTML = {"accept": "text/html"}
+
+
+def make_client(views: MemoryViews | None = None, *, demo: bool = False) -> TestClient:
+    views = views or example_views()
+    app = FastAPI()
+    app.include_router(console(views, views, actor=lambda request: "ada", demo=demo))
+    app.add_exception_handler(404, not_found)
+    return TestClient(app, headers=HTML, follow_redirects=False, base_url="http://foreshock.test:8080")
+
+
+class Seen(HTMLParser):
+    """Every element of a page with its attributes, as a browser would find them."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+# ---- security -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", [*PAGES, "/static/console.css", "/incidents/none", "/static/none", "/nowhere"])
+def test_every_answer_carries_the_headers_that_tie_the_browsers_hands(path: str):
+    headers = make_client().get(path).headers
+
+    assert (
+        headers["content-security-policy"]
+        == "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
+    )
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "same-origin"
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_no_page_holds_a_script_style_or_handler_of_its_own_whatever_the_senders_wrote(path: str):
+    answer = make_client(demo=True).get(path)
+    page = Seen(answer.text)
+
+    assert answer.status_code == 200
+    for tag, attributes in page.tags:
+        assert tag not in {"style", "iframe", "object", "embed", "base", "img"}
+        assert not [name for name in attributes if name.startswith("on") or name in {"style", "srcdoc"}]
+        if tag == "script":
+            assert (attributes["src"] or "").startswith("/static/console.js?v=")
+        for name in ("href", "src", "action"):
+            assert not (attributes.get(name) or "").strip().lower().startswith(("javascript:", "data:", "//", "/\\"))
+
+
+def test_hostile_text_is_shown_as_text():
+    page = Seen(make_client().get("/incidents/S-66").text)
+
+    assert HOSTILE_SCRIPT in page.text
+    assert "{{7*7}}" in page.text
+    assert "invoice⟨U+202E⟩gpj.exe" in page.text
+    assert "a⟨U+0000⟩b⟨U+001B⟩[31m" in page.text
+
+
+def test_a_source_link_leads_to_http_and_https_only_and_tells_the_other_side_nothing():
+    page = Seen(make_client().get("/incidents/S-66").text)
+    outside = [attributes for tag, attributes in page.tags if tag == "a" and attributes.get("target")]
+
+    assert {attributes["href"] for attributes in outside} == {HOSTILE_URLS[-1]}
+    assert {attributes["rel"] for attributes in outside} == {"noopener noreferrer"}
+
+
+@pytest.mark.parametrize("url", [url for url in HOSTILE_URLS if not url.startswith("https://")])
+def test_an_address_that_is_no_address_is_not_linked(url: str):
+    assert href(url) == ""
+
+
+@pytest.mark.parametrize("url", ["https://x.example/a?b=c#d", "http://10.0.0.1:9090/graph", "/incidents/INC0000001"])
+def test_an_address_stays_as_it_is(url: str):
+    assert href(url) == url
+
+
+CROSS_SITE = [
+    ("another site's page", {"sec-fetch-site": "cross-site"}, 403),
+    ("a neighbour on the same domain", {"sec-fetch-site": "same-site"}, 403),
+    ("an older browser on another site's page", {"origin": "https://evil.example"}, 403),
+    ("another port of this machine", {"origin": "http://foreshock.test:9090"}, 403),
+    ("a sandboxed frame", {"origin": "null"}, 403),
+    ("an origin that is none", {"origin": "http://["}, 403),
+    ("another site with our origin", {"sec-fetch-site": "cross-site", "origin": "http://foreshock.test:8080"}, 403),
+    ("our own page", {"sec-fetch-site": "same-origin", "origin": "http://foreshock.test:8080"}, 303),
+    ("our own page over plain http", {"origin": "http://foreshock.test:8080"}, 303),
+    ("a person's own bookmark", {"sec-fetch-site": "none"}, 303),
+    ("a program", {}, 303),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("who", "headers", "code"), CROSS_SITE, ids=[row[0] for row in CROSS_SITE])
+def test_only_our_own_pages_and_programs_may_change_something(who: str, headers: dict[str, str], code: int):
+    views = example_views()
+
+    answer = make_client(views).post("/records/INC0000041/comment", data={"text": "hello"}, headers=headers)
+
+    assert answer.status_code == code
+    found = views.record("INC0000041")
+    assert found is not None
+    assert (found[1][-1].text == "hello") is (code == 303)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../pages.py", "..%2fpages.py", "%2e%2e/templates/base.html", "console.css/../x", "console.css%00", "x.css"],
+)
+def test_no_path_leads_out_of_the_static_files(name: str):
+    answer = make_client().get(f"/static/{name}")
+
+    assert answer.status_code == 404
+    assert "import" not in answer.text
+
+
+def test_a_static_file_is_kept_by_the_browser_until_the_next_release():
+    client = make_client()
+    address = next(
+        str(attributes["href"])
+        for tag, attributes in Seen(client.get("/").text).tags
+        if tag == "link" and attributes["rel"] == "stylesheet"
+    )
+
+    first = client.get(address)
+
+    assert first.headers["cache-control"] == "public, max-age=31536000, immutable"
+    assert client.get("/static/console.css").headers["cache-control"] == "no-cache"
+    assert client.get(address, headers={"if-none-match": first.headers["etag"]}).status_code == 304
+
+
+# ---- the list -------------------------------------------------------------------------------------------------------
+
+
+def _listed(html: str) -> list[str]:
+    return [
+        str(attributes["data-id"]) for tag, attributes in Seen(html).tags if tag == "tr" and "data-id" in attributes
+    ]
+
+
+def _visible(html: str) -> list[str]:
+    return [
+        str(attributes["data-id"])
+        for tag, attributes in Seen(html).tags
+        if tag == "tr" and "data-id" in attributes and "hidden" not in attributes
+    ]
+
+
+def test_the_list_shows_the_most_urgent_first_and_the_newest_of_equals():
+    html = make_client().get("/").text
+
+    assert _listed(html) == ["S-41", "S-43", "S-45", "S-38", "S-66", "S-44", "S-12"]
+
+
+def test_the_list_says_priority_and_state_in_words_and_why_a_ticket_is_held():
+    text = Seen(make_client().get("/").text).text
+
+    assert "P1 Critical" in text
+    assert "P5 Planning" in text
+    assert "Held: it may still recover by itself, 22 s left" in text
+    assert "answer lost, searching" in text
+    assert "refused" in text
+
+
+@pytest.mark.parametrize(
+    ("q", "ids"),
+    [
+        ("STO-2", ["S-41"]),
+        ("database disk", ["S-38"]),
+        ("network-oncall", ["S-43"]),
+        ("INC0000043", ["S-43"]),
+        ("p5", ["S-12"]),
+        ("nothing-has-this-name", []),
+    ],
+)
+def test_the_filter_in_the_address_works_without_a_script(q: str, ids: list[str]):
+    assert _visible(make_client().get("/", params={"q": q}).text) == ids
+
+
+def test_a_state_nobody_knows_shows_what_is_open():
+    client = make_client()
+
+    assert _listed(client.get("/?state=%3Cscript%3E").text) == _listed(client.get("/").text)
+    assert _listed(client.get("/?state=resolved").text) == ["S-40"]
+
+
+def test_a_list_that_did_not_change_is_not_sent_again_although_the_incidents_grow_older():
+    views = example_views()
+    client = make_client(views)
+    etag = client.get("/?fragment=1").headers["etag"]
+    young = views.incident("S-45")
+    assert young is not None
+
+    views.put(make_incident_view(make_incident_row(**{**_fields(young.row), "age_s": 900.0})))
+    same = client.get("/?fragment=1", headers={"if-none-match": etag})
+    views.put(make_incident_view(make_incident_row(**{**_fields(young.row), "priority": 1})))
+    changed = client.get("/?fragment=1", headers={"if-none-match": etag})
+
+    assert same.status_code == 304
+    assert same.content == b""
+    assert changed.status_code == 200
+    assert "<html" not in changed.text
+
+
+def _fields(row: object) -> dict[str, object]:
+    fields = {name: getattr(row, name) for name in type(row).__struct_fields__}  # type: ignore[attr-defined]
+    return {"name": fields.pop("id"), **fields}
+
+
+def test_an_empty_list_tells_a_newcomer_how_to_connect_and_others_that_all_is_quiet():
+    fresh = make_client(MemoryViews(status=make_status_view(), sources=[make_source_view(last_seen=None)]))
+    quiet = make_client(MemoryViews(status=make_status_view(), sources=[make_source_view()]))
+
+    assert "Nothing has reported here yet" in fresh.get("/").text
+    assert "All quiet" in quiet.get("/").text
+
+
+def test_a_closed_intake_is_said_on_every_page():
+    client = make_client(MemoryViews(status=make_status_view(intake="the disk is full")))
+
+    for path in ("/", "/sources", "/status", "/problems", "/dead-letters"):
+        assert "Not taking in alerts:" in client.get(path).text
+
+
+def test_the_demo_says_so_on_every_page():
+    for path in PAGES:
+        if "fragment" not in path:
+            assert ("Demo data" in make_client(demo=True).get(path).text) is True
+            assert ("Demo data" in make_client().get(path).text) is False
+
+
+# ---- one incident ---------------------------------------------------------------------------------------------------
+
+
+def test_an_incident_explains_its_priority_its_causes_and_each_link():
+    text = " ".join(Seen(make_client().get("/incidents/S-41").text).text.split())
+
+    assert "impact 1 (high) × urgency 1 (high)" in text
+    assert "+0.38 upstream 8 of 8 other affected CIs depend on it" in text
+    assert "db-stock needs sto-2, which failed 50 s earlier" in text
+    assert "db-stock runs on → esx-4 stored on → sto-2" in text
+    assert "0.71 needs 0.50" in text
+    assert "topology@1" in text
+
+
+def test_an_incident_is_found_by_its_ticket_number_too():
+    client = make_client()
+
+    assert Seen(client.get("/incidents/INC0000041").text).text == Seen(client.get("/incidents/S-41").text).text
+
+
+def test_the_timeline_can_be_filtered_by_lane():
+    def shown(path: str) -> set[str]:
+        return {
+            str(attributes["data-lane"])
+            for tag, attributes in Seen(make_client().get(path).text).tags
+            if tag == "li" and "data-lane" in attributes and "hidden" not in attributes
+        }
+
+    assert shown("/incidents/S-41") == {"alert", "incident", "ticket", "person"}
+    assert shown("/incidents/S-41?lane=person") == {"person"}
+    assert shown("/incidents/S-41?lane=%22%3E") == {"alert", "incident", "ticket", "person"}
+
+
+def test_a_merged_incident_says_where_its_alerts_went():
+    assert 'href="/incidents/S-41"' in make_client().get("/incidents/S-42").text
+
+
+def test_many_alerts_are_all_there_but_most_are_folded_away():
+    many = tuple(make_alert_view(f"f{number}", name=f"Alert{number}") for number in range(40))
+    views = MemoryViews(status=make_status_view(), incidents=[make_incident_view(alerts=many)])
+
+    html = make_client(views).get("/incidents/S-1").text
+
+    assert all(f'id="alert-f{number}"' in html for number in range(40))
+    assert "28 more alerts" in html
+
+
+def test_a_poll_says_whether_an_open_incident_has_changed():
+    views = example_views()
+    client = make_client(views)
+    etag = client.get("/incidents/S-41?fragment=1").headers["etag"]
+
+    before = client.get("/incidents/S-41?fragment=1", headers={"if-none-match": etag})
+    client.post("/records/INC0000041/comment", data={"text": "hello"})
+    after = client.get("/incidents/S-41?fragment=1", headers={"if-none-match": etag})
+
+    assert (before.status_code, after.status_code) == (304, 200)
+
+
+# ---- the desk -------------------------------------------------------------------------------------------------------
+
+
+def test_a_comment_is_kept_under_its_authors_name_and_leads_back_to_the_incident():
+    views = example_views()
+
+    answer = make_client(views).post("/records/INC0000041/comment", data={"text": "  Failover started.\r\nETA 5 min  "})
+
+    assert (answer.status_code, answer.headers["location"]) == (303, "/incidents/S-41#desk")
+    found = views.record("INC0000041")
+    assert found is not None
+    assert (found[1][-1].author, found[1][-1].text) == ("ada", "Failover started.\r\nETA 5 min")
+
+
+def test_an_incident_goes_from_taken_to_resolved_to_reopened_to_closed():
+    views = example_views()
+    client = make_client(views)
+
+    for action, form, state in [
+        ("take", {}, "in_progress"),
+        ("resolve", {"code": "fixed", "text": "cable replaced"}, "resolved"),
+        ("reopen", {"text": "it is back"}, "in_progress"),
+        ("resolve", {"code": "fixed"}, "resolved"),
+        ("close", {}, "closed"),
+    ]:
+        assert client.post(f"/records/INC0000043/{action}", data=form).status_code == 303
+        found = views.record("INC0000043")
+        assert found is not None
+        assert found[0].state == state
+
+
+def test_a_refused_action_says_why_and_keeps_what_was_typed():
+    answer = make_client().post("/records/INC0000041/resolve", data={"code": "", "text": "<b>long explanation</b>"})
+
+    assert answer.status_code == 409
+    assert "no resolution code was chosen" in answer.text
+    assert "&lt;b&gt;long explanation&lt;/b&gt;</textarea>" in answer.text
+
+
+def test_what_the_records_state_does_not_allow_is_refused_with_the_state():
+    answer = make_client().post("/records/INC0000040/take", data={})
+
+    assert answer.status_code == 409
+    assert "INC0000040 is resolved" in answer.text
+
+
+def test_a_problem_is_opened_from_an_incident_once():
+    client = make_client()
+
+    first = client.post("/incidents/INC0000041/problem", data={"title": "Controllers hang"})
+    again = client.post("/incidents/INC0000041/problem", data={"title": "Controllers hang"})
+
+    assert first.headers["location"] == again.headers["location"] == "/problems/PRB0000003"
+    assert "Controllers hang" in client.get("/problems").text
+
+
+@pytest.mark.parametrize(
+    ("path", "form", "code"),
+    [
+        ("/records/INC9999999/take", {}, 404),
+        ("/records/INC0000041/delete", {}, 404),
+        ("/incidents/INC9999999/problem", {}, 404),
+        ("/records/INC0000041/comment", {"text": "x" * 70_000}, 413),
+        ("/records/INC0000041/comment", {"text": "x" * 9_000}, 409),
+        ("/records/INC0000041/comment", {"text": "   "}, 409),
+        ("/records/INC0000041/comment", {str(number): "x" for number in range(40)}, 400),
+    ],
+)
+def test_a_form_that_cannot_be_carried_out_is_answered_with_a_page(path: str, form: dict[str, str], code: int):
+    answer = make_client().post(path, data=form)
+
+    assert answer.status_code == code
+    assert "<h1" in answer.text
+
+
+def test_a_form_that_is_no_form_is_refused():
+    assert make_client().post("/records/INC0000041/comment", json={"text": "x"}).status_code == 415
+
+
+# ---- the other pages ------------------------------------------------------------------------------------------------
+
+
+def test_sources_show_what_to_paste_with_the_address_the_reader_uses():
+    text = Seen(make_client().get("/sources").text).text
+
+    assert 'targets: ["foreshock.test:8080"]' in text
+    assert "url: http://foreshock.test:8080/api/v1/collect/alertmanager" in text
+
+
+def test_a_host_header_that_is_no_address_does_not_reach_the_snippet():
+    assert base_url("http", "x\n- evil") == "http://foreshock.example:8080"
+    assert base_url("https", "[::1]:8080") == "https://[::1]:8080"
+
+
+def test_an_instance_of_its_own_is_a_path_prefix_for_prometheus():
+    assert "path_prefix: /s/prom-eu\n" in snippet("alertmanager", "/s/prom-eu/api/v2/alerts", "http://f:1").text
+    assert "path_prefix" not in snippet("alertmanager", "/api/v2/alerts", "http://f:1").text
+
+
+def test_an_unknown_address_helps_a_person_and_answers_a_program_in_its_language():
+    client = make_client()
+
+    for path in ("/nowhere", "/incidents/S-999", "/problems/PRB9"):
+        answer = client.get(path)
+        assert answer.status_code == 404
+        assert "/?state=all" in answer.text
+    program = client.get("/nowhere", headers={"accept": "*/*"})
+    assert program.json()["error"] == "there is nothing at '/nowhere'"
+
+
+# ---- words and the picture ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(-5, "0 s"), (59.9, "59 s"), (60, "1 min"), (3_600, "1 h"), (3_900, "1 h 5 min"), (183_600, "2 d 3 h")],
+)
+def test_ages_have_two_units_at_most(seconds: float, words: str):
+    assert age(seconds) == words
+
+
+def test_gaps_are_exact_where_it_matters():
+    assert [gap(0.2), gap(40), gap(200), gap(7_300)] == ["same second", "40 s", "3 min 20 s", "2 h 1 min"]
+
+
+def test_numbers_in_notes_become_links_and_the_rest_stays_text():
+    assert linked("see INC0000041 & <b>PRB0000001</b>") == (
+        'see <a href="/incidents/INC0000041">INC0000041</a> &amp; &lt;b&gt;'
+        '<a href="/problems/PRB0000001">PRB0000001</a>&lt;/b&gt;'
+    )
+
+
+def test_characters_nobody_sees_are_spelled_out_and_writing_from_right_to_left_is_not():
+    assert visible("a\u202eb\x00") == "a⟨U+202E⟩b⟨U+0000⟩"
+    assert visible("שרת\nשני\u200f") == "שרת\nשני\u200f"
+
+
+def test_the_filter_wants_every_word():
+    assert matches("db1 database p3", "P3 db")
+    assert not matches("db1 database p3", "db2 p3")
+
+
+def _graph(levels: dict[str, int], edges: list[tuple[str, str]]) -> GraphView:
+    return GraphView(
+        nodes=tuple(
+            GraphNode(id=ci, label=ci, kind="host", role="affected", severity="", level=level)
+            for ci, level in levels.items()
+        ),
+        edges=tuple(GraphEdge(source=source, target=target, type="runs_on") for source, target in edges),
+    )
+
+
+def test_the_picture_puts_what_is_needed_left_of_what_needs_it():
+    picture = draw(_graph({"app": 1, "host": 0}, [("app", "host")]))
+    x = {box.node.id: box.x for box in picture.boxes}
+
+    assert x["host"] + BOX_WIDTH < x["app"]
+    assert picture.lines[0].path.startswith(f"M{x['host'] + BOX_WIDTH} ")
+
+
+def test_boxes_never_overlap_and_stay_inside_the_picture():
+    crowded = draw(
+        _graph({f"n{number}": number % 3 // 2 for number in range(60)}, [(f"n{n}", f"n{n - 1}") for n in range(1, 60)])
+    )
+    places = {(box.x, box.y) for box in crowded.boxes}
+
+    assert len(places) == 60
+    assert all(0 <= x <= crowded.width - BOX_WIDTH and 0 <= y < crowded.height for x, y in places)
+    assert max(sum(box.x == x for box in crowded.boxes) for x, _ in places) <= COLUMN_MAX
+
+
+def test_neighbours_stand_in_the_same_row_where_that_avoids_a_crossing():
+    picture = draw(_graph({"a": 0, "b": 0, "x": 1, "y": 1}, [("x", "b"), ("y", "a")]))
+    y = {box.node.id: box.y for box in picture.boxes}
+
+    assert (y["a"] < y["b"]) == (y["y"] < y["x"])
+
+
+def test_a_graph_with_a_cycle_or_an_edge_into_nowhere_is_drawn_all_the_same():
+    picture = draw(_graph({"a": 0, "b": 0, "c": 1}, [("a", "b"), ("b", "a"), ("a", "a"), ("c", "gone"), ("a", "c")]))
+
+    assert len(picture.lines) == 3
+
+
+def test_an_empty_graph_has_no_picture():
+    assert draw(GraphView(nodes=(), edges=())).boxes == ()
+
+
+def test_a_long_label_ends_in_an_ellipsis_and_wide_characters_count_twice():
+    assert cut("abcdef", 6) == "abcdef"
+    assert cut("abcdefg", 6) == "abcde…"
+    assert cut("数据库服务器", 6) == "数据…"
+
+
+def test_a_cause_without_a_topology_still_has_a_page():
+    view = make_incident_view(causes=(Cause(ci="db1", score=0.5, contributions=()),), alerts=())
+
+    text = make_client(MemoryViews(status=make_status_view(), incidents=[view])).get("/incidents/S-1").text
+
+    assert "None of these alerts is bound to a CI" in text
+    assert f"{ago(12):%H:%M:%S}" in text
+    assert NOW.isoformat() in text
