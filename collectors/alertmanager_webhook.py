@@ -45,13 +45,15 @@ def decode(body: bytes) -> Sequence[Notified | Malformed]:
     """The alerts of a notification, each by itself. Raises Malformed where the body is not one."""
     try:
         raws = _ENVELOPE.decode(body).alerts
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Malformed(f"the body is not a notification: {error}", hint="post Alertmanager's webhook payload, version 4") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Malformed(
+            f"the body is not a notification: {error}", hint="post Alertmanager's webhook payload, version 4"
+        ) from None
     items: list[Notified | Malformed] = []
     for raw in raws:
         try:
             items.append(_ONE.decode(raw))
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             items.append(Malformed(str(error), payload=bytes(raw)))
     return items
 

@@ -68,7 +68,12 @@ _EVENT = {
     "required": ["labels"],
     "additionalProperties": False,
     "properties": {
-        "labels": {**_TEXTS, "minProperties": 1, "maxProperties": MAX_LABELS, "description": "identity; `alertname` names the condition"},
+        "labels": {
+            **_TEXTS,
+            "minProperties": 1,
+            "maxProperties": MAX_LABELS,
+            "description": "identity; `alertname` names the condition",
+        },
         "annotations": {**_TEXTS, "description": "`summary` and whatever explains the condition"},
         "status": {"enum": ["firing", "resolved"], "default": "firing"},
         "severity": {"type": "string", "maxLength": 64, "description": "overrides the label of that name"},

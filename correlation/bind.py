@@ -23,9 +23,10 @@ def bind(labels: Mapping[str, str], topology: Topology, settings: BindSettings) 
     """The CI that the most specific label names.
 
     An exact name wins over one without its port or domain. A name that several CIs share binds nothing: a wrong CI would
-    glue strangers together, which is worse than none. With ``implied`` the value itself serves as a CI then.
+    glue strangers together, which is worse than none. With ``implied`` the first value that names nothing at all serves as a
+    CI of its own.
     """
-    implied = ""
+    implied = shared = ""
     for label in settings.labels:
         value = labels.get(label)
         if not value:
@@ -34,12 +35,15 @@ def bind(labels: Mapping[str, str], topology: Topology, settings: BindSettings) 
             found = topology.named(name)
             if len(found) == 1:
                 return Binding(found[0], f"{label}={value}" + how)
-        if not implied:
-            implied = label
+            if found:
+                shared = shared or f"{label}={value}{how} names {len(found)} CIs"
+                break
+        else:
+            implied = implied or label
     if implied and settings.implied:
         value = _without_port(labels[implied])
         return Binding(intern(value), f"{implied}={labels[implied]}, not in the topology")
-    return UNBOUND
+    return Binding("", shared) if shared else UNBOUND
 
 
 def _spellings(value: str, settings: BindSettings) -> Iterator[tuple[str, str]]:

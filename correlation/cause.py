@@ -43,15 +43,23 @@ def rank(alerts: Iterable[Alert], topology: Topology) -> tuple[Cause, ...]:
             Contribution(
                 name="explains",
                 points=round(_EXPLAINS * explained[ci] / others if others else _EXPLAINS, 4),
-                evidence=f"{explained[ci]} of {others} other affected CIs depend on it" if others else "it is the only affected CI",
+                evidence=f"{explained[ci]} of {others} other affected CIs depend on it"
+                if others
+                else "it is the only affected CI",
             ),
             Contribution(
                 name="first",
                 points=round(_FIRST * (1 - late_s / span_s) if span_s else _FIRST, 4),
                 evidence="its alert began first" if late_s == 0 else f"its alert began {late_s:.0f} s after the first",
             ),
-            Contribution(name="severe", points=round(_SEVERE * severity[ci] / Severity.CRITICAL, 4), evidence=f"its worst alert is {severity[ci].word}"),
+            Contribution(
+                name="severe",
+                points=round(_SEVERE * severity[ci] / Severity.CRITICAL, 4),
+                evidence=f"its worst alert is {severity[ci].word}",
+            ),
         )
         causes.append((-sum(part.points for part in parts), began, ci, parts))
     causes.sort(key=lambda entry: entry[:3])
-    return tuple(Cause(ci=ci, score=round(-score, 4), contributions=parts) for score, _, ci, parts in causes[:MAX_CAUSES])
+    return tuple(
+        Cause(ci=ci, score=round(-score, 4), contributions=parts) for score, _, ci, parts in causes[:MAX_CAUSES]
+    )

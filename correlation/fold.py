@@ -1,6 +1,6 @@
 """Deduplication: one event into its alert, and what that meant."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from correlation.settings import FoldSettings
@@ -23,22 +23,32 @@ _LONG_AGO_YEAR = 1971
 """Alertmanager writes the year 1 for "no time"; nothing we watch started before this."""
 
 
+def in_utc(moment: datetime) -> datetime:
+    """The same moment in UTC, so that equal moments are equal bytes; at the end of the calendar the last one UTC has."""
+    if moment.tzinfo is UTC:
+        return moment
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        return datetime.max.replace(tzinfo=UTC)
+
+
 def end_of(event: Event, at: datetime) -> datetime | None:
     """When the event says the condition ended; None while it holds."""
     ends_at = event.ends_at
-    return ends_at if ends_at is not None and ends_at.year >= _LONG_AGO_YEAR and ends_at <= at else None
+    return in_utc(ends_at) if ends_at is not None and ends_at.year >= _LONG_AGO_YEAR and ends_at <= at else None
 
 
 def start_of(event: Event, at: datetime) -> datetime:
     """Onset as the source dates it, never after the record: a source whose clock runs ahead did not see the future."""
     starts_at = event.starts_at
-    return starts_at if starts_at is not None and _LONG_AGO_YEAR <= starts_at.year and starts_at <= at else at
+    return in_utc(starts_at) if starts_at is not None and _LONG_AGO_YEAR <= starts_at.year and starts_at <= at else at
 
 
 def expiry_of(event: Event, at: datetime, expire_after: timedelta | None) -> datetime | None:
     """When the condition counts as over if it is not sent again (Prometheus dates that itself, in ``endsAt``)."""
     if event.ends_at is not None and event.ends_at.year >= _LONG_AGO_YEAR:
-        return event.ends_at
+        return in_utc(event.ends_at)
     return None if expire_after is None else at + expire_after
 
 
@@ -77,12 +87,14 @@ def fold(alert: Alert, event: Event, at: datetime, settings: FoldSettings, expir
 
     Late events change nothing but the count: a resolve dated before the present occurrence began, and a firing that belongs
     to an occurrence already known to have ended. So resolves that Prometheus repeats for 15 minutes, and batches that
-    overtake each other, do no harm.
+    overtake each other, do no harm. Where nobody said that it ended and it was only not sent again in time, the next firing
+    goes on with the same occurrence: the source, or the way to it, was away for a while.
     """
     alert.count += 1
     ends_at = end_of(event, at)
     if ends_at is not None:
         if not alert.firing:
+            alert.expired = False  # now the source said so itself
             return Outcome.REPEAT if ends_at == alert.ends_at else Outcome.LATE
         if ends_at < alert.starts_at:
             return Outcome.LATE
@@ -92,10 +104,16 @@ def fold(alert: Alert, event: Event, at: datetime, settings: FoldSettings, expir
 
     starts_at = start_of(event, at)
     if not alert.firing:
-        if alert.ends_at is not None and event.starts_at is not None and starts_at < alert.ends_at:
+        if (
+            not alert.expired
+            and alert.ends_at is not None
+            and event.starts_at is not None
+            and starts_at < alert.ends_at
+        ):
             return Outcome.LATE
         alert.last_seen = at
         alert.firing = True
+        alert.expired = False
         alert.held_until = None
         alert.starts_at = starts_at
         alert.ends_at = None

@@ -16,40 +16,38 @@ class Placement(Struct, frozen=True):
     Attributes:
         join: the best candidate; None: it opens a situation of its own.
         merge: situations that the alert shows to be the same problem as the one it joins, best first.
-        refused: strong candidates that a bound kept out, with the bound, for the explanation.
     """
 
     join: Candidate | None
     merge: tuple[str, ...] = ()
-    refused: tuple[tuple[str, str], ...] = ()
+
+
+_ALONE = Placement(None)
 
 
 def place(
     alert: Alert,
-    candidates: Iterable[Candidate], situations: Mapping[str, Situation], now: datetime, settings: GroupSettings
+    candidates: Iterable[Candidate],
+    situations: Mapping[str, Situation],
+    now: datetime,
+    settings: GroupSettings,
 ) -> Placement:
     """Join the situation with the strongest link; equal strengths go to the older situation, so the answer never depends on
-    the order in which candidates come."""
+    the order in which candidates come. A situation that has reached a bound takes nothing."""
     best: dict[str, Candidate] = {}
     for candidate in candidates:
         if candidate.strength < settings.threshold:
             continue
         known = best.get(candidate.situation)
-        if known is None or (candidate.strength, known.other) > (known.strength, candidate.other):
+        if known is None or _order(candidate) < _order(known):
             best[candidate.situation] = candidate
-    if not best:
-        return Placement(None)
-    ranked = sorted(best.values(), key=lambda c: (-c.strength, situations[c.situation].opened_at, number(c.situation)))
-    open_ones, refused = [], []
-    for candidate in ranked:
-        bound = closed_to_joins(situations[candidate.situation], now, settings)
-        if bound:
-            refused.append((candidate.situation, bound))
-        else:
-            open_ones.append(candidate)
-    if not open_ones:
-        return Placement(None, refused=tuple(refused))
-    join, *others = open_ones
+    taking = [c for c in best.values() if not closed_to_joins(situations[c.situation], now, settings)]
+    if not taking:
+        return _ALONE
+    if len(taking) == 1:
+        return Placement(taking[0])
+    taking.sort(key=lambda c: (-c.strength, situations[c.situation].opened_at, number(c.situation)))
+    join, *others = taking
     size = len(situations[join.situation].members)
     merge = []
     for other in others:
@@ -59,7 +57,12 @@ def place(
         if explains and other.strength >= settings.merge_threshold and size + more < settings.max_alerts:
             merge.append(other.situation)
             size += more
-    return Placement(join, tuple(merge), tuple(refused))
+    return Placement(join, tuple(merge))
+
+
+def _order(candidate: Candidate) -> tuple[float, str, str, str]:
+    """The best first; nothing is left to the order of arrival."""
+    return -candidate.strength, candidate.other, candidate.rule, candidate.via
 
 
 def closed_to_joins(situation: Situation, now: datetime, settings: GroupSettings) -> str:

@@ -38,7 +38,10 @@ def next_step(situation: Situation, ticket: Ticket | None, now: datetime, settin
     if ended:
         if not ticket.open:
             return Decision(Step.NOTHING, "the ticket is resolved")
-        return Decision(Step.RESOLVE, "merged into " + situation.merged_into if situation.merged_into else "every alert has recovered")
+        return Decision(
+            Step.RESOLVE,
+            "merged into " + situation.merged_into if situation.merged_into else "every alert has recovered",
+        )
     if not ticket.open:
         if situation.held_by:
             return Decision(Step.HOLD, situation.held_by)
@@ -55,9 +58,16 @@ def next_step(situation: Situation, ticket: Ticket | None, now: datetime, settin
 
 def _without_ticket(situation: Situation, now: datetime, settings: TicketSettings, *, ended: bool) -> Decision:
     if ended:
-        return Decision(Step.NOTHING, "it recovered before a ticket was due" if not situation.merged_into else f"merged into {situation.merged_into}")
+        return Decision(
+            Step.NOTHING,
+            "it recovered before a ticket was due"
+            if not situation.merged_into
+            else f"merged into {situation.merged_into}",
+        )
     if situation.priority > settings.min_priority:
-        return Decision(Step.NOTHING, f"priority {situation.priority} is below {settings.min_priority}, where tickets begin")
+        return Decision(
+            Step.NOTHING, f"priority {situation.priority} is below {settings.min_priority}, where tickets begin"
+        )
     if situation.held_by:
         return Decision(Step.HOLD, situation.held_by)
     due = situation.opened_at + (settings.delay_p1 if situation.priority == 1 else settings.delay)

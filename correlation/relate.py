@@ -1,11 +1,11 @@
 """What makes a new alert part of an open situation: the traces that situations leave on CIs, and the rules that read them.
 
-An alert leaves a trace on its own CI (cost 0) and on each CI it depends on (cost of the walk). A new alert then needs to
-look only at its own CI and at what it depends on, a handful of CIs, however many alerts are open.
+An alert leaves a trace on its own CI. For each CI a rule works out once which other CIs matter to it and how much; a new
+alert then looks only where that set and the traces meet, however many alerts are open.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import datetime
+from typing import Any
 
 from msgspec import Struct
 
@@ -15,17 +15,10 @@ from foreshock.core.topology import Topology
 
 
 class Trace(Struct, gc=False):
-    """What one situation has left on one CI: its nearest alert there, the latest of equals.
-
-    Attributes:
-        cost: of the walk from the alert's CI to this one; 0 means an alert on this very CI.
-        onset: of that alert. count: members whose CI is this one or depends on it.
-    """
+    """The latest alert that one situation has on one CI. onset_s: when it began, seconds since 1970."""
 
     fingerprint: str
-    cost: float
-    onset: datetime
-    count: int
+    onset_s: float
 
 
 class Candidate(Struct, frozen=True, gc=False):
@@ -35,8 +28,21 @@ class Candidate(Struct, frozen=True, gc=False):
     other: str
     strength: float
     via: str
-    gap_s: float
     rule: str
+
+
+class View:
+    """What rules look at.
+
+    Args:
+        threshold: the least strength anybody acts on; a rule may leave out what is weaker.
+    Attributes:
+        memo: a rule's own notes by (rule, CI), for what depends on nothing but topology and settings; a new view starts empty.
+    """
+
+    def __init__(self, traces: "Traces", topology: Topology, settings: RelateSettings, threshold: float) -> None:
+        self.traces, self.topology, self.settings, self.threshold = traces, topology, settings, threshold
+        self.memo: dict[tuple[str, str], Any] = {}
 
 
 class Rule(Struct, frozen=True, kw_only=True):
@@ -44,13 +50,13 @@ class Rule(Struct, frozen=True, kw_only=True):
 
     Attributes:
         kind: the file's name. version: rises when its meaning changes; links carry kind@version.
-        relate: candidates among the open situations for a new alert.
+        relate: candidates among the open situations for a new alert, in any order.
         describe: the link in words, for people.
     """
 
     kind: str
     version: int
-    relate: Callable[[Alert, "Traces", Topology, RelateSettings], Iterable[Candidate]]
+    relate: Callable[[Alert, View], Iterable[Candidate]]
     describe: Callable[[Link], str]
 
     @property
@@ -59,70 +65,65 @@ class Rule(Struct, frozen=True, kw_only=True):
 
 
 class Traces:
-    """Traces of all open situations, by CI."""
+    """Traces of all open situations: by CI, then by situation."""
 
     def __init__(self) -> None:
-        self._at: dict[str, dict[str, Trace]] = {}
+        self.by_ci: dict[str, dict[str, Trace]] = {}
 
-    def at(self, ci: str) -> Mapping[str, Trace]:
+    def on(self, ci: str) -> Mapping[str, Trace]:
         """Situation id to its trace on ``ci``."""
-        return self._at.get(ci, _NONE)
+        return self.by_ci.get(ci, _NONE)
 
-    def add(self, situation: str, alert: Alert, topology: Topology) -> None:
-        if not alert.ci:
-            return
-        for ci, hop in topology.upstream(alert.ci).items():
-            here = self._at.get(ci)
-            if here is None:
-                here = self._at[ci] = {}
-            trace = here.get(situation)
-            if trace is None:
-                here[situation] = Trace(alert.fingerprint, hop.cost, alert.starts_at, 1)
-            else:
-                trace.count += 1
-                if hop.cost <= trace.cost:
-                    trace.fingerprint, trace.cost, trace.onset = alert.fingerprint, hop.cost, alert.starts_at
+    def add(self, situation: str, alert: Alert) -> None:
+        if alert.ci:
+            self.by_ci.setdefault(alert.ci, {})[situation] = Trace(alert.fingerprint, alert.starts_at.timestamp())
 
-    def drop(self, situation: str, alerts: Iterable[Alert], topology: Topology) -> None:
+    def drop(self, situation: str, alerts: Iterable[Alert]) -> None:
         """Forget a situation; ``alerts`` are its members."""
-        for ci in {ci for alert in alerts if alert.ci for ci in topology.upstream(alert.ci)}:
-            here = self._at.get(ci)
+        for alert in alerts:
+            here = self.by_ci.get(alert.ci)
             if here is not None:
                 here.pop(situation, None)
                 if not here:
-                    del self._at[ci]
+                    del self.by_ci[alert.ci]
 
 
 _NONE: Mapping[str, Trace] = {}
 
 
-def nearness(gap_s: float, settings: RelateSettings) -> float:
+class Nearness:
     """How much a gap between two onsets leaves of a link: 1 at once, a half at ``half_gap``, falling as the inverse square;
     0 beyond the window."""
-    if gap_s > settings.window.total_seconds():
-        return 0.0
-    ratio = gap_s / settings.half_gap.total_seconds()
-    return 1.0 / (1.0 + ratio * ratio)
+
+    def __init__(self, onset_s: float, settings: RelateSettings) -> None:
+        self._onset_s = onset_s
+        self._window_s = settings.window.total_seconds()
+        self._half_s = settings.half_gap.total_seconds()
+
+    def __call__(self, other_s: float) -> float:
+        gap_s = self._onset_s - other_s
+        if not -self._window_s <= gap_s <= self._window_s:
+            return 0.0
+        ratio = gap_s / self._half_s
+        return 1.0 / (1.0 + ratio * ratio)
 
 
-def relate(
-    alert: Alert, rules: Iterable[Rule], traces: Traces, topology: Topology, settings: RelateSettings
-) -> Iterator[Candidate]:
+def relate(alert: Alert, rules: Iterable[Rule], view: View) -> Iterator[Candidate]:
     """Everything the rules say, in no particular order."""
     for rule in rules:
-        yield from rule.relate(alert, traces, topology, settings)
+        yield from rule.relate(alert, view)
 
 
-def link(alert: Alert, candidate: Candidate, other_ci: str, topology: Topology) -> Link:
+def link(alert: Alert, candidate: Candidate, other: Alert, topology: Topology) -> Link:
     """The full reason for the one candidate that won: with the path from CI to CI."""
     up = topology.path(alert.ci, candidate.via) or (alert.ci,)
-    down = topology.path(other_ci, candidate.via) or (other_ci,)
+    down = topology.path(other.ci, candidate.via) or (other.ci,)
     return Link(
         alert=alert.fingerprint,
         other=candidate.other,
         strength=round(candidate.strength, 4),
         rule=candidate.rule,
-        path=(*up, *reversed(down[:-1])) if candidate.via else up,
+        path=(*up, *reversed(down[:-1])),
         via=candidate.via,
-        gap_s=round(candidate.gap_s, 3),
+        gap_s=round(abs((alert.starts_at - other.starts_at).total_seconds()), 3),
     )

@@ -14,8 +14,12 @@ def _duration(text: str, description: str):  # type: ignore[no-untyped-def]
 
 
 class FoldSettings(_Section):
-    expire_after: Duration = _duration("5m", "an alert whose source names no end is over after this long without being sent again")
-    flap_changes: int = Field(default=4, ge=2, le=20, description="changes between firing and resolved that make an alert flapping …")
+    expire_after: Duration = _duration(
+        "5m", "an alert whose source names no end is over after this long without being sent again"
+    )
+    flap_changes: int = Field(
+        default=4, ge=2, le=20, description="changes between firing and resolved that make an alert flapping …"
+    )
     flap_within: Duration = _duration("10m", "… if they happen within this time")
     flap_hold: Duration = _duration("5m", "a flapping alert counts as active until it has been resolved for this long")
 
@@ -28,35 +32,74 @@ class BindSettings(_Section):
         ),
         description="labels that may name the CI, the most specific first",
     )  # fmt: skip
-    strip_domain: bool = Field(default=True, description="also try a host name without its domain: db1.example.com as db1")
-    implied: bool = Field(default=True, description="where the topology knows no name, take the value of the first such label as a CI of its own")
+    strip_domain: bool = Field(
+        default=True, description="also try a host name without its domain: db1.example.com as db1"
+    )
+    implied: bool = Field(
+        default=True,
+        description="where the topology knows no name, take the value of the first such label as a CI of its own",
+    )
 
 
 class RelateSettings(_Section):
     window: Duration = _duration("10m", "alerts whose onsets are further apart are not related")
     half_gap: Duration = _duration("2m", "a gap between onsets of this length halves the strength of a link")
-    max_cost: float = Field(default=3.0, gt=0, le=12, description="longest walk along relationships; one step costs 1 unless `costs` says otherwise")
-    costs: dict[str, float] = Field(default_factory=dict, description="cost of a step per relationship type, for example {connects_to: 2}")
-    step: float = Field(default=0.65, gt=0, le=1, description="each unit of cost multiplies the strength of a link by this")
-    common_cause: float = Field(default=0.6, ge=0, le=1, description="strength of two alerts that only share something both depend on")
-    hub: int = Field(default=6, ge=1, description="a shared CI with this many direct dependents halves the strength of a common-cause link")
+    max_cost: float = Field(
+        default=3.0,
+        gt=0,
+        le=12,
+        description="longest walk along relationships; one step costs 1 unless `costs` says otherwise",
+    )
+    costs: dict[str, float] = Field(
+        default_factory=dict, description="cost of a step per relationship type, for example {connects_to: 2}"
+    )
+    step: float = Field(
+        default=0.65, gt=0, le=1, description="each unit of cost multiplies the strength of a link by this"
+    )
+    common_cause: float = Field(
+        default=0.6, ge=0, le=1, description="strength of two alerts that only share something both depend on"
+    )
+    hub: int = Field(
+        default=6,
+        ge=1,
+        description="a shared CI with this many direct dependents halves the strength of a common-cause link",
+    )
 
 
 class GroupSettings(_Section):
-    threshold: float = Field(default=0.4, gt=0, le=1, description="a link at least this strong makes an alert join a situation")
-    merge_threshold: float = Field(default=0.9, gt=0, le=1, description="an alert that explains a second situation at least this strongly merges it with its own")
+    threshold: float = Field(
+        default=0.4, gt=0, le=1, description="a link at least this strong makes an alert join a situation"
+    )
+    merge_threshold: float = Field(
+        default=0.9,
+        gt=0,
+        le=1,
+        description="an alert that explains a second situation at least this strongly merges it with its own",
+    )
     join: Duration = _duration("15m", "a situation takes new alerts until this long after the last one joined")
     quiet: Duration = _duration("2m", "a situation is resolved when none of its alerts has been active for this long")
-    reopen: Duration = _duration("30m", "a resolved situation is reopened when one of its alerts fires again within this time; later it gets a new one")
+    reopen: Duration = _duration(
+        "30m",
+        "a resolved situation is reopened when one of its alerts fires again within this time; later it gets a new one",
+    )
     max_alerts: int = Field(default=500, ge=1, description="a situation with this many alerts takes no more")
     max_age: Duration = _duration("24h", "a situation older than this takes no more alerts")
 
 
 class TicketSettings(_Section):
-    delay: Duration = _duration("30s", "a situation opens its ticket this long after its first alert, so that it may gather or recover")
+    delay: Duration = _duration(
+        "30s", "a situation opens its ticket this long after its first alert, so that it may gather or recover"
+    )
     delay_p1: Duration = _duration("5s", "the same for priority 1")
-    update_every: Duration = _duration("1m", "changes are gathered into one ticket update at most this often; a rise in priority is told at once")
-    min_priority: int = Field(default=5, ge=1, le=5, description="situations below this priority (a larger number) open no ticket; they stay in the console")
+    update_every: Duration = _duration(
+        "1m", "changes are gathered into one ticket update at most this often; a rise in priority is told at once"
+    )
+    min_priority: int = Field(
+        default=5,
+        ge=1,
+        le=5,
+        description="situations below this priority (a larger number) open no ticket; they stay in the console",
+    )
 
 
 class PrioritySettings(_Section):
@@ -64,7 +107,11 @@ class PrioritySettings(_Section):
         default=((1, 2, 3), (2, 3, 4), (3, 4, 5)),
         description="priority by impact (row) and urgency (column), both from high to low, as ITIL has it",
     )
-    wide: int = Field(default=20, ge=2, description="this many affected CIs raise the impact to 1 even where no business service is known")
+    wide: int = Field(
+        default=20,
+        ge=2,
+        description="this many affected CIs raise the impact to 1 even where no business service is known",
+    )
     several: int = Field(default=4, ge=2, description="this many affected CIs raise the impact to 2")
     default_group: str = Field(default="", description="assignment group where the causing CI has no owner")
 

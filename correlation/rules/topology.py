@@ -8,25 +8,45 @@ damped by the number of its dependents.
 
 from collections.abc import Iterator
 
-from correlation.relate import Candidate, Rule, Traces, nearness
-from correlation.settings import RelateSettings
+from correlation.relate import Candidate, Nearness, Rule, View
 from foreshock.core.model import Alert, Link
-from foreshock.core.topology import Topology
 
 
-def _relate(alert: Alert, traces: Traces, topology: Topology, settings: RelateSettings) -> Iterator[Candidate]:
-    onset = alert.starts_at
-    for ci, hop in topology.upstream(alert.ci).items():
-        for situation, trace in traces.at(ci).items():
-            cost = hop.cost + trace.cost
-            if cost == 0.0:
-                continue  # the same CI: not ours
-            gap_s = abs((onset - trace.onset).total_seconds())
-            strength = nearness(gap_s, settings) * settings.step ** (cost - 1.0)
-            if hop.cost and trace.cost:
-                strength *= settings.common_cause * settings.hub / (settings.hub + topology.dependents(ci))
-            if strength > 0.0:
-                yield Candidate(situation, trace.fingerprint, strength, ci, gap_s, RULE.name)
+def _relate(alert: Alert, view: View) -> Iterator[Candidate]:
+    by_ci = view.traces.by_ci
+    related = view.memo.get((_NAME, alert.ci))
+    if related is None:
+        related = view.memo[_NAME, alert.ci] = _related(alert.ci, view)
+    nearness = Nearness(alert.starts_at.timestamp(), view.settings)
+    for ci in related.keys() & by_ci.keys():
+        factor, via = related[ci]
+        for situation, trace in by_ci[ci].items():
+            strength = nearness(trace.onset_s) * factor
+            if strength >= view.threshold:
+                yield Candidate(situation, trace.fingerprint, strength, via, _NAME)
+
+
+def _related(ci: str, view: View) -> dict[str, tuple[float, str]]:
+    """Other CIs that matter to an alert on ``ci``: how strongly at best, and through which CI; weaker than the threshold is
+    left out. The strongest way counts, the nearer meeting point among equals."""
+    topology, settings = view.topology, view.settings
+    found: dict[str, tuple[float, str]] = {}
+
+    def note(other: str, factor: float, via: str) -> None:
+        if other != ci and factor >= view.threshold and factor > found.get(other, (0.0, ""))[0]:
+            found[other] = (factor, via)
+
+    for dependent, hop in topology.downstream(ci).items():
+        note(dependent, settings.step ** (hop.cost - 1.0), ci)
+    for needed, hop in topology.upstream(ci).items():
+        note(needed, settings.step ** (hop.cost - 1.0), needed)
+        shared = settings.common_cause * settings.hub / (settings.hub + topology.dependents(needed))
+        if needed == ci or shared * settings.step ** (hop.cost - 1.0) < view.threshold:
+            continue
+        for other, down in topology.downstream(needed).items():
+            if other != needed:
+                note(other, shared * settings.step ** (max(hop.cost, down.cost) - 1.0), needed)
+    return found
 
 
 def _describe(link: Link) -> str:
@@ -40,3 +60,4 @@ def _describe(link: Link) -> str:
 
 
 RULE = Rule(kind="topology", version=1, relate=_relate, describe=_describe)
+_NAME = RULE.name

@@ -424,17 +424,17 @@ def decode_items(
         return list(many.decode(body))
     except (msgspec.ValidationError, UnicodeDecodeError):
         pass
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:  # msgspec gives up on deep nesting with Python's own error
         raise Malformed(f"the body is not JSON: {error}", hint=f"post a JSON array of {what}") from None
     try:
         raws = _RAWS.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Malformed(f"the body is not an array: {error}", hint=f"post a JSON array of {what}") from None
     items: list[T | Malformed] = []
     for raw in raws:
         try:
             items.append(one.decode(raw))
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             items.append(Malformed(str(error), payload=bytes(raw)))
     return items
 

@@ -17,6 +17,7 @@ MAX_EXPRESSION_CHARS = 4096
 _OPERATOR = re.compile(
     r'\s*(?P<name>"(?:[^"\\]|\\.)*"|[^\s=!~"{},]+)\s*(?P<op>=~|!~|!=|=)\s*(?P<value>.*?)\s*\Z', re.DOTALL
 )
+_PLAIN_NAME = re.compile(r'[^\s=!~"{},\\]+')
 _ESCAPES = {"n": "\n", '"': '"', "\\": "\\"}
 
 
@@ -56,8 +57,8 @@ class Matcher:
 
     def __str__(self) -> str:
         operator = ("=~" if self.is_regex else "=") if self.is_equal else ("!~" if self.is_regex else "!=")
-        escaped = self.value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-        return f'{self.name}{operator}"{escaped}"'
+        name = self.name if _PLAIN_NAME.fullmatch(self.name) else _quote(self.name)
+        return f"{name}{operator}{_quote(self.value)}"
 
 
 def matches_all(matchers: Iterable[Matcher], labels: Mapping[str, str]) -> bool:
@@ -78,6 +79,11 @@ def parse_matcher(text: str) -> Matcher:
         is_regex=operator.endswith("~"),
         is_equal=operator.startswith("="),
     )
+
+
+def _quote(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
 
 
 def _unquote(text: str) -> str:

@@ -68,8 +68,8 @@ def read_labels(raw: Raw | bytes) -> dict[str, str]:
     for name, value in labels.items():
         if not name:
             raise Malformed("a label has an empty name")
-        if len(name) > MAX_LABEL_NAME_BYTES:
-            raise TooLarge(f"a label name has {len(name)} characters, {MAX_LABEL_NAME_BYTES} are allowed")
+        if len(name) * 4 > MAX_LABEL_NAME_BYTES and (size := len(name.encode())) > MAX_LABEL_NAME_BYTES:
+            raise TooLarge(f"a label name has {size} bytes, {MAX_LABEL_NAME_BYTES} are allowed")
         if len(value) * 4 > MAX_LABEL_VALUE_BYTES and (size := len(value.encode())) > MAX_LABEL_VALUE_BYTES:
             raise TooLarge(f"label {name!r} has {size} bytes, {MAX_LABEL_VALUE_BYTES} are allowed")
     return labels
@@ -92,7 +92,7 @@ def read_annotations(raw: Raw | bytes) -> dict[str, str]:
 def _read_texts(raw: Raw | bytes, what: str) -> dict[str, str]:
     try:
         return _TEXTS.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Malformed(f"{what} are not an object of strings: {error}") from None
 
 
@@ -110,6 +110,7 @@ class Alert(Struct, gc=False, kw_only=True):
         ends_at: when the last occurrence ended; None while it holds.
         expires_at: the condition is over at this time unless it is sent again; None: only a resolve ends it.
         first_seen, last_seen: by the clock of the records.
+        expired: it is over only because it was not sent again in time; nobody said so.
         firing: what the source says. Whether it may disturb anyone is decided elsewhere.
         held_until: while it flaps, it counts as active until this time although it is resolved.
         flips: times of the latest changes between firing and resolved, newest last, bounded.
@@ -129,6 +130,7 @@ class Alert(Struct, gc=False, kw_only=True):
     ends_at: Moment | None = None
     expires_at: Moment | None = None
     firing: bool = True
+    expired: bool = False
     held_until: Moment | None = None
     flips: tuple[Moment, ...] = ()
     count: int = 1
@@ -144,7 +146,8 @@ class Alert(Struct, gc=False, kw_only=True):
         return self.firing or self.held_until is not None
 
     def read_labels(self) -> dict[str, str]:
-        return _TEXTS.decode(self.labels)
+        """The labels that have a value, as ``core.model.read_labels`` gives them."""
+        return {name: value for name, value in _TEXTS.decode(self.labels).items() if value}
 
     def read_annotations(self) -> dict[str, str]:
         return _TEXTS.decode(self.annotations)

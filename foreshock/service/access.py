@@ -38,7 +38,9 @@ class Access:
             elif name == b"x-foreshock-actor":
                 named = value
         if self._hosts and _without_port(host.decode("latin-1")) not in self._hosts:
-            raise Refusal(421, f"{host.decode('latin-1')[:100]!r} is not a name of this Foreshock; add it to allowed_hosts")
+            raise Refusal(
+                421, f"{host.decode('latin-1')[:100]!r} is not a name of this Foreshock; add it to allowed_hosts"
+            )
         if not self._tokens:
             return _printable(named) or "local"
         return self._named_by(given)

@@ -94,16 +94,27 @@ def alertmanager_api(
 
     def up_to_date() -> None:
         if not runner.caught_up(inbox.last):
-            raise Unavailable(f"{runner.lag} records are not reflected yet", hint="ask again in a moment", retry_after_s=5)
+            raise Unavailable(
+                f"{runner.lag} records are not reflected yet", hint="ask again in a moment", retry_after_s=5
+            )
 
     @router.get("/status")
     def status() -> Response:
-        version = {"version": __version__, "revision": "", "branch": "", "buildUser": "", "buildDate": "", "goVersion": ""}
+        version = {
+            "version": __version__,
+            "revision": "",
+            "branch": "",
+            "buildUser": "",
+            "buildDate": "",
+            "goVersion": "",
+        }
         return _json(
             {
                 "cluster": {"status": "disabled", "peers": []},
                 "versionInfo": version,
-                "config": {"original": "# Foreshock is not configured by routes; see `foreshock init`.\nroute:\n  receiver: foreshock\nreceivers:\n- name: foreshock\n"},
+                "config": {
+                    "original": "# Foreshock is not configured by routes; see `foreshock init`.\nroute:\n  receiver: foreshock\nreceivers:\n- name: foreshock\n"
+                },
                 "uptime": started_at,
             }
         )
@@ -150,7 +161,12 @@ def alertmanager_api(
                 chosen = _choose(engine, engine.members(situation), matchers, active=active, silenced=silenced)
                 if chosen and (muted or any(alert.status.state == "active" for alert in chosen)):
                     answer.append(
-                        {"labels": {"situation": situation.id}, "routeLabels": {}, "receiver": RECEIVER, "alerts": chosen}
+                        {
+                            "labels": {"situation": situation.id},
+                            "routeLabels": {},
+                            "receiver": RECEIVER,
+                            "alerts": chosen,
+                        }
                     )
         return _json(answer)
 
@@ -193,7 +209,9 @@ def alertmanager_api(
             id=posted.id if same else str(uuid.uuid4()),
             matchers=posted.matchers,
             # An active silence keeps its beginning; one that should have begun already begins now.
-            starts_at=known.silence.starts_at if same and known and known.silence.starts_at <= now else max(posted.starts_at, now),
+            starts_at=known.silence.starts_at
+            if same and known and known.silence.starts_at <= now
+            else max(posted.starts_at, now),
             ends_at=posted.ends_at,
             created_by=posted.created_by,
             comment=posted.comment,
@@ -210,7 +228,9 @@ def alertmanager_api(
         up_to_date()
         with runner.looking() as engine:
             held = engine.silences.get(id)
-        return _json(f"silence {id} is not known", status=404) if held is None else _json(_silence(held.silence, clock()))
+        return (
+            _json(f"silence {id} is not known", status=404) if held is None else _json(_silence(held.silence, clock()))
+        )
 
     @router.delete("/silence/{id}", dependencies=[Depends(refuse_cross_site)])
     async def expire_silence(id: str, request: Request) -> Response:
@@ -274,12 +294,16 @@ def _receiver(expression: str) -> bool:
 
 
 def _matches_receiver(expression: str) -> bool:
-    return not expression or Matcher(name="receiver", value=expression, is_regex=True).matches({"receiver": RECEIVER["name"]})
+    return not expression or Matcher(name="receiver", value=expression, is_regex=True).matches(
+        {"receiver": RECEIVER["name"]}
+    )
 
 
 def _about(held: ActiveSilence, matchers: list[Matcher]) -> bool:
     """A filter finds a silence that has a matcher on the same label with a value it accepts."""
-    return all(any(m.name == own.name and m.matches({own.name: own.value}) for own in held.silence.matchers) for m in matchers)
+    return all(
+        any(m.name == own.name and m.matches({own.name: own.value}) for own in held.silence.matchers) for m in matchers
+    )
 
 
 def _silence(silence: Silence, now: datetime) -> GettableSilence:
@@ -312,7 +336,9 @@ def _refusal(posted: PostableSilence, now: datetime) -> str:
     if len(posted.comment) > _MAX_COMMENT:
         return f"the comment has {len(posted.comment)} characters, {_MAX_COMMENT} are allowed"
     try:
-        matchers = [Matcher(name=m.name, value=m.value, is_regex=m.is_regex, is_equal=m.is_equal) for m in posted.matchers]
+        matchers = [
+            Matcher(name=m.name, value=m.value, is_regex=m.is_regex, is_equal=m.is_equal) for m in posted.matchers
+        ]
     except Malformed as error:
         return str(error)
     if matches_all(matchers, {}):

@@ -42,9 +42,14 @@ class Output(StrEnum):
     JSON = "json"
 
 
-Config = Annotated[Path | None, typer.Option("--config", envvar="FORESHOCK_CONFIG", help="Configuration file; embedded defaults without one.")]
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", envvar="FORESHOCK_CONFIG", help="Configuration file; embedded defaults without one."),
+]
 Server = Annotated[str, typer.Option("--server", envvar="FORESHOCK_SERVER", help="Address of the running Foreshock.")]
-TokenFile = Annotated[Path | None, typer.Option("--token-file", envvar="FORESHOCK_TOKEN_FILE", help="File that holds your token.")]
+TokenFile = Annotated[
+    Path | None, typer.Option("--token-file", envvar="FORESHOCK_TOKEN_FILE", help="File that holds your token.")
+]
 Format = Annotated[Output, typer.Option("--output", "-o", help="A table for people, or JSON for programs.")]
 _DEFAULT_SERVER = "http://127.0.0.1:8420"
 
@@ -92,7 +97,9 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     pass
 
@@ -208,7 +215,8 @@ def check(config: Config = None) -> None:
 @app.command()
 @told
 def kinds(
-    stage: Annotated[str, typer.Argument(help="collectors, rules, sinks, sources or all.")] = "all", output: Format = Output.TABLE
+    stage: Annotated[str, typer.Argument(help="collectors, rules, sinks, sources or all.")] = "all",
+    output: Format = Output.TABLE,
 ) -> None:
     """List the kinds of connectors and rules this Foreshock has."""
     from foreshock.service.settings import sink_kinds, source_kinds
@@ -223,8 +231,18 @@ def kinds(
     for name, find in stages.items():
         if stage in (name, "all"):
             for kind, declared in find().items():
-                title = getattr(declared, "title", "") or (sys.modules[declared.relate.__module__].__doc__ or "").split("\n\n")[0]
-                rows.append({"stage": name, "kind": kind, "title": " ".join(title.split()), "path": getattr(declared, "path", "")})
+                title = (
+                    getattr(declared, "title", "")
+                    or (sys.modules[declared.relate.__module__].__doc__ or "").split("\n\n")[0]
+                )
+                rows.append(
+                    {
+                        "stage": name,
+                        "kind": kind,
+                        "title": " ".join(title.split()),
+                        "path": getattr(declared, "path", ""),
+                    }
+                )
     _list(rows, output)
 
 
@@ -278,7 +296,10 @@ def show_incident(
         *([f"held: {row['held_by']}"] if row["held_by"] else []),
         "",
         "probable causes",
-        *(f"  {c['score']:.2f}  {c['ci']}: {'; '.join(p['evidence'] for p in c['contributions'])}" for c in view["causes"]),
+        *(
+            f"  {c['score']:.2f}  {c['ci']}: {'; '.join(p['evidence'] for p in c['contributions'])}"
+            for c in view["causes"]
+        ),
         "",
         "timeline",
         *(f"  {e['at']}  {e['lane']:8}  {e['actor']}: {e['action']} {e['text']}" for e in view["timeline"]),
@@ -299,7 +320,12 @@ def explain(
     if view is None:
         alert = client.get(f"/api/v1/alerts/{id}")
         if alert is None:
-            _say(ForeshockError(f"there is no incident and no alert {id!r}", hint="see `foreshock incidents list --state all`"), FAILED)
+            _say(
+                ForeshockError(
+                    f"there is no incident and no alert {id!r}", hint="see `foreshock incidents list --state all`"
+                ),
+                FAILED,
+            )
         if output is Output.JSON:
             _print_json(alert)
         else:
@@ -312,7 +338,10 @@ def explain(
         f"{view['row']['id']}: {view['row']['title']}",
         f"priority {view['row']['priority']}: {view['priority_reason']}",
         f"ticket: {view['row']['held_by'] or view['next_step'] or 'no sink is configured'}",
-        *(f"cause {c['ci']} ({c['score']:.2f}): {'; '.join(p['evidence'] for p in c['contributions'])}" for c in view["causes"][:3]),
+        *(
+            f"cause {c['ci']} ({c['score']:.2f}): {'; '.join(p['evidence'] for p in c['contributions'])}"
+            for c in view["causes"][:3]
+        ),
         "",
         *(line for alert in view["alerts"] for line in _explained(alert)),
     )
@@ -320,7 +349,9 @@ def explain(
 
 def _explained(alert: dict[str, Any]) -> list[str]:
     why = alert["why"] or {}
-    lines = [f"{alert['name']} on {alert['ci'] or 'no CI'} ({alert['state']}, {alert['count']} events): {why.get('sentence', 'it is in no situation')}"]
+    lines = [
+        f"{alert['name']} on {alert['ci'] or 'no CI'} ({alert['state']}, {alert['count']} events): {why.get('sentence', 'it is in no situation')}"
+    ]
     lines.append(f"  bound by {alert['bound_by']}")
     if why.get("rule"):
         lines.append(
@@ -353,10 +384,16 @@ def capture(
 @app.command()
 @told
 def replay(
-    input: Annotated[Path, typer.Argument(help="A capture, an Alertmanager stream (JSONL), or CSV/JSONL with --mapping.")],
-    to: Annotated[Path, typer.Option("--out", help="Folder for groups.csv, causes.csv, situations.jsonl and summary.json.")],
+    input: Annotated[
+        Path, typer.Argument(help="A capture, an Alertmanager stream (JSONL), or CSV/JSONL with --mapping.")
+    ],
+    to: Annotated[
+        Path, typer.Option("--out", help="Folder for groups.csv, causes.csv, situations.jsonl and summary.json.")
+    ],
     topology: Annotated[Path | None, typer.Option(help="Topology file or folder, in place of the input's own.")] = None,
-    rules: Annotated[Path | None, typer.Option(help="YAML with the `correlation` settings to use, in place of the input's own.")] = None,
+    rules: Annotated[
+        Path | None, typer.Option(help="YAML with the `correlation` settings to use, in place of the input's own.")
+    ] = None,
     mapping: Annotated[Path | None, typer.Option(help="YAML that says which column is what.")] = None,
     output: Format = Output.TABLE,
 ) -> None:
@@ -400,7 +437,10 @@ def db_check(config: Config = None) -> None:
     found = migrations.current(store.migration_engine)
     differences = migrations.differences(store.migration_engine) if found == migrations.HEAD else []
     if found != migrations.HEAD or differences:
-        _lines(f"the schema is at {found or 'nothing'}, this program needs {migrations.HEAD}; run `foreshock db upgrade`", *differences)
+        _lines(
+            f"the schema is at {found or 'nothing'}, this program needs {migrations.HEAD}; run `foreshock db upgrade`",
+            *differences,
+        )
         _leave(FAILED)
     out.print(f"the schema is at {found}, as it should be")
 

@@ -34,7 +34,9 @@ class Client:
 
     def _ask(self, path: str, query: dict[str, Any]) -> requests.Response | None:
         try:
-            response = self._session.get(f"{self._server}{path}", params=query, timeout=_TIMEOUT_S, allow_redirects=False)
+            response = self._session.get(
+                f"{self._server}{path}", params=query, timeout=_TIMEOUT_S, allow_redirects=False
+            )
         except requests.RequestException as error:
             raise Unavailable(
                 f"no Foreshock answers at {self._server} ({type(error).__name__})",
@@ -43,7 +45,9 @@ class Client:
         if response.status_code == 404:
             return None
         if response.status_code in (401, 403, 421):
-            raise Denied(f"{self._server} refused the request: {response.text[:300]}", hint="name a token file with --token-file")
+            raise Denied(
+                f"{self._server} refused the request: {response.text[:300]}", hint="name a token file with --token-file"
+            )
         if response.status_code == 503:
             raise Unavailable(f"{self._server} answers {response.text[:300]}", hint="try again in a moment")
         if response.status_code != 200:

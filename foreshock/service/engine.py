@@ -20,10 +20,20 @@ from correlation.fold import Outcome
 from correlation.group import number as situation_number
 from correlation.group import place
 from correlation.next_step import Decision, Step, next_step
-from correlation.relate import Rule, Traces, link, relate
+from correlation.relate import Rule, Traces, View, link, relate
 from correlation.settings import CorrelationSettings
 from correlation.suppress import ActiveSilence, silenced_by
-from foreshock.core.contracts import AuditRow, Collector, DeadLetter, Ignored, Order, Record, RecordKind, TicketChange, Verb
+from foreshock.core.contracts import (
+    AuditRow,
+    Collector,
+    DeadLetter,
+    Ignored,
+    Order,
+    Record,
+    RecordKind,
+    TicketChange,
+    Verb,
+)
 from foreshock.core.errors import Malformed
 from foreshock.core.identity import fingerprint
 from foreshock.core.model import (
@@ -120,7 +130,16 @@ class _Touched(Struct):
     notes: list[str] = []
 
     def words(self) -> str:
-        said = [f"{n} {what}" for n, what in ((self.joined, "joined"), (self.fired_again, "fired again"), (self.resolved, "resolved"), (self.changed, "changed")) if n]
+        said = [
+            f"{n} {what}"
+            for n, what in (
+                (self.joined, "joined"),
+                (self.fired_again, "fired again"),
+                (self.resolved, "resolved"),
+                (self.changed, "changed"),
+            )
+            if n
+        ]
         return "; ".join([*([", ".join(said)] if said else []), *self.notes])
 
 
@@ -152,9 +171,12 @@ class Engine:
         self.situations: dict[str, Situation] = {}
         self.silences: dict[str, ActiveSilence] = {}
         self.sources: dict[str, SourceCount] = {}
-        self.counts: dict[str, int] = dict.fromkeys((*Outcome, "ignored", "malformed", "expired", "opened", "merged", "reopened"), 0)
+        self.counts: dict[str, int] = dict.fromkeys(
+            (*Outcome, "ignored", "malformed", "expired", "opened", "merged", "reopened"), 0
+        )
         self.active = 0
         self._traces = Traces()
+        self._view = self._new_view()
         self._last_situation = 0
         self._last_order = 0
         self._heard: dict[str, int] = {}
@@ -276,7 +298,13 @@ class Engine:
         source.events += len(items)
 
     def _fold(
-        self, alert: Alert | None, event: Event, at: datetime, source: SourceCount, collector: Collector, known: dict[bytes, Alert]
+        self,
+        alert: Alert | None,
+        event: Event,
+        at: datetime,
+        source: SourceCount,
+        collector: Collector,
+        known: dict[bytes, Alert],
     ) -> None:
         labels: dict[str, str] | None = None
         if alert is None:
@@ -313,7 +341,11 @@ class Engine:
                 self._weigh(self.situations[alert.situation], alert)
 
     def _expire_after(self, collector: Collector) -> timedelta | None:
-        return collector.expire_after if collector.expire_after is None else max(collector.expire_after, self.settings.fold.expire_after)
+        return (
+            collector.expire_after
+            if collector.expire_after is None
+            else max(collector.expire_after, self.settings.fold.expire_after)
+        )
 
     def _first_seen(self, alert: Alert, labels: Mapping[str, str], known: dict[bytes, Alert]) -> None:
         self.counts[Outcome.NEW] += 1
@@ -339,7 +371,14 @@ class Engine:
         source.rejected += 1
         source.last_error = str(error)[:500]
         self._effects.dead_letters.append(
-            DeadLetter(record=record.number, item=index, at=record.at, source=record.source, error=str(error)[:2000], payload=payload[:65536])
+            DeadLetter(
+                record=record.number,
+                item=index,
+                at=record.at,
+                source=record.source,
+                error=str(error)[:2000],
+                payload=payload[:65536],
+            )
         )
 
     # ---- alerts in time ----
@@ -432,7 +471,12 @@ class Engine:
                         self._forget(alert)
             return
         alert = self.alerts.get(key)
-        if alert is not None and not alert.active and not alert.situation and self.now - alert.last_seen >= self.settings.group.reopen:
+        if (
+            alert is not None
+            and not alert.active
+            and not alert.situation
+            and self.now - alert.last_seen >= self.settings.group.reopen
+        ):
             self._forget(alert)
 
     def _forget(self, alert: Alert) -> None:
@@ -452,7 +496,7 @@ class Engine:
         settings = self.settings
         placement = place(
             alert,
-            relate(alert, self.rules, self._traces, self.topology, settings.relate) if alert.ci else (),
+            relate(alert, self.rules, self._view) if alert.ci else (),
             self.situations,
             self.now,
             settings.group,
@@ -462,7 +506,11 @@ class Engine:
         else:
             join = placement.join
             other = self.alerts[join.other]
-            self._join(self.situations[join.situation], alert, Member(joined_at=self.now, link=link(alert, join, other.ci, self.topology)))
+            self._join(
+                self.situations[join.situation],
+                alert,
+                Member(joined_at=self.now, link=link(alert, join, other, self.topology)),
+            )
             for loser in placement.merge:
                 self._merge(self.situations[join.situation], self.situations[loser])
 
@@ -488,10 +536,11 @@ class Engine:
     def _join(self, situation: Situation, alert: Alert, member: Member) -> None:
         situation.members[alert.fingerprint] = member
         situation.last_joined_at = self.now
-        situation.onset = min(situation.onset, alert.starts_at)
+        if alert.starts_at < situation.onset:
+            situation.onset = alert.starts_at
         situation.cleared_at = None
         alert.situation = situation.id
-        self._traces.add(situation.id, alert, self.topology)
+        self._traces.add(situation.id, alert)
         self._touch(situation.id).joined += 1
         self._weigh(situation, alert)
 
@@ -538,7 +587,7 @@ class Engine:
             situation.reopened += 1
             self.counts["reopened"] += 1
             for member in self.members(situation):
-                self._traces.add(situation.id, member, self.topology)
+                self._traces.add(situation.id, member)
             touched = self._touch(situation.id)
             touched.fired_again += 1
             touched.notes.append("reopened")
@@ -556,7 +605,7 @@ class Engine:
         """The loser's alerts go over; its ticket, if it has one, is resolved with a reference to the winner."""
         self.counts["merged"] += 1
         members = self.members(loser)
-        self._traces.drop(loser.id, members, self.topology)
+        self._traces.drop(loser.id, members)
         loser.state = SituationState.MERGED
         loser.merged_into = winner.id
         loser.resolved_at = self.now
@@ -566,7 +615,7 @@ class Engine:
             winner.members[alert.fingerprint] = loser.members[alert.fingerprint]
             alert.situation = winner.id
             self._dirty_alerts[alert.fingerprint] = None
-            self._traces.add(winner.id, alert, self.topology)
+            self._traces.add(winner.id, alert)
             self._weigh(winner, alert)
         winner.onset = min(winner.onset, loser.onset)
         self._touch(winner.id).notes.append(f"took over {len(members)} alerts of {loser.id}")
@@ -588,7 +637,12 @@ class Engine:
                 opened = situation.version == 0
                 situation.version += 1
                 situation.updated_at = self.now
-                self._say("situation", id, "opened" if opened else "merged" if situation.merged_into else "changed", what.words())
+                self._say(
+                    "situation",
+                    id,
+                    "opened" if opened else "merged" if situation.merged_into else "changed",
+                    what.words(),
+                )
                 self._evaluate(situation)
 
     def _evaluate(self, situation: Situation) -> None:
@@ -629,7 +683,7 @@ class Engine:
         situation.version += 1
         situation.updated_at = self.now
         situation.causes = cause.rank(members, self.topology)
-        self._traces.drop(situation.id, members, self.topology)
+        self._traces.drop(situation.id, members)
         self._say("situation", situation.id, "resolved", f"quiet since {situation.cleared_at:%Y-%m-%d %H:%M:%S} UTC")
         heapq.heappush(self._timers, (self.now + self.settings.group.reopen, _EVICT, situation.id))
 
@@ -688,7 +742,11 @@ class Engine:
 
     def causes(self, situation: Situation) -> tuple[Cause, ...]:
         """Its ranked causes now; those it ended with where it has ended."""
-        return cause.rank(self.members(situation), self.topology) if situation.state is SituationState.OPEN else situation.causes
+        return (
+            cause.rank(self.members(situation), self.topology)
+            if situation.state is SituationState.OPEN
+            else situation.causes
+        )
 
     def _group_for(self, situation: Situation) -> str:
         """The owner of the likeliest cause that has one, else of any affected CI, else the default."""
@@ -777,11 +835,19 @@ class Engine:
                 if moment > self.now:
                     heapq.heappush(self._timers, (moment, _SILENCES, silence.id))
             matchers = ", ".join(str(matcher) for matcher in self.silences[silence.id].matchers)
-            self._say("silence", silence.id, "set", f"{{{matchers}}} until {silence.ends_at:%Y-%m-%d %H:%M:%S} UTC: {silence.comment}", actor=record.actor)
+            self._say(
+                "silence",
+                silence.id,
+                "set",
+                f"{{{matchers}}} until {silence.ends_at:%Y-%m-%d %H:%M:%S} UTC: {silence.comment}",
+                actor=record.actor,
+            )
         if done.expire_silence in self.silences:
             was = self.silences[done.expire_silence].silence
             if was.ends_at > self.now:
-                ended = msgspec.structs.replace(was, ends_at=self.now, starts_at=min(was.starts_at, self.now), updated_at=self.now)
+                ended = msgspec.structs.replace(
+                    was, ends_at=self.now, starts_at=min(was.starts_at, self.now), updated_at=self.now
+                )
                 self.silences[was.id] = ActiveSilence(ended)
                 self._dirty.add(("silence", was.id))
                 self._say("silence", was.id, "expired", actor=record.actor)
@@ -801,7 +867,13 @@ class Engine:
         read = msgspec.json.decode(record.body, type=TopologyRecord)
         self._use_topology(read)
         self._dirty.add(("topology", ""))
-        self._say("topology", read.version, "loaded", f"{len(read.cis)} CIs, {len(read.relationships)} relationships", actor=record.actor)
+        self._say(
+            "topology",
+            read.version,
+            "loaded",
+            f"{len(read.cis)} CIs, {len(read.relationships)} relationships",
+            actor=record.actor,
+        )
         for alert in self.alerts.values():
             binding = bind(alert.read_labels(), self.topology, self.settings.bind)
             if binding.ci != alert.ci or binding.how != alert.bound_by:
@@ -817,17 +889,25 @@ class Engine:
     def _use_topology(self, read: TopologyRecord) -> None:
         relate_settings = self.settings.relate
         self.topology = Topology(
-            read.cis, read.relationships, version=read.version, costs=relate_settings.costs, max_cost=relate_settings.max_cost
+            read.cis,
+            read.relationships,
+            version=read.version,
+            costs=relate_settings.costs,
+            max_cost=relate_settings.max_cost,
         )
+
+    def _new_view(self) -> View:
+        return View(self._traces, self.topology, self.settings.relate, self.settings.group.threshold)
 
     def _rebuild_traces(self) -> None:
         self._traces, self._affected = Traces(), {}
+        self._view = self._new_view()
         for situation in sorted(self.situations.values(), key=lambda s: situation_number(s.id)):
             members = self.members(situation)
             self._affected[situation.id] = {alert.ci for alert in members if alert.ci}
             if situation.state is SituationState.OPEN:
                 for alert in members:
-                    self._traces.add(situation.id, alert, self.topology)
+                    self._traces.add(situation.id, alert)
 
     def _read_settings(self, record: Record) -> None:
         read = msgspec.json.decode(record.body, type=SettingsRecord)
@@ -846,15 +926,26 @@ class Engine:
         if (before.costs, before.max_cost) != (after.costs, after.max_cost):
             self._use_topology(self._topology_record())
             self._rebuild_traces()
+        self._view = self._new_view()
 
     def _topology_record(self) -> TopologyRecord:
         return TopologyRecord(
-            version=self.topology.version, cis=tuple(self.topology.cis.values()), relationships=self.topology.relationships
+            version=self.topology.version,
+            cis=tuple(self.topology.cis.values()),
+            relationships=self.topology.relationships,
         )
 
     def _say(self, kind: str, subject: str, action: str, detail: str = "", *, actor: str = "foreshock") -> None:
         self._effects.audit.append(
-            AuditRow(record=self._record, at=self.now, actor=actor or "foreshock", kind=kind, subject=subject, action=action, detail=detail)
+            AuditRow(
+                record=self._record,
+                at=self.now,
+                actor=actor or "foreshock",
+                kind=kind,
+                subject=subject,
+                action=action,
+                detail=detail,
+            )
         )
 
     # ---- saving and restoring ----
@@ -876,7 +967,13 @@ class Engine:
             elif kind == "topology":
                 items.append((kind, key, encode(self._topology_record())))
             elif kind == "settings":
-                items.append((kind, key, encode(SettingsRecord(correlation=self.settings.model_dump(mode="json"), sinks=self.sinks))))
+                items.append(
+                    (
+                        kind,
+                        key,
+                        encode(SettingsRecord(correlation=self.settings.model_dump(mode="json"), sinks=self.sinks)),
+                    )
+                )
         saved = Saved(
             now=self.now,
             situations=self._last_situation,
@@ -944,11 +1041,20 @@ class Engine:
             else:
                 self._timers.append(((situation.resolved_at or situation.updated_at) + reopen, _EVICT, situation.id))
         for active in self.silences.values():
-            self._timers += [(m, _SILENCES, active.silence.id) for m in (active.silence.starts_at, active.silence.ends_at) if m > self.now]
+            self._timers += [
+                (m, _SILENCES, active.silence.id)
+                for m in (active.silence.starts_at, active.silence.ends_at)
+                if m > self.now
+            ]
         heapq.heapify(self._timers)
 
 
-_VERBS: Mapping[Step, Verb] = {Step.OPEN: Verb.OPEN, Step.UPDATE: Verb.UPDATE, Step.RESOLVE: Verb.RESOLVE, Step.REOPEN: Verb.REOPEN}
+_VERBS: Mapping[Step, Verb] = {
+    Step.OPEN: Verb.OPEN,
+    Step.UPDATE: Verb.UPDATE,
+    Step.RESOLVE: Verb.RESOLVE,
+    Step.REOPEN: Verb.REOPEN,
+}
 
 
 def _title(alert: Alert) -> str:
@@ -959,5 +1065,3 @@ def _title(alert: Alert) -> str:
 
 def _text(item: Any) -> bytes:
     return item if isinstance(item, bytes) else msgspec.json.encode(item)
-
-

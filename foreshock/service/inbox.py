@@ -26,7 +26,9 @@ _FEED_BYTES = 64 * 1024 * 1024
 class _Waiting:
     __slots__ = ("future", "items", "loop", "record")
 
-    def __init__(self, record: NewRecord, items: Sequence[Any] | None, future: Any, loop: asyncio.AbstractEventLoop | None) -> None:
+    def __init__(
+        self, record: NewRecord, items: Sequence[Any] | None, future: Any, loop: asyncio.AbstractEventLoop | None
+    ) -> None:
         self.record, self.items, self.future, self.loop = record, items, future, loop
 
 
@@ -39,7 +41,13 @@ class Inbox:
         on_fatal: called when another process turns out to write this inbox.
     """
 
-    def __init__(self, store: Store, clock: Callable[[], datetime], on_append: Callable[[], None], on_fatal: Callable[[Exception], None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Callable[[], datetime],
+        on_append: Callable[[], None],
+        on_fatal: Callable[[Exception], None],
+    ) -> None:
         self._store, self._clock, self._on_append, self._on_fatal = store, clock, on_append, on_fatal
         self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
         self.last, at = store.last_record()
@@ -119,7 +127,9 @@ class Inbox:
         try:
             self._store.append(rows)
         except Exception as error:
-            known = error if isinstance(error, ForeshockError) else Unavailable(f"the inbox could not be written: {error}")
+            known = (
+                error if isinstance(error, ForeshockError) else Unavailable(f"the inbox could not be written: {error}")
+            )
             for waiting in group:
                 _tell(waiting, known)
             if isinstance(error, Fenced):

@@ -111,7 +111,12 @@ class Intake:
             errors = self._check(collector, items)
             await self._inbox.append(
                 NewRecord(
-                    kind=RecordKind.EVENTS, body=body, collector=collector.kind, source=source, actor=actor, items=len(items)
+                    kind=RecordKind.EVENTS,
+                    body=body,
+                    collector=collector.kind,
+                    source=source,
+                    actor=actor,
+                    items=len(items),
                 ),
                 items,
             )
@@ -160,7 +165,11 @@ class Intake:
             body = b"".join(chunks)
         if len(body) > limit:
             raise Refusal(413, f"the body has {len(body)} bytes, {limit} are allowed; send smaller batches")
-        return body if encoding in (b"", b"identity") else decompress(body, encoding.decode("latin-1"), self._limits.decompressed)
+        return (
+            body
+            if encoding in (b"", b"identity")
+            else decompress(body, encoding.decode("latin-1"), self._limits.decompressed)
+        )
 
     def _decode(self, collector: Collector, body: bytes) -> Sequence[Any]:
         try:
@@ -170,7 +179,9 @@ class Intake:
         except RecursionError:
             raise Refusal(400, "the body is nested too deep") from None
         if len(items) > self._limits.batch:
-            raise Refusal(413, f"the batch has {len(items)} items, {self._limits.batch} are allowed; send smaller batches")
+            raise Refusal(
+                413, f"the batch has {len(items)} items, {self._limits.batch} are allowed; send smaller batches"
+            )
         return items
 
     def _check(self, collector: Collector, items: Sequence[Any]) -> dict[int, str]:
@@ -206,9 +217,15 @@ class Intake:
 def _answer(collector: Collector, items: int, errors: Mapping[int, str]) -> tuple[int, bytes]:
     if collector.answer == "alertmanager":
         # As Alertmanager: the good ones are taken, and the answer names what is wrong with the others.
-        return (200, b"") if not errors else (400, msgspec.json.encode("; ".join(f"alert {index}: {text}" for index, text in errors.items())))
+        return (
+            (200, b"")
+            if not errors
+            else (400, msgspec.json.encode("; ".join(f"alert {index}: {text}" for index, text in errors.items())))
+        )
     results = [
-        {"index": index, "status": "rejected", "error": errors[index]} if index in errors else {"index": index, "status": "accepted"}
+        {"index": index, "status": "rejected", "error": errors[index]}
+        if index in errors
+        else {"index": index, "status": "accepted"}
         for index in range(items)
     ]
     status = 202 if not errors else 207 if len(errors) < items else 400
@@ -229,7 +246,9 @@ def decompress(body: bytes, encoding: str, limit: int) -> bytes:
             data = _inflate(body, 31, limit)
         elif encoding == "deflate":
             # Some senders mean raw deflate; zlib's header tells which.
-            data = _inflate(body, 15 if body[:1] and body[0] & 0x0F == 8 and int.from_bytes(body[:2]) % 31 == 0 else -15, limit)
+            data = _inflate(
+                body, 15 if body[:1] and body[0] & 0x0F == 8 and int.from_bytes(body[:2]) % 31 == 0 else -15, limit
+            )
         elif encoding == "zstd":
             reader = zstandard.ZstdDecompressor(max_window_size=1 << 25).stream_reader(body, read_across_frames=True)
             chunks, size = [], 0

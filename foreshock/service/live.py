@@ -82,7 +82,9 @@ class LiveViews:
     def _up_to_date(self) -> None:
         """Every answer includes what was acknowledged before the question."""
         if not self._runner.caught_up(self._inbox.last):
-            raise Unavailable(f"{self._runner.lag} records are not reflected yet", hint="ask again in a moment", retry_after_s=5)
+            raise Unavailable(
+                f"{self._runner.lag} records are not reflected yet", hint="ask again in a moment", retry_after_s=5
+            )
 
     def status(self) -> StatusView:
         closed, (pending, oldest_s) = self._closed(), self._backlog()
@@ -111,12 +113,20 @@ class LiveViews:
     def incidents(self, *, state: str = "open", limit: int = 200) -> list[IncidentRow]:
         self._up_to_date()
         now = self._clock()
-        wanted = {"open": (SituationState.OPEN,), "resolved": (SituationState.RESOLVED,), "merged": (SituationState.MERGED,)}.get(
-            state, tuple(SituationState)
-        )
+        wanted = {
+            "open": (SituationState.OPEN,),
+            "resolved": (SituationState.RESOLVED,),
+            "merged": (SituationState.MERGED,),
+        }.get(state, tuple(SituationState))
         with self._runner.looking() as engine:
             held = [s for s in engine.situations.values() if s.state in wanted]
-            held.sort(key=lambda s: (s.state is not SituationState.OPEN, s.priority if s.state is SituationState.OPEN else 0, -s.updated_at.timestamp()))
+            held.sort(
+                key=lambda s: (
+                    s.state is not SituationState.OPEN,
+                    s.priority if s.state is SituationState.OPEN else 0,
+                    -s.updated_at.timestamp(),
+                )
+            )
             rows = [self._row(s, engine.members(s), engine, now) for s in held[:limit]]
         ended = [s.value for s in wanted if s is not SituationState.OPEN]
         if ended and len(rows) < limit:
@@ -146,7 +156,10 @@ class LiveViews:
             threshold = engine.settings.group.threshold
             by_fingerprint = {alert.fingerprint: alert for alert in alerts}
             causes = engine.causes(situation) if live else situation.causes
-            steps = [next_step(situation, situation.tickets.get(sink), engine.now, engine.settings.ticket) for sink in engine.sinks]
+            steps = [
+                next_step(situation, situation.tickets.get(sink), engine.now, engine.settings.ticket)
+                for sink in engine.sinks
+            ]
             row = self._row(situation, alerts, engine if live else None, now)
             return IncidentView(
                 row=row,
@@ -158,9 +171,14 @@ class LiveViews:
                 merged_into=situation.merged_into,
                 previous=situation.previous,
                 reopened=situation.reopened,
-                next_step="; ".join(f"{sink}: {step.step} ({step.reason})" for sink, step in zip(engine.sinks, steps, strict=True)),
+                next_step="; ".join(
+                    f"{sink}: {step.step} ({step.reason})" for sink, step in zip(engine.sinks, steps, strict=True)
+                ),
                 causes=causes,
-                alerts=tuple(self._alert(alert, engine, self._why(situation, alert, by_fingerprint, topology, threshold)) for alert in alerts),
+                alerts=tuple(
+                    self._alert(alert, engine, self._why(situation, alert, by_fingerprint, topology, threshold))
+                    for alert in alerts
+                ),
                 timeline=_timeline(situation, alerts, trail),
                 graph=_graph(alerts, topology, causes[0].ci if causes else ""),
                 records=records,
@@ -174,14 +192,27 @@ class LiveViews:
             if alert is None:
                 return None
             situation = engine.situations.get(alert.situation)
-            why = self._why(situation, alert, engine.alerts, engine.topology, engine.settings.group.threshold) if situation else None
+            why = (
+                self._why(situation, alert, engine.alerts, engine.topology, engine.settings.group.threshold)
+                if situation
+                else None
+            )
             return self._alert(alert, engine, why)
 
     def sources(self) -> list[SourceView]:
         self._up_to_date()
         rejected = self._rejections()
         found: dict[str, SourceView] = {
-            c.kind: SourceView(name=c.kind, collector=c.kind, title=c.title, path=c.path, last_seen=None, batches=0, events=0, rejected=0)
+            c.kind: SourceView(
+                name=c.kind,
+                collector=c.kind,
+                title=c.title,
+                path=c.path,
+                last_seen=None,
+                batches=0,
+                events=0,
+                rejected=0,
+            )
             for c in self._collectors.values()
         }
         with self._runner.looking() as engine:
@@ -284,7 +315,13 @@ class LiveViews:
             held_by=situation.held_by,
             tickets=tuple(
                 TicketView(
-                    sink=t.sink, state=t.state.value, number=t.number, url=t.url, open=t.open, assignee=t.assignee, closed_by=t.closed_by
+                    sink=t.sink,
+                    state=t.state.value,
+                    number=t.number,
+                    url=t.url,
+                    open=t.open,
+                    assignee=t.assignee,
+                    closed_by=t.closed_by,
                 )
                 for t in situation.tickets.values()
             ),
@@ -322,7 +359,9 @@ class LiveViews:
         if member is None:
             return None
         if member.link is None:
-            return WhyView(sentence="it was the first alert; nothing open was related to it", path=(alert.ci,) if alert.ci else ())
+            return WhyView(
+                sentence="it was the first alert; nothing open was related to it", path=(alert.ci,) if alert.ci else ()
+            )
         return self.why(member.link, alerts, topology, threshold)
 
     def why(self, link: Link, alerts: Mapping[str, Alert], topology: Topology, threshold: float) -> WhyView:
@@ -346,7 +385,11 @@ class LiveViews:
 def _priority_reason(situation: Situation, cis: int, topology: Topology) -> str:
     words = {1: "high", 2: "medium", 3: "low"}
     most = topology.cis.get(situation.services[0]) if situation.services else None
-    hurt = f"{most.name or most.id} (criticality {most.criticality}) depends on it" if most else "no business service is known to depend on it"
+    hurt = (
+        f"{most.name or most.id} (criticality {most.criticality}) depends on it"
+        if most
+        else "no business service is known to depend on it"
+    )
     return (
         f"impact {words[situation.impact]}: {cis} CI{'s' if cis != 1 else ''} affected, {hurt}; "
         f"urgency {words[situation.urgency]}: the worst alert is {situation.severity.word}"
@@ -420,4 +463,3 @@ def _levels(ids: Iterable[str], edges: Iterable[GraphEdge]) -> dict[str, int]:
         if not moved:
             break
     return levels
-

@@ -40,7 +40,9 @@ def configure(level: str, format: Literal["auto", "json", "console"]) -> None:
             *shared[3:],
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
-        logger_factory=lambda *names: logging.getLogger(".".join(("foreshock", *names)) if names != ("foreshock",) else "foreshock"),
+        logger_factory=lambda *names: logging.getLogger(
+            ".".join(("foreshock", *names)) if names != ("foreshock",) else "foreshock"
+        ),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )

@@ -28,11 +28,18 @@ class Metrics:
     def __init__(self, families: Callable[[], Iterable[Metric]]) -> None:
         self.registry = CollectorRegistry()
         Gauge("foreshock_build_info", "Version.", ["version"], registry=self.registry).labels(__version__).set(1)
-        self.requests = Counter("foreshock_intake_requests", "Requests with events, by HTTP status.", ["status"], registry=self.registry)
-        self.events = Counter("foreshock_intake_accepted_events", "Events acknowledged: they are on disk.", registry=self.registry)
+        self.requests = Counter(
+            "foreshock_intake_requests", "Requests with events, by HTTP status.", ["status"], registry=self.registry
+        )
+        self.events = Counter(
+            "foreshock_intake_accepted_events", "Events acknowledged: they are on disk.", registry=self.registry
+        )
         self.bytes = Counter("foreshock_intake_bytes", "Bytes of events, decompressed.", registry=self.registry)
         self.seconds = Histogram(
-            "foreshock_intake_request_duration_seconds", "Time to the answer, the sync included.", buckets=_SECONDS, registry=self.registry
+            "foreshock_intake_request_duration_seconds",
+            "Time to the answer, the sync included.",
+            buckets=_SECONDS,
+            registry=self.registry,
         )
         self._by_status: dict[int, Counter] = {}
         self.registry.register(Live(families))
@@ -59,7 +66,11 @@ def gauge(name: str, help: str, value: float) -> Metric:
 
 
 def labelled(
-    family: type[GaugeMetricFamily] | type[CounterMetricFamily], name: str, help: str, labels: tuple[str, ...], rows: Iterable[tuple[tuple[str, ...], float]]
+    family: type[GaugeMetricFamily] | type[CounterMetricFamily],
+    name: str,
+    help: str,
+    labels: tuple[str, ...],
+    rows: Iterable[tuple[tuple[str, ...], float]],
 ) -> Metric:
     """A family with one sample a row of (label values, value)."""
     metric = family(name, help, labels=list(labels))

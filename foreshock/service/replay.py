@@ -45,7 +45,9 @@ class AlertColumns(BaseModel):
     )
     labels: dict[str, str] = Field(default_factory=dict, description="more labels: name to column")
     annotations: dict[str, str] = Field(default_factory=dict, description="annotations: name to column")
-    expire_after: Duration = Field(default=timedelta(minutes=10), description="an alert is over this long after its last row")
+    expire_after: Duration = Field(
+        default=timedelta(minutes=10), description="an alert is over this long after its last row"
+    )
 
 
 class TopologyColumns(BaseModel):
@@ -53,7 +55,10 @@ class TopologyColumns(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    columns: dict[str, str] = Field(default_factory=dict, description="our column names to theirs, for both files, for example {node: id, relation: kind}")
+    columns: dict[str, str] = Field(
+        default_factory=dict,
+        description="our column names to theirs, for both files, for example {node: id, relation: kind}",
+    )
     kinds: dict[str, str] = Field(default_factory=dict, description="CI types: theirs to ours")
     relations: dict[str, str] = Field(
         default_factory=dict,
@@ -199,7 +204,15 @@ def read_input(path: Path, mapping: ReplayMapping | None, collectors: Mapping[st
         return _history(path, mapping.alerts)
     if path.suffix == ".csv":
         raise ConfigError(
-            [Problem(file=str(path), line=None, path="", message="a CSV needs a mapping of its columns", hint="give one with --mapping")]
+            [
+                Problem(
+                    file=str(path),
+                    line=None,
+                    path="",
+                    message="a CSV needs a mapping of its columns",
+                    hint="give one with --mapping",
+                )
+            ]
         )
     with path.open("rb") as file:
         first = file.readline()
@@ -311,7 +324,10 @@ def _records(collector: str, rows: Iterable[tuple[str, datetime, bytes]]) -> Ite
 def _record(number: int, at: datetime | None, collector: str, ids: list[str], bodies: list[bytes]) -> Input:
     assert at is not None
     body = b"[" + b",".join(bodies) + b"]"
-    return Input(record=Record(number=number, at=at, kind=RecordKind.EVENTS, collector=collector, source=collector, body=body), ids=tuple(ids))
+    return Input(
+        record=Record(number=number, at=at, kind=RecordKind.EVENTS, collector=collector, source=collector, body=body),
+        ids=tuple(ids),
+    )
 
 
 def _history(path: Path, columns: AlertColumns) -> Iterator[Input]:
@@ -333,7 +349,11 @@ def _table(path: Path, columns: AlertColumns) -> Iterator[tuple[str, datetime, b
                 raise ConfigError(
                     [
                         Problem(
-                            file=str(path), line=1, path=column, message="there is no such column", hint=f"it has {', '.join(table.fieldnames or ())}"
+                            file=str(path),
+                            line=1,
+                            path=column,
+                            message="there is no such column",
+                            hint=f"it has {', '.join(table.fieldnames or ())}",
                         )
                         for column in missing
                     ]

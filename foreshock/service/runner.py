@@ -33,7 +33,9 @@ class Runner:
     is a function of its records, so it arrives at the same state to the byte.
     """
 
-    def __init__(self, engine: Engine, store: Store, on_orders: Callable[[], None], on_fatal: Callable[[Exception], None]) -> None:
+    def __init__(
+        self, engine: Engine, store: Store, on_orders: Callable[[], None], on_fatal: Callable[[Exception], None]
+    ) -> None:
         self.engine, self._store = engine, store
         self._on_orders, self._on_fatal = on_orders, on_fatal
         self.position = 0
@@ -56,7 +58,8 @@ class Runner:
             records = self._store.records(at, limit=_STEP_RECORDS, upto=position)
             if not records:
                 raise Unavailable(
-                    f"records {at + 1} to {position} are missing from the inbox", hint="restore the store from a backup: its state cannot be rebuilt"
+                    f"records {at + 1} to {position} are missing from the inbox",
+                    hint="restore the store from a backup: its state cannot be rebuilt",
                 )
             self.engine.step((record, None) for record in records)
             at = records[-1].number
@@ -123,8 +126,10 @@ class Runner:
             self._on_fatal(error)
 
     def _commit(self, effects: Effects, position: int, *, save: bool = False) -> None:
-        save = save or self.engine.unsaved >= _CHECKPOINT_ITEMS or (
-            self.engine.unsaved > 0 and time.monotonic() - self._saved_at > _CHECKPOINT_S
+        save = (
+            save
+            or self.engine.unsaved >= _CHECKPOINT_ITEMS
+            or (self.engine.unsaved > 0 and time.monotonic() - self._saved_at > _CHECKPOINT_S)
         )
         step = Step(
             read_from=self.position,
@@ -133,7 +138,9 @@ class Runner:
             orders=effects.orders,
             audit=effects.audit,
             dead_letters=effects.dead_letters,
-            checkpoint=[CheckpointItem(kind=kind, key=key, body=body) for kind, key, body in self.engine.checkpoint()] if save else None,
+            checkpoint=[CheckpointItem(kind=kind, key=key, body=body) for kind, key, body in self.engine.checkpoint()]
+            if save
+            else None,
         )
         refused = False
         while True:

@@ -47,7 +47,9 @@ class Scheduler:
         if known is not None:
             job.started_at, job.ended_at, _, job.error = known
         first = {"next_run_time": datetime.now(self._scheduler.timezone)} if soon else {}
-        self._scheduler.add_job(self._run, "interval", seconds=interval.total_seconds(), args=(job, work), id=name, **first)
+        self._scheduler.add_job(
+            self._run, "interval", seconds=interval.total_seconds(), args=(job, work), id=name, **first
+        )
 
     def start(self) -> None:
         self._scheduler.start()

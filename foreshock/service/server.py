@@ -92,4 +92,6 @@ def _listen(address: str) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, int(port)), family=family, backlog=1024, reuse_port=False)
     except OSError as error:
-        raise Unavailable(f"cannot listen on {address}: {error.strerror}", hint="choose another address with --listen") from None
+        raise Unavailable(
+            f"cannot listen on {address}: {error.strerror}", hint="choose another address with --listen"
+        ) from None

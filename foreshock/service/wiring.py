@@ -122,14 +122,18 @@ class Foreshock:
         )
         self.metrics = own.Metrics(self._families)
         access = Access(
-            {token.name: token.secret.get_secret_value() for token in tokens(settings.tokens_file)} if settings.tokens_file else {},
+            {token.name: token.secret.get_secret_value() for token in tokens(settings.tokens_file)}
+            if settings.tokens_file
+            else {},
             {*LOOPBACK_HOSTS, *settings.allowed_hosts, *_names(settings)},
         )
         self.intake = Intake(
             Guarded(self._application(), access),
             self.inbox,
             kinds,
-            limits=Limits(body=settings.limits.body, decompressed=settings.limits.decompressed, batch=settings.limits.batch),
+            limits=Limits(
+                body=settings.limits.body, decompressed=settings.limits.decompressed, batch=settings.limits.batch
+            ),
             clock=clock,
             closed=self.closed,
             actor=access.actor,
@@ -282,7 +286,9 @@ class Foreshock:
         def records(after: int = 0, limit: int = 100) -> Response:
             """One JSON object a line, payloads in base64; ask again with the last number until the answer is empty."""
             found = self.store.records(after, limit=max(1, min(limit, 1000)))
-            return Response(b"".join(msgspec.json.encode(record) + b"\n" for record in found), media_type="application/x-ndjson")
+            return Response(
+                b"".join(msgspec.json.encode(record) + b"\n" for record in found), media_type="application/x-ndjson"
+            )
 
         return router
 
@@ -297,13 +303,16 @@ class Foreshock:
 
     def _record_settings(self) -> None:
         wanted = SettingsRecord(
-            correlation=self.settings.correlation.model_dump(mode="json"), sinks=tuple(sink.name for sink in self.settings.sinks)
+            correlation=self.settings.correlation.model_dump(mode="json"),
+            sinks=tuple(sink.name for sink in self.settings.sinks),
         )
         with self.runner.looking() as engine:
             same = engine.settings == self.settings.correlation and engine.sinks == wanted.sinks
         if not same:
             self.inbox.append_now(
-                NewRecord(kind=RecordKind.SETTINGS, body=msgspec.json.encode(wanted), source="settings", actor="foreshock")
+                NewRecord(
+                    kind=RecordKind.SETTINGS, body=msgspec.json.encode(wanted), source="settings", actor="foreshock"
+                )
             )
 
     def reload_topology(self) -> None:
@@ -314,12 +323,16 @@ class Foreshock:
             self._topology_error = str(error)
             if not self.settings.topology:
                 raise
-            raise Unavailable(f"the topology was not loaded, version {self.engine.topology.version or 'none'} stays: {error}") from error
+            raise Unavailable(
+                f"the topology was not loaded, version {self.engine.topology.version or 'none'} stays: {error}"
+            ) from error
         self._topology_error = ""
         with self.runner.looking() as engine:
             if engine.topology.version == read.version:
                 return
-        self.inbox.append_now(NewRecord(kind=RecordKind.TOPOLOGY, body=msgspec.json.encode(read), source="topology", actor="foreshock"))
+        self.inbox.append_now(
+            NewRecord(kind=RecordKind.TOPOLOGY, body=msgspec.json.encode(read), source="topology", actor="foreshock")
+        )
 
     def _read_topology(self) -> TopologyRecord:
         """All sources together; a CI that several know is taken from the first."""
@@ -362,16 +375,30 @@ class Foreshock:
         yield own.gauge("foreshock_alerts_firing", "Alerts that fire now.", active)
         yield own.gauge("foreshock_alerts_known", "Alerts held in memory, resolved ones included.", alerts)
         yield own.labelled(
-            GaugeMetricFamily, "foreshock_situations", "Situations held in memory.", ("state",), [((k,), v) for k, v in states.items()]
+            GaugeMetricFamily,
+            "foreshock_situations",
+            "Situations held in memory.",
+            ("state",),
+            [((k,), v) for k, v in states.items()],
         )
         yield own.labelled(
-            CounterMetricFamily, "foreshock_fold", "What events were to their alerts.", ("outcome",), [((k,), v) for k, v in counts.items()]
+            CounterMetricFamily,
+            "foreshock_fold",
+            "What events were to their alerts.",
+            ("outcome",),
+            [((k,), v) for k, v in counts.items()],
         )
         yield own.labelled(
-            GaugeMetricFamily, "foreshock_source_last_seen_timestamp_seconds", "When a source last sent something.", ("source",), sources
+            GaugeMetricFamily,
+            "foreshock_source_last_seen_timestamp_seconds",
+            "When a source last sent something.",
+            ("source",),
+            sources,
         )
         yield own.gauge("foreshock_outbox_pending", "Ticket writes not yet delivered.", pending)
-        yield own.gauge("foreshock_outbox_oldest_age_seconds", "Age of the oldest ticket write not yet delivered.", oldest_s)
+        yield own.gauge(
+            "foreshock_outbox_oldest_age_seconds", "Age of the oldest ticket write not yet delivered.", oldest_s
+        )
         yield own.labelled(
             CounterMetricFamily,
             "foreshock_sink_attempts",
@@ -379,14 +406,26 @@ class Foreshock:
             ("sink", "outcome"),
             [((lane.name, outcome), count) for lane in self.lanes for outcome, count in lane.counts.items()],
         )
-        yield own.gauge("foreshock_dead_letters", "Items that could not be read or delivered.", self.store.count_dead_letters())
-        yield own.gauge("foreshock_engine_busy_seconds", "Time the engine has worked since the start.", self.runner.busy_s)
+        yield own.gauge(
+            "foreshock_dead_letters", "Items that could not be read or delivered.", self.store.count_dead_letters()
+        )
+        yield own.gauge(
+            "foreshock_engine_busy_seconds", "Time the engine has worked since the start.", self.runner.busy_s
+        )
         yield own.gauge("foreshock_store_bytes", "Bytes the data takes.", self.store.size())
-        yield own.gauge("foreshock_topology_loaded", "1 if the newest topology is in force.", 0.0 if self._topology_error else 1.0)
+        yield own.gauge(
+            "foreshock_topology_loaded", "1 if the newest topology is in force.", 0.0 if self._topology_error else 1.0
+        )
         runs = self.scheduler.counts()
-        yield own.labelled(CounterMetricFamily, "foreshock_job_runs", "Runs of a job.", ("job",), [((n,), r) for n, r, _ in runs])
         yield own.labelled(
-            CounterMetricFamily, "foreshock_job_failures", "Failed runs of a job.", ("job",), [((n,), f) for n, _, f in runs]
+            CounterMetricFamily, "foreshock_job_runs", "Runs of a job.", ("job",), [((n,), r) for n, r, _ in runs]
+        )
+        yield own.labelled(
+            CounterMetricFamily,
+            "foreshock_job_failures",
+            "Failed runs of a job.",
+            ("job",),
+            [((n,), f) for n, _, f in runs],
         )
 
 
@@ -419,7 +458,11 @@ def _with_intake(document: dict[str, Any], kinds: Mapping[str, Collector]) -> di
             "requestBody": {"required": True, "content": {"application/json": {"schema": collector.schema}}},
             "responses": {
                 "200" if collector.answer == "alertmanager" else "202": {"description": "Accepted and on disk"},
-                **({} if collector.answer == "alertmanager" else {"207": {"description": "Some items were refused; see results"}}),
+                **(
+                    {}
+                    if collector.answer == "alertmanager"
+                    else {"207": {"description": "Some items were refused; see results"}}
+                ),
                 "400": {"description": "Nothing, or not everything, could be read; the answer names the reason"},
                 "413": {"description": "A limit was passed; the answer names it and the value"},
                 "503": {"description": "Not now; see Retry-After"},
@@ -438,7 +481,13 @@ def _own(state: Path) -> int:
     except OSError:
         holder = os.read(descriptor, 200).decode("utf-8", "replace").strip() or "another process"
         os.close(descriptor)
-        raise Held(f"{state} is in use by {holder}", hint="stop it first, or choose another folder with --state") from None
+        raise Held(
+            f"{state} is in use by {holder}", hint="stop it first, or choose another folder with --state"
+        ) from None
     os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC\n".encode(), 0)
+    os.pwrite(
+        descriptor,
+        f"process {os.getpid()} on {socket.gethostname()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC\n".encode(),
+        0,
+    )
     return descriptor

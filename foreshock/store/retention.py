@@ -8,6 +8,8 @@ from sqlalchemy import Table, delete, select
 from foreshock.store import tables
 from foreshock.store.store import Store
 
+_TOLD = ("done", "dead", "superseded")
+"""States of an order whose outcome the inbox knows; the others are still needed, however old."""
 _CHUNK = 2000  # rows a transaction: intake waits for none of them long
 
 
@@ -36,10 +38,12 @@ def forget(store: Store, *, before: datetime, max_bytes: int) -> Forgotten:
             break
     return Forgotten(
         records=records,
-        situations=_in_chunks(store, situation, situation.c.id, situation.c.body.is_not(None), situation.c.updated_at < before),
+        situations=_in_chunks(
+            store, situation, situation.c.id, situation.c.body.is_not(None), situation.c.updated_at < before
+        ),
         audit=_in_chunks(store, tables.audit, tables.audit.c.id, tables.audit.c.at < before),
         dead_letters=_in_chunks(store, tables.dead_letter, tables.dead_letter.c.id, tables.dead_letter.c.at < before),
-        orders=_in_chunks(store, outbox, outbox.c.sequence, outbox.c.state != "pending", outbox.c.at < before),
+        orders=_in_chunks(store, outbox, outbox.c.sequence, outbox.c.state.in_(_TOLD), outbox.c.at < before),
     )
 
 

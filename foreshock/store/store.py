@@ -18,7 +18,16 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.pool import QueuePool
 
-from foreshock.core.contracts import AuditRow, CheckpointItem, DeadLetter, NewRecord, Record, RecordKind, SituationRow, Step
+from foreshock.core.contracts import (
+    AuditRow,
+    CheckpointItem,
+    DeadLetter,
+    NewRecord,
+    Record,
+    RecordKind,
+    SituationRow,
+    Step,
+)
 from foreshock.core.errors import Fenced, Held, Unavailable
 from foreshock.core.model import Ended
 from foreshock.store import tables
@@ -65,7 +74,9 @@ class Store:
                 with self._writer.begin() as connection:
                     yield connection
             except OperationalError as error:
-                raise Unavailable(f"the store refused a write: {error.orig}", hint="check the disk and the database") from error
+                raise Unavailable(
+                    f"the store refused a write: {error.orig}", hint="check the disk and the database"
+                ) from error
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -74,7 +85,9 @@ class Store:
             with self._readers.connect() as connection:
                 yield connection
         except OperationalError as error:
-            raise Unavailable(f"the store cannot be read: {error.orig}", hint="check the disk and the database") from error
+            raise Unavailable(
+                f"the store cannot be read: {error.orig}", hint="check the disk and the database"
+            ) from error
 
     @property
     def migration_engine(self) -> Engine:
@@ -96,7 +109,11 @@ class Store:
             ).first()
             self._owner.close()
             self._owner = None
-            who = f"database session {holder[0]} from {holder[1]} since {holder[2]:%Y-%m-%d %H:%M:%S}" if holder else "another session"
+            who = (
+                f"database session {holder[0]} from {holder[1]} since {holder[2]:%Y-%m-%d %H:%M:%S}"
+                if holder
+                else "another session"
+            )
             raise Held(f"the store is owned by {who}", hint="stop that Foreshock first, or use another database")
 
     # ---- inbox ----
@@ -104,7 +121,9 @@ class Store:
     def last_record(self) -> tuple[int, datetime | None]:
         """Number and time of the newest record; (0, None) in an empty inbox."""
         with self.read() as connection:
-            row = connection.execute(select(tables.inbox.c.number, tables.inbox.c.at).order_by(tables.inbox.c.number.desc()).limit(1)).first()
+            row = connection.execute(
+                select(tables.inbox.c.number, tables.inbox.c.at).order_by(tables.inbox.c.number.desc()).limit(1)
+            ).first()
             if row is not None:
                 return row.number, row.at
             # Retention may have emptied the inbox; numbers still go on from the engine's position.
@@ -113,7 +132,16 @@ class Store:
     def append(self, records: Sequence[tuple[int, datetime, NewRecord]]) -> None:
         """Write numbered records in one synced transaction. Raises Fenced when a number is taken: another writer is at work."""
         rows = [
-            (number, to_micros(at), record.kind.value, record.collector, record.source, record.actor, record.items, self._pack(record.body))
+            (
+                number,
+                to_micros(at),
+                record.kind.value,
+                record.collector,
+                record.source,
+                record.actor,
+                record.items,
+                self._pack(record.body),
+            )
             for number, at, record in records
         ]
         with self.write() as connection:
@@ -125,14 +153,24 @@ class Store:
     def records(self, after: int, *, limit: int, upto: int | None = None) -> list[Record]:
         """Records with numbers above ``after`` in order, at most ``limit``."""
         inbox = tables.inbox.c
-        query = select(inbox.number, inbox.at, inbox.kind, inbox.collector, inbox.source, inbox.actor, inbox.body).where(inbox.number > after)
+        query = select(
+            inbox.number, inbox.at, inbox.kind, inbox.collector, inbox.source, inbox.actor, inbox.body
+        ).where(inbox.number > after)
         if upto is not None:
             query = query.where(inbox.number <= upto)
         with self.read() as connection:
             rows = connection.execute(query.order_by(inbox.number).limit(limit)).all()
         unpack = zstandard.ZstdDecompressor().decompress
         return [
-            Record(number=r.number, at=r.at, kind=RecordKind(r.kind), collector=r.collector, source=r.source, actor=r.actor, body=unpack(r.body))
+            Record(
+                number=r.number,
+                at=r.at,
+                kind=RecordKind(r.kind),
+                collector=r.collector,
+                source=r.source,
+                actor=r.actor,
+                body=unpack(r.body),
+            )
             for r in rows
         ]
 
@@ -147,7 +185,11 @@ class Store:
     def position(self) -> tuple[int, int]:
         """(position, checkpoint) of the engine: the newest record reflected, and the one the saved state stands at."""
         with self.read() as connection:
-            row = connection.execute(select(tables.engine.c.position, tables.engine.c.checkpoint).where(tables.engine.c.partition == PARTITION)).first()
+            row = connection.execute(
+                select(tables.engine.c.position, tables.engine.c.checkpoint).where(
+                    tables.engine.c.partition == PARTITION
+                )
+            ).first()
             return (row.position, row.checkpoint) if row else (0, 0)
 
     def checkpoint_items(self) -> Iterator[tuple[str, str, bytes]]:
@@ -162,7 +204,9 @@ class Store:
         engine = tables.engine
         with self.write() as connection:
             moved = connection.execute(
-                update(engine).where(engine.c.partition == PARTITION, engine.c.position == step.read_from).values(position=step.position)
+                update(engine)
+                .where(engine.c.partition == PARTITION, engine.c.position == step.read_from)
+                .values(position=step.position)
             )
             if moved.rowcount != 1:
                 if step.read_from or connection.execute(select(func.count()).select_from(engine)).scalar_one():
@@ -175,23 +219,41 @@ class Store:
                     connection,
                     tables.outbox,
                     [
-                        (o.id, o.sink, o.situation, o.verb.value, to_micros(o.at), msgspec.json.encode(o), "pending", 0, to_micros(o.at), "")
+                        (
+                            o.id,
+                            o.sink,
+                            o.situation,
+                            o.verb.value,
+                            to_micros(o.at),
+                            msgspec.json.encode(o),
+                            "pending",
+                            0,
+                            to_micros(o.at),
+                            "",
+                        )
                         for o in step.orders
                     ],
                 )
             if step.audit:
                 self._insert(
-                    connection, tables.audit, [(a.record, to_micros(a.at), a.actor, a.kind, a.subject, a.action, a.detail) for a in step.audit]
+                    connection,
+                    tables.audit,
+                    [(a.record, to_micros(a.at), a.actor, a.kind, a.subject, a.action, a.detail) for a in step.audit],
                 )
             if step.dead_letters:
                 self._insert(
                     connection,
                     tables.dead_letter,
-                    [(d.record, d.item, to_micros(d.at), d.source, d.stage, d.error, d.payload) for d in step.dead_letters],
+                    [
+                        (d.record, d.item, to_micros(d.at), d.source, d.stage, d.error, d.payload)
+                        for d in step.dead_letters
+                    ],
                 )
             if step.checkpoint is not None:
                 self._checkpoint(connection, step.checkpoint)
-                connection.execute(update(engine).where(engine.c.partition == PARTITION).values(checkpoint=step.position))
+                connection.execute(
+                    update(engine).where(engine.c.partition == PARTITION).values(checkpoint=step.position)
+                )
 
     def _upsert_situations(self, connection: Connection, rows: Sequence[SituationRow]) -> None:
         values = [
@@ -212,7 +274,9 @@ class Store:
         if kept:
             self._insert(connection, item, kept, upsert=True)
 
-    def _insert(self, connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]], *, upsert: bool = False) -> None:
+    def _insert(
+        self, connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]], *, upsert: bool = False
+    ) -> None:
         """Many rows through the driver itself: SQLAlchemy's own path costs twice as much a row, and this is the hot path."""
         sql = self._sql.get(table.name)
         if sql is None:
@@ -228,7 +292,9 @@ class Store:
 
     def situations(self, *, states: Sequence[str], limit: int) -> list[SituationRow]:
         table = tables.situation
-        query = select(table).where(table.c.state.in_(states)).order_by(table.c.updated_at.desc(), table.c.id).limit(limit)
+        query = (
+            select(table).where(table.c.state.in_(states)).order_by(table.c.updated_at.desc(), table.c.id).limit(limit)
+        )
         with self.read() as connection:
             return [_situation_row(row) for row in connection.execute(query).mappings()]
 
@@ -236,27 +302,56 @@ class Store:
         """Every situation that has ended and is still kept, in order of opening."""
         table = tables.situation
         with self.read() as connection:
-            for row in connection.execute(select(table.c.body).where(table.c.body.is_not(None)).order_by(table.c.opened_at, table.c.id)):
+            for row in connection.execute(
+                select(table.c.body).where(table.c.body.is_not(None)).order_by(table.c.opened_at, table.c.id)
+            ):
                 yield msgspec.json.decode(row.body, type=Ended)
 
     def situation_of_ticket(self, number: str) -> str | None:
         with self.read() as connection:
-            return connection.execute(select(tables.ticket.c.situation).where(tables.ticket.c.number == number).limit(1)).scalar()
+            return connection.execute(
+                select(tables.ticket.c.situation).where(tables.ticket.c.number == number).limit(1)
+            ).scalar()
 
     def audit(self, subject: str, *, limit: int = 1000) -> list[AuditRow]:
         """The newest ``limit`` audit rows of a subject, oldest first."""
-        query = select(tables.audit).where(tables.audit.c.subject == subject).order_by(tables.audit.c.id.desc()).limit(limit)
+        query = (
+            select(tables.audit)
+            .where(tables.audit.c.subject == subject)
+            .order_by(tables.audit.c.id.desc())
+            .limit(limit)
+        )
         with self.read() as connection:
             rows = connection.execute(query).all()
         return [
-            AuditRow(record=r.record, at=r.at, actor=r.actor, kind=r.kind, subject=r.subject, action=r.action, detail=r.detail) for r in reversed(rows)
+            AuditRow(
+                record=r.record,
+                at=r.at,
+                actor=r.actor,
+                kind=r.kind,
+                subject=r.subject,
+                action=r.action,
+                detail=r.detail,
+            )
+            for r in reversed(rows)
         ]
 
     def dead_letters(self, *, limit: int) -> list[tuple[int, DeadLetter]]:
         query = select(tables.dead_letter).order_by(tables.dead_letter.c.id.desc()).limit(limit)
         with self.read() as connection:
             return [
-                (r.id, DeadLetter(record=r.record, item=r.item, at=r.at, source=r.source, stage=r.stage, error=r.error, payload=r.payload))
+                (
+                    r.id,
+                    DeadLetter(
+                        record=r.record,
+                        item=r.item,
+                        at=r.at,
+                        source=r.source,
+                        stage=r.stage,
+                        error=r.error,
+                        payload=r.payload,
+                    ),
+                )
                 for r in connection.execute(query)
             ]
 
@@ -269,7 +364,8 @@ class Store:
         with self.read() as connection:
             if self.dialect == "sqlite":
                 pages, free, size = (
-                    connection.exec_driver_sql(f"PRAGMA {name}").scalar_one() for name in ("page_count", "freelist_count", "page_size")
+                    connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
+                    for name in ("page_count", "freelist_count", "page_size")
                 )
                 return int((pages - free) * size)
             return int(connection.exec_driver_sql("SELECT pg_database_size(current_database())").scalar_one())
@@ -281,12 +377,17 @@ class Store:
         with self.write() as connection:
             connection.execute(delete(tables.job_run).where(tables.job_run.c.name == name))
             connection.execute(
-                insert(tables.job_run).values(name=name, started_at=started_at, ended_at=ended_at, ok=0 if error else 1, error=error[:2000])
+                insert(tables.job_run).values(
+                    name=name, started_at=started_at, ended_at=ended_at, ok=0 if error else 1, error=error[:2000]
+                )
             )
 
     def job_runs(self) -> dict[str, tuple[datetime, datetime | None, bool, str]]:
         with self.read() as connection:
-            return {r.name: (r.started_at, r.ended_at, bool(r.ok), r.error) for r in connection.execute(select(tables.job_run))}
+            return {
+                r.name: (r.started_at, r.ended_at, bool(r.ok), r.error)
+                for r in connection.execute(select(tables.job_run))
+            }
 
 
 def _situation_row(row: Mapping[str, Any]) -> SituationRow:
@@ -312,13 +413,23 @@ def _sqlite_engines(url: str) -> tuple[Engine, Engine]:
     path = make_url(url).database
     if path:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-    writer = create_engine(url, poolclass=QueuePool, pool_size=1, max_overflow=0, connect_args={"check_same_thread": False, "timeout": 30})
-    readers = create_engine(url, poolclass=QueuePool, pool_size=4, connect_args={"check_same_thread": False, "timeout": 30})
+    writer = create_engine(
+        url, poolclass=QueuePool, pool_size=1, max_overflow=0, connect_args={"check_same_thread": False, "timeout": 30}
+    )
+    readers = create_engine(
+        url, poolclass=QueuePool, pool_size=4, connect_args={"check_same_thread": False, "timeout": 30}
+    )
 
     @event.listens_for(writer, "connect")
     def _prepare_writer(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # we say BEGIN ourselves, at once and for writing
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "wal_autocheckpoint=4000", "cache_size=-32000", "temp_store=MEMORY"):
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "wal_autocheckpoint=4000",
+            "cache_size=-32000",
+            "temp_store=MEMORY",
+        ):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(writer, "begin")

@@ -55,9 +55,7 @@ metadata = MetaData(
     }
 )
 
-meta = Table(
-    "meta", metadata, Column("key", String(64), primary_key=True), Column("value", Text, nullable=False)
-)
+meta = Table("meta", metadata, Column("key", String(64), primary_key=True), Column("value", Text, nullable=False))
 
 inbox = Table(
     "inbox",
@@ -136,6 +134,7 @@ outbox = Table(
     Column("next_at", Instant, nullable=False),
     Column("error", Text, nullable=False),
     UniqueConstraint("id"),
+    sqlite_autoincrement=True,  # a number is never used twice, even after the newest row is forgotten
 )
 Index("ix_outbox_state_sink_sequence", outbox.c.state, outbox.c.sink, outbox.c.sequence)
 
@@ -222,6 +221,7 @@ desk_journal = Table(
     Column("actor", String(128), nullable=False),
     Column("state", String(16), nullable=False),
     Column("comment", Text, nullable=False),
+    sqlite_autoincrement=True,
 )
 
 cursor = Table(
