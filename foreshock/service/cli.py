@@ -398,15 +398,17 @@ def replay(
     output: Format = Output.TABLE,
 ) -> None:
     """Run recorded input through the engine on virtual time."""
+    from cmdb_sync.file import FileConfig, FileSource
     from correlation.settings import CorrelationSettings
     from foreshock.connect.config import load
     from foreshock.service import replay as work
-    from foreshock.service.topology import read
     from foreshock.service.wiring import collector_kinds, rule_kinds
 
     chosen = load(rules, CorrelationSettings) if rules else None
     columns = load(mapping, work.ReplayMapping) if mapping else None
-    known = read(topology, columns.topology if columns else None) if topology else None
+    words = columns.topology if columns else work.TopologyWords()
+    source = FileConfig(path=topology, kinds=words.kinds, relations=words.relations) if topology else None
+    known = FileSource("replay", source).fetch() if source else None
     collectors = collector_kinds()
     inputs = work.read_input(input, columns, collectors)
     result = work.replay(inputs, collectors, list(rule_kinds().values()), topology=known, settings=chosen)

@@ -50,15 +50,11 @@ class AlertColumns(BaseModel):
     )
 
 
-class TopologyColumns(BaseModel):
-    """How a folder's nodes.csv and topology.csv are to be read."""
+class TopologyWords(BaseModel):
+    """A topology's words in ours."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    columns: dict[str, str] = Field(
-        default_factory=dict,
-        description="our column names to theirs, for both files, for example {node: id, relation: kind}",
-    )
     kinds: dict[str, str] = Field(default_factory=dict, description="CI types: theirs to ours")
     relations: dict[str, str] = Field(
         default_factory=dict,
@@ -73,7 +69,7 @@ class ReplayMapping(BaseModel):
 
     version: Literal[1] = 1
     alerts: AlertColumns
-    topology: TopologyColumns = Field(default_factory=TopologyColumns)
+    topology: TopologyWords = Field(default_factory=TopologyWords)
 
 
 class Input(Struct, frozen=True, kw_only=True):
