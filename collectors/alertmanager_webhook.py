@@ -59,10 +59,10 @@ def decode(body: bytes) -> Sequence[Notified | Malformed]:
 
 
 def translate(item: Notified, received_at: datetime) -> Event:
-    """``status`` decides; the end of a resolve that lies ahead of our clock is the time of receipt."""
+    """``status`` decides; the end of a resolve that is missing, or lies ahead of our clock, is the time of receipt."""
     ends_at = None
     if item.status == "resolved":
-        ends_at = received_at if item.ends_at is None else min(item.ends_at, received_at)
+        ends_at = received_at if item.ends_at is None or item.ends_at.year == 1 else min(item.ends_at, received_at)
     return Event(
         labels=item.labels,
         annotations=item.annotations,

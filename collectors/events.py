@@ -42,7 +42,7 @@ _decode_many = partial(
 
 def decode(body: bytes) -> Sequence[Any]:
     """An array of events, or one event by itself."""
-    return _decode_many(body if body.lstrip()[:1] == b"[" else b"[" + body + b"]")
+    return _decode_many(b"[" + body + b"]" if body.lstrip()[:1] == b"{" else body)
 
 
 def translate(item: PostedEvent, received_at: datetime) -> Event:
@@ -50,7 +50,7 @@ def translate(item: PostedEvent, received_at: datetime) -> Event:
         raise Malformed(f"severity has {len(item.severity)} characters, 64 are allowed")
     ends_at = item.ends_at
     if item.status == "resolved":
-        ends_at = received_at if ends_at is None else min(ends_at, received_at)
+        ends_at = received_at if ends_at is None or ends_at.year == 1 else min(ends_at, received_at)
     return Event(
         labels=item.labels,
         annotations=item.annotations,

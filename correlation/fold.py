@@ -94,7 +94,8 @@ def fold(alert: Alert, event: Event, at: datetime, settings: FoldSettings, expir
     ends_at = end_of(event, at)
     if ends_at is not None:
         if not alert.firing:
-            alert.expired = False  # now the source said so itself
+            if ends_at >= alert.starts_at:
+                alert.expired = False  # now the source said so itself
             return Outcome.REPEAT if ends_at == alert.ends_at else Outcome.LATE
         if ends_at < alert.starts_at:
             return Outcome.LATE
