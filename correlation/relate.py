@@ -78,6 +78,12 @@ class Traces:
         if alert.ci:
             self.by_ci.setdefault(alert.ci, {})[situation] = Trace(alert.fingerprint, alert.starts_at.timestamp())
 
+    def moved(self, situation: str, alert: Alert) -> None:
+        """The onset of ``alert`` is another one now."""
+        trace = self.on(alert.ci).get(situation)
+        if trace is not None and trace.fingerprint == alert.fingerprint:
+            trace.onset_s = alert.starts_at.timestamp()
+
     def drop(self, situation: str, alerts: Iterable[Alert]) -> None:
         """Forget a situation; ``alerts`` are its members."""
         for alert in alerts:

@@ -183,6 +183,7 @@ class Engine:
         self._timers: list[tuple[datetime, int, str]] = []
         self._expiries: dict[int, list[str]] = {}
         self._expiry_buckets: list[int] = []
+        self._opened_bucket = -1
         self._woken: dict[str, datetime] = {}
         self._affected: dict[str, set[str]] = {}
         self._spellings: dict[str, list[tuple[str, bytes]]] = {}
@@ -323,13 +324,15 @@ class Engine:
                 known[spelling] = alert
         elif bytes(event.annotations) != alert.annotations:
             read_annotations(event.annotations)
-        was_expiry, was_severity = alert.expires_at, alert.severity
+        was_expiry, was_severity, was_start = alert.expires_at, alert.severity, alert.starts_at
         outcome = fold.fold(alert, event, at, self.settings.fold, self._expire_after(collector))
         self.counts[outcome] += 1
         self._dirty_alerts[alert.fingerprint] = None
         if alert.expires_at is not None and alert.expires_at != was_expiry:
             expires_at, alert.expires_at = alert.expires_at, was_expiry
             self._expires(alert, expires_at)
+        if alert.starts_at != was_start and alert.situation:
+            self._traces.moved(alert.situation, alert)
         if outcome is Outcome.RESOLVED:
             self._ended(alert)
         elif outcome is Outcome.FIRED_AGAIN:
@@ -386,13 +389,16 @@ class Engine:
     def _expires(self, alert: Alert, expires_at: datetime) -> None:
         """Set when the alert is over by itself. It stands in one bucket; a later end is seen when that bucket is opened."""
         was = alert.expires_at
-        alert.expires_at = expires_at
+        alert.expires_at = expires_at = fold.in_utc(expires_at)
         if was is None or expires_at < was:
             self._watch(alert)
 
     def _watch(self, alert: Alert) -> None:
         assert alert.expires_at is not None
         bucket = int((alert.expires_at - _EPOCH).total_seconds()) // _BUCKET_S
+        if bucket <= self._opened_bucket:
+            heapq.heappush(self._timers, (alert.expires_at, _EXPIRE, alert.fingerprint))
+            return
         watched = self._expiries.get(bucket)
         if watched is None:
             self._expiries[bucket] = [alert.fingerprint]
@@ -401,7 +407,7 @@ class Engine:
             watched.append(alert.fingerprint)
 
     def _open_buckets(self, to: datetime) -> None:
-        last = int((to - _EPOCH).total_seconds()) // _BUCKET_S
+        last = self._opened_bucket = int((to - _EPOCH).total_seconds()) // _BUCKET_S
         while self._expiry_buckets and self._expiry_buckets[0] <= last:
             bucket = heapq.heappop(self._expiry_buckets)
             for key in dict.fromkeys(self._expiries.pop(bucket)):
@@ -421,6 +427,7 @@ class Engine:
             self._watch(alert)
             return
         fold.resolve(alert, alert.expires_at, self.now, self.settings.fold)
+        alert.expired = True
         self.counts["expired"] += 1
         self._dirty_alerts[key] = None
         self._ended(alert)
@@ -883,6 +890,7 @@ class Engine:
         for situation in list(self.situations.values()):
             if situation.state is SituationState.OPEN:
                 self._affected[situation.id] = set()  # so that the services of the new topology are counted
+                self._dirty_situations[situation.id] = None
                 for alert in self.members(situation):
                     self._weigh(situation, alert)
 
