@@ -73,6 +73,19 @@ class FileConfig(ConnectorConfig):
         default_factory=dict,
         description="CI types of the file in your words, for example {cmdb_ci_db_instance: database}",
     )
+    columns: dict[str, str] = Field(
+        default_factory=dict,
+        description="columns of the CSV files that have other names there, ours first: {node: ci_name, relation: kind}",
+    )
+
+    @field_validator("columns")
+    @classmethod
+    def _are_ours(cls, columns: dict[str, str]) -> dict[str, str]:
+        known = (*_NODE_COLUMNS, *_EDGE_COLUMNS)
+        for ours in columns:
+            if ours not in known:
+                raise Invalid(f"{ours!r} is no column of ours", hint=f"known: {', '.join(known)}", path=(ours,))
+        return columns
 
     @field_validator("relations")
     @classmethod
@@ -91,12 +104,7 @@ class FileSource:
         self._config = config
 
     def fetch(self) -> Snapshot:
-        return _Reading(self._config, _open(self._config.path)).snapshot()
-
-
-def read_topology(path: Path) -> Snapshot:
-    """The topology in a file or folder that somebody named on the command line. Raises ConfigError."""
-    return FileSource("file", FileConfig(path=path)).fetch()
+        return _Reading(self._config, _open(self._config.path, self._config.columns)).snapshot()
 
 
 # ---- the three shapes, as two tables --------------------------------------------------------------------------------
@@ -118,9 +126,9 @@ class _Content(Struct, frozen=True, kw_only=True):
     warnings: list[str]
 
 
-def _open(path: Path) -> _Content:
+def _open(path: Path, renamed: Mapping[str, str]) -> _Content:
     if path.is_dir():
-        return _csv_content(path)
+        return _csv_content(path, renamed)
     if path.suffix == ".json":
         return _document_content(*_read_json(path), file=str(path))
     if path.suffix in (".yaml", ".yml"):
@@ -217,7 +225,7 @@ def _document_content(data: Any, line_of: Callable[[tuple[str | int, ...]], int 
     )
 
 
-def _csv_content(folder: Path) -> _Content:
+def _csv_content(folder: Path, renamed: Mapping[str, str]) -> _Content:
     problems: list[Problem] = []
     warnings: list[str] = []
     tables = []
@@ -226,7 +234,8 @@ def _csv_content(folder: Path) -> _Content:
         ("topology.csv", _EDGE_COLUMNS, ("source", "target", "type")),
     ):
         try:
-            tables.append(_read_csv(folder / name, columns, needed, warnings))
+            theirs = {renamed.get(column, column).lower(): key for column, key in columns.items()}
+            tables.append(_read_csv(folder / name, theirs, needed, warnings))
         except ConfigError as error:
             problems.extend(error.problems)
     if len(tables) < 2:

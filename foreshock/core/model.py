@@ -253,7 +253,8 @@ class Situation(Struct, kw_only=True):
         last_joined_at: the join window counts from here.
         version: one more with every visible change.
         impact, urgency: 1..3, 1 is the highest. priority: 1..5, 1 is the highest.
-        services: ids of business services that depend on an affected CI, most critical first.
+        criticality: of the most critical business service that depends on an affected CI, 1..4; 0 if there is none.
+        services, causes: those services and the ranked causes, as of the last ticket write or the end.
         held_by: why it may not open a ticket now, in words; empty if nothing holds it.
         merged_into: the situation that took its alerts over; state is MERGED then.
         previous: an earlier situation with the same condition, if this one follows it.
@@ -272,6 +273,7 @@ class Situation(Struct, kw_only=True):
     urgency: int = 3
     priority: int = 5
     assignment_group: str = ""
+    criticality: int = 0
     services: tuple[str, ...] = ()
     causes: tuple[Cause, ...] = ()
     version: int = 1

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from foreshock import __version__
-from foreshock.core.errors import ConfigError, Denied, ForeshockError, Held, Unavailable
+from foreshock.core.errors import ConfigError, Denied, ForeshockError, Held, Problem, Unavailable
 
 FAILED, USAGE, UNREACHABLE, TEMPORARY, CONFIG = 1, 2, 5, 75, 78
 
@@ -197,7 +197,7 @@ def check(config: Config = None) -> None:
     from foreshock.service.settings import load_settings, source_kinds
 
     settings = load_settings(config, os.environ, {})
-    problems = []
+    problems: list[Problem] = []
     for instance in settings.topology:
         try:
             snapshot = source_kinds()[instance.kind].build(instance.name, instance.config).fetch()
@@ -407,7 +407,7 @@ def replay(
     chosen = load(rules, CorrelationSettings) if rules else None
     columns = load(mapping, work.ReplayMapping) if mapping else None
     words = columns.topology if columns else work.TopologyWords()
-    source = FileConfig(path=topology, kinds=words.kinds, relations=words.relations) if topology else None
+    source = FileConfig(path=topology, **words.model_dump()) if topology else None
     known = FileSource("replay", source).fetch() if source else None
     collectors = collector_kinds()
     inputs = work.read_input(input, columns, collectors)

@@ -553,22 +553,30 @@ class Engine:
 
     def _weigh(self, situation: Situation, alert: Alert) -> None:
         """Priority only rises by itself: what was once that urgent is lowered by people, not by a flapping source."""
-        settings, cis = self.settings.priority, self.topology.cis
+        settings = self.settings.priority
         before = situation.priority
-        situation.severity = max(situation.severity, alert.severity)
+        if alert.severity > situation.severity:
+            situation.severity = alert.severity
         affected = self._affected.setdefault(situation.id, set())
         if alert.ci and alert.ci not in affected:
             affected.add(alert.ci)
-            merged = {*situation.services, *self.topology.services(alert.ci)}
-            if len(merged) > len(situation.services):
-                ordered = sorted(merged, key=lambda id: (cis[id].criticality if id in cis else 9, id))
-                situation.services = tuple(ordered[: Topology.MAX_SERVICES])
-        worst = min((cis[id].criticality for id in situation.services[:1] if id in cis), default=0)
-        situation.impact = min(situation.impact, prioritise.impact(worst, len(affected), settings))
+            services = self.topology.services(alert.ci)  # most critical first
+            criticality = self.topology.cis[services[0]].criticality if services else 0
+            if criticality and (not situation.criticality or criticality < situation.criticality):
+                situation.criticality = criticality
+        situation.impact = min(situation.impact, prioritise.impact(situation.criticality, len(affected), settings))
         situation.urgency = min(situation.urgency, prioritise.urgency(situation.severity))
         situation.priority = prioritise.priority(situation.impact, situation.urgency, settings)
         if situation.priority < before and situation.version:
             self._touch(situation.id).notes.append(f"priority rose from {before} to {situation.priority}")
+
+    def services(self, situation: Situation) -> tuple[str, ...]:
+        """Business services that depend on an affected CI, most critical first, bounded; as they were where it has ended."""
+        if situation.state is not SituationState.OPEN:
+            return situation.services
+        topology = self.topology
+        found = {service for alert in self.members(situation) for service in topology.services(alert.ci)}
+        return tuple(sorted(found, key=lambda id: (topology.cis[id].criticality, id))[: Topology.MAX_SERVICES])
 
     def members(self, situation: Situation) -> list[Alert]:
         """Its alerts in order of joining."""
@@ -613,6 +621,7 @@ class Engine:
         self.counts["merged"] += 1
         members = self.members(loser)
         self._traces.drop(loser.id, members)
+        self._conclude(loser)
         loser.state = SituationState.MERGED
         loser.merged_into = winner.id
         loser.resolved_at = self.now
@@ -685,11 +694,11 @@ class Engine:
             self._wake(situation, due)
             return
         members = self.members(situation)
+        self._conclude(situation)
         situation.state = SituationState.RESOLVED
         situation.resolved_at = self.now
         situation.version += 1
         situation.updated_at = self.now
-        situation.causes = cause.rank(members, self.topology)
         self._traces.drop(situation.id, members)
         self._say("situation", situation.id, "resolved", f"quiet since {situation.cleared_at:%Y-%m-%d %H:%M:%S} UTC")
         heapq.heappush(self._timers, (self.now + self.settings.group.reopen, _EVICT, situation.id))
@@ -721,7 +730,7 @@ class Engine:
     def _order(self, situation: Situation, sink: str, verb: Verb, decision: Decision) -> None:
         self._last_order += 1
         ticket = situation.tickets.get(sink) or Ticket(sink=sink)
-        situation.causes = cause.rank(self.members(situation), self.topology)
+        self._conclude(situation)
         situation.assignment_group = self._group_for(situation)
         situation.tickets[sink] = msgspec.structs.replace(
             ticket,
@@ -754,6 +763,10 @@ class Engine:
             if situation.state is SituationState.OPEN
             else situation.causes
         )
+
+    def _conclude(self, situation: Situation) -> None:
+        """Write down what is otherwise worked out when somebody asks: for a ticket, or for good."""
+        situation.causes, situation.services = self.causes(situation), self.services(situation)
 
     def _group_for(self, situation: Situation) -> str:
         """The owner of the likeliest cause that has one, else of any affected CI, else the default."""
@@ -1001,13 +1014,14 @@ class Engine:
 
     def restore(self, items: Iterable[tuple[str, str, bytes]]) -> None:
         """Take over the state of a checkpoint; the engine must be new."""
-        read = {"alert": msgspec.msgpack.Decoder(Alert).decode, "situation": msgspec.msgpack.Decoder(Situation).decode}
+        read_alert = msgspec.msgpack.Decoder(Alert).decode
+        read_situation = msgspec.msgpack.Decoder(Situation).decode
         topology: TopologyRecord | None = None
         for kind, key, body in items:
             if kind == "alert":
-                self.alerts[key] = read[kind](body)
+                self.alerts[key] = read_alert(body)
             elif kind == "situation":
-                self.situations[key] = read[kind](body)
+                self.situations[key] = read_situation(body)
             elif kind == "silence":
                 self.silences[key] = ActiveSilence(msgspec.msgpack.decode(body, type=Silence))
             elif kind == "topology":

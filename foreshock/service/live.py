@@ -165,7 +165,7 @@ class LiveViews:
                 row=row,
                 impact=situation.impact,
                 urgency=situation.urgency,
-                priority_reason=_priority_reason(situation, len({a.ci for a in alerts if a.ci}), topology),
+                priority_reason=_priority_reason(situation, row, topology),
                 cleared_at=situation.cleared_at,
                 resolved_at=situation.resolved_at,
                 merged_into=situation.merged_into,
@@ -382,16 +382,16 @@ class LiveViews:
         )
 
 
-def _priority_reason(situation: Situation, cis: int, topology: Topology) -> str:
+def _priority_reason(situation: Situation, row: IncidentRow, topology: Topology) -> str:
     words = {1: "high", 2: "medium", 3: "low"}
-    most = topology.cis.get(situation.services[0]) if situation.services else None
+    most = topology.cis.get(row.services[0]) if row.services else None
     hurt = (
         f"{most.name or most.id} (criticality {most.criticality}) depends on it"
         if most
         else "no business service is known to depend on it"
     )
     return (
-        f"impact {words[situation.impact]}: {cis} CI{'s' if cis != 1 else ''} affected, {hurt}; "
+        f"impact {words[situation.impact]}: {row.ci_count} CI{'s' if row.ci_count != 1 else ''} affected, {hurt}; "
         f"urgency {words[situation.urgency]}: the worst alert is {situation.severity.word}"
     )
 
@@ -435,15 +435,14 @@ def _graph(alerts: Iterable[Alert], topology: Topology, cause: str) -> GraphView
     levels = _levels(shown, edges)
     nodes = []
     for id in shown:
-        ci = topology.cis.get(id)
-        alert = worst.get(id)
+        item, bad = topology.cis.get(id), worst.get(id)
         nodes.append(
             GraphNode(
                 id=id,
-                label=(ci.name if ci else "") or id,
-                kind=ci.kind if ci else "not in the topology",
-                role="cause" if id == cause else "affected" if alert else "context",
-                severity=alert.severity.word if alert else "",
+                label=(item.name if item is not None else "") or id,
+                kind=item.kind if item is not None else "not in the topology",
+                role="cause" if id == cause else "affected" if bad is not None else "context",
+                severity=bad.severity.word if bad is not None else "",
                 level=levels[id],
             )
         )

@@ -57,7 +57,7 @@ class Metrics:
     def render(self, accept: str) -> tuple[bytes, str]:
         """(body, content type) for a scraper's Accept header."""
         if "application/openmetrics-text" in accept:
-            return generate_openmetrics(self.registry), OPENMETRICS
+            return bytes(generate_openmetrics(self.registry)), OPENMETRICS  # type: ignore[no-untyped-call]
         return generate_latest(self.registry), "text/plain; version=0.0.4; charset=utf-8"
 
 

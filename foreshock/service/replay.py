@@ -51,10 +51,11 @@ class AlertColumns(BaseModel):
 
 
 class TopologyWords(BaseModel):
-    """A topology's words in ours."""
+    """How a topology folder names its columns, CI types and relationships; the file source has the same settings."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    columns: dict[str, str] = Field(default_factory=dict, description="our column names to theirs: {node: ci_name}")
     kinds: dict[str, str] = Field(default_factory=dict, description="CI types: theirs to ours")
     relations: dict[str, str] = Field(
         default_factory=dict,
@@ -304,7 +305,10 @@ def _arrival(raw: msgspec.Raw, now: datetime) -> datetime:
 
 def _records(collector: str, rows: Iterable[tuple[str, datetime, bytes]]) -> Iterator[Input]:
     """Rows of one moment together become one record, as one request would have brought them."""
-    number, ids, bodies, at = 0, [], [], None
+    number = 0
+    at: datetime | None = None
+    ids: list[str] = []
+    bodies: list[bytes] = []
     for id, moment, body in rows:
         if bodies and (moment != at or len(bodies) >= _BATCH):
             number += 1

@@ -1,5 +1,6 @@
 """Drives the engine: reads records in order, commits what a step decided, restores its state after a stop of any kind."""
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +23,8 @@ _STEP_PAUSE_S = 0.01
 """Between steps under load: the intake gets its turn at the processor, and the next step has more to share one commit."""
 _CHECKPOINT_ITEMS = 20_000
 _CHECKPOINT_S = 60.0
+_CHECKPOINT_RECORDS = 500
+"""A start that had to read more records than this again saves its state at once: the next crash may come soon."""
 _RETRY_S = 1.0
 
 
@@ -64,6 +67,8 @@ class Runner:
             self.engine.step((record, None) for record in records)
             at = records[-1].number
         self.position = position
+        if position - checkpoint > _CHECKPOINT_RECORDS:
+            self._saved_at = -math.inf
         return position - checkpoint
 
     def start(self, inbox: Inbox) -> None:

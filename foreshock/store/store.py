@@ -288,7 +288,7 @@ class Store:
     def situation(self, id: str) -> SituationRow | None:
         with self.read() as connection:
             row = connection.execute(select(tables.situation).where(tables.situation.c.id == id)).mappings().first()
-        return None if row is None else _situation_row(row)
+        return None if row is None else SituationRow(**row)
 
     def situations(self, *, states: Sequence[str], limit: int) -> list[SituationRow]:
         table = tables.situation
@@ -296,7 +296,7 @@ class Store:
             select(table).where(table.c.state.in_(states)).order_by(table.c.updated_at.desc(), table.c.id).limit(limit)
         )
         with self.read() as connection:
-            return [_situation_row(row) for row in connection.execute(query).mappings()]
+            return [SituationRow(**row) for row in connection.execute(query).mappings()]
 
     def ended_situations(self) -> Iterator[Ended]:
         """Every situation that has ended and is still kept, in order of opening."""
@@ -388,10 +388,6 @@ class Store:
                 r.name: (r.started_at, r.ended_at, bool(r.ok), r.error)
                 for r in connection.execute(select(tables.job_run))
             }
-
-
-def _situation_row(row: Mapping[str, Any]) -> SituationRow:
-    return SituationRow(**row)
 
 
 _ADVISORY_LOCK = 0x464F5245  # "FORE"

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from cmdb_sync.file import MAX_PROBLEMS, FileConfig, FileSource, read_topology
+from cmdb_sync.file import MAX_PROBLEMS, FileConfig, FileSource
 from foreshock.core.contracts import Snapshot
 from foreshock.core.errors import ConfigError
 from foreshock.core.model import CI, Relationship
@@ -71,7 +71,7 @@ def problems(path: Path, **config: Any) -> list[str]:
 
 
 def test_a_yaml_file_becomes_cis_and_relationships(write: Write):
-    found = read_topology(write(SHOP))
+    found = fetch(write(SHOP))
 
     assert found.cis == (
         CI(
@@ -85,7 +85,7 @@ def test_a_yaml_file_becomes_cis_and_relationships(write: Write):
 
 
 def test_the_same_content_in_any_shape_and_order_has_the_same_version(write: Write, folder: Folder):
-    yaml = read_topology(write(SHOP))
+    yaml = fetch(write(SHOP))
     data = {
         "relationships": [{"target": "db1", "type": "Depends On", "source": "shop"}],
         "cis": [
@@ -97,9 +97,9 @@ def test_the_same_content_in_any_shape_and_order_has_the_same_version(write: Wri
         ],
     }  # fmt: skip
 
-    assert read_topology(write(json.dumps(data), "t.json")) == yaml
-    assert read_topology(folder(NODES, EDGES)) == yaml
-    assert read_topology(write(SHOP.replace("dba", "dbb"))).version != yaml.version
+    assert fetch(write(json.dumps(data), "t.json")) == yaml
+    assert fetch(folder(NODES, EDGES)) == yaml
+    assert fetch(write(SHOP.replace("dba", "dbb"))).version != yaml.version
     assert len(yaml.version) == 12
 
 
@@ -145,12 +145,12 @@ def test_an_unknown_relationship_type_is_answered_with_the_known_ones(write: Wri
     with pytest.raises(
         ConfigError, match=r"did you mean 'depends_on'\? \(known: depends_on, .*connects_to\).*`relations`"
     ):
-        read_topology(write(SHOP.replace("depends_on", "dependson")))
+        fetch(write(SHOP.replace("depends_on", "dependson")))
 
 
 def test_a_wrong_endpoint_is_answered_with_the_one_that_differs_only_by_case(write: Write):
     with pytest.raises(ConfigError, match="did you mean 'db1'"):
-        read_topology(write(SHOP.replace("target: db1", "target: DB1")))
+        fetch(write(SHOP.replace("target: db1", "target: DB1")))
 
 
 def test_every_problem_of_csv_files_is_listed_with_its_line(folder: Folder):
@@ -185,7 +185,7 @@ def test_a_folder_without_one_of_the_files_is_refused(tmp_path: Path):
 
 
 def test_id_is_as_good_as_node_and_other_columns_are_counted_but_not_read(folder: Folder):
-    found = read_topology(folder("id,type,tier,rack\na,vm,1,2\n", "relation,source,target,since\n"))
+    found = fetch(folder("id,type,tier,rack\na,vm,1,2\n", "relation,source,target,since\n"))
 
     assert found.cis == (CI(id="a", kind="vm"),)
     assert [warning.partition(": ")[2] for warning in found.warnings] == [
@@ -194,21 +194,21 @@ def test_id_is_as_good_as_node_and_other_columns_are_counted_but_not_read(folder
 
 
 def test_a_ci_that_depends_on_itself_is_left_out_with_a_warning(write: Write):
-    found = read_topology(write(SHOP + "  - {source: db1, type: uses, target: db1}\n"))
+    found = fetch(write(SHOP + "  - {source: db1, type: uses, target: db1}\n"))
 
     assert len(found.relationships) == 1
     assert found.warnings[0].endswith("t.yaml:7: 'db1' uses itself: left out")
 
 
 def test_a_relationship_that_stands_there_twice_counts_once(write: Write):
-    found = read_topology(write(SHOP + "  - {source: shop, type: depends_on, target: db1}\n"))
+    found = fetch(write(SHOP + "  - {source: shop, type: depends_on, target: db1}\n"))
 
-    assert found.version == read_topology(write(SHOP)).version
+    assert found.version == fetch(write(SHOP)).version
     assert found.warnings == ("1 relationships stand there more than once",)
 
 
 def test_an_alias_of_two_cis_is_kept_as_ambiguous(write: Write):
-    found = read_topology(write("cis:\n  - {id: a, aliases: [X, b]}\n  - {id: b, aliases: [x]}\n"))
+    found = fetch(write("cis:\n  - {id: a, aliases: [X, b]}\n  - {id: b, aliases: [x]}\n"))
 
     assert Topology(found.cis).named("x") == ("a", "b")
     assert found.warnings == (
@@ -221,7 +221,7 @@ def test_ids_that_differ_only_by_unicode_form_are_the_same(write: Write):
     composed, decomposed = "caf\u00e9", "cafe\u0301"
     cis = f"cis:\n  - {{id: {composed}}}\n  - {{id: a}}\n"
 
-    found = read_topology(write(cis + f"relationships:\n  - {{source: a, type: uses, target: {decomposed}}}\n"))
+    found = fetch(write(cis + f"relationships:\n  - {{source: a, type: uses, target: {decomposed}}}\n"))
 
     assert found.relationships[0].target == composed
     assert problems(write(f"cis:\n  - {{id: {composed}}}\n  - {{id: {decomposed}}}\n")) == [
@@ -286,7 +286,7 @@ def test_ten_thousand_cis_are_read_from_csv_well_within_a_second(folder: Folder)
     path = folder(nodes, edges)
 
     started = time.process_time()
-    found = read_topology(path)
+    found = fetch(path)
 
     assert time.process_time() - started < 1
     assert len(found.cis) == 10_000
@@ -302,7 +302,7 @@ _ROWS = st.lists(st.dictionaries(_KEYS, _ANY, max_size=5) | _ANY, max_size=4) | 
 @given(st.dictionaries(st.sampled_from(["cis", "relationships", "version"]) | _TEXT, _ROWS))
 def test_any_json_is_read_or_refused_and_nothing_else(write: Callable[[str, str], Path], data: dict[str, Any]):
     try:
-        read_topology(write(json.dumps(data), "any.json"))
+        fetch(write(json.dumps(data), "any.json"))
     except ConfigError:
         return
 
@@ -312,6 +312,6 @@ def test_any_json_is_read_or_refused_and_nothing_else(write: Callable[[str, str]
 def test_any_csv_is_read_or_refused_and_nothing_else(folder: Folder, rows: list[list[str]]):
     text = "\n".join(",".join(row) for row in rows).encode("utf-8", "replace").decode()
     try:
-        read_topology(folder("node,type\n" + text, EDGES))
+        fetch(folder("node,type\n" + text, EDGES))
     except ConfigError:
         return

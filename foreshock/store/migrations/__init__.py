@@ -1,8 +1,12 @@
 """Schema versions, through alembic. ``upgrade`` brings a database to this program's version, ``check`` says whether it is there."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine, inspect, text
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 HEAD = "0001"
 """The revision this program works with; a test holds it against the scripts."""
@@ -41,7 +45,7 @@ def differences(engine: Engine) -> list[str]:
         return [str(difference) for difference in compare_metadata(context, metadata)]
 
 
-def _config():  # type: ignore[no-untyped-def]
+def _config() -> "Config":
     from alembic.config import Config
 
     config = Config()
