@@ -3,15 +3,15 @@
 from html.parser import HTMLParser
 
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, HTTPException
 from starlette.testclient import TestClient
 
 from foreshock.core.model import Cause
 from foreshock.service.console import console, not_found
-from foreshock.service.console.picture import BOX_WIDTH, COLUMN_MAX, cut, draw
+from foreshock.service.console.picture import BOX_WIDTH, COLUMN_MAX, cut, draw, fold
 from foreshock.service.console.snippets import base_url, snippet
 from foreshock.service.console.words import age, gap, href, linked, matches, visible
-from foreshock.service.views import GraphEdge, GraphNode, GraphView
+from foreshock.service.views import GraphEdge, GraphNode, GraphView, TimelineEntry, WhyView
 from foreshock.testing.factories import (
     HOSTILE_SCRIPT,
     HOSTILE_URLS,
@@ -295,6 +295,28 @@ def test_an_incident_explains_its_priority_its_causes_and_each_link():
     assert "topology@1" in text
 
 
+def test_a_relationship_on_a_path_keeps_the_direction_in_which_it_is_true():
+    why = WhyView(
+        sentence="",
+        path=("db", "shop", "rack", "other"),
+        relations=("calls", "contains", "connects_to"),
+        rule="topology@1",
+    )
+    graph = GraphView(
+        nodes=(),
+        edges=(
+            GraphEdge(source="shop", target="db", type="calls"),
+            GraphEdge(source="shop", target="rack", type="contains"),
+            GraphEdge(source="rack", target="other", type="connects_to"),
+        ),
+    )
+    view = make_incident_view(alerts=(make_alert_view(why=why),), graph=graph)
+
+    page = Seen(make_client(MemoryViews(status=make_status_view(), incidents=[view])).get("/incidents/S-1").text)
+
+    assert "Path: db ← calls shop ← contains rack connects to other" in " ".join(page.text.split())
+
+
 def test_an_incident_is_found_by_its_ticket_number_too():
     client = make_client()
 
@@ -312,6 +334,27 @@ def test_the_timeline_can_be_filtered_by_lane():
     assert shown("/incidents/S-41") == {"alert", "incident", "ticket", "person"}
     assert shown("/incidents/S-41?lane=person") == {"person"}
     assert shown("/incidents/S-41?lane=%22%3E") == {"alert", "incident", "ticket", "person"}
+
+
+def test_alerts_that_start_in_the_same_second_share_a_line_of_the_timeline():
+    burst = [
+        TimelineEntry(at=ago(5), lane="alert", actor="am", action="began", text=f"Down on host{number}")
+        for number in range(6)
+    ]
+    views = MemoryViews(status=make_status_view(), incidents=[make_incident_view(timeline=tuple(burst))])
+
+    page = Seen(make_client(views).get("/incidents/S-1").text)
+
+    assert "6 alerts at once" in page.text
+    assert all(entry.text in page.text for entry in burst)
+    assert (
+        sum(
+            "data-lane" in attributes
+            for tag, attributes in page.tags
+            if tag == "li" and "entry" in str(attributes.get("class"))
+        )
+        == 1
+    )
 
 
 def test_a_merged_incident_says_where_its_alerts_went():
@@ -450,6 +493,17 @@ def test_an_unknown_address_helps_a_person_and_answers_a_program_in_its_language
     assert program.json()["error"] == "there is nothing at '/nowhere'"
 
 
+def test_what_a_route_says_about_something_missing_stays_as_it_said_it():
+    app = FastAPI()
+    app.add_exception_handler(404, not_found)
+
+    @app.get("/api/v2/silence")
+    def silence() -> None:
+        raise HTTPException(404, detail="silence 7 not found")
+
+    assert TestClient(app).get("/api/v2/silence").json() == {"detail": "silence 7 not found"}
+
+
 # ---- words and the picture ------------------------------------------------------------------------------------------
 
 
@@ -532,6 +586,14 @@ def test_a_long_label_ends_in_an_ellipsis_and_wide_characters_count_twice():
     assert cut("abcdef", 6) == "abcdef"
     assert cut("abcdefg", 6) == "abcde…"
     assert cut("数据库服务器", 6) == "数据…"
+
+
+def test_a_label_is_broken_between_words_into_two_lines_at_most():
+    assert fold("db1", 16) == ("db1",)
+    assert fold("Load balancer of list adoptions", 16) == ("Load balancer of", "list adoptions")
+    assert fold("a-label-without-any-space", 16) == ("a-label-without…",)
+    assert fold("one two three four five six seven eight", 16) == ("one two three", "four five six s…")
+    assert fold("", 16) == ("",)
 
 
 def test_a_cause_without_a_topology_still_has_a_page():

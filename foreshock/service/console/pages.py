@@ -5,25 +5,30 @@ Starlette runs them in its thread pool and a slow answer of the engine blocks no
 """
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
+from itertools import groupby, zip_longest
 from typing import Annotated, Any
 from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
+from fastapi.exception_handlers import http_exception_handler
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from fastapi.routing import APIRoute
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from foreshock.core.contracts import DeskAction, DeskNote, DeskRecord, DeskState
 from foreshock.core.errors import ForeshockError, Rejected
+from foreshock.core.topology import DIRECTIONS, Direction
 from foreshock.service.console import static_files, words
 from foreshock.service.console.picture import draw
 from foreshock.service.console.snippets import base_url, snippet
 from foreshock.service.guard import HEADERS, refuse_cross_site
-from foreshock.service.views import Actions, IncidentRow, IncidentView, Views
+from foreshock.service.views import Actions, GraphView, IncidentRow, IncidentView, TimelineEntry, Views, WhyView
 
 LIST_LIMIT = 500
 MAX_FORM_BYTES = 64 * 1024
@@ -33,6 +38,9 @@ MAX_TITLE = 250
 MAX_QUERY = 200
 ALERTS_SHOWN = 12
 """The rest of an incident's alerts is folded away behind one click."""
+
+RUN_MIN = 3
+"""More alerts than this doing the same in one second share a line of the timeline."""
 
 REFRESH_S, STALE_S = 5, 15
 """The list asks again after the first, and says that its data is old after the second."""
@@ -98,7 +106,7 @@ def console(views: Views, actions: Actions, *, actor: Callable[[Request], str], 
             picture=draw(view.graph),
             lane=lane if lane in LANES else "",
             lanes={name: sum(entry.lane == name for entry in view.timeline) for name in LANES},
-            timeline=sorted(view.timeline, key=lambda entry: entry.at),
+            timeline=_runs(view.timeline),
             names={alert.fingerprint: alert.name for alert in view.alerts},
             watch_etag=_incident_etag(view),
             problem=problem,
@@ -208,13 +216,16 @@ def console(views: Views, actions: Actions, *, actor: Callable[[Request], str], 
     return router
 
 
-def not_found(request: Request, error: Exception) -> Response:
-    """The application's handler for 404: a page for people, ``{error, hint}`` for programs and under /api/."""
-    detail = getattr(error, "detail", "")
+async def not_found(request: Request, error: Exception) -> Response:
+    """The application's handler for 404: where no route knows the address, a page for people and ``{error, hint}`` for
+    programs and under /api/. What a route itself said about something missing stays as it said it."""
+    assert isinstance(error, StarletteHTTPException)
+    if error.detail != "Not Found":
+        return await http_exception_handler(request, error)
     if request.url.path.startswith("/api/") or "text/html" not in request.headers.get("accept", ""):
         body = {"error": f"there is nothing at {request.url.path[:200]!r}", "hint": "see /api/openapi.json"}
         return JSONResponse(body, status_code=404, headers=dict(HEADERS))
-    return _secure(_error_page(404, "" if detail == "Not Found" else str(detail)))
+    return _secure(_error_page(404, ""))
 
 
 # ---- what the routes share ------------------------------------------------------------------------------------------
@@ -337,6 +348,42 @@ def _row_text(row: IncidentRow) -> str:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Step:
+    """One CI of a path, the relationship to the next one, and whether that reads on ("shop uses → db") or back."""
+
+    ci: str
+    relation: str
+    points: str
+
+
+def _steps(why: WhyView, graph: GraphView) -> list[_Step]:
+    """A path runs from alert to alert, up or down; its relationships keep the direction in which they are true."""
+    needs = {(edge.source, edge.target) for edge in graph.edges}
+    steps = []
+    for here, there, relation in zip_longest(why.path, why.path[1:], why.relations[: len(why.path) - 1], fillvalue=""):
+        direction = DIRECTIONS.get(relation, Direction.SOURCE_SUFFERS)
+        on, back = (here, there) in needs, (there, here) in needs
+        if direction is Direction.TARGET_SUFFERS:  # what is needed is the subject: rack contains server
+            on, back = back, on
+        points = "" if on is back or direction is Direction.BOTH_SUFFER else "on" if on else "back"
+        steps.append(_Step(ci=here, relation=relation, points=points))
+    return steps
+
+
+def _runs(timeline: Sequence[TimelineEntry]) -> list[list[TimelineEntry]]:
+    """Oldest first; many alerts that do the same in the same second are one line that can be unfolded."""
+
+    def same(entry: TimelineEntry) -> tuple[object, ...]:
+        return (entry.at.replace(microsecond=0), entry.lane, entry.actor, entry.action)
+
+    lines: list[list[TimelineEntry]] = []
+    for _, group in groupby(sorted(timeline, key=lambda entry: entry.at), key=same):
+        run = list(group)
+        lines += [run] if len(run) > RUN_MIN and run[0].lane == "alert" else [[entry] for entry in run]
+    return lines
+
+
 def _filter_hidden(text: str, q: str) -> bool:
     return not words.matches(text, q)
 
@@ -389,6 +436,7 @@ def _environment() -> Environment:
         query=_query,
         hidden=_filter_hidden,
         can=_can,
+        steps=_steps,
         PRIORITIES=words.PRIORITIES,
         LEVELS=words.LEVELS,
         RESOLUTION_CODES=words.RESOLUTION_CODES,

@@ -10,7 +10,7 @@ from unicodedata import east_asian_width
 
 from foreshock.service.views import GraphEdge, GraphNode, GraphView
 
-BOX_WIDTH, BOX_HEIGHT = 170, 46
+BOX_WIDTH, BOX_HEIGHT = 170, 56
 GAP_X, GAP_Y = 94, 16
 MARGIN = 14
 COLUMN_MAX = 9
@@ -23,12 +23,12 @@ SWEEPS = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Box:
-    """One CI. x, y: upper left corner, pixels. label, detail: cut to the box; ``node`` holds the whole."""
+    """One CI. x, y: upper left corner, pixels. label (one or two lines), detail: cut to the box; ``node`` has all."""
 
     node: GraphNode
     x: int
     y: int
-    label: str
+    label: tuple[str, ...]
     detail: str
 
 
@@ -51,6 +51,7 @@ class Picture:
     width: int
     height: int
     box_width: int
+    box_height: int
     boxes: tuple[Box, ...]
     lines: tuple[Line, ...]
     labelled: bool
@@ -78,7 +79,7 @@ def draw(graph: GraphView) -> Picture:
                 node=node,
                 x=MARGIN + number * (BOX_WIDTH + GAP_X),
                 y=top + row * (BOX_HEIGHT + GAP_Y),
-                label=cut(node.label or node.id, LABEL_WIDTH),
+                label=fold(node.label or node.id, LABEL_WIDTH),
                 detail=cut(_detail(node), DETAIL_WIDTH),
             )
     lines = tuple(_line(edge, boxes, column_of) for edge in edges)
@@ -88,6 +89,7 @@ def draw(graph: GraphView) -> Picture:
         width=width,
         height=height,
         box_width=BOX_WIDTH,
+        box_height=BOX_HEIGHT,
         boxes=tuple(boxes.values()),
         lines=lines,
         labelled=len(lines) <= LABELLED_EDGES,
@@ -102,6 +104,16 @@ def cut(text: str, width: int) -> str:
         if used > width:
             return text[: max(index - 1, 0)].rstrip() + "…"
     return text
+
+
+def fold(text: str, width: int) -> tuple[str, ...]:
+    """The text in one line or two, broken between words; what does not fit into the second is cut."""
+    first = text
+    while cut(first, width) != first and " " in first.rstrip():
+        first = first.rstrip().rpartition(" ")[0]
+    if first == text or cut(first, width) != first:
+        return (cut(text, width),)
+    return (first, cut(text[len(first) :].strip(), width))
 
 
 def _detail(node: GraphNode) -> str:
