@@ -146,6 +146,7 @@ class _Touched(Struct):
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 _MAX_SPELLINGS = 8  # orders of labels remembered per alert; senders keep to one, so more are no gain
 _BUCKET_S = 16  # expiries are looked at this often at most; they still count from their exact moment
+_REMEMBERED = timedelta(hours=6)  # what ended is known for so long, so that a new situation can name the previous one
 _EXPIRE, _RELEASE, _SITUATION, _SILENCES, _EVICT = range(5)
 
 
@@ -314,7 +315,7 @@ class Engine:
             identity = fingerprint(labels, namespace=collector.namespace)
             alert = self.alerts.get(identity)
             if alert is None:
-                alert = fold.first(identity, source.collector, labels, event, at, self._expire_after(collector))
+                alert = fold.first(identity, collector.kind, labels, event, at, self._expire_after(collector))
                 self._first_seen(alert, labels, known)
                 return
             spellings = self._spellings.setdefault(identity, [])
@@ -454,7 +455,17 @@ class Engine:
             self._keep_for_a_while(alert)
 
     def _keep_for_a_while(self, alert: Alert) -> None:
-        heapq.heappush(self._timers, (self.now + self.settings.group.reopen, _EVICT, alert.fingerprint))
+        heapq.heappush(self._timers, (self._forget_at(alert), _EVICT, alert.fingerprint))
+
+    def _forget_at(self, alert: Alert) -> datetime:
+        """When an alert that is over is forgotten: later if it had a situation, so that the next one can name it."""
+        over_at = alert.last_seen if alert.ends_at is None else max(alert.last_seen, alert.ends_at)
+        reopen = self.settings.group.reopen
+        return over_at + (max(reopen, _REMEMBERED) if alert.situation else reopen)
+
+    def _gone_at(self, situation: Situation) -> datetime:
+        """When a situation that is over can no longer be reopened."""
+        return (situation.resolved_at or situation.updated_at) + self.settings.group.reopen
 
     def _evict(self, key: str) -> None:
         """Forget an alert that is over and belongs to no situation we still hold, or a situation past its reopening time."""
@@ -462,8 +473,8 @@ class Engine:
             situation = self.situations.get(key)
             if situation is None or situation.state is SituationState.OPEN:
                 return
-            ended = situation.resolved_at or situation.updated_at
-            if self.now - ended < self.settings.group.reopen:
+            if self.now < (due := self._gone_at(situation)):  # reopened in between, or the settings changed
+                heapq.heappush(self._timers, (due, _EVICT, key))
                 return
             del self.situations[key]
             self._woken.pop(key, None)
@@ -471,19 +482,15 @@ class Engine:
             self._dirty_situations[key] = None
             for member in situation.members:
                 alert = self.alerts.get(member)
-                if alert is not None and alert.situation == key:
-                    alert.situation = ""
-                    self._dirty_alerts[member] = None
-                    if not alert.active:
-                        self._forget(alert)
+                if alert is not None and alert.situation == key and not alert.active:
+                    self._keep_for_a_while(alert)
             return
         alert = self.alerts.get(key)
-        if (
-            alert is not None
-            and not alert.active
-            and not alert.situation
-            and self.now - alert.last_seen >= self.settings.group.reopen
-        ):
+        if alert is None or alert.active or alert.situation in self.situations:
+            return
+        if self.now < (due := self._forget_at(alert)):
+            heapq.heappush(self._timers, (due, _EVICT, key))
+        else:
             self._forget(alert)
 
     def _forget(self, alert: Alert) -> None:
@@ -586,7 +593,6 @@ class Engine:
         """It goes on in its situation, reopens it explicitly within the reopening time, or begins a new one that names the old."""
         situation = self._situation_of(alert)
         if situation is None:
-            alert.situation = ""
             self._place(alert)
             return
         if situation.state is SituationState.OPEN:
@@ -932,7 +938,10 @@ class Engine:
 
     def _read_settings(self, record: Record) -> None:
         read = msgspec.json.decode(record.body, type=SettingsRecord)
+        reopen = self.settings.group.reopen
         self._use_settings(read)
+        if self.settings.group.reopen < reopen:
+            self._watch_what_is_over()
         self._dirty.add(("settings", ""))
         self._say("settings", "correlation", "loaded", actor=record.actor)
         for situation in list(self.situations.values()):
@@ -1049,19 +1058,14 @@ class Engine:
 
     def _restore_timers(self) -> None:
         """Timers are not saved: each follows from the state. One that no longer matters does nothing when it fires."""
-        reopen = self.settings.group.reopen
         for alert in self.alerts.values():
             if alert.expires_at is not None:
                 self._watch(alert)
             if alert.held_until is not None:
                 self._timers.append((alert.held_until, _RELEASE, alert.fingerprint))
-            if not alert.active and not alert.situation:
-                self._timers.append((alert.last_seen + reopen, _EVICT, alert.fingerprint))
         for situation in self.situations.values():
             if situation.state is SituationState.OPEN:
                 self._timers.append((self.now, _SITUATION, situation.id))
-            else:
-                self._timers.append(((situation.resolved_at or situation.updated_at) + reopen, _EVICT, situation.id))
         for active in self.silences.values():
             self._timers += [
                 (m, _SILENCES, active.silence.id)
@@ -1069,6 +1073,16 @@ class Engine:
                 if m > self.now
             ]
         heapq.heapify(self._timers)
+        self._watch_what_is_over()
+
+    def _watch_what_is_over(self) -> None:
+        """Note when each alert and situation that is over will be forgotten."""
+        for alert in self.alerts.values():
+            if not alert.active and alert.situation not in self.situations:
+                self._keep_for_a_while(alert)
+        for situation in self.situations.values():
+            if situation.state is not SituationState.OPEN:
+                heapq.heappush(self._timers, (self._gone_at(situation), _EVICT, situation.id))
 
 
 _VERBS: Mapping[Step, Verb] = {

@@ -1,0 +1,389 @@
+"""Stories for the engine: what happens, second by second, as the records an engine reads.
+
+``Story`` plays each record at once, so that a test can look in between, and keeps all records, so that the same story can be
+read again in other steps, with ticks in between or after a restart (``replay``). The checks below it are what must hold
+for every story; ``tests/service/test_planted_bugs.py`` shows that each of them catches a broken engine.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+import collectors
+from correlation import rules as rules_package
+from correlation.fold import Outcome
+from correlation.relate import Rule
+from foreshock.core.contracts import AuditRow, Collector, DeadLetter, Order, Record, RecordKind, TicketChange, Verb
+from foreshock.core.matchers import parse_matcher
+from foreshock.core.model import CI, Alert, Relationship, Silence, SilenceMatcher, Situation, SituationState
+from foreshock.core.registry import kinds
+from foreshock.service.engine import Effects, Engine, OperatorRecord, SettingsRecord, TopologyRecord
+
+NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+COLLECTORS = kinds(collectors, "COLLECTOR", Collector)
+RULES = tuple(kinds(rules_package, "RULE", Rule).values())
+UNTIL_FORGOTTEN_S = 30 * 86_400.0
+"""Longer than anything ended is remembered."""
+
+
+def seconds(number: float) -> timedelta:
+    return timedelta(seconds=number)
+
+
+def new_engine() -> Engine:
+    return Engine(COLLECTORS, RULES)
+
+
+class Told:
+    """What the effects of some steps add up to."""
+
+    def __init__(self) -> None:
+        self.orders: list[Order] = []
+        self.audit: list[AuditRow] = []
+        self.dead_letters: list[DeadLetter] = []
+        self.ended: dict[str, bytes] = {}
+        self.seen: set[str] = set()
+
+    def hear(self, effects: Effects) -> None:
+        self.orders += effects.orders
+        self.audit += effects.audit
+        self.dead_letters += effects.dead_letters
+        for id in effects.situations:
+            self.seen.add(id)
+            self.ended.pop(id, None)
+        self.ended |= effects.ended
+
+
+class Story:
+    """A story and the engine that hears it.
+
+    Args:
+        relations: sentences like ``"shop depends_on api"``; each name is a CI.
+        criticality, owners: by CI. settings: sections of ``CorrelationSettings``. sinks: who hears of situations.
+    """
+
+    def __init__(
+        self,
+        *relations: str,
+        criticality: Mapping[str, int] | None = None,
+        owners: Mapping[str, str] | None = None,
+        settings: Mapping[str, Any] | None = None,
+        sinks: Sequence[str] = ("desk",),
+        start: datetime = NOON,
+    ) -> None:
+        self.start = start
+        self.records: list[Record] = []
+        self.engine = new_engine()
+        self.told = Told()
+        self.sent = 0
+        self._offset_s = 0.0
+        self._sequence = 0
+        self.settings(settings or {}, sinks=sinks)
+        if relations:
+            self.topology(*relations, criticality=criticality, owners=owners)
+
+    def __repr__(self) -> str:
+        lines = [f"  {(r.at - self.start).total_seconds():9.2f} {r.kind.value} {r.body[:400].decode(errors='replace')}" for r in self.records]
+        return "Story\n" + "\n".join(lines) + "\n"
+
+    # ---- time ----
+
+    @property
+    def now(self) -> datetime:
+        return self.start + seconds(self._offset_s)
+
+    def time(self, offset_s: float) -> datetime:
+        return self.start + seconds(offset_s)
+
+    def at(self, offset_s: float) -> "Story":
+        """Go on ``offset_s`` seconds after the start."""
+        assert offset_s >= self._offset_s, "a story goes forward"
+        self._offset_s = offset_s
+        return self
+
+    def after(self, pause_s: float) -> "Story":
+        return self.at(self._offset_s + pause_s)
+
+    # ---- what happens ----
+
+    def fire(
+        self,
+        *cis: str,
+        name: str = "Down",
+        severity: str = "critical",
+        started_s: float | None = None,
+        holds_s: float | None = 3600.0,
+        summary: str = "it is down",
+        labels: Mapping[str, str] | None = None,
+        collector: str = "alertmanager",
+    ) -> "Story":
+        """Alerts on ``cis``, as Prometheus posts them. started_s: offset of the onset, now if None; holds_s: until ``endsAt``."""
+        return self.post(
+            *(
+                {
+                    "labels": {"alertname": name, "host": ci, "severity": severity, **(labels or {})},
+                    "annotations": {"summary": summary},
+                    "startsAt": self._text(self._offset_s if started_s is None else started_s),
+                    **({} if holds_s is None else {"endsAt": self._text(self._offset_s + holds_s)}),
+                }
+                for ci in cis
+            ),
+            collector=collector,
+        )
+
+    def resolve(
+        self,
+        *cis: str,
+        name: str = "Down",
+        severity: str = "critical",
+        started_s: float | None = None,
+        ended_s: float | None = None,
+        labels: Mapping[str, str] | None = None,
+        collector: str = "alertmanager",
+    ) -> "Story":
+        return self.post(
+            *(
+                {
+                    "labels": {"alertname": name, "host": ci, "severity": severity, **(labels or {})},
+                    "annotations": {"summary": "it is down"},
+                    **({} if started_s is None else {"startsAt": self._text(started_s)}),
+                    "endsAt": self._text(self._offset_s if ended_s is None else ended_s),
+                }
+                for ci in cis
+            ),
+            collector=collector,
+        )
+
+    def post(self, *items: Any, collector: str = "alertmanager", source: str = "") -> "Story":
+        """Items in Alertmanager's spelling; for ``alertmanager_webhook`` they are put into a notification."""
+        self.sent += len(items)
+        if collector == "alertmanager_webhook":
+            alerts = [{**item, "status": "resolved" if item.get("endsAt", "9") <= self._text(self._offset_s) else "firing"} for item in items]
+            return self.body(msgspec.json.encode({"alerts": alerts}), collector=collector, source=source)
+        return self.body(msgspec.json.encode(items), collector=collector, source=source)
+
+    def body(self, body: bytes, *, collector: str = "alertmanager", source: str = "") -> "Story":
+        return self._add(RecordKind.EVENTS, body, collector=collector, source=source or collector)
+
+    def tick(self) -> "Story":
+        return self._add(RecordKind.TICK, b"")
+
+    def topology(
+        self, *relations: str, criticality: Mapping[str, int] | None = None, owners: Mapping[str, str] | None = None
+    ) -> "Story":
+        ties = tuple(Relationship(source=s, type=t, target=o) for s, t, o in (relation.split() for relation in relations))
+        names = dict.fromkeys(name for tie in ties for name in (tie.source, tie.target))
+        cis = tuple(CI(id=name, criticality=(criticality or {}).get(name, 0), owner=(owners or {}).get(name, "")) for name in names)
+        return self._add(RecordKind.TOPOLOGY, msgspec.json.encode(TopologyRecord(version=f"v{len(self.records)}", cis=cis, relationships=ties)))
+
+    def settings(self, settings: Mapping[str, Any], *, sinks: Sequence[str] = ("desk",)) -> "Story":
+        return self._add(RecordKind.SETTINGS, msgspec.json.encode(SettingsRecord(correlation=dict(settings), sinks=tuple(sinks))))
+
+    def silence(self, id: str, *matchers: str, for_s: float, starts_s: float | None = None) -> "Story":
+        read = [parse_matcher(text) for text in matchers]
+        silence = Silence(
+            id=id,
+            matchers=tuple(SilenceMatcher(name=m.name, value=m.value, is_regex=m.is_regex, is_equal=m.is_equal) for m in read),
+            starts_at=self.now if starts_s is None else self.time(starts_s),
+            ends_at=(self.now if starts_s is None else self.time(starts_s)) + seconds(for_s),
+            created_by="mira",
+            comment="planned work",
+            updated_at=self.now,
+        )
+        return self._add(RecordKind.OPERATOR, msgspec.json.encode(OperatorRecord(set_silence=silence)), actor="mira")
+
+    def expire_silence(self, id: str) -> "Story":
+        return self._add(RecordKind.OPERATOR, msgspec.json.encode(OperatorRecord(expire_silence=id)), actor="mira")
+
+    def person(self, state: str, situation: str = "S-1", *, actor: str = "mira", sink: str = "desk") -> "Story":
+        """Somebody does something to the ticket: taken, commented, resolved, reopened, closed."""
+        self._sequence += 1
+        change = TicketChange(sink=sink, situation=situation, sequence=self._sequence, state=state, number="INC1", actor=actor)
+        return self._add(RecordKind.TICKET, msgspec.json.encode(change))
+
+    def sink_says(self, state: str, situation: str = "S-1", *, sequence: int = 1, sink: str = "desk", number: str = "INC1") -> "Story":
+        """The outcome of a write: confirmed or rejected."""
+        change = TicketChange(sink=sink, situation=situation, sequence=sequence, state=state, number=number, origin="write")
+        return self._add(RecordKind.TICKET, msgspec.json.encode(change))
+
+    def _add(self, kind: RecordKind, body: bytes, **fields: str) -> "Story":
+        record = Record(number=len(self.records) + 1, at=self.now, kind=kind, body=body, **fields)
+        self.records.append(record)
+        self.told.hear(self.engine.step([(record, None)]))
+        return self
+
+    def _text(self, offset_s: float) -> str:
+        return self.time(offset_s).isoformat().replace("+00:00", "Z")
+
+    # ---- what there is to see ----
+
+    def situation(self, id: str = "S-1") -> Situation:
+        return self.engine.situations[id]
+
+    def alert(self, ci: str, name: str = "Down") -> Alert:
+        found = [
+            alert for alert in self.engine.alerts.values()
+            if (alert.read_labels().get("host"), alert.read_labels().get("alertname")) == (ci, name)
+        ]  # fmt: skip
+        assert len(found) == 1, f"{len(found)} alerts named {name} on {ci}"
+        return found[0]
+
+    def groups(self) -> list[list[str]]:
+        """CIs of each open situation, sorted."""
+        return sorted(
+            sorted(alert.ci for alert in self.engine.members(situation))
+            for situation in self.engine.situations.values()
+            if situation.state is SituationState.OPEN
+        )
+
+    def verbs(self, situation: str = "S-1", sink: str = "desk") -> list[str]:
+        return [order.verb.value for order in self.told.orders if (order.situation, order.sink) == (situation, sink)]
+
+    def orders(self, situation: str = "S-1") -> list[tuple[float, str]]:
+        """(offset in seconds, verb) of each ticket write."""
+        return [((order.at - self.start).total_seconds(), order.verb.value) for order in self.told.orders if order.situation == situation]
+
+
+# ---- the same story, read in another way ----------------------------------------------------------------------------
+
+
+class Reading:
+    """Where an engine and what it told ended up."""
+
+    def __init__(self, engine: Engine, told: Told) -> None:
+        self.engine, self.told = engine, told
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """All that must be the same however the records are read."""
+        return {
+            "situations": {id: self.engine.encode(situation) for id, situation in self.engine.situations.items()},
+            "ended": self.told.ended,
+            "orders": [msgspec.json.encode(order) for order in self.told.orders],
+            "counts": dict(self.engine.counts),
+            "active": self.engine.active,
+            "alerts": set(self.engine.alerts),
+        }
+
+
+def replay(
+    records: Sequence[Record],
+    *,
+    step_records: int = 1,
+    ticks: Iterable[datetime] = (),
+    restarts: Iterable[int] = (),
+) -> Reading:
+    """Read ``records`` with a new engine.
+
+    Args:
+        step_records: records in one step.
+        ticks: further ticks, at these moments.
+        restarts: the engine is saved and restored after this many of the records (0: before the first).
+    """
+    stops = set(restarts)
+    told, engine = Told(), new_engine()
+    state: dict[tuple[str, str], bytes] = {}
+    extra = sorted(moment for moment in ticks if not records or moment <= records[-1].at)
+    waiting: list[Record] = []
+    number = 0
+
+    def flush() -> None:
+        if waiting:
+            told.hear(engine.step([(record, None) for record in waiting]))
+            waiting.clear()
+
+    for index, record in enumerate(records):
+        while extra and extra[0] <= record.at:
+            number += 1
+            waiting.append(Record(number=number, at=extra.pop(0), kind=RecordKind.TICK, body=b""))
+        if index in stops:
+            flush()
+            for kind, key, body in engine.checkpoint():
+                if body is None:
+                    state.pop((kind, key), None)
+                else:
+                    state[kind, key] = body
+            engine = new_engine()
+            engine.restore([(kind, key, body) for (kind, key), body in state.items()])
+        number += 1
+        waiting.append(msgspec.structs.replace(record, number=number))
+        if len(waiting) >= step_records:
+            flush()
+    flush()
+    return Reading(engine, told)
+
+
+# ---- what must hold for every story ---------------------------------------------------------------------------------
+
+
+def check_same(records: Sequence[Record], **ways: Any) -> None:
+    """Invariant 6: the same records give the same situations and orders, to the byte, in whatever way they are read."""
+    check_equal(replay(records), replay(records, **ways), f"when read with {ways}")
+
+
+def check_equal(one: Reading, other: Reading, when: str) -> None:
+    found = other.result
+    for what, expected in one.result.items():
+        assert found[what] == expected, f"{what} differ {when}"
+
+
+def check_tickets(orders: Iterable[Order]) -> None:
+    """Invariant 2: one open ticket at most for a situation and sink; what is open is updated, resolved and never opened again."""
+    open_: dict[tuple[str, str], bool] = {}
+    for order in orders:
+        key = (order.situation, order.sink)
+        before = open_.get(key)
+        legal = {Verb.OPEN: before is None, Verb.UPDATE: before is True, Verb.RESOLVE: before is True, Verb.REOPEN: before is not True and before is not None}
+        assert legal[order.verb], f"{order.id}: {order.verb} while {'open' if before else 'closed' if before is False else 'absent'}"
+        open_[key] = order.verb is not Verb.RESOLVE
+    ids = [order.id for order in orders] if isinstance(orders, list) else []
+    assert len(ids) == len(set(ids)), "an order's id came twice"
+
+
+def check_resolutions(engine: Engine) -> None:
+    """Invariants 3 and 4: what is over leaves no ticket of ours open, whatever is silenced."""
+    for situation in engine.situations.values():
+        if situation.state is not SituationState.OPEN:
+            for ticket in situation.tickets.values():
+                assert not ticket.open or ticket.closed_by, f"{situation.id} is {situation.state}, its ticket in {ticket.sink} is open"
+
+
+def check_counted(engine: Engine, sent: int) -> None:
+    """Invariant 1: each event is counted as exactly one thing."""
+    counted = sum(engine.counts[what] for what in (*Outcome, "ignored", "malformed"))
+    assert counted == sent, f"{sent} events sent, {counted} counted"
+
+
+def check_bounds(engine: Engine) -> None:
+    """Invariant 9, and that the parts of the state agree with each other."""
+    for situation in engine.situations.values():
+        assert len(situation.members) <= engine.settings.group.max_alerts, f"{situation.id} holds {len(situation.members)} alerts"
+    for alert in engine.alerts.values():
+        assert len(alert.flips) <= engine.settings.fold.flap_changes
+        if alert.active:
+            home = engine.situations.get(alert.situation)
+            assert home is not None, f"{alert.fingerprint} fires and is in no situation"
+            assert home.state is SituationState.OPEN, f"{alert.fingerprint} fires in {home.id}, which is {home.state}"
+            assert alert.fingerprint in home.members
+    for namespace in engine.known.values():
+        for alert in namespace.values():
+            assert engine.alerts.get(alert.fingerprint) is alert, "a re-send would reach an alert that is forgotten"
+    assert engine.active == sum(alert.firing for alert in engine.alerts.values())
+
+
+def check_forgotten(engine: Engine) -> None:
+    """Nothing that is over stays in memory for good."""
+    left = {
+        "alerts": engine.alerts,
+        "known": [spelling for namespace in engine.known.values() for spelling in namespace],
+        "situations": engine.situations,
+        "traces": engine._traces.by_ci,
+        "expiries": engine._expiries,
+        "timers": engine._timers,
+        "woken": engine._woken,
+        "affected": engine._affected,
+        "spellings": engine._spellings,
+    }
+    assert {name: what for name, what in left.items() if what} == {}

@@ -1,0 +1,185 @@
+"""What must hold for every story, on generated ones."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from foreshock.core.contracts import RecordKind
+from foreshock.testing.records import (
+    UNTIL_FORGOTTEN_S,
+    Story,
+    check_bounds,
+    check_counted,
+    check_equal,
+    check_forgotten,
+    check_resolutions,
+    check_tickets,
+    replay,
+)
+
+CIS = ("shop", "api", "db1", "web", "mail", "stray")
+CHAIN = ("shop depends_on api", "api runs_on db1", "web depends_on db1", "mail depends_on disk")
+OTHER_CHAIN = ("shop depends_on web", "web runs_on disk", "mail depends_on disk", "api connects_to mail")
+SETTINGS: tuple[dict[str, Any], ...] = (
+    {},
+    {"group": {"max_alerts": 3, "join": "1m", "quiet": "30s", "reopen": "10m"}, "ticket": {"update_every": "5m"}},
+    {"relate": {"costs": {"runs_on": 0.5}}, "group": {"reopen": "45m", "merge_threshold": 0.3}, "fold": {"flap_changes": 2, "flap_hold": "90s"}},
+)
+WORDS = ("critical", "warning", "odd")
+
+Move = Callable[[Story], Any]
+
+
+def pick(*options: Any) -> st.SearchStrategy[Any]:
+    return st.sampled_from(options)
+
+
+@st.composite
+def firing(draw: Any) -> Move:
+    cis = draw(st.lists(pick(*CIS), min_size=1, max_size=3))
+    started, holds = draw(pick(None, 0, -40, -700, 20)), draw(pick(None, 30, 65, 240, 3600))
+    name, severity, summary = draw(pick("Down", "Slow")), draw(pick(*WORDS[:2])), draw(pick("a", "b"))
+    collector = draw(pick("alertmanager", "alertmanager", "alertmanager_webhook"))
+
+    def move(story: Story) -> None:
+        at = (story.now - story.start).total_seconds()
+        begun = None if started is None else at + started if started else 0.0
+        story.fire(*cis, name=name, severity=severity, summary=summary, started_s=begun, holds_s=holds, collector=collector)
+
+    return move
+
+
+@st.composite
+def resolving(draw: Any) -> Move:
+    cis = draw(st.lists(pick(*CIS), min_size=1, max_size=3))
+    name, severity, ended = draw(pick("Down", "Slow")), draw(pick(*WORDS[:2])), draw(pick(0, 0, -20, -400))
+    return lambda story: story.resolve(*cis, name=name, severity=severity, ended_s=(story.now - story.start).total_seconds() + ended)
+
+
+@st.composite
+def own_event(draw: Any) -> Move:
+    """Events in our own format: another namespace, a severity that changes, times in another zone."""
+    event = {
+        "labels": dict(draw(st.permutations([("host", draw(pick(*CIS))), ("alertname", "Hot")]))),
+        "severity": draw(pick(*WORDS)),
+        "status": draw(pick("firing", "firing", "resolved")),
+        "starts_at": draw(pick("2026-03-02T13:59:00+02:00", "2026-03-02T12:00:30Z", "2031-01-01T00:00:00Z")),
+    }
+
+    def move(story: Story) -> None:
+        story.sent += 1
+        story.body(msgspec.json.encode([event]), collector="events")
+
+    return move
+
+
+@st.composite
+def bad_batch(draw: Any) -> Move:
+    item = draw(pick({"labels": {}}, {"labels": {"a": 1}}, {"labels": {"host": "db1"}, "annotations": {"a": None}}, 7, {"labels": {"": "x"}}))
+    return lambda story: story.post({"labels": {"alertname": "Good", "host": "db1"}}, item)
+
+
+@st.composite
+def silencing(draw: Any) -> Move:
+    id, expire = draw(pick("q1", "q2")), draw(st.booleans())
+    matcher, for_s, starts = draw(pick('host=~".*"', 'host="db1"', 'alertname!="Down"')), draw(pick(60, 600, 4000)), draw(pick(0, 200))
+    if expire:
+        return lambda story: story.expire_silence(id)
+    return lambda story: story.silence(id, matcher, for_s=for_s, starts_s=(story.now - story.start).total_seconds() + starts)
+
+
+@st.composite
+def ticketing(draw: Any) -> Move:
+    situation, sink = draw(pick("S-1", "S-2", "S-3")), draw(pick("desk", "desk", "other"))
+    state, outcome = draw(pick("taken", "commented", "resolved", "reopened", "closed", "")), draw(pick("confirmed", "rejected"))
+    if state:
+        return lambda story: story.person(state, situation, sink=sink)
+    return lambda story: story.sink_says(outcome, situation, sink=sink, sequence=len(story.records))
+
+
+ticking: st.SearchStrategy[Move] = st.just(lambda story: story.tick())
+loading: st.SearchStrategy[Move] = pick(CHAIN, OTHER_CHAIN).map(lambda chain: lambda story: story.topology(*chain, criticality={"shop": 1, "mail": 3}))
+tuning: st.SearchStrategy[Move] = st.tuples(pick(*SETTINGS), pick(("desk",), ("desk", "other"))).map(
+    lambda chosen: lambda story: story.settings(chosen[0], sinks=chosen[1])
+)
+MOVES = st.one_of(firing(), firing(), firing(), resolving(), resolving(), own_event(), bad_batch(), silencing(), ticketing(), ticking, loading, tuning)
+PAUSES = pick(0, 0, 0.25, 1, 4, 5, 17, 30, 61, 119, 120, 121, 240, 301, 700, 1800, 3601)
+
+
+@st.composite
+def stories(draw: Any) -> Story:
+    story = Story(*CHAIN, criticality={"shop": 1, "mail": 3}, settings=draw(pick(*SETTINGS)))
+    for pause, move in draw(st.lists(st.tuples(PAUSES, MOVES), min_size=1, max_size=14)):
+        move(story.after(pause))
+    return story
+
+
+modest = settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+
+
+@modest
+@given(stories(), st.integers(2, 7), st.data())
+def test_the_same_records_give_the_same_situations_however_they_are_read(story: Story, step_records: int, data: Any):
+    records = story.after(4000).tick().records
+    span_s = int((records[-1].at - story.start).total_seconds())
+    ticks = [story.start + timedelta(seconds=second) for second in data.draw(st.lists(st.integers(0, span_s), max_size=8), label="ticks")]
+    restarts = data.draw(st.lists(st.integers(0, len(records) - 1), max_size=4), label="restarts")
+
+    plain = replay(records)
+    ways: tuple[dict[str, Any], ...] = ({"step_records": step_records}, {"ticks": ticks}, {"restarts": restarts}, {"ticks": ticks, "restarts": restarts})
+    for way in ways:
+        check_equal(plain, replay(records, **way), f"when read with {way}")
+
+
+@modest
+@given(stories())
+def test_a_situation_has_one_open_ticket_at_most_and_none_of_ours_once_it_is_over(story: Story):
+    story.after(200).tick().after(4000).tick()
+
+    check_tickets(story.told.orders)
+    check_resolutions(story.engine)
+
+
+@modest
+@given(stories())
+def test_each_event_is_counted_as_one_thing_and_bounds_hold(story: Story):
+    check_counted(story.engine, story.sent)
+    check_bounds(story.engine)
+    assert len(story.told.dead_letters) == story.engine.counts["malformed"]
+
+
+@modest
+@given(stories())
+def test_silences_hold_back_no_resolution(story: Story):
+    """Read without its silences, the same story resolves the same situations at the same moments."""
+    records = story.after(4000).tick().records
+    silent = replay([record for record in records if record.kind is not RecordKind.OPERATOR])
+
+    def resolved(told: Any) -> list[tuple[Any, ...]]:
+        return [(row.at, row.subject) for row in told.audit if (row.kind, row.action) == ("situation", "resolved")]
+
+    assert resolved(story.told) == resolved(silent.told)
+
+
+@modest
+@given(stories())
+def test_priority_only_rises_while_a_situation_is_open(story: Story):
+    best: dict[str, int] = {}
+    for order in story.told.orders:
+        assert order.fields["priority"] <= best.get(order.situation, 5)
+        best[order.situation] = order.fields["priority"]
+
+
+@modest
+@given(stories())
+def test_in_the_end_nothing_is_left_in_memory(story: Story):
+    for ci in CIS:  # nobody sends these any more: say that they are over
+        for name in ("Down", "Slow"):
+            story.resolve(ci, name=name, severity="critical").resolve(ci, name=name, severity="warning")
+    story.after(UNTIL_FORGOTTEN_S).tick()
+
+    check_forgotten(story.engine)
