@@ -259,7 +259,7 @@ def list_incidents(
     output: Format = Output.TABLE,
 ) -> None:
     """The open incidents, the most urgent first."""
-    found = _client(server, token_file).get("/api/v1/incidents", state=state, limit=limit)["items"]
+    found = _client(server, token_file).get("/api/v1/incidents", state=state, limit=limit)
     if output is Output.JSON:
         _print_json(found)
         return

@@ -50,6 +50,7 @@ class LiveViews:
         backlog: (pending orders, age of the oldest in seconds).
         poke: asks the delivery lanes to look at once.
         topology_error: why the newest topology could not be loaded; empty if it was.
+        disk: (size, free) of the disk with the store, in bytes.
     """
 
     def __init__(
@@ -68,13 +69,14 @@ class LiveViews:
         backlog: Callable[[], tuple[int, float]],
         poke: Callable[[], None],
         topology_error: Callable[[], str],
+        disk: Callable[[], tuple[int, int]],
         demo: bool,
     ) -> None:
         self._runner, self._inbox, self._store, self._book = runner, inbox, store, book
         self._collectors, self._clock = collectors, clock
         self._rules = {rule.name: rule for rule in rules.values()}
         self._rejections, self._jobs, self._closed, self._backlog = rejections, jobs, closed, backlog
-        self._poke, self._topology_error, self._demo = poke, topology_error, demo
+        self._poke, self._topology_error, self._disk, self._demo = poke, topology_error, disk, demo
         self._started_at = clock()
 
     # ---- Views ----
@@ -89,6 +91,7 @@ class LiveViews:
     def status(self) -> StatusView:
         closed, (pending, oldest_s) = self._closed(), self._backlog()
         dead_letters = self._store.count_dead_letters()
+        size, free = self._disk()
         with self._runner.looking() as engine:
             return StatusView(
                 version=__version__,
@@ -108,6 +111,8 @@ class LiveViews:
                 relationships=len(engine.topology.relationships),
                 topology_error=self._topology_error(),
                 jobs=tuple(self._jobs()),
+                disk_free_bytes=free,
+                disk_total_bytes=size,
             )
 
     def incidents(self, *, state: str = "open", limit: int = 200) -> list[IncidentRow]:
@@ -124,7 +129,7 @@ class LiveViews:
                 key=lambda s: (
                     s.state is not SituationState.OPEN,
                     s.priority if s.state is SituationState.OPEN else 0,
-                    -s.updated_at.timestamp(),
+                    -s.opened_at.timestamp(),
                 )
             )
             rows = [self._row(s, engine.members(s), engine, now) for s in held[:limit]]

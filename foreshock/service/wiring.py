@@ -36,7 +36,7 @@ from foreshock.service import metrics as own
 from foreshock.service.access import LOOPBACK_HOSTS, Access, Guarded
 from foreshock.service.alertmanager_api import alertmanager_api
 from foreshock.service.api import api
-from foreshock.service.console import console
+from foreshock.service.console import console, not_found
 from foreshock.service.delivery import Lane
 from foreshock.service.engine import Engine, SettingsRecord, TopologyRecord
 from foreshock.service.inbox import Inbox
@@ -118,6 +118,7 @@ class Foreshock:
             backlog=self._backlog,
             poke=self._poke,
             topology_error=lambda: self._topology_error,
+            disk=lambda: shutil.disk_usage(settings.state)[::2],
             demo=demo,
         )
         self.metrics = own.Metrics(self._families)
@@ -259,6 +260,7 @@ class Foreshock:
         application.include_router(self._operations())
         application.include_router(console(self.views, self.views, actor=_actor, demo=self._demo))
         application.add_exception_handler(ForeshockError, _refused)
+        application.add_exception_handler(404, not_found)
         original = application.openapi
         application.openapi = lambda: _with_intake(original(), collector_kinds())  # type: ignore[method-assign]
         return application

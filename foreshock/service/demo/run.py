@@ -62,7 +62,7 @@ def run_demo(listen: str, speed: float, console: Console) -> int:
         teller: list[threading.Thread] = []
 
         def ready(foreshock: Foreshock, url: str) -> None:
-            console.print(f"[bold]Demo[/bold] of a recorded outage, {speed:g} times as fast as it happened: {url}")
+            console.print(f"Demo of a recorded outage, {speed:g} times as fast as it happened: {url}", soft_wrap=True)
             console.print("Watch it there, or here. Ctrl-C ends it and leaves nothing behind.\n", style="dim")
             for work in (lambda: _send(url, clock, stop), lambda: _tell(foreshock, clock, stop, console)):
                 thread = threading.Thread(target=work, daemon=True)
@@ -93,14 +93,13 @@ def _tell(foreshock: Foreshock, clock: AcceleratedClock, stop: threading.Event, 
     ends_at = clock.starts_at + timedelta(seconds=recorded_span_s()) + _AFTER
     while not stop.wait(0.5):
         for row in foreshock.views.incidents(state="all"):
-            numbers = ", ".join(ticket.number for ticket in row.tickets if ticket.number) or "no ticket yet"
-            cause = f", probable cause [bold]{row.cause}[/bold] ({row.cause_score:.2f})" if row.cause else ""
-            line = f"{row.id} {row.state} P{row.priority} [{numbers}]".replace("[", "\\[") + (
-                f": {row.events} events are {row.alerts} alerts on {row.ci_count} CIs{cause}"
-            )
-            if said.get(row.id) != line:
-                said[row.id] = line
-                console.print(f"{clock():%H:%M:%S}  {line}", highlight=False)
+            ticket = ", ".join(ticket.number for ticket in row.tickets if ticket.number) or "no ticket yet"
+            cause = f"probable cause {row.cause} ({row.cause_score:.2f})" if row.cause else "no cause yet"
+            news = f"{row.id} {row.state}, {ticket}, P{row.priority}: {row.alerts} alerts on {row.ci_count} CIs, {cause}"
+            if said.get(row.id) != news:
+                said[row.id] = news
+                line = f"{clock():%H:%M:%S}  {news}; {row.events} events so far"
+                console.print(line, highlight=False, markup=False, soft_wrap=True)
         if clock() >= ends_at - timedelta(seconds=1):
             console.print("\nThat was all of it. The console stays up until Ctrl-C.", style="dim")
             return
