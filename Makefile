@@ -47,6 +47,10 @@ pytest: setup ## the tests; ARGS='-k name' narrows them
 	$(call heading,pytest)
 	@$(BIN)/python -m pytest $(ARGS)
 
+soak: setup ## Foreshock killed 1000 times under load; FORESHOCK_KILLS=... and FORESHOCK_KILL_SEED=... change it
+	$(call heading,kills under load)
+	@FORESHOCK_KILLS=$${FORESHOCK_KILLS:-1000} $(BIN)/python -m pytest tests/system/test_kill.py $(ARGS)
+
 COMPILE := requirements/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
 	--universal $(if $(UPGRADE),--upgrade)
 

@@ -30,6 +30,8 @@ from email.message import Message
 from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar
 
+from foreshock.testing.warm import Forked, WarmForeshock
+
 PACKAGES: dict[str, str] = {
     "alertmanager": "prometheus-alertmanager",
     "amtool": "prometheus-alertmanager",
@@ -118,7 +120,7 @@ class Server(ABC):
         self._user = _account(self.account)
         # Not pytest's tmp_path: its parent is closed to other accounts. Short: a socket path has 107 bytes.
         self.folder = Path(tempfile.mkdtemp(prefix="fs-"))
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | Forked | None = None
 
     @property
     def url(self) -> str:
@@ -164,9 +166,19 @@ class Server(ABC):
 
     def start(self) -> None:
         """Start, also again after ``stop`` or ``kill``; returns when the server answers."""
+        self._process = self._launch()
+        deadline = time.monotonic() + READY_WITHIN_S
+        while not self._ready():
+            if self._process.poll() is not None:
+                raise self._failed(f"ended with code {self._process.returncode}")
+            if time.monotonic() > deadline:
+                raise self._failed(f"gave no answer on port {self.port} for {READY_WITHIN_S:.0f} s")
+            time.sleep(0.02)
+
+    def _launch(self) -> subprocess.Popen[bytes] | Forked:
         command = [str(self._program(self.executable)), *self._arguments()]
         with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
+            return subprocess.Popen(
                 command,
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
@@ -176,13 +188,6 @@ class Server(ABC):
                 env=self._environment(),
                 **self._identity(),
             )
-        deadline = time.monotonic() + READY_WITHIN_S
-        while not self._ready():
-            if self._process.poll() is not None:
-                raise self._failed(f"ended with code {self._process.returncode}")
-            if time.monotonic() > deadline:
-                raise self._failed(f"gave no answer on port {self.port} for {READY_WITHIN_S:.0f} s")
-            time.sleep(0.02)
 
     def stop(self) -> None:
         """Ask it to end, wait, and end it by force if it does not. Safe to repeat."""
@@ -527,6 +532,8 @@ class ForeshockServer(Server):
         environment: variables besides our own; of ours those that begin FORESHOCK_ are left out.
         topology: text of a topology file, see ``write_topology``.
         state: folder of the state, to share one with another Foreshock; by default its own, removed on leaving.
+        warm: starts are forks of it, which spares the imports; None: the installed command, as a person would start it.
+            Can be changed between two starts.
         ready_path: answers 200 once it is ready; ``/-/healthy`` where a test closes the intake.
     """
 
@@ -541,6 +548,7 @@ class ForeshockServer(Server):
         environment: Mapping[str, str] | None = None,
         topology: str | None = None,
         state: Path | None = None,
+        warm: WarmForeshock | None = None,
         ready_path: str = "/-/ready",
         port: int | None = None,
     ) -> None:
@@ -549,6 +557,7 @@ class ForeshockServer(Server):
         self.state = state or self.folder / "state"
         self.config_file = self.folder / "foreshock.yaml"
         self.topology_file = self.folder / "topology.yaml"
+        self.warm = warm
         self._options = list(options)
         self._variables = dict(environment or {})
         self._topology = topology
@@ -638,6 +647,11 @@ class ForeshockServer(Server):
 
     def _arguments(self) -> list[str]:
         return ["run", "--config", str(self.config_file), *self._options]
+
+    def _launch(self) -> subprocess.Popen[bytes] | Forked:
+        if self.warm is None:
+            return super()._launch()
+        return self.warm.run(self._arguments(), self.folder / "log")
 
     def _environment(self) -> dict[str, str]:
         return foreshock_environment(self._variables)
