@@ -104,9 +104,12 @@ class Intake:
         size = 0
         headers: list[tuple[bytes, bytes]] = [_JSON]
         try:
+            closed = self._closed()
+            if closed is not None:
+                raise Refusal(503, closed[0], retry_after_s=closed[1])
+            actor = self._actor(scope)
             body = await self._body(scope, receive)
             size = len(body)
-            actor = self._actor(scope)
             items = self._decode(collector, body)
             errors = self._check(collector, items)
             await self._inbox.append(
@@ -147,9 +150,6 @@ class Intake:
             elif name == b"content-type" and value.partition(b";")[0].strip().lower() in _BROWSER_FORMS:
                 # What a browser may post across sites without asking first never gets in.
                 raise Refusal(415, f"content type {value.decode('latin-1')} is not accepted; send application/json")
-        closed = self._closed()
-        if closed is not None:
-            raise Refusal(503, closed[0], retry_after_s=closed[1])
         message = await receive()
         body: bytes = message.get("body", b"")
         if message.get("more_body"):
