@@ -252,13 +252,16 @@ class Engine:
     # ---- events ----
 
     def _read_events(self, record: Record, items: Sequence[Any] | None) -> None:
-        collector = self.collectors[record.collector]
         at, counts = record.at, self.counts
         source = self.sources.get(record.source)
         if source is None:
             source = self.sources[intern(record.source)] = SourceCount(collector=record.collector, last_seen=at)
         source.last_seen = at
         source.batches += 1
+        collector = self.collectors.get(record.collector)
+        if collector is None:  # a record of another version of Foreshock
+            self._lose(record, source, -1, Malformed(f"there is no collector named {record.collector!r}"), record.body)
+            return
         if items is None:
             try:
                 items = collector.decode(record.body)
@@ -830,9 +833,8 @@ class Engine:
             return
         detail = " ".join(filter(None, (change.sink, change.number, change.comment)))
         self._say("ticket", change.situation, change.state, detail, actor=change.actor)
-        if situation is None:
+        if situation is None or ticket is None:  # not one that we asked for: nothing to keep in step
             return
-        ticket = ticket or Ticket(sink=change.sink)
         told: dict[str, Any] = {"number": change.number or ticket.number, "url": change.url or ticket.url}
         if change.origin == "write":
             told["heard"] = change.sequence

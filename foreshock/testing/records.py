@@ -15,6 +15,7 @@ import collectors
 from correlation import rules as rules_package
 from correlation.fold import Outcome
 from correlation.relate import Rule
+from correlation.settings import CorrelationSettings
 from foreshock.core.contracts import AuditRow, Collector, DeadLetter, Order, Record, RecordKind, TicketChange, Verb
 from foreshock.core.matchers import parse_matcher
 from foreshock.core.model import CI, Alert, Relationship, Silence, SilenceMatcher, Situation, SituationState
@@ -78,6 +79,7 @@ class Story:
         self.engine = new_engine()
         self.told = Told()
         self.sent = 0
+        self.in_force: list[CorrelationSettings] = []
         self._offset_s = 0.0
         self._sequence = 0
         self.settings(settings or {}, sinks=sinks)
@@ -85,7 +87,10 @@ class Story:
             self.topology(*relations, criticality=criticality, owners=owners)
 
     def __repr__(self) -> str:
-        lines = [f"  {(r.at - self.start).total_seconds():9.2f} {r.kind.value} {r.body[:400].decode(errors='replace')}" for r in self.records]
+        lines = [
+            f"  {(r.at - self.start).total_seconds():9.2f} {r.kind.value} {r.body[:400].decode(errors='replace')}"
+            for r in self.records
+        ]
         return "Story\n" + "\n".join(lines) + "\n"
 
     # ---- time ----
@@ -160,7 +165,10 @@ class Story:
         """Items in Alertmanager's spelling; for ``alertmanager_webhook`` they are put into a notification."""
         self.sent += len(items)
         if collector == "alertmanager_webhook":
-            alerts = [{**item, "status": "resolved" if item.get("endsAt", "9") <= self._text(self._offset_s) else "firing"} for item in items]
+            alerts = [
+                {**item, "status": "resolved" if item.get("endsAt", "9") <= self._text(self._offset_s) else "firing"}
+                for item in items
+            ]
             return self.body(msgspec.json.encode({"alerts": alerts}), collector=collector, source=source)
         return self.body(msgspec.json.encode(items), collector=collector, source=source)
 
@@ -173,19 +181,33 @@ class Story:
     def topology(
         self, *relations: str, criticality: Mapping[str, int] | None = None, owners: Mapping[str, str] | None = None
     ) -> "Story":
-        ties = tuple(Relationship(source=s, type=t, target=o) for s, t, o in (relation.split() for relation in relations))
+        ties = tuple(
+            Relationship(source=s, type=t, target=o) for s, t, o in (relation.split() for relation in relations)
+        )
         names = dict.fromkeys(name for tie in ties for name in (tie.source, tie.target))
-        cis = tuple(CI(id=name, criticality=(criticality or {}).get(name, 0), owner=(owners or {}).get(name, "")) for name in names)
-        return self._add(RecordKind.TOPOLOGY, msgspec.json.encode(TopologyRecord(version=f"v{len(self.records)}", cis=cis, relationships=ties)))
+        cis = tuple(
+            CI(id=name, criticality=(criticality or {}).get(name, 0), owner=(owners or {}).get(name, ""))
+            for name in names
+        )
+        return self._add(
+            RecordKind.TOPOLOGY,
+            msgspec.json.encode(TopologyRecord(version=f"v{len(self.records)}", cis=cis, relationships=ties)),
+        )
 
     def settings(self, settings: Mapping[str, Any], *, sinks: Sequence[str] = ("desk",)) -> "Story":
-        return self._add(RecordKind.SETTINGS, msgspec.json.encode(SettingsRecord(correlation=dict(settings), sinks=tuple(sinks))))
+        self._add(
+            RecordKind.SETTINGS, msgspec.json.encode(SettingsRecord(correlation=dict(settings), sinks=tuple(sinks)))
+        )
+        self.in_force.append(self.engine.settings)
+        return self
 
     def silence(self, id: str, *matchers: str, for_s: float, starts_s: float | None = None) -> "Story":
         read = [parse_matcher(text) for text in matchers]
         silence = Silence(
             id=id,
-            matchers=tuple(SilenceMatcher(name=m.name, value=m.value, is_regex=m.is_regex, is_equal=m.is_equal) for m in read),
+            matchers=tuple(
+                SilenceMatcher(name=m.name, value=m.value, is_regex=m.is_regex, is_equal=m.is_equal) for m in read
+            ),
             starts_at=self.now if starts_s is None else self.time(starts_s),
             ends_at=(self.now if starts_s is None else self.time(starts_s)) + seconds(for_s),
             created_by="mira",
@@ -200,12 +222,18 @@ class Story:
     def person(self, state: str, situation: str = "S-1", *, actor: str = "mira", sink: str = "desk") -> "Story":
         """Somebody does something to the ticket: taken, commented, resolved, reopened, closed."""
         self._sequence += 1
-        change = TicketChange(sink=sink, situation=situation, sequence=self._sequence, state=state, number="INC1", actor=actor)
+        change = TicketChange(
+            sink=sink, situation=situation, sequence=self._sequence, state=state, number="INC1", actor=actor
+        )
         return self._add(RecordKind.TICKET, msgspec.json.encode(change))
 
-    def sink_says(self, state: str, situation: str = "S-1", *, sequence: int = 1, sink: str = "desk", number: str = "INC1") -> "Story":
+    def sink_says(
+        self, state: str, situation: str = "S-1", *, sequence: int = 1, sink: str = "desk", number: str = "INC1"
+    ) -> "Story":
         """The outcome of a write: confirmed or rejected."""
-        change = TicketChange(sink=sink, situation=situation, sequence=sequence, state=state, number=number, origin="write")
+        change = TicketChange(
+            sink=sink, situation=situation, sequence=sequence, state=state, number=number, origin="write"
+        )
         return self._add(RecordKind.TICKET, msgspec.json.encode(change))
 
     def _add(self, kind: RecordKind, body: bytes, **fields: str) -> "Story":
@@ -243,7 +271,11 @@ class Story:
 
     def orders(self, situation: str = "S-1") -> list[tuple[float, str]]:
         """(offset in seconds, verb) of each ticket write."""
-        return [((order.at - self.start).total_seconds(), order.verb.value) for order in self.told.orders if order.situation == situation]
+        return [
+            ((order.at - self.start).total_seconds(), order.verb.value)
+            for order in self.told.orders
+            if order.situation == situation
+        ]
 
 
 # ---- the same story, read in another way ----------------------------------------------------------------------------
@@ -335,8 +367,15 @@ def check_tickets(orders: Iterable[Order]) -> None:
     for order in orders:
         key = (order.situation, order.sink)
         before = open_.get(key)
-        legal = {Verb.OPEN: before is None, Verb.UPDATE: before is True, Verb.RESOLVE: before is True, Verb.REOPEN: before is not True and before is not None}
-        assert legal[order.verb], f"{order.id}: {order.verb} while {'open' if before else 'closed' if before is False else 'absent'}"
+        legal = {
+            Verb.OPEN: before is None,
+            Verb.UPDATE: before is True,
+            Verb.RESOLVE: before is True,
+            Verb.REOPEN: before is not True and before is not None,
+        }
+        assert legal[order.verb], (
+            f"{order.id}: {order.verb} while {'open' if before else 'closed' if before is False else 'absent'}"
+        )
         open_[key] = order.verb is not Verb.RESOLVE
     ids = [order.id for order in orders] if isinstance(orders, list) else []
     assert len(ids) == len(set(ids)), "an order's id came twice"
@@ -346,8 +385,10 @@ def check_resolutions(engine: Engine) -> None:
     """Invariants 3 and 4: what is over leaves no ticket of ours open, whatever is silenced."""
     for situation in engine.situations.values():
         if situation.state is not SituationState.OPEN:
-            for ticket in situation.tickets.values():
-                assert not ticket.open or ticket.closed_by, f"{situation.id} is {situation.state}, its ticket in {ticket.sink} is open"
+            for ticket in (situation.tickets[sink] for sink in engine.sinks if sink in situation.tickets):
+                assert not ticket.open or ticket.closed_by, (
+                    f"{situation.id} is {situation.state}, its ticket in {ticket.sink} is open"
+                )
 
 
 def check_counted(engine: Engine, sent: int) -> None:
@@ -356,12 +397,15 @@ def check_counted(engine: Engine, sent: int) -> None:
     assert counted == sent, f"{sent} events sent, {counted} counted"
 
 
-def check_bounds(engine: Engine) -> None:
-    """Invariant 9, and that the parts of the state agree with each other."""
+def check_bounds(engine: Engine, in_force: Iterable[CorrelationSettings] = ()) -> None:
+    """Invariant 9, and that the parts of the state agree with each other. in_force: settings so far; a lower bound undoes nothing."""
+    so_far = [engine.settings, *in_force]
+    most_alerts = max(settings.group.max_alerts for settings in so_far)
+    most_flips = max(settings.fold.flap_changes for settings in so_far)
     for situation in engine.situations.values():
-        assert len(situation.members) <= engine.settings.group.max_alerts, f"{situation.id} holds {len(situation.members)} alerts"
+        assert len(situation.members) <= most_alerts, f"{situation.id} holds {len(situation.members)} alerts"
     for alert in engine.alerts.values():
-        assert len(alert.flips) <= engine.settings.fold.flap_changes
+        assert len(alert.flips) <= most_flips
         if alert.active:
             home = engine.situations.get(alert.situation)
             assert home is not None, f"{alert.fingerprint} fires and is in no situation"
