@@ -10,7 +10,8 @@ from foreshock.core.topology import Topology
 
 
 class Binding(Struct, frozen=True, gc=False):
-    """``ci`` is empty where nothing was found. ``how`` names the label and the way, for people."""
+    """``ci`` is empty where nothing was found. ``how`` names the label and the way, for people; it is one of few words, so
+    that many alerts share it."""
 
     ci: str
     how: str
@@ -34,7 +35,7 @@ def bind(labels: Mapping[str, str], topology: Topology, settings: BindSettings) 
         for name, how in _spellings(value, settings):
             found = topology.named(name)
             if len(found) == 1:
-                return Binding(found[0], f"{label}={value}" + how)
+                return Binding(found[0], intern(f"label {label}{how}"))
             if found:
                 shared = shared or f"{label}={value}{how} names {len(found)} CIs"
                 break
@@ -42,7 +43,7 @@ def bind(labels: Mapping[str, str], topology: Topology, settings: BindSettings) 
             implied = implied or label
     if implied and settings.implied:
         value = _without_port(labels[implied])
-        return Binding(intern(value), f"{implied}={labels[implied]}, not in the topology")
+        return Binding(intern(value), intern(f"label {implied}, not in the topology"))
     return Binding("", shared) if shared else UNBOUND
 
 

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from sys import intern
 
 from correlation.settings import FoldSettings
 from foreshock.core.model import Alert, Event
@@ -74,7 +75,7 @@ def first(
         first_seen=at,
         last_seen=at,
         firing=ends_at is None,
-        url=event.url,
+        url=intern(event.url),  # of the rule, so many alerts share it
     )
 
 

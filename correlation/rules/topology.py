@@ -31,10 +31,11 @@ def _related(ci: str, view: View) -> dict[str, tuple[float, str]]:
     left out. The strongest way counts, the nearer meeting point among equals."""
     topology, settings = view.topology, view.settings
     found: dict[str, tuple[float, str]] = {}
+    same: dict[tuple[float, str], tuple[float, str]] = {}  # few different pairs serve many CIs
 
     def note(other: str, factor: float, via: str) -> None:
         if other != ci and factor >= view.threshold and factor > found.get(other, (0.0, ""))[0]:
-            found[other] = (factor, via)
+            found[other] = same.setdefault((factor, via), (factor, via))
 
     for dependent, hop in topology.downstream(ci).items():
         note(dependent, settings.step ** (hop.cost - 1.0), ci)

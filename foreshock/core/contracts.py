@@ -4,7 +4,7 @@ A kind is one file in its stage's folder (``collectors/alertmanager.py``), named
 ends with a declaration: ``COLLECTOR``, ``SINK`` or ``SOURCE``. The registry reads the folder; nothing else needs editing.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Protocol, TypeVar
@@ -280,7 +280,7 @@ class Step(Struct, frozen=True, kw_only=True):
     orders: Sequence[Order] = ()
     audit: Sequence[AuditRow] = ()
     dead_letters: Sequence[DeadLetter] = ()
-    checkpoint: Sequence[CheckpointItem] | None = None
+    checkpoint: Callable[[], Iterable[CheckpointItem]] | None = None
 
 
 # ---- the desk's records ---------------------------------------------------------------------------------------------

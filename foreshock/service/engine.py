@@ -6,7 +6,7 @@ at its own moment, before the later record is read, so ticks make it prompt and 
 """
 
 import heapq
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from sys import intern
 from typing import Any
@@ -145,6 +145,7 @@ class _Touched(Struct):
 
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 _MAX_SPELLINGS = 8  # orders of labels remembered per alert; senders keep to one, so more are no gain
+_MAX_ENDS = 1000
 _BUCKET_S = 16  # expiries are looked at this often at most; they still count from their exact moment
 _REMEMBERED = timedelta(hours=6)  # what ended is known for so long, so that a new situation can name the previous one
 _EXPIRE, _RELEASE, _SITUATION, _SILENCES, _EVICT = range(5)
@@ -188,6 +189,7 @@ class Engine:
         self._woken: dict[str, datetime] = {}
         self._affected: dict[str, set[str]] = {}
         self._spellings: dict[str, list[tuple[str, bytes]]] = {}
+        self._ends: dict[datetime, datetime] = {}
         self._touched: dict[str, _Touched] = {}
         self._effects = Effects()
         self._record = 0
@@ -393,7 +395,11 @@ class Engine:
     def _expires(self, alert: Alert, expires_at: datetime) -> None:
         """Set when the alert is over by itself. It stands in one bucket; a later end is seen when that bucket is opened."""
         was = alert.expires_at
-        alert.expires_at = expires_at = fold.in_utc(expires_at)
+        expires_at = fold.in_utc(expires_at)
+        # Alerts of one batch mostly end at one moment: they share one value.
+        if len(self._ends) > _MAX_ENDS:
+            self._ends.clear()
+        alert.expires_at = expires_at = self._ends.setdefault(expires_at, expires_at)
         if was is None or expires_at < was:
             self._watch(alert)
 
@@ -982,31 +988,26 @@ class Engine:
 
     # ---- saving and restoring ----
 
-    def checkpoint(self) -> list[tuple[str, str, bytes | None]]:
-        """What changed since the last call, as (kind, key, bytes or None for gone). All of it together is the state."""
+    def checkpoint(self) -> Iterator[tuple[str, str, bytes | None]]:
+        """What changed since ``saved`` was last called, as (kind, key, bytes, or None for gone). All of it together is the
+        state. Encoded one by one while it is read, so that a large state needs no second copy."""
         encode = msgspec.msgpack.Encoder().encode
-        items: list[tuple[str, str, bytes | None]] = []
         for key in self._dirty_alerts:
             alert = self.alerts.get(key)
-            items.append(("alert", key, None if alert is None else encode(alert)))
+            yield "alert", key, None if alert is None else encode(alert)
         for key in self._dirty_situations:
             situation = self.situations.get(key)
-            items.append(("situation", key, None if situation is None else encode(situation)))
+            yield "situation", key, None if situation is None else encode(situation)
         for kind, key in sorted(self._dirty):
             if kind == "silence":
                 active = self.silences.get(key)
-                items.append((kind, key, None if active is None else encode(active.silence)))
+                yield kind, key, None if active is None else encode(active.silence)
             elif kind == "topology":
-                items.append((kind, key, encode(self._topology_record())))
+                yield kind, key, encode(self._topology_record())
             elif kind == "settings":
-                items.append(
-                    (
-                        kind,
-                        key,
-                        encode(SettingsRecord(correlation=self.settings.model_dump(mode="json"), sinks=self.sinks)),
-                    )
-                )
-        saved = Saved(
+                correlation = self.settings.model_dump(mode="json")
+                yield kind, key, encode(SettingsRecord(correlation=correlation, sinks=self.sinks))
+        counters = Saved(
             now=self.now,
             situations=self._last_situation,
             orders=self._last_order,
@@ -1014,9 +1015,11 @@ class Engine:
             heard=self._heard,
             counts=self.counts,
         )
-        items.append(("saved", "", encode(saved)))
+        yield "saved", "", encode(counters)
+
+    def saved(self) -> None:
+        """The checkpoint is on disk."""
         self._dirty_alerts, self._dirty_situations, self._dirty = {}, {}, set()
-        return items
 
     @property
     def unsaved(self) -> int:

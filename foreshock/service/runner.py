@@ -143,9 +143,7 @@ class Runner:
             orders=effects.orders,
             audit=effects.audit,
             dead_letters=effects.dead_letters,
-            checkpoint=[CheckpointItem(kind=kind, key=key, body=body) for kind, key, body in self.engine.checkpoint()]
-            if save
-            else None,
+            checkpoint=self._state if save else None,
         )
         refused = False
         while True:
@@ -163,11 +161,15 @@ class Runner:
         if refused:
             log.info("the store takes the engine's results again")
         if save:
+            self.engine.saved()
             self._saved_at = time.monotonic()
         with self._moved:
             self.position = position
             self.steps += 1
             self._moved.notify_all()
+
+    def _state(self) -> Iterator[CheckpointItem]:
+        return (CheckpointItem(kind=kind, key=key, body=body) for kind, key, body in self.engine.checkpoint())
 
 
 def _row(situation: Situation, ended: bytes | None) -> SituationRow:

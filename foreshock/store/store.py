@@ -5,9 +5,10 @@ that needs two connections checkpointing at once; here only the writer ever writ
 """
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from foreshock.store import tables
 from foreshock.store.tables import to_micros
 
 PARTITION = 0
+_CHUNK_ROWS = 500
 _ZSTD_LEVEL = 1  # a batch of alerts shrinks about tenfold already; higher levels cost more than they save
 
 
@@ -250,7 +252,7 @@ class Store:
                     ],
                 )
             if step.checkpoint is not None:
-                self._checkpoint(connection, step.checkpoint)
+                self._checkpoint(connection, step.checkpoint())
                 connection.execute(
                     update(engine).where(engine.c.partition == PARTITION).values(checkpoint=step.position)
                 )
@@ -265,14 +267,16 @@ class Store:
         ]  # fmt: skip
         self._insert(connection, tables.situation, values, upsert=True)
 
-    def _checkpoint(self, connection: Connection, items: Sequence[CheckpointItem]) -> None:
-        gone = [(item.kind, item.key) for item in items if item.body is None]
-        kept = [(item.kind, item.key, item.body) for item in items if item.body is not None]
-        item = tables.checkpoint_item
+    def _checkpoint(self, connection: Connection, items: Iterable[CheckpointItem]) -> None:
+        table, gone = tables.checkpoint_item, []
+        left = iter(items)
+        while chunk := list(islice(left, _CHUNK_ROWS)):
+            gone += [(item.kind, item.key) for item in chunk if item.body is None]
+            rows = [(item.kind, item.key, item.body) for item in chunk if item.body is not None]
+            if rows:
+                self._insert(connection, table, rows, upsert=True)
         for kind, key in gone:
-            connection.execute(delete(item).where(item.c.kind == kind, item.c.key == key))
-        if kept:
-            self._insert(connection, item, kept, upsert=True)
+            connection.execute(delete(table).where(table.c.kind == kind, table.c.key == key))
 
     def _insert(
         self, connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]], *, upsert: bool = False
@@ -423,7 +427,7 @@ def _sqlite_engines(url: str) -> tuple[Engine, Engine]:
             "journal_mode=WAL",
             "synchronous=FULL",
             "wal_autocheckpoint=4000",
-            "cache_size=-32000",
+            "cache_size=-4000",
             "temp_store=MEMORY",
         ):
             connection.execute(f"PRAGMA {pragma}")
