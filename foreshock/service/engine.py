@@ -234,8 +234,9 @@ class Engine:
             elif kind == _SITUATION:
                 if self._woken.get(key) == due:
                     del self._woken[key]
-                if key in self.situations:
-                    self._evaluate(self.situations[key])
+                situation = self.situations.get(key)
+                if situation is not None and situation.state is SituationState.OPEN:  # what is over was told already
+                    self._evaluate(situation)
             elif kind == _SILENCES:
                 self._silences_changed()
             else:

@@ -1,8 +1,8 @@
 """Stories for the engine: what happens, second by second, as the records an engine reads.
 
-``Story`` plays each record at once, so that a test can look in between, and keeps all records, so that the same story can be
-read again in other steps, with ticks in between or after a restart (``replay``). The checks below it are what must hold
-for every story; ``tests/service/test_planted_bugs.py`` shows that each of them catches a broken engine.
+``Story`` plays each record at once, so that a test can look in between, and keeps all records, so that the same story
+can be read again in other steps, with ticks in between or after a restart (``replay``). The checks below it are what
+must hold for every story; ``tests/service/test_planted_bugs.py`` shows that each of them catches a broken engine.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -45,15 +45,13 @@ class Told:
         self.audit: list[AuditRow] = []
         self.dead_letters: list[DeadLetter] = []
         self.ended: dict[str, bytes] = {}
-        self.seen: set[str] = set()
 
     def hear(self, effects: Effects) -> None:
         self.orders += effects.orders
         self.audit += effects.audit
         self.dead_letters += effects.dead_letters
-        for id in effects.situations:
-            self.seen.add(id)
-            self.ended.pop(id, None)
+        for situation in effects.situations:
+            self.ended.pop(situation, None)
         self.ended |= effects.ended
 
 
@@ -124,7 +122,7 @@ class Story:
         labels: Mapping[str, str] | None = None,
         collector: str = "alertmanager",
     ) -> "Story":
-        """Alerts on ``cis``, as Prometheus posts them. started_s: offset of the onset, now if None; holds_s: until ``endsAt``."""
+        """Alerts as Prometheus posts them. started_s: of the onset, now if None; holds_s: until ``endsAt``."""
         return self.post(
             *(
                 {
@@ -201,10 +199,10 @@ class Story:
         self.in_force.append(self.engine.settings)
         return self
 
-    def silence(self, id: str, *matchers: str, for_s: float, starts_s: float | None = None) -> "Story":
+    def silence(self, name: str, *matchers: str, for_s: float, starts_s: float | None = None) -> "Story":
         read = [parse_matcher(text) for text in matchers]
         silence = Silence(
-            id=id,
+            id=name,
             matchers=tuple(
                 SilenceMatcher(name=m.name, value=m.value, is_regex=m.is_regex, is_equal=m.is_equal) for m in read
             ),
@@ -216,8 +214,8 @@ class Story:
         )
         return self._add(RecordKind.OPERATOR, msgspec.json.encode(OperatorRecord(set_silence=silence)), actor="mira")
 
-    def expire_silence(self, id: str) -> "Story":
-        return self._add(RecordKind.OPERATOR, msgspec.json.encode(OperatorRecord(expire_silence=id)), actor="mira")
+    def expire_silence(self, name: str) -> "Story":
+        return self._add(RecordKind.OPERATOR, msgspec.json.encode(OperatorRecord(expire_silence=name)), actor="mira")
 
     def person(self, state: str, situation: str = "S-1", *, actor: str = "mira", sink: str = "desk") -> "Story":
         """Somebody does something to the ticket: taken, commented, resolved, reopened, closed."""
@@ -247,8 +245,8 @@ class Story:
 
     # ---- what there is to see ----
 
-    def situation(self, id: str = "S-1") -> Situation:
-        return self.engine.situations[id]
+    def situation(self, name: str = "S-1") -> Situation:
+        return self.engine.situations[name]
 
     def alert(self, ci: str, name: str = "Down") -> Alert:
         found = [
@@ -291,7 +289,7 @@ class Reading:
     def result(self) -> dict[str, Any]:
         """All that must be the same however the records are read."""
         return {
-            "situations": {id: self.engine.encode(situation) for id, situation in self.engine.situations.items()},
+            "situations": {s.id: self.engine.encode(s) for s in self.engine.situations.values()},
             "ended": self.told.ended,
             "orders": [msgspec.json.encode(order) for order in self.told.orders],
             "counts": dict(self.engine.counts),
@@ -362,7 +360,7 @@ def check_equal(one: Reading, other: Reading, when: str) -> None:
 
 
 def check_tickets(orders: Iterable[Order]) -> None:
-    """Invariant 2: one open ticket at most for a situation and sink; what is open is updated, resolved and never opened again."""
+    """Invariant 2: one open ticket at most for a situation and sink; what was opened once is reopened, never opened."""
     open_: dict[tuple[str, str], bool] = {}
     for order in orders:
         key = (order.situation, order.sink)
@@ -398,7 +396,7 @@ def check_counted(engine: Engine, sent: int) -> None:
 
 
 def check_bounds(engine: Engine, in_force: Iterable[CorrelationSettings] = ()) -> None:
-    """Invariant 9, and that the parts of the state agree with each other. in_force: settings so far; a lower bound undoes nothing."""
+    """Invariant 9, and that the state agrees with itself. in_force: settings so far; a lower bound undoes nothing."""
     so_far = [engine.settings, *in_force]
     most_alerts = max(settings.group.max_alerts for settings in so_far)
     most_flips = max(settings.fold.flap_changes for settings in so_far)

@@ -440,7 +440,7 @@ def test_a_changed_reopening_time_counts_for_what_is_over_already(reopen: str, s
 
 def test_nothing_that_is_over_stays_in_memory():
     story = Story(*SHOP)
-    for round_ in range(5):
+    for _ in range(5):
         story.after(500).fire("shop", "db1", "esx1", "stray", severity="warning").after(40).tick().resolve(
             "shop", "db1", severity="warning"
         )

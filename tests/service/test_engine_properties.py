@@ -101,16 +101,16 @@ def bad_batch(draw: Any) -> Move:
 
 @st.composite
 def silencing(draw: Any) -> Move:
-    id, expire = draw(pick("q1", "q2")), draw(st.booleans())
+    name, expire = draw(pick("q1", "q2")), draw(st.booleans())
     matcher, for_s, starts = (
         draw(pick('host=~".*"', 'host="db1"', 'alertname!="Down"')),
         draw(pick(60, 600, 4000)),
         draw(pick(0, 200)),
     )
     if expire:
-        return lambda story: story.expire_silence(id)
+        return lambda story: story.expire_silence(name)
     return lambda story: story.silence(
-        id, matcher, for_s=for_s, starts_s=(story.now - story.start).total_seconds() + starts
+        name, matcher, for_s=for_s, starts_s=(story.now - story.start).total_seconds() + starts
     )
 
 

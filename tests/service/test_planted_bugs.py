@@ -1,0 +1,281 @@
+"""Broken engines, each caught by the check that is there for it: a check that never fails proves nothing.
+
+Each entry plants one bug by replacing one function, tells a story in which it matters, and names the check. The same
+story passes with the engine as it is.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import pytest
+
+from correlation import fold
+from correlation.next_step import Decision, Step, next_step
+from correlation.relate import Traces
+from correlation.settings import FoldSettings, TicketSettings
+from foreshock.core.model import Alert, Event, Situation, Ticket
+from foreshock.service import engine as engine_module
+from foreshock.service.engine import Engine
+from foreshock.testing.records import (
+    UNTIL_FORGOTTEN_S,
+    Story,
+    check_bounds,
+    check_counted,
+    check_forgotten,
+    check_resolutions,
+    check_same,
+    check_tickets,
+)
+
+SHOP = ("shop depends_on api", "api runs_on db1")
+Planter = pytest.MonkeyPatch
+
+
+@dataclass(frozen=True)
+class Bug:
+    name: str
+    plant: Callable[[Planter], None]
+    tell: Callable[[], Story]
+    check: Callable[[Story], None]
+
+
+# ---- the bugs -------------------------------------------------------------------------------------------------------
+
+
+def forget_the_late_check(planter: Planter) -> None:
+    real = fold.fold
+
+    def careless(alert: Alert, event: Event, at: datetime, settings: FoldSettings, expire_after: Any) -> fold.Outcome:
+        alert.expired = True  # which makes every firing a continuation
+        return real(alert, event, at, settings, expire_after)
+
+    planter.setattr(fold, "fold", careless)
+
+
+def let_silences_block_resolutions(planter: Planter) -> None:
+    def timid(situation: Situation, ticket: Ticket | None, now: datetime, settings: TicketSettings) -> Decision:
+        decision = next_step(situation, ticket, now, settings)
+        return Decision(Step.HOLD, "silenced") if decision.step is Step.RESOLVE else decision
+
+    planter.setattr(engine_module, "next_step", timid)
+
+
+def expire_at_the_tick(planter: Planter) -> None:
+    def lazy(self: Engine, key: str) -> None:
+        alert = self.alerts.get(key)
+        if alert is None or alert.expires_at is None or alert.expires_at > self.now:
+            return
+        self.now = self.records_now  # type: ignore[attr-defined]
+        fold.resolve(alert, self.now, self.now, self.settings.fold)
+        self._dirty_alerts[key] = None
+        self._ended(alert)
+
+    real = Engine.advance
+
+    def advance(self: Engine, to: datetime) -> None:
+        self.records_now = to  # type: ignore[attr-defined]
+        real(self, to)
+
+    planter.setattr(Engine, "_expire", lazy)
+    planter.setattr(Engine, "advance", advance)
+
+
+def restore_without_what_is_held(planter: Planter) -> None:
+    real = Engine.restore
+
+    def restore(self: Engine, items: Any) -> None:
+        kept = []
+        for kind, key, body in items:
+            if kind == "alert":
+                alert = msgspec.msgpack.decode(body, type=Alert)
+                alert.held_until = None
+                body = msgspec.msgpack.encode(alert)
+            kept.append((kind, key, body))
+        real(self, kept)
+
+    planter.setattr(Engine, "restore", restore)
+
+
+def keep_the_onset_of_the_day_it_joined(planter: Planter) -> None:
+    planter.setattr(Traces, "moved", lambda self, situation, alert: None)
+
+
+def merge_without_a_word(planter: Planter) -> None:
+    real = Engine._merge
+
+    def merge(self: Engine, winner: Situation, loser: Situation) -> None:
+        real(self, winner, loser)
+        self._touched.pop(loser.id, None)
+
+    planter.setattr(Engine, "_merge", merge)
+
+
+def join_the_labels_without_lengths(planter: Planter) -> None:
+    def careless(labels: Mapping[str, str], *, namespace: str = "") -> str:
+        return ",".join(f"{name}={value}" for name, value in sorted(labels.items()))
+
+    planter.setattr(engine_module, "fingerprint", careless)
+
+
+def open_again_what_was_resolved(planter: Planter) -> None:
+    def eager(situation: Situation, ticket: Ticket | None, now: datetime, settings: TicketSettings) -> Decision:
+        return next_step(situation, None if ticket is not None and not ticket.open else ticket, now, settings)
+
+    planter.setattr(engine_module, "next_step", eager)
+
+
+def swallow_bad_items(planter: Planter) -> None:
+    planter.setattr(Engine, "_lose", lambda self, *rest: None)
+
+
+def forget_nothing(planter: Planter) -> None:
+    planter.setattr(Engine, "_forget", lambda self, alert: None)
+
+
+def join_what_is_full(planter: Planter) -> None:
+    from correlation import group
+
+    planter.setattr(group, "closed_to_joins", lambda situation, now, settings: "")
+
+
+def save_only_what_is_new(planter: Planter) -> None:
+    real = Engine.checkpoint
+
+    def checkpoint(self: Engine) -> Any:
+        for alert in self.alerts.values():
+            if alert.count > 1:
+                self._dirty_alerts.pop(alert.fingerprint, None)
+        return real(self)
+
+    planter.setattr(Engine, "checkpoint", checkpoint)
+
+
+# ---- the stories ----------------------------------------------------------------------------------------------------
+
+
+def overtaken() -> Story:
+    return Story().fire("db1").at(60).resolve("db1", ended_s=50).at(70).fire("db1", started_s=0).at(400).tick()
+
+
+def silenced_and_over() -> Story:
+    return (
+        Story().fire("db1").at(60).tick().silence("q", 'host="db1"', for_s=9000).at(100).resolve("db1").at(400).tick()
+    )
+
+
+def timed_out() -> Story:
+    return Story().fire("db1", holds_s=240).at(700).tick()
+
+
+def flapping() -> Story:
+    story = Story(settings={"fold": {"flap_changes": 2}}).fire("db1").at(40).tick()
+    return story.resolve("db1").at(50).fire("db1").at(60).resolve("db1").at(250).tick()
+
+
+def fired_again_later() -> Story:
+    story = Story(*SHOP).fire("db1").at(60).resolve("db1").at(150).fire("db1", started_s=150)
+    return story.at(200).fire("api").at(300).tick()
+
+
+def merged() -> Story:
+    story = Story("web runs_on esx", "mail runs_on esx", settings={"relate": {"common_cause": 0.1}})
+    return story.fire("web", "mail").at(40).tick().at(60).fire("esx", started_s=0).at(70).tick()
+
+
+def look_alikes() -> Story:
+    story = Story()
+    return story.post({"labels": {"host": "a", "job": "b,name=c"}}, {"labels": {"host": "a", "job": "b", "name": "c"}})
+
+
+def came_back() -> Story:
+    return Story().fire("db1").at(60).resolve("db1").at(200).tick().at(300).fire("db1").at(400).tick()
+
+
+def bad_item() -> Story:
+    return Story().post({"labels": {"host": "a"}}, {"labels": {}})
+
+
+def long_over() -> Story:
+    return Story().fire("db1").at(60).resolve("db1").after(UNTIL_FORGOTTEN_S).tick()
+
+
+def crowded() -> Story:
+    story = Story(settings={"group": {"max_alerts": 2}})
+    for index in range(5):
+        story.at(index).fire("db1", name=f"A{index}")
+    return story
+
+
+# ---- the checks -----------------------------------------------------------------------------------------------------
+
+
+def stays_over(story: Story) -> None:
+    assert not story.alert("db1").firing
+
+
+def no_ticket_left(story: Story) -> None:
+    check_resolutions(story.engine)
+
+
+def one_ticket(story: Story) -> None:
+    check_tickets(story.told.orders)
+
+
+def ticks_change_nothing(story: Story) -> None:
+    check_same(story.records, ticks=[story.time(second) for second in range(0, 700, 50)])
+
+
+def restarts_change_nothing(story: Story) -> None:
+    for number in range(len(story.records)):
+        check_same(story.records, restarts=[number])
+    check_same(story.records, restarts=range(len(story.records)))
+
+
+def two_alerts(story: Story) -> None:
+    assert len(story.engine.alerts) == 2
+
+
+def all_counted(story: Story) -> None:
+    check_counted(story.engine, story.sent)
+
+
+BUGS = [
+    Bug("a firing that a resolve overtook is believed", forget_the_late_check, overtaken, stays_over),
+    Bug("a silence holds back a resolution", let_silences_block_resolutions, silenced_and_over, no_ticket_left),
+    Bug("an end by time-out is dated by the next record", expire_at_the_tick, timed_out, ticks_change_nothing),
+    Bug(
+        "a restart forgets that an alert is held open", restore_without_what_is_held, flapping, restarts_change_nothing
+    ),
+    Bug(
+        "a restart knows another onset than before",
+        keep_the_onset_of_the_day_it_joined,
+        fired_again_later,
+        restarts_change_nothing,
+    ),
+    Bug("a merge forgets the ticket of the loser", merge_without_a_word, merged, no_ticket_left),
+    Bug("fingerprints of joined labels collide", join_the_labels_without_lengths, look_alikes, two_alerts),
+    Bug("a resolved ticket is opened a second time", open_again_what_was_resolved, came_back, one_ticket),
+    Bug("a bad item vanishes uncounted", swallow_bad_items, bad_item, all_counted),
+    Bug(
+        "an alert that is over is kept for good", forget_nothing, long_over, lambda story: check_forgotten(story.engine)
+    ),
+    Bug("a full situation takes more alerts", join_what_is_full, crowded, lambda story: check_bounds(story.engine)),
+    Bug("a change of an alert is not saved", save_only_what_is_new, flapping, restarts_change_nothing),
+]
+named = pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name.replace(" ", "-"))
+
+
+@named
+def test_the_check_catches_the_bug(bug: Bug, monkeypatch: pytest.MonkeyPatch):
+    bug.plant(monkeypatch)
+
+    with pytest.raises(AssertionError):
+        bug.check(bug.tell())
+
+
+@named
+def test_the_engine_as_it_is_passes(bug: Bug):
+    bug.check(bug.tell())
