@@ -1,8 +1,9 @@
-"""The door: POSTs of events, answered after they are on disk. Raw ASGI, because this is the one path where a framework's
+"""The door: POSTs of events, answered after they are on disk. Raw ASGI, because this is the one path where a
+framework's
 share of the time would be most of it; everything else goes on to the application behind.
 
-Order of checks: may we take it (draining, disk), may they send it (token), is it small enough, can it be read, is each item
-sound. An answer always names the limit and the value that passed it.
+Order of checks: may we take it (draining, disk), may they send it (token), is it small enough, can it be read, is each
+item sound. An answer always names the limit and the value that passed it.
 """
 
 import re
@@ -27,6 +28,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _SOURCE_PATH = re.compile(r"^/s/([A-Za-z0-9][A-Za-z0-9._-]{0,63})(/.*)$")
+_DISCARDED_LIMITS = 4
+"""A refused body is read to its end up to this many times the limit on bodies."""
 _JSON = (b"content-type", b"application/json")
 _BROWSER_FORMS = (b"application/x-www-form-urlencoded", b"multipart/form-data", b"text/plain")
 
@@ -103,12 +106,20 @@ class Intake:
         items: Sequence[Any] = ()
         size = 0
         headers: list[tuple[bytes, bytes]] = [_JSON]
+        unread = True
+
+        async def reading() -> MutableMapping[str, Any]:
+            nonlocal unread
+            message = await receive()
+            unread = bool(message.get("more_body"))
+            return message
+
         try:
             closed = self._closed()
             if closed is not None:
                 raise Refusal(503, closed[0], retry_after_s=closed[1])
             actor = self._actor(scope)
-            body = await self._body(scope, receive)
+            body = await self._body(scope, reading)
             size = len(body)
             items = self._decode(collector, body)
             errors = self._check(collector, items)
@@ -133,6 +144,8 @@ class Intake:
         except ForeshockError as error:  # the store: try again
             status, answer = 503, _error(collector, str(error))
             headers.append((b"retry-after", b"5"))
+        if unread:
+            await self._discard(scope, receive)
         headers.append((b"content-length", str(len(answer)).encode()))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": answer})
@@ -170,6 +183,16 @@ class Intake:
             if encoding in (b"", b"identity")
             else decompress(body, encoding.decode("latin-1"), self._limits.decompressed)
         )
+
+    async def _discard(self, scope: Scope, receive: Receive) -> None:
+        """Read what is left of a refused body: closing on a sender in mid-sentence would cost it the answer."""
+        if any(name == b"expect" for name, _ in scope["headers"]):
+            return  # it asks before it sends
+        size, more = 0, True
+        while more and size <= _DISCARDED_LIMITS * self._limits.body:
+            message = await receive()
+            size += len(message.get("body", b""))
+            more = bool(message.get("more_body"))
 
     def _decode(self, collector: Collector, body: bytes) -> Sequence[Any]:
         try:
@@ -237,7 +260,8 @@ def _error(collector: Collector, reason: str) -> bytes:
 
 
 def decompress(body: bytes, encoding: str, limit: int) -> bytes:
-    """Take a content encoding off, never producing more than ``limit`` bytes: a bomb costs what it may, not what it wants.
+    """Take a content encoding off, never producing more than ``limit`` bytes: a bomb costs what it may, not what it
+    wants.
 
     Raises Refusal: 415 for an encoding not known, 400 for damaged data, 413 beyond the limit.
     """

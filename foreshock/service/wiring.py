@@ -30,7 +30,7 @@ from foreshock.core.contracts import (
     SinkParts,
     TicketChange,
 )
-from foreshock.core.errors import ForeshockError, Held, Unavailable
+from foreshock.core.errors import ConfigError, ForeshockError, Held, Unavailable
 from foreshock.core.model import CI, Relationship
 from foreshock.service import metrics as own
 from foreshock.service.access import LOOPBACK_HOSTS, Access, Guarded
@@ -152,7 +152,7 @@ class Foreshock:
         self.inbox.start()
         self.runner.start(self.inbox)
         self._record_settings()
-        self.reload_topology()
+        self._first_topology()
         for lane in self.lanes:
             lane.start()
         self.scheduler.every(_TICK, "tick", self._tick)
@@ -297,7 +297,8 @@ class Foreshock:
     # ---- jobs ----
 
     def _tick(self) -> None:
-        """A record without content moves the engine's clock when a timer is due; none is written while nothing waits."""
+        """A record without content moves the engine's clock when a timer is due; none is written while nothing
+        waits."""
         with self.runner.looking() as engine:
             due = engine.next_due()
         if due is not None and due <= self.clock():
@@ -317,8 +318,20 @@ class Foreshock:
                 )
             )
 
+    def _first_topology(self) -> None:
+        """A start with mistakes in the files ends there; one that knows a topology from before goes on with that one,
+        because
+        a restart after a power cut must not wait for a person. Raises ConfigError."""
+        try:
+            self.reload_topology()
+        except Unavailable as error:
+            if isinstance(error.__cause__, ConfigError) and not self.engine.topology.version:
+                raise error.__cause__ from None
+            log.error("the topology was not loaded", error=str(error))
+
     def reload_topology(self) -> None:
-        """Read the sources; a new version becomes a record. A source that cannot be read leaves the old topology in force."""
+        """Read the sources; a new version becomes a record. A source that cannot be read leaves the old topology in
+        force."""
         try:
             read = self._read_topology()
         except ForeshockError as error:

@@ -561,7 +561,7 @@ class ForeshockServer(Server):
         self._options = list(options)
         self._variables = dict(environment or {})
         self._topology = topology
-        self._ready_path = ready_path
+        self.ready_path = ready_path
         self._config: dict[str, Any] = {
             "listen": f"127.0.0.1:{self.port}",
             "state": str(self.state),
@@ -607,7 +607,8 @@ class ForeshockServer(Server):
 
     def ask(self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> Reply:
         """One request; any status is an answer. Raises OSError where nobody answers."""
-        request = urllib.request.Request(self.url + path, data=body, headers=dict(headers or {}), method=method)
+        sent = {**({} if body is None else {"Content-Type": "application/json"}), **(headers or {})}
+        request = urllib.request.Request(self.url + path, data=body, headers=sent, method=method)
         try:
             with urllib.request.urlopen(request, timeout=30) as answer:
                 return Reply(answer.status, answer.headers, answer.read())
@@ -617,8 +618,7 @@ class ForeshockServer(Server):
 
     def post(self, path: str, value: Any, headers: Mapping[str, str] | None = None) -> Reply:
         """Post a value as JSON; any status is an answer."""
-        body = json.dumps(value).encode()
-        return self.ask("POST", path, body, {"Content-Type": "application/json", **(headers or {})})
+        return self.ask("POST", path, json.dumps(value).encode(), headers)
 
     def get(self, path: str, **query: Any) -> Any:
         """The JSON of a 200; any other status is an error."""
@@ -660,7 +660,7 @@ class ForeshockServer(Server):
         return foreshock_script()
 
     def _ready(self) -> bool:
-        return self._answers(self._ready_path)
+        return self._answers(self.ready_path)
 
 
 DRAIN_WITHIN_S = 45.0

@@ -48,7 +48,7 @@ NAMES = ("Down", "Slow")
 QUICK = {
     "correlation": {
         "ticket": {"delay": "200ms", "delay_p1": "100ms", "update_every": "150ms"},
-        "group": {"quiet": "150ms", "reopen": "3s", "join": "1s"},
+        "group": {"quiet": "100ms", "reopen": "600ms", "join": "1s"},
         "fold": {"flap_hold": "200ms", "flap_changes": 6},
     }
 }
