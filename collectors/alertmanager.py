@@ -3,7 +3,8 @@
 Facts:    OpenAPI document of Alertmanager's API v2 (prometheus/alertmanager, api/v2/openapi.yaml, read 2026-11-22);
           behaviour of Prometheus 2.42 as recorded in tests/samples.
 Delivery: at least once; Prometheus keeps a queue in memory and repeats what fires every minute.
-Recovery: reported; ``endsAt`` at or before the time of receipt. While it fires ``endsAt`` lies four intervals ahead, and
+Recovery: reported; ``endsAt`` at or before the time of receipt. While it fires ``endsAt`` lies four intervals ahead,
+and
           an alert whose ``endsAt`` passes without another post is over too. A resolve is repeated for 15 minutes.
 Limits:   none of its own; ours are on the body, the batch and the labels.
 Needs:    in prometheus.yml, under ``alerting.alertmanagers``, this address as a target.

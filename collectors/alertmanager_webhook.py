@@ -3,7 +3,8 @@
 Facts:    https://prometheus.io/docs/alerting/latest/configuration/#webhook_config, payload version 4, read 2026-11-22;
           as recorded from Alertmanager 0.25 in tests/samples.
 Delivery: at least once; a group is sent again after ``group_interval`` and ``repeat_interval``.
-Recovery: reported where ``send_resolved`` is true (the default); ``status`` says which. While it fires ``endsAt`` is the year
+Recovery: reported where ``send_resolved`` is true (the default); ``status`` says which. While it fires ``endsAt`` is
+the year
           1, so nothing expires here: a group may be silent for ``repeat_interval`` (4 h by default) and still fire.
 Limits:   ``max_alerts`` of the receiver cuts a group; ``truncatedAlerts`` then says by how many.
 Needs:    a receiver with ``webhook_configs: [{url: …/api/v1/collect/alertmanager}]``.

@@ -10,7 +10,8 @@ from foreshock.core.topology import Topology
 
 
 class Binding(Struct, frozen=True, gc=False):
-    """``ci`` is empty where nothing was found. ``how`` names the label and the way, for people; it is one of few words, so
+    """``ci`` is empty where nothing was found. ``how`` names the label and the way, for people; it is one of few
+    words, so
     that many alerts share it."""
 
     ci: str
@@ -23,9 +24,9 @@ UNBOUND = Binding("", "no label names a CI")
 def bind(labels: Mapping[str, str], topology: Topology, settings: BindSettings) -> Binding:
     """The CI that the most specific label names.
 
-    An exact name wins over one without its port or domain. A name that several CIs share binds nothing: a wrong CI would
-    glue strangers together, which is worse than none. With ``implied`` the first value that names nothing at all serves as a
-    CI of its own.
+    An exact name wins over one without its port or domain. A name that several CIs share binds nothing: a wrong CI
+    would glue strangers together, which is worse than none. With ``implied`` the first value that names nothing at all
+    serves as a CI of its own.
     """
     implied = shared = ""
     for label in settings.labels:

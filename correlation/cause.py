@@ -15,8 +15,8 @@ def rank(alerts: Iterable[Alert], topology: Topology) -> tuple[Cause, ...]:
     """CIs with alerts, the most likely cause first, at most ``MAX_CAUSES``.
 
     Three kinds of evidence, each in 0..1 times its weight: the share of the other affected CIs that depend on the
-    candidate (failures spread from it); how early its first alert began within the span of onsets; and its severity. Ties
-    go to the earlier onset, then to the smaller id, so that the order never depends on arrival.
+    candidate (failures spread from it); how early its first alert began within the span of onsets; and its severity.
+    Ties go to the earlier onset, then to the smaller id, so that the order never depends on arrival.
     """
     onset: dict[str, datetime] = {}
     severity: dict[str, Severity] = {}

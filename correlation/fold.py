@@ -25,7 +25,8 @@ _LONG_AGO_YEAR = 1971
 
 
 def in_utc(moment: datetime) -> datetime:
-    """The same moment in UTC, so that equal moments are equal bytes; at the end of the calendar the last one UTC has."""
+    """The same moment in UTC, so that equal moments are equal bytes; at the end of the calendar the last one UTC
+    has."""
     if moment.tzinfo is UTC:
         return moment
     try:
@@ -43,7 +44,7 @@ def end_of(event: Event, at: datetime) -> datetime | None:
 def start_of(event: Event, at: datetime) -> datetime:
     """Onset as the source dates it, never after the record: a source whose clock runs ahead did not see the future."""
     starts_at = event.starts_at
-    return in_utc(starts_at) if starts_at is not None and _LONG_AGO_YEAR <= starts_at.year and starts_at <= at else at
+    return in_utc(starts_at) if starts_at is not None and starts_at.year >= _LONG_AGO_YEAR and starts_at <= at else at
 
 
 def expiry_of(event: Event, at: datetime, expire_after: timedelta | None) -> datetime | None:
@@ -86,9 +87,11 @@ def severity_of(event: Event, labels: dict[str, str]) -> Severity:
 def fold(alert: Alert, event: Event, at: datetime, settings: FoldSettings, expire_after: timedelta | None) -> Outcome:
     """Fold ``event`` into ``alert`` and say what it was.
 
-    Late events change nothing but the count: a resolve dated before the present occurrence began, and a firing that belongs
+    Late events change nothing but the count: a resolve dated before the present occurrence began, and a firing that
+        belongs
     to an occurrence already known to have ended. So resolves that Prometheus repeats for 15 minutes, and batches that
-    overtake each other, do no harm. Where nobody said that it ended and it was only not sent again in time, the next firing
+    overtake each other, do no harm. Where nobody said that it ended and it was only not sent again in time, the next
+    firing
     goes on with the same occurrence: the source, or the way to it, was away for a while.
     """
     alert.count += 1
@@ -138,7 +141,8 @@ def fold(alert: Alert, event: Event, at: datetime, settings: FoldSettings, expir
 
 
 def resolve(alert: Alert, ends_at: datetime, at: datetime, settings: FoldSettings) -> None:
-    """End the present occurrence; a flapping alert is held open for a while, so that it disturbs once and not each time."""
+    """End the present occurrence; a flapping alert is held open for a while, so that it disturbs once and not each
+    time."""
     alert.firing = False
     alert.ends_at = ends_at
     alert.expires_at = None

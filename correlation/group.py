@@ -32,7 +32,8 @@ def place(
     now: datetime,
     settings: GroupSettings,
 ) -> Placement:
-    """Join the situation with the strongest link; equal strengths go to the older situation, so the answer never depends on
+    """Join the situation with the strongest link; equal strengths go to the older situation, so the answer never
+    depends on
     the order in which candidates come. A situation that has reached a bound takes nothing."""
     best: dict[str, Candidate] = {}
     for candidate in candidates:

@@ -28,7 +28,8 @@ class Decision(Struct, frozen=True):
 
 
 def next_step(situation: Situation, ticket: Ticket | None, now: datetime, settings: TicketSettings) -> Decision:
-    """WAIT: too young, or updated a moment ago. HOLD: suppression keeps a ticket from being opened or reopened; it never keeps
+    """WAIT: too young, or updated a moment ago. HOLD: suppression keeps a ticket from being opened or reopened; it
+    never keeps
     one from being resolved. A ticket that a person closed is theirs: it hears nothing more."""
     ended = situation.state is not SituationState.OPEN
     if ticket is None:

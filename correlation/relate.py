@@ -1,7 +1,8 @@
-"""What makes a new alert part of an open situation: the traces that situations leave on CIs, and the rules that read them.
+"""What makes a new alert part of an open situation: the traces that situations leave on CIs, and the rules that read
+them.
 
-An alert leaves a trace on its own CI. For each CI a rule works out once which other CIs matter to it and how much; a new
-alert then looks only where that set and the traces meet, however many alerts are open.
+An alert leaves a trace on its own CI. For each CI a rule works out once which other CIs matter to it and how much; a
+new alert then looks only where that set and the traces meet, however many alerts are open.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -37,7 +38,8 @@ class View:
     Args:
         threshold: the least strength anybody acts on; a rule may leave out what is weaker.
     Attributes:
-        memo: a rule's own notes by (rule, CI), for what depends on nothing but topology and settings; a new view starts empty.
+        memo: a rule's own notes by (rule, CI), for what depends on nothing but topology and settings; a new view
+            starts empty.
     """
 
     def __init__(self, traces: "Traces", topology: Topology, settings: RelateSettings, threshold: float) -> None:
@@ -98,7 +100,8 @@ _NONE: Mapping[str, Trace] = {}
 
 
 class Nearness:
-    """How much a gap between two onsets leaves of a link: 1 at once, a half at ``half_gap``, falling as the inverse square;
+    """How much a gap between two onsets leaves of a link: 1 at once, a half at ``half_gap``, falling as the inverse
+    square;
     0 beyond the window."""
 
     def __init__(self, onset_s: float, settings: RelateSettings) -> None:

@@ -1,4 +1,5 @@
-"""What an SRE tunes. Every number has its unit and its reason here; the reference page and the example file come from this."""
+"""What an SRE tunes. Every number has its unit and its reason here; the reference page and the example file come from
+this."""
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -27,8 +28,8 @@ class FoldSettings(_Section):
 class BindSettings(_Section):
     labels: tuple[str, ...] = Field(
         default=(
-            "ci", "ci_id", "cmdb_ci", "service_instance", "pod", "container_id", "device", "hostname", "host", "node", "nodename", "vm",
-            "instance", "server", "database", "service", "application", "app",
+            "ci", "ci_id", "cmdb_ci", "service_instance", "pod", "container_id", "device", "hostname", "host", "node",
+            "nodename", "vm", "instance", "server", "database", "service", "application", "app",
         ),
         description="labels that may name the CI, the most specific first",
     )  # fmt: skip

@@ -1,4 +1,5 @@
-"""What is real but must not disturb anyone now, always with the reason. It may hold back a creation, never a resolution."""
+"""What is real but must not disturb anyone now, always with the reason. It may hold back a creation, never a
+resolution."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime

@@ -27,7 +27,8 @@ def _relate(alert: Alert, view: View) -> Iterator[Candidate]:
 
 
 def _related(ci: str, view: View) -> dict[str, tuple[float, str]]:
-    """Other CIs that matter to an alert on ``ci``: how strongly at best, and through which CI; weaker than the threshold is
+    """Other CIs that matter to an alert on ``ci``: how strongly at best, and through which CI; weaker than the
+    threshold is
     left out. The strongest way counts, the nearer meeting point among equals."""
     topology, settings = view.topology, view.settings
     found: dict[str, tuple[float, str]] = {}

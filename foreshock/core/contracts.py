@@ -1,7 +1,8 @@
 """What each kind of part promises, so that stages meet in these types and never import each other.
 
 A kind is one file in its stage's folder (``collectors/alertmanager.py``), named after the product it talks to. The file
-ends with a declaration: ``COLLECTOR``, ``SINK`` or ``SOURCE``. The registry reads the folder; nothing else needs editing.
+ends with a declaration: ``COLLECTOR``, ``SINK`` or ``SOURCE``. The registry reads the folder; nothing else needs
+editing.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -164,8 +165,8 @@ class TicketChange(Struct, frozen=True, kw_only=True):
 
     Attributes:
         origin: "write" for the outcome of a write of ours, "read" for what was read there, each with its own sequence.
-        sequence: of a change that was read it rises within the sink; of a write it is the outbox's, which rises within one
-            sink and situation only, because a failing write holds back no other situation. A change seen twice is
+        sequence: of a change that was read it rises within the sink; of a write it is the outbox's, which rises within
+            one sink and situation only, because a failing write holds back no other situation. A change seen twice is
             ignored the second time.
         state: of a write "confirmed" (it arrived) or "rejected" (refused for good, the comment says why); of a change
             that was read "taken", "commented", "resolved", "reopened" or "closed".
@@ -201,8 +202,8 @@ class SinkKind(Struct, frozen=True, kw_only=True):
     """Declaration of a sink. ``build`` gets the instance's name, its configuration and what the wiring offers.
 
     Attributes:
-        index_delay_s: how long after a lost answer a record may still turn up in a search; until then an "absent" is not
-            believed. 0 where a search sees every commit at once.
+        index_delay_s: how long after a lost answer a record may still turn up in a search; until then an "absent" is
+            not believed. 0 where a search sees every commit at once.
     """
 
     kind: str
@@ -370,7 +371,8 @@ class DeskBook(Protocol):
         """A person's action. Raises Rejected where the state does not allow it, naming the state."""
 
     def open_problem(self, incident: str, *, actor: str, at: datetime, title: str = "") -> DeskRecord:
-        """A problem linked to the incident; the one it is linked to already, if any. Raises Rejected if there is no such incident."""
+        """A problem linked to the incident; the one it is linked to already, if any. Raises Rejected if there is no
+        such incident."""
 
     def journal(self, cursor: int, limit: int) -> Sequence[TicketChange]:
         """People's changes after ``cursor``, oldest first."""

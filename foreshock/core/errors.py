@@ -62,8 +62,8 @@ class Invalid(ValueError):
 class Unavailable(ForeshockError):
     """The other side cannot answer now; try again, not before ``retry_after_s`` if it is given (seconds).
 
-    ``unsent``: the request certainly had no effect there (nobody listened, or it was turned away at the door). Otherwise it
-    may have been carried out although no answer came.
+    ``unsent``: the request certainly had no effect there (nobody listened, or it was turned away at the door).
+    Otherwise it may have been carried out although no answer came.
     """
 
     def __init__(
@@ -79,7 +79,8 @@ class Denied(ForeshockError):
 
 
 class Malformed(ForeshockError):
-    """One record cannot be read; it becomes a dead letter and the rest goes on. ``payload``: the item, where it is known."""
+    """One record cannot be read; it becomes a dead letter and the rest goes on. ``payload``: the item, where it is
+    known."""
 
     def __init__(self, message: str, *, hint: str = "", payload: bytes = b"") -> None:
         super().__init__(message, hint=hint)

@@ -15,7 +15,8 @@ _canonical = msgspec.json.Encoder(order="sorted").encode
 def fingerprint(labels: Mapping[str, str], *, namespace: str = "") -> str:
     """Identity of the alert that carries ``labels``: 32 hexadecimal digits.
 
-    Independent of the order of labels: what is hashed is their JSON with sorted names, in which no two different label sets
+    Independent of the order of labels: what is hashed is their JSON with sorted names, in which no two different label
+        sets
     look the same. ``namespace`` separates families of sources whose equal labels mean different things; sources that
     report the same alerts on several ways share one.
 

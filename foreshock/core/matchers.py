@@ -37,7 +37,8 @@ class Matcher:
         if self.is_regex:
             if len(self.value) > MAX_EXPRESSION_CHARS:
                 raise Malformed(
-                    f"the expression for {self.name!r} has {len(self.value)} characters, {MAX_EXPRESSION_CHARS} are allowed"
+                    f"the expression for {self.name!r} has {len(self.value)} characters, "
+                    f"{MAX_EXPRESSION_CHARS} are allowed"
                 )
             options = re2.Options()
             options.log_errors = False

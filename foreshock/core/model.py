@@ -1,9 +1,9 @@
 """The values that move through the pipeline, in the field's words (see docs/concepts.md).
 
-They are msgspec structs rather than dataclasses: one definition serves the hot path, the checkpoint, the capture file and
-the API, and a struct costs a third of the memory. All are frozen but two: ``Alert`` and ``Situation`` are the engine's
-running state, changed only by ``correlation`` while the engine holds them; copying them for each repeat would cost more
-than everything else together. Times are aware UTC.
+They are msgspec structs rather than dataclasses: one definition serves the hot path, the checkpoint, the capture file
+and the API, and a struct costs a third of the memory. All are frozen but two: ``Alert`` and ``Situation`` are the
+engine's running state, changed only by ``correlation`` while the engine holds them; copying them for each repeat would
+cost more than everything else together. Times are aware UTC.
 """
 
 from collections.abc import Mapping
@@ -314,7 +314,8 @@ class CI(Struct, frozen=True, kw_only=True):
 
 
 class Relationship(Struct, frozen=True, kw_only=True):
-    """``source`` <type> ``target``, for example shop depends_on database. See topology.DIRECTIONS for how failures spread."""
+    """``source`` <type> ``target``, for example shop depends_on database. See topology.DIRECTIONS for how failures
+    spread."""
 
     source: str
     type: str

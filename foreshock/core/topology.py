@@ -1,4 +1,5 @@
-"""The graph of configuration items, and the two questions correlation asks it: what does this CI depend on, and which CI
+"""The graph of configuration items, and the two questions correlation asks it: what does this CI depend on, and which
+CI
 does this name mean?
 
 Read-only once built; a new version is a new object, so a swap is one assignment.
@@ -166,7 +167,8 @@ class Topology:
         return tuple(sorted({*self._needs.get(ci, {}), *self._needed_by.get(ci, ())}))
 
     def named(self, name: str) -> tuple[str, ...]:
-        """Ids of the CIs that go by ``name`` (id, name or alias, without regard to case); several if it is ambiguous."""
+        """Ids of the CIs that go by ``name`` (id, name or alias, without regard to case); several if it is
+        ambiguous."""
         if name in self.cis:
             return (name,)
         return self._names.get(name.lower(), ())

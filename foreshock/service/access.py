@@ -1,8 +1,9 @@
 """Who is asking: every operator action carries its actor.
 
-On loopback without a token file anybody on the machine may do anything, under the name they give. With a token file each
-request needs a token: ``Authorization: Bearer`` for programs, Basic with name and token for browsers. In both cases the
-Host header must be one of ours, so that a foreign page cannot reach us under a name of its own (DNS rebinding).
+On loopback without a token file anybody on the machine may do anything, under the name they give. With a token file
+each request needs a token: ``Authorization: Bearer`` for programs, Basic with name and token for browsers. In both
+cases the Host header must be one of ours, so that a foreign page cannot reach us under a name of its own (DNS
+rebinding).
 """
 
 import base64

@@ -1,6 +1,7 @@
 """What Alertmanager answers under /api/v2, so that amtool, Grafana, karma and scripts talk to Foreshock unchanged.
 
-Facts: OpenAPI document of Alertmanager's API v2 (prometheus/alertmanager, api/v2/openapi.yaml, read 2026-11-22). Where it
+Facts: OpenAPI document of Alertmanager's API v2 (prometheus/alertmanager, api/v2/openapi.yaml, read 2026-11-22). Where
+it
     speaks of receivers there is one, ``foreshock``; alert groups are our open situations.
 """
 
@@ -29,6 +30,13 @@ RECEIVER = {"name": "foreshock"}
 _MAX_SILENCE_MATCHERS = 100
 _MAX_COMMENT = 10_000
 _NO_EXPIRY = timedelta(minutes=5)
+_CONFIG = """\
+# Foreshock is not configured by routes; see `foreshock init`.
+route:
+  receiver: foreshock
+receivers:
+- name: foreshock
+"""
 
 
 class AlertStatus(Struct, frozen=True, rename="camel"):
@@ -112,9 +120,7 @@ def alertmanager_api(
             {
                 "cluster": {"status": "disabled", "peers": []},
                 "versionInfo": version,
-                "config": {
-                    "original": "# Foreshock is not configured by routes; see `foreshock init`.\nroute:\n  receiver: foreshock\nreceivers:\n- name: foreshock\n"
-                },
+                "config": {"original": _CONFIG},
                 "uptime": started_at,
             }
         )

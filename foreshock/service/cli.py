@@ -1,6 +1,8 @@
-"""The command line. What only reads reaches a running Foreshock through its API; nothing else opens a store that is in use.
+"""The command line. What only reads reaches a running Foreshock through its API; nothing else opens a store that is in
+use.
 
-Exit codes: 0 done; 1 failed; 2 wrong usage; 5 no Foreshock answers; 75 the store is in use, try again; 78 wrong configuration.
+Exit codes: 0 done; 1 failed; 2 wrong usage; 5 no Foreshock answers; 75 the store is in use, try again; 78 wrong
+configuration.
 """
 
 import json
@@ -267,12 +269,19 @@ def list_incidents(
         ("", "incident", "state", "age", "alerts", "CIs", "probable cause", "ticket", "title"),
         (
             (
-                f"P{row['priority']}", row["id"], row["state"], _age(row["age_s"]), f"{row['active']}/{row['alerts']}", row["ci_count"],
-                row["cause"], ", ".join(t["number"] for t in row["tickets"] if t["number"]) or row["held_by"] or "-", row["title"],
+                f"P{row['priority']}",
+                row["id"],
+                row["state"],
+                _age(row["age_s"]),
+                f"{row['active']}/{row['alerts']}",
+                row["ci_count"],
+                row["cause"],
+                ", ".join(ticket["number"] for ticket in row["tickets"] if ticket["number"]) or row["held_by"] or "-",
+                row["title"],
             )
             for row in found
         ),
-    )  # fmt: skip
+    )
 
 
 @incidents.command("show")
@@ -349,14 +358,11 @@ def explain(
 
 def _explained(alert: dict[str, Any]) -> list[str]:
     why = alert["why"] or {}
-    lines = [
-        f"{alert['name']} on {alert['ci'] or 'no CI'} ({alert['state']}, {alert['count']} events): {why.get('sentence', 'it is in no situation')}"
-    ]
-    lines.append(f"  bound by {alert['bound_by']}")
+    what = f"{alert['name']} on {alert['ci'] or 'no CI'} ({alert['state']}, {alert['count']} events)"
+    lines = [f"{what}: {why.get('sentence', 'it is in no situation')}", f"  bound by {alert['bound_by']}"]
     if why.get("rule"):
-        lines.append(
-            f"  {why['rule']}: {' -> '.join(why['path'])}, {why['gap_s']:.0f} s apart, strength {why['strength']:.2f} against {why['threshold']:.2f}"
-        )
+        strength = f"strength {why['strength']:.2f} against {why['threshold']:.2f}"
+        lines.append(f"  {why['rule']}: {' -> '.join(why['path'])}, {why['gap_s']:.0f} s apart, {strength}")
     if alert["silenced_by"]:
         lines.append(f"  silenced by {', '.join(alert['silenced_by'])}")
     return lines

@@ -1,8 +1,8 @@
 """The engine: a pure function of (state, records), so that live work, recovery after a crash, and replay are one code.
 
-It reads records in order and keeps everything open in memory. Its results are values: rows for the store, orders for the
-sinks, audit rows, dead letters. It knows no clock but the records' own: a timer that falls due between two records fires
-at its own moment, before the later record is read, so ticks make it prompt and never change what it decides.
+It reads records in order and keeps everything open in memory. Its results are values: rows for the store, orders for
+the sinks, audit rows, dead letters. It knows no clock but the records' own: a timer that falls due between two records
+fires at its own moment, before the later record is read, so ticks make it prompt and never change what it decides.
 """
 
 import heapq
@@ -98,7 +98,8 @@ class SourceCount(Struct, kw_only=True):
 class Effects(Struct, kw_only=True):
     """What one step over a run of records leads to; the store writes it in one transaction.
 
-    ``situations`` are those that changed visibly, in order of change; ``ended`` has the JSON of an ``Ended`` for each of them
+    ``situations`` are those that changed visibly, in order of change; ``ended`` has the JSON of an ``Ended`` for each
+    of them
     that is over, taken at the moment of the change: its alerts may move on within the same step.
     """
 
@@ -394,7 +395,8 @@ class Engine:
     # ---- alerts in time ----
 
     def _expires(self, alert: Alert, expires_at: datetime) -> None:
-        """Set when the alert is over by itself. It stands in one bucket; a later end is seen when that bucket is opened."""
+        """Set when the alert is over by itself. It stands in one bucket; a later end is seen when that bucket is
+        opened."""
         was = alert.expires_at
         expires_at = fold.in_utc(expires_at)
         # Alerts of one batch mostly end at one moment: they share one value.
@@ -478,7 +480,8 @@ class Engine:
         return (situation.resolved_at or situation.updated_at) + self.settings.group.reopen
 
     def _evict(self, key: str) -> None:
-        """Forget an alert that is over and belongs to no situation we still hold, or a situation past its reopening time."""
+        """Forget an alert that is over and belongs to no situation we still hold, or a situation past its reopening
+        time."""
         if key.startswith("S-"):
             situation = self.situations.get(key)
             if situation is None or situation.state is SituationState.OPEN:
@@ -588,7 +591,8 @@ class Engine:
             self._touch(situation.id).notes.append(f"priority rose from {before} to {situation.priority}")
 
     def services(self, situation: Situation) -> tuple[str, ...]:
-        """Business services that depend on an affected CI, most critical first, bounded; as they were where it has ended."""
+        """Business services that depend on an affected CI, most critical first, bounded; as they were where it has
+        ended."""
         if situation.state is not SituationState.OPEN:
             return situation.services
         topology = self.topology
@@ -600,7 +604,8 @@ class Engine:
         return [self.alerts[member] for member in situation.members if member in self.alerts]
 
     def _fired_again(self, alert: Alert) -> None:
-        """It goes on in its situation, reopens it explicitly within the reopening time, or begins a new one that names the old."""
+        """It goes on in its situation, reopens it explicitly within the reopening time, or begins a new one that names
+        the old."""
         situation = self._situation_of(alert)
         if situation is None:
             self._place(alert)
@@ -726,7 +731,8 @@ class Engine:
             heapq.heappush(self._timers, (due, _SITUATION, situation.id))
 
     def _hold(self, situation: Situation) -> None:
-        """A situation is held back while every active alert in it is silenced; one alert outside a silence is enough to tell."""
+        """A situation is held back while every active alert in it is silenced; one alert outside a silence is enough
+        to tell."""
         if situation.state is not SituationState.OPEN or not self.silences:
             situation.held_by = ""
             return
@@ -889,7 +895,8 @@ class Engine:
         self._silences_changed()
 
     def _silences_changed(self) -> None:
-        """A silence began or ended: what still fires is looked at again; ended ones are kept for a day so people can see them."""
+        """A silence began or ended: what still fires is looked at again; ended ones are kept for a day so people can
+        see them."""
         for id, active in list(self.silences.items()):
             if self.now - active.silence.ends_at > timedelta(days=1):
                 del self.silences[id]
@@ -990,7 +997,8 @@ class Engine:
     # ---- saving and restoring ----
 
     def checkpoint(self) -> Iterator[tuple[str, str, bytes | None]]:
-        """What changed since ``saved`` was last called, as (kind, key, bytes, or None for gone). All of it together is the
+        """What changed since ``saved`` was last called, as (kind, key, bytes, or None for gone). All of it together is
+        the
         state. Encoded one by one while it is read, so that a large state needs no second copy."""
         encode = msgspec.msgpack.Encoder().encode
         for key in self._dirty_alerts:

@@ -1,7 +1,7 @@
 """The way in: records are numbered, written in groups with one sync each, and only then acknowledged.
 
-Group commit: while one group is being synced, whatever arrives waits together for the next. So the price of durability is
-shared by all requests of a moment, and a lone request pays just its own sync.
+Group commit: while one group is being synced, whatever arrives waits together for the next. So the price of durability
+is shared by all requests of a moment, and a lone request pays just its own sync.
 """
 
 import asyncio
@@ -82,7 +82,8 @@ class Inbox:
         return future.result(timeout=60)
 
     def take(self, after: int, limit: int) -> list[tuple[Record, Sequence[Any] | None]]:
-        """Records that follow number ``after`` in order, at most ``limit``; from memory where they still are, else from the store."""
+        """Records that follow number ``after`` in order, at most ``limit``; from memory where they still are, else
+        from the store."""
         feed = self._feed
         while feed and feed[0][0].number <= after:
             self._pop()

@@ -455,7 +455,8 @@ def _graph(alerts: Iterable[Alert], topology: Topology, cause: str) -> GraphView
 
 
 def _levels(ids: Iterable[str], edges: Iterable[GraphEdge]) -> dict[str, int]:
-    """Longest way down from what needs nothing shown, so that every edge points up; a cycle stops at the number of nodes."""
+    """Longest way down from what needs nothing shown, so that every edge points up; a cycle stops at the number of
+    nodes."""
     levels = dict.fromkeys(ids, 0)
     edges = list(edges)
     for _ in range(len(levels)):

@@ -8,7 +8,8 @@ import structlog
 
 
 def configure(level: str, format: Literal["auto", "json", "console"]) -> None:
-    """Set up structlog, and send the warnings of libraries the same way. Control characters of hostile text are escaped."""
+    """Set up structlog, and send the warnings of libraries the same way. Control characters of hostile text are
+    escaped."""
     as_json = format == "json" or (format == "auto" and not sys.stderr.isatty())
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,

@@ -1,7 +1,7 @@
 """``foreshock replay``: recorded input through the very engine that runs live, on virtual time.
 
-Three kinds of input, told apart by their first line or ending: a capture of our own records, a stream of Alertmanager alerts
-(JSONL), and a history in CSV or JSONL with a mapping of its columns.
+Three kinds of input, told apart by their first line or ending: a capture of our own records, a stream of Alertmanager
+alerts (JSONL), and a history in CSV or JSONL with a mapping of its columns.
 """
 
 import csv
@@ -59,7 +59,7 @@ class TopologyWords(BaseModel):
     kinds: dict[str, str] = Field(default_factory=dict, description="CI types: theirs to ours")
     relations: dict[str, str] = Field(
         default_factory=dict,
-        description="relationship types: theirs to ours; ours say which way failures spread (depends_on or supports, for example)",
+        description="relationship types: theirs to ours; ours say which way failures spread, `ignore` leaves one out",
     )
 
 
@@ -85,8 +85,8 @@ class Result(Struct, kw_only=True):
 
     Attributes:
         groups: (item id, group id), one for each item of input, in order.
-        situations: by id, every situation that was not merged into another one, as JSON of an ``Ended``: as it stood when it
-            ended, or at the end of the input if it still was open.
+        situations: by id, every situation that was not merged into another one, as JSON of an ``Ended``: as it stood
+            when it ended, or at the end of the input if it still was open.
     """
 
     groups: list[tuple[str, str]]
@@ -117,7 +117,8 @@ def replay(
     topology: Snapshot | None = None,
     settings: CorrelationSettings | None = None,
 ) -> Result:
-    """Run the engine over ``inputs``. ``topology`` and ``settings`` replace those recorded in the input, from the first record on."""
+    """Run the engine over ``inputs``. ``topology`` and ``settings`` replace those recorded in the input, from the
+    first record on."""
     engine = Engine(collectors, rules)
     result = Result(groups=[], situations={}, events=0, tickets=0, malformed=0, span_s=0.0)
     placed: list[tuple[str, str]] = []
@@ -245,7 +246,7 @@ class _Timed(Struct, frozen=True):
     """A line of a stream with its time of arrival."""
 
     at: datetime
-    alert: msgspec.Raw | None = None
+    alert: msgspec.Raw = msgspec.Raw()  # not `Raw | None`: msgspec then accepts null only
     alerts: list[msgspec.Raw] | None = None
 
 
@@ -255,7 +256,8 @@ class _Dated(Struct, frozen=True):
 
 
 def _stream(path: Path) -> Iterator[Input]:
-    """One postable alert, an array of them, or {"at": …, "alert": …} a line. Without ``at`` an alert arrives when it starts, or
+    """One postable alert, an array of them, or {"at": …, "alert": …} a line. Without ``at`` an alert arrives when it
+    starts, or
     ends if it is a resolve, and never before the one above it."""
     now = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -271,7 +273,7 @@ def _stream(path: Path) -> Iterator[Input]:
                     if text[:1] == b"[":
                         at, raws = None, msgspec.json.decode(text, type=list[msgspec.Raw])
                     elif b'"alert' in text and (timed := _timed(text)) is not None:
-                        at, raws = timed.at, timed.alerts or ([timed.alert] if timed.alert else [])
+                        at, raws = timed.at, timed.alerts or ([timed.alert] if bytes(timed.alert) else [])
                     else:
                         at, raws = None, [msgspec.Raw(text)]
                     for raw in raws:

@@ -1,4 +1,5 @@
-"""Drives the engine: reads records in order, commits what a step decided, restores its state after a stop of any kind."""
+"""Drives the engine: reads records in order, commits what a step decided, restores its state after a stop of any
+kind."""
 
 import math
 import threading
@@ -20,7 +21,8 @@ log = structlog.get_logger("engine")
 
 _STEP_RECORDS = 128
 _STEP_PAUSE_S = 0.01
-"""Between steps under load: the intake gets its turn at the processor, and the next step has more to share one commit."""
+"""Between steps under load: the intake gets its turn at the processor, and the next step has more to share one
+commit."""
 _CHECKPOINT_ITEMS = 20_000
 _CHECKPOINT_S = 60.0
 _CHECKPOINT_RECORDS = 500
@@ -31,8 +33,10 @@ _RETRY_S = 1.0
 class Runner:
     """Owns the engine's thread. ``position`` is the newest record whose effects are on disk.
 
-    The state in memory is saved as a checkpoint now and then; between checkpoints only effects are written. After a crash
-    the records since the checkpoint are read again with their effects, which are on disk already, thrown away: the engine
+    The state in memory is saved as a checkpoint now and then; between checkpoints only effects are written. After a
+    crash
+    the records since the checkpoint are read again with their effects, which are on disk already, thrown away: the
+        engine
     is a function of its records, so it arrives at the same state to the byte.
     """
 

@@ -32,7 +32,8 @@ def serve(
     demo: bool = False,
     ready: Callable[[Foreshock, str], None] = lambda foreshock, url: None,
 ) -> int:
-    """Run until SIGTERM or SIGINT; the exit code. ``ready`` is called with the console's address once requests are answered.
+    """Run until SIGTERM or SIGINT; the exit code. ``ready`` is called with the console's address once requests are
+    answered.
 
     Raises Held and Unavailable as ``Foreshock`` does, Unavailable too where the address is taken.
     """
@@ -50,7 +51,8 @@ def serve(
 
     foreshock = Foreshock(settings, clock=clock, demo=demo, on_fatal=give_up)
     sys.setswitchinterval(_SWITCH_S)
-    # What was loaded at the start lives as long as we do; looking through it again and again for garbage is wasted time.
+    # What was loaded at the start lives as long as we do; looking through it again and again for garbage is wasted
+    # time.
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
@@ -88,7 +90,8 @@ def serve(
 
 
 def _return_memory() -> None:
-    """Ask glibc to give request bodies back to the system when they are done, and to keep one heap instead of one a thread:
+    """Ask glibc to give request bodies back to the system when they are done, and to keep one heap instead of one a
+    thread:
     a fifth less memory with many alerts (benchmarks/memory.py). Elsewhere than on glibc nothing happens."""
     try:
         mallopt = ctypes.CDLL(None).mallopt

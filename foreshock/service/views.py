@@ -111,7 +111,8 @@ class TimelineEntry(Struct, frozen=True, kw_only=True):
 
 
 class GraphNode(Struct, frozen=True, kw_only=True):
-    """role: cause (best candidate), affected (has alerts of this situation) or context. level: 0 is furthest upstream."""
+    """role: cause (best candidate), affected (has alerts of this situation) or context. level: 0 is furthest
+    upstream."""
 
     id: str
     label: str
@@ -195,7 +196,8 @@ class JobView(Struct, frozen=True, kw_only=True):
 
 
 class StatusView(Struct, frozen=True, kw_only=True):
-    """The whole in one look. intake: accepting, or why not. topology: version, with the number of CIs and relationships.
+    """The whole in one look. intake: accepting, or why not. topology: version, with the number of CIs and
+    relationships.
 
     disk_free_bytes, disk_total_bytes: of the file system with the store; 0 and 0 where that is not ours to know.
     """

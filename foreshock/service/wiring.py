@@ -469,7 +469,8 @@ def _with_intake(document: dict[str, Any], kinds: Mapping[str, Collector]) -> di
         document["paths"].setdefault(collector.path, {})["post"] = {
             "tags": ["Intake"],
             "summary": collector.title,
-            "description": f"Answered when the events are on disk. {collector.facts}. With /s/NAME in front of the path the source is called NAME.",
+            "description": f"Answered when the events are on disk. {collector.facts}. "
+            "With /s/NAME in front of the path the source is called NAME.",
             "requestBody": {"required": True, "content": {"application/json": {"schema": collector.schema}}},
             "responses": {
                 "200" if collector.answer == "alertmanager" else "202": {"description": "Accepted and on disk"},

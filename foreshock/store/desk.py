@@ -129,7 +129,7 @@ class Desk:
     def list(
         self,
         *,
-        type: str = INCIDENT,  # noqa: A002 (the contract's word)
+        type: str = INCIDENT,
         open_only: bool = False,
         limit: int = 500,
     ) -> Sequence[DeskRecord]:

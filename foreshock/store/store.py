@@ -1,7 +1,8 @@
 """The record: one writer at a time, readers beside it, every commit synced before it is answered.
 
-SQLite runs in WAL mode with synchronous=FULL. Debian 12 ships SQLite 3.40, which has the WAL-reset bug (fixed in 3.51.3)
-that needs two connections checkpointing at once; here only the writer ever writes or checkpoints, so it cannot occur.
+SQLite runs in WAL mode with synchronous=FULL. Debian 12 ships SQLite 3.40, which has the WAL-reset bug (fixed in
+3.51.3) that needs two connections checkpointing at once; here only the writer ever writes or checkpoints, so it cannot
+occur.
 """
 
 import threading
@@ -105,7 +106,8 @@ class Store:
         self._owner = create_engine(self.url, isolation_level="AUTOCOMMIT", poolclass=QueuePool, pool_size=1).connect()
         if not self._owner.exec_driver_sql("SELECT pg_try_advisory_lock(%s)", (_ADVISORY_LOCK,)).scalar():
             holder = self._owner.exec_driver_sql(
-                "SELECT a.pid, coalesce(host(a.client_addr), 'local socket'), a.backend_start FROM pg_locks l JOIN pg_stat_activity a USING (pid)"
+                "SELECT a.pid, coalesce(host(a.client_addr), 'local socket'), a.backend_start"
+                " FROM pg_locks l JOIN pg_stat_activity a USING (pid)"
                 " WHERE l.locktype = 'advisory' AND l.objid = %s AND l.granted",
                 (_ADVISORY_LOCK & 0xFFFFFFFF,),
             ).first()
@@ -132,7 +134,8 @@ class Store:
             return connection.execute(select(func.coalesce(func.max(tables.engine.c.position), 0))).scalar_one(), None
 
     def append(self, records: Sequence[tuple[int, datetime, NewRecord]]) -> None:
-        """Write numbered records in one synced transaction. Raises Fenced when a number is taken: another writer is at work."""
+        """Write numbered records in one synced transaction. Raises Fenced when a number is taken: another writer is at
+        work."""
         rows = [
             (
                 number,
@@ -201,7 +204,8 @@ class Store:
                 yield row.kind, row.key, row.body
 
     def commit(self, step: Step) -> None:
-        """Write one engine step, moving the position from what the engine read. Raises Fenced, and writes nothing, if another
+        """Write one engine step, moving the position from what the engine read. Raises Fenced, and writes nothing, if
+        another
         engine moved it in between."""
         engine = tables.engine
         with self.write() as connection:
@@ -281,7 +285,8 @@ class Store:
     def _insert(
         self, connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]], *, upsert: bool = False
     ) -> None:
-        """Many rows through the driver itself: SQLAlchemy's own path costs twice as much a row, and this is the hot path."""
+        """Many rows through the driver itself: SQLAlchemy's own path costs twice as much a row, and this is the hot
+        path."""
         sql = self._sql.get(table.name)
         if sql is None:
             sql = self._sql[table.name] = _insert_sql(table, self.dialect, upsert=upsert)

@@ -32,7 +32,8 @@ def from_micros(micros: int) -> datetime:
 
 
 class Instant(TypeDecorator[datetime]):
-    """An aware UTC time as microseconds since 1970: SQLite has no type for it, and integers compare the same everywhere."""
+    """An aware UTC time as microseconds since 1970: SQLite has no type for it, and integers compare the same
+    everywhere."""
 
     impl = BigInteger
     cache_ok = True

@@ -80,7 +80,7 @@ class MemoryViews:
         rows = [row for row in self._rows() if state in {"all", row.state}]
         return sorted(rows, key=_urgent_then_newest)[:limit]
 
-    def incident(self, id: str) -> IncidentView | None:  # noqa: A002 - the protocol's name
+    def incident(self, id: str) -> IncidentView | None:
         if id in self._incidents:
             return self._incidents[id]
         for view in self._incidents.values():

@@ -35,7 +35,7 @@ def make_order(
     situation: str = "S-1",
     sink: str = "desk",
     version: int = 1,
-    id: str = "",  # noqa: A002 (the order's own word)
+    id: str = "",
     note: str = "",
     at: datetime = NOON,
     **fields: Any,

@@ -95,7 +95,8 @@ def _tell(foreshock: Foreshock, clock: AcceleratedClock, stop: threading.Event, 
         for row in foreshock.views.incidents(state="all"):
             ticket = ", ".join(ticket.number for ticket in row.tickets if ticket.number) or "no ticket yet"
             cause = f"probable cause {row.cause} ({row.cause_score:.2f})" if row.cause else "no cause yet"
-            news = f"{row.id} {row.state}, {ticket}, P{row.priority}: {row.alerts} alerts on {row.ci_count} CIs, {cause}"
+            size = f"{row.alerts} alerts on {row.ci_count} CI{'s' if row.ci_count != 1 else ''}"
+            news = f"{row.id} {row.state}, {ticket}, P{row.priority}: {size}, {cause}"
             if said.get(row.id) != news:
                 said[row.id] = news
                 line = f"{clock():%H:%M:%S}  {news}; {row.events} events so far"

@@ -1,4 +1,5 @@
-"""Schema versions, through alembic. ``upgrade`` brings a database to this program's version, ``check`` says whether it is there."""
+"""Schema versions, through alembic. ``upgrade`` brings a database to this program's version, ``check`` says whether it
+is there."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,7 +35,8 @@ def upgrade(engine: Engine) -> bool:
 
 
 def differences(engine: Engine) -> list[str]:
-    """What the tables in the database have that ``tables.py`` has not, and the other way round; empty when they agree."""
+    """What the tables in the database have that ``tables.py`` has not, and the other way round; empty when they
+    agree."""
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
 
