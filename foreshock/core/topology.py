@@ -178,11 +178,11 @@ class Topology:
         return self._services.get(ci, ())
 
     def _index_names(self) -> dict[str, tuple[str, ...]]:
-        names: dict[str, tuple[str, ...]] = {}
+        names: dict[str, list[str]] = {}
         for ci in self.cis.values():
             for name in {ci.id.lower(), ci.name.lower(), *(alias.lower() for alias in ci.aliases)} - {""}:
-                names[name] = (*names.get(name, ()), ci.id)
-        return names
+                names.setdefault(name, []).append(ci.id)
+        return {name: tuple(ids) for name, ids in names.items()}
 
     def _index_services(self) -> dict[str, tuple[str, ...]]:
         """From each service that has a criticality down to all it needs, however far: impact has no horizon."""

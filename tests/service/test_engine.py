@@ -590,11 +590,11 @@ def test_a_change_of_a_ticket_we_never_asked_for_starts_no_updates():
 
 def test_a_new_topology_says_anew_which_ci_an_alert_is_about():
     story = Story().fire("db1:9100")
-    assert story.alert("db1:9100").bound_by == "host=db1:9100, not in the topology"
+    assert story.alert("db1:9100").bound_by == "label host, not in the topology"
 
     story.at(10).topology("shop depends_on db1", criticality={"shop": 1}).fire("shop")
 
-    assert story.alert("db1:9100").bound_by == "host=db1:9100 without its port"
+    assert story.alert("db1:9100").bound_by == "label host without its port"
     assert story.groups() == [["db1", "shop"]]
     assert story.situation().priority == 1
 

@@ -1,0 +1,232 @@
+"""What depends on what, and which CI a name means."""
+
+import math
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from foreshock.core.model import CI, Relationship
+from foreshock.core.topology import DIRECTIONS, Direction, Topology
+
+NAMES = "abcdefg"
+
+
+def tie(text: str) -> Relationship:
+    source, kind, target = text.split()
+    return Relationship(source=source, type=kind, target=target)
+
+
+def graph(*ties: str, **options: Any) -> Topology:
+    relationships = [tie(text) for text in ties]
+    names = dict.fromkeys(name for relation in relationships for name in (relation.source, relation.target))
+    criticality = options.pop("criticality", {})
+    return Topology([CI(id=name, criticality=criticality.get(name, 0)) for name in names], relationships, **options)
+
+
+@pytest.mark.parametrize("kind", DIRECTIONS)
+def test_failures_spread_the_way_the_relationship_says(kind: str):
+    topology = graph(f"left {kind} right")
+
+    left_suffers = "right" in topology.upstream("left")
+    right_suffers = "left" in topology.upstream("right")
+
+    expected = {
+        Direction.SOURCE_SUFFERS: (True, False),
+        Direction.TARGET_SUFFERS: (False, True),
+        Direction.BOTH_SUFFER: (True, True),
+    }
+    assert (left_suffers, right_suffers) == expected[DIRECTIONS[kind]]
+
+
+# ---- walks ----------------------------------------------------------------------------------------------------------
+
+
+def shortest(ties: list[Relationship], costs: dict[str, float]) -> dict[tuple[str, str], float]:
+    """Floyd and Warshall, as an oracle: the cost from each CI to each one it depends on."""
+    far = {(a, b): 0.0 if a == b else math.inf for a in NAMES for b in NAMES}
+    for relation in ties:
+        ways = {
+            Direction.SOURCE_SUFFERS: [(relation.source, relation.target)],
+            Direction.TARGET_SUFFERS: [(relation.target, relation.source)],
+            Direction.BOTH_SUFFER: [(relation.source, relation.target), (relation.target, relation.source)],
+        }[DIRECTIONS[relation.type]]
+        for way in ways:
+            far[way] = min(far[way], costs.get(relation.type, 1.0))
+    for middle in NAMES:
+        for a in NAMES:
+            for b in NAMES:
+                far[a, b] = min(far[a, b], far[a, middle] + far[middle, b])
+    return far
+
+
+TIES = st.lists(
+    st.builds(
+        Relationship,
+        source=st.sampled_from(NAMES),
+        type=st.sampled_from(["depends_on", "hosts", "connects_to"]),
+        target=st.sampled_from(NAMES),
+    ),
+    max_size=14,
+)
+COSTS = st.sampled_from([{}, {"hosts": 0.5, "connects_to": 2.0}, {"depends_on": 0.25}])
+
+
+@settings(max_examples=200)
+@given(TIES, COSTS, st.sampled_from([1.0, 2.0, 3.0, 12.0]))
+def test_walks_are_the_cheapest_ones_within_the_horizon(ties: list[Relationship], costs: Any, max_cost: float):
+    topology = Topology([CI(id=name) for name in NAMES], ties, costs=costs, max_cost=max_cost)
+    far = shortest(ties, costs)
+
+    for start in NAMES:
+        expected = {name: far[start, name] for name in NAMES if far[start, name] <= max_cost}
+        reached = topology.upstream(start)
+        assert {name: hop.cost for name, hop in reached.items()} == expected
+        assert [hop.cost for hop in reached.values()] == sorted(hop.cost for hop in reached.values())
+        below = {name: hop.cost for name, hop in topology.downstream(start).items()}
+        assert below == {name: far[name, start] for name in NAMES if far[name, start] <= max_cost}
+
+
+@settings(max_examples=200)
+@given(TIES, COSTS)
+def test_a_path_goes_along_relationships_and_costs_what_the_walk_says(ties: list[Relationship], costs: Any):
+    topology = Topology([CI(id=name) for name in NAMES], ties, costs=costs)
+
+    for start in NAMES:
+        for end, hop in topology.upstream(start).items():
+            path = topology.path(start, end)
+            assert (path[0], path[-1]) == (start, end)
+            kinds = [topology.relation(a, b) for a, b in zip(path, path[1:], strict=False)]
+            assert all(kinds)
+            assert sum(costs.get(kind, 1.0) for kind in kinds) == pytest.approx(hop.cost)
+
+
+@settings(max_examples=100)
+@given(TIES)
+def test_even_steps_and_costs_that_say_the_same_give_the_same_walk(ties: list[Relationship]):
+    even = Topology((), ties)
+    same = Topology((), ties, costs={"never used": 2.0})
+
+    for name in NAMES:
+        assert list(even.upstream(name).items()) == list(same.upstream(name).items())
+
+
+@given(TIES, st.randoms(use_true_random=False))
+def test_the_order_of_relationships_does_not_matter(ties: list[Relationship], random: Any):
+    shuffled = list(ties)
+    random.shuffle(shuffled)
+
+    one, other = Topology((), ties), Topology((), shuffled)
+
+    for name in NAMES:
+        assert list(one.upstream(name).items()) == list(other.upstream(name).items())
+
+
+def test_what_depends_on_itself_or_in_a_circle_ends():
+    topology = graph("a depends_on a", "a depends_on b", "b depends_on c", "c depends_on a")
+
+    assert {name: hop.cost for name, hop in topology.upstream("a").items()} == {"a": 0.0, "b": 1.0, "c": 2.0}
+    assert topology.dependents("a") == 1
+
+
+def test_a_ci_nobody_knows_depends_on_itself_only():
+    topology = graph("a depends_on b")
+
+    assert list(topology.upstream("stranger")) == ["stranger"]
+    assert topology.path("stranger", "a") == ()
+    assert topology.path("b", "a") == ()
+    assert topology.neighbours("stranger") == ()
+
+
+def test_of_two_relationships_the_cheaper_one_counts():
+    topology = graph("a depends_on b", "a runs_on b", costs={"runs_on": 0.5})
+
+    assert (topology.upstream("a")["b"].cost, topology.relation("a", "b"), topology.dependents("b")) == (
+        0.5,
+        "runs_on",
+        1,
+    )
+
+
+def test_neighbours_are_seen_from_both_ends():
+    topology = graph("a depends_on b", "b hosts c")
+
+    assert topology.neighbours("b") == ("a", "c")
+    assert topology.neighbours("c") == ("b",)
+
+
+def test_a_hub_of_100000_costs_a_moment_and_never_more_than_its_bound():
+    number = 100_000
+    cis = [CI(id="hub", criticality=1), *(CI(id=f"n{i}", aliases=("localhost",)) for i in range(number))]
+    ties = [Relationship(source=f"n{i}", type="connects_to", target="hub") for i in range(number)]
+    began = time.perf_counter()
+
+    topology = Topology(cis, ties)
+
+    assert len(topology.upstream("hub")) == len(topology.downstream("hub")) == Topology.MAX_REACH
+    assert len(topology.upstream("n7")) == Topology.MAX_REACH
+    assert topology.path("n7", "hub") == ("n7", "hub")
+    assert topology.dependents("hub") == number
+    assert len(topology.named("localhost")) == number
+    assert topology.services("n99999") == ("hub",)
+    assert time.perf_counter() - began < 20
+
+
+def test_a_walk_that_reaches_its_bound_keeps_the_nearest():
+    near = [f"start depends_on near{i}" for i in range(300)]
+    far = [f"near{i % 300} depends_on far{i}" for i in range(900)]
+
+    reached = graph(*near, *far).upstream("start")
+
+    assert len(reached) == Topology.MAX_REACH
+    assert sum(hop.cost == 1.0 for hop in reached.values()) == 300
+
+
+# ---- names ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_ci_goes_by_its_id_its_name_and_its_aliases_in_any_case():
+    topology = Topology([CI(id="CI-7", name="Orders DB", aliases=("db1.example.com", "10.0.0.7"))])
+
+    for name in ("CI-7", "ci-7", "ORDERS db", "DB1.example.COM", "10.0.0.7"):
+        assert topology.named(name) == ("CI-7",)
+    assert topology.named("db1") == topology.named("") == ()
+
+
+def test_a_name_that_several_share_means_all_of_them_but_an_id_means_its_own():
+    topology = Topology([CI(id="a", aliases=("web",)), CI(id="b", name="WEB"), CI(id="c", aliases=("a",))])
+
+    assert topology.named("web") == ("a", "b")
+    assert topology.named("a") == ("a",)
+    assert topology.named("A") == ("a", "c")
+
+
+# ---- services -------------------------------------------------------------------------------------------------------
+
+
+def test_a_failure_hurts_every_service_above_it_however_far_the_most_critical_first():
+    chain = [f"l{i} depends_on l{i + 1}" for i in range(20)]
+    topology = graph(*chain, "shop depends_on l0", "mail depends_on l5", criticality={"shop": 2, "mail": 1})
+
+    assert topology.services("l20") == ("mail", "shop")
+    assert topology.services("l3") == ("shop",)
+    assert topology.services("shop") == ("shop",)
+    assert topology.services("stranger") == ()
+
+
+def test_the_services_of_one_ci_are_bounded_and_the_most_critical_stay():
+    ties = [f"s{i} depends_on core" for i in range(200)]
+    topology = graph(*ties, criticality={f"s{i}": 1 if i >= 190 else 3 for i in range(200)})
+
+    services = topology.services("core")
+
+    assert len(services) == Topology.MAX_SERVICES
+    assert set(services[:10]) == {f"s{i}" for i in range(190, 200)}
+
+
+def test_services_in_a_circle_end():
+    topology = graph("a depends_on b", "b depends_on a", criticality={"a": 1, "b": 2})
+
+    assert topology.services("a") == ("a", "b")
