@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help setup run test servers lint types imports pytest lock config wheel bench-intake
+.PHONY: help setup run test servers lint types imports pytest lock config wheel bench-intake bench-memory bench-grouping
 
 BIN := .venv/bin
 heading = @printf '\n==> %s\n' '$(1)'
@@ -69,5 +69,11 @@ config: setup ## write config/foreshock.example.yaml and .schema.json anew from 
 wheel: setup ## dist/foreshock-*.whl
 	@$(BIN)/python -m build --wheel --no-isolation
 
-bench-intake: setup ## how many alerts a second one process takes in
-	@$(BIN)/python benchmarks/intake.py
+bench-intake: setup ## CPU, answers and losses beside Alertmanager, in turn; ARGS='--reps 3' changes it
+	@$(BIN)/python benchmarks/intake.py $(ARGS)
+
+bench-memory: setup ## memory per active alert, and seconds to ready with 10,000 of them
+	@$(BIN)/python benchmarks/memory.py $(ARGS)
+
+bench-grouping: setup ## how well alerts become incidents, where the truth is known
+	@$(BIN)/python benchmarks/grouping.py $(ARGS)
