@@ -18,7 +18,7 @@ import zstandard
 from sqlalchemy import Connection, Engine, Table, create_engine, delete, event, func, insert, select, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError, OperationalError
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import NullPool, QueuePool
 
 from foreshock.core.contracts import (
     AuditRow,
@@ -103,7 +103,7 @@ class Store:
         """
         if self.dialect != "postgresql":
             return
-        self._owner = create_engine(self.url, isolation_level="AUTOCOMMIT", poolclass=QueuePool, pool_size=1).connect()
+        self._owner = create_engine(self.url, isolation_level="AUTOCOMMIT", poolclass=NullPool).connect()
         if not self._owner.exec_driver_sql("SELECT pg_try_advisory_lock(%s)", (_ADVISORY_LOCK,)).scalar():
             holder = self._owner.exec_driver_sql(
                 "SELECT a.pid, coalesce(host(a.client_addr), 'local socket'), a.backend_start"

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from foreshock.store import migrations
 from foreshock.store.store import Store
-from foreshock.store.tables import metadata
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -16,6 +16,6 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     else:
         url = request.getfixturevalue("postgresql_database")
     opened = Store(url)
-    metadata.create_all(opened.migration_engine)
+    migrations.upgrade(opened.migration_engine)
     yield opened
     opened.close()

@@ -1,0 +1,98 @@
+"""History is kept as long as promised, and never forgotten where a restart would need it."""
+
+import random
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import insert, select
+
+from foreshock.core.contracts import CheckpointItem, NewRecord, RecordKind, SituationRow, Step
+from foreshock.store import tables
+from foreshock.store.retention import forget
+from foreshock.store.store import Store
+
+NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
+DAY = timedelta(days=1)
+PLENTY = 2**60
+
+
+def fill(store: Store, records: int, *, size: int = 10) -> None:
+    """One record an hour, backwards from NOON; incompressible bodies."""
+    source = random.Random(1)
+    store.append(
+        [
+            (n + 1, NOON - timedelta(hours=records - n), NewRecord(kind=RecordKind.TICK, body=source.randbytes(size)))
+            for n in range(records)
+        ]
+    )
+
+
+def checkpoint(store: Store, at: int) -> None:
+    store.commit(Step(read_from=0, position=at, checkpoint=lambda: [CheckpointItem(kind="saved", key="", body=b"")]))
+
+
+def numbers(store: Store) -> list[int]:
+    return [record.number for record in store.records(0, limit=10_000)]
+
+
+def test_records_past_their_age_go_and_younger_ones_stay(store: Store):
+    fill(store, 10)
+    checkpoint(store, 10)
+
+    forgotten = forget(store, before=NOON - timedelta(hours=3), max_bytes=PLENTY)
+
+    assert forgotten.records == 7
+    assert numbers(store) == [8, 9, 10]
+
+
+def test_a_record_after_the_checkpoint_is_never_forgotten_however_old_or_large(store: Store):
+    fill(store, 10)
+    checkpoint(store, 4)
+
+    forget(store, before=NOON + DAY, max_bytes=0)
+
+    assert numbers(store) == [5, 6, 7, 8, 9, 10]
+
+
+def test_the_oldest_records_go_while_the_store_is_too_large(store: Store):
+    fill(store, 60, size=100_000)
+    checkpoint(store, 60)
+    with_all = store.size()
+
+    forgotten = forget(store, before=NOON - 365 * DAY, max_bytes=with_all // 2)
+
+    assert forgotten.records > 0
+    assert not numbers(store) or numbers(store)[-1] == 60
+
+
+def test_ended_situations_go_and_open_ones_stay(store: Store):
+    def row(id: str, body: bytes | None, age: timedelta) -> SituationRow:
+        return SituationRow(
+            id=id, state="open" if body is None else "resolved", priority=3, severity=1, title="", opened_at=NOON - age,
+            updated_at=NOON - age, resolved_at=None, alerts=1, version=1, body=body,
+        )  # fmt: skip
+
+    rows = [row("S-1", None, 30 * DAY), row("S-2", b"{}", 30 * DAY), row("S-3", b"{}", DAY)]
+    store.commit(Step(read_from=0, position=1, situations=rows))
+
+    forget(store, before=NOON - 14 * DAY, max_bytes=PLENTY)
+
+    assert [row.id for row in store.situations(states=["open", "resolved"], limit=9)] == ["S-3", "S-1"]
+
+
+def test_an_order_whose_outcome_nobody_has_heard_is_kept(store: Store):
+    states = ("pending", "answered", "refused", "done", "dead", "superseded")
+    with store.write() as connection:
+        for state in states:
+            connection.execute(
+                insert(tables.outbox).values(
+                    id=state, sink="desk", situation="S-1", verb="open", at=NOON - 30 * DAY, body=b"{}", state=state,
+                    attempts=0, next_at=NOON, error="",
+                )
+            )  # fmt: skip
+
+    forgotten = forget(store, before=NOON - 14 * DAY, max_bytes=PLENTY)
+
+    with store.read() as connection:
+        kept = set(connection.execute(select(tables.outbox.c.id)).scalars())
+    assert kept == {"pending", "answered", "refused"}
+    assert forgotten.orders == 3
