@@ -146,4 +146,5 @@ SINK = SinkKind(
     facts="https://www.standardwebhooks.com, specification 1.0.0, read 2026-11-22",
     config=WebhookConfig,
     build=_build,
+    searches=False,
 )

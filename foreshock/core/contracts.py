@@ -204,6 +204,7 @@ class SinkKind(Struct, frozen=True, kw_only=True):
     Attributes:
         index_delay_s: how long after a lost answer a record may still turn up in a search; until then an "absent" is
             not believed. 0 where a search sees every commit at once.
+        searches: whether ``find`` can answer; a sink that cannot search must be safe to send a creation to twice.
     """
 
     kind: str
@@ -212,6 +213,7 @@ class SinkKind(Struct, frozen=True, kw_only=True):
     config: type[ConnectorConfig]
     build: Callable[[str, Any, "SinkParts"], Sink]
     index_delay_s: float = 0.0
+    searches: bool = True
 
 
 class SinkParts(Struct, frozen=True, kw_only=True):

@@ -42,6 +42,7 @@ from foreshock.service.engine import Engine, SettingsRecord, TopologyRecord
 from foreshock.service.inbox import Inbox
 from foreshock.service.intake import App, Intake, Limits
 from foreshock.service.live import LiveViews
+from foreshock.service.reconcile import Reconciler
 from foreshock.service.runner import Runner, utc_now
 from foreshock.service.scheduler import Scheduler
 from foreshock.service.settings import Settings, sink_kinds, source_kinds
@@ -102,7 +103,7 @@ class Foreshock:
         self.replayed = self.runner.restore()
         self.inbox = Inbox(self.store, self._record_clock(), on_append=self.runner.wake, on_fatal=self._fatal)
         self.outbox, self.desk = Outbox(self.store), Desk(self.store)
-        self.lanes = self._build_lanes()
+        self.lanes, self.reconciler = self._build_lanes()
         self.scheduler = Scheduler(self.store, clock)
         self.views = LiveViews(
             runner=self.runner,
@@ -211,13 +212,15 @@ class Foreshock:
         """Time for records; where the engine was restored ahead of the clock, its time goes on."""
         return lambda: max(self.clock(), self.engine.now)
 
-    def _build_lanes(self) -> list[Lane]:
+    def _build_lanes(self) -> tuple[list[Lane], Reconciler]:
         kinds = sink_kinds()
         parts = SinkParts(http=Http, book=self.desk)
-        lanes = []
+        lanes, find = [], {}
         for instance in self.settings.sinks:
             kind = kinds[instance.kind]
             sink = kind.build(instance.name, instance.config, parts)
+            if kind.searches:
+                find[instance.name] = sink.find
             lanes.append(
                 Lane(
                     instance.name,
@@ -228,7 +231,7 @@ class Foreshock:
                     index_delay=timedelta(seconds=kind.index_delay_s),
                 )
             )
-        return lanes
+        return lanes, Reconciler(find)
 
     def _report(self, change: TicketChange) -> None:
         self.inbox.append_now(
@@ -371,8 +374,11 @@ class Foreshock:
             log.info("history forgotten", **msgspec.structs.asdict(forgotten))
 
     def _reconcile(self) -> None:
-        """Look at what the sinks hold; the lanes read people's changes and repeat what has no answer yet."""
-        self._poke()
+        """Compare our tickets with the sinks' records; a difference is logged once and counted while it lasts."""
+        with self.runner.looking() as engine:
+            tickets = [(s.id, ticket) for s in engine.situations.values() for ticket in s.tickets.values()]
+        for finding in self.reconciler.run(tickets):
+            log.warning("a ticket differs from the sink's record", **msgspec.structs.asdict(finding))
 
     # ---- metrics ----
 
