@@ -1,6 +1,6 @@
 """Compares what we believe of tickets with what the sinks hold. It finds and tells; it repairs nothing by itself."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 
 from msgspec import Struct
@@ -47,7 +47,7 @@ class Reconciler:
         findings: of the last look at each ticket, by (sink, situation).
     """
 
-    def __init__(self, find: dict[str, Callable[[str], Receipt | None]]) -> None:
+    def __init__(self, find: Mapping[str, Callable[[str], Receipt | None]]) -> None:
         self._find = find
         self._next = 0
         self.findings: dict[tuple[str, str], Finding] = {}

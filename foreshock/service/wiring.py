@@ -427,6 +427,17 @@ class Foreshock:
             ("sink", "outcome"),
             [((lane.name, outcome), count) for lane in self.lanes for outcome, count in lane.counts.items()],
         )
+        differences: dict[tuple[str, ...], float] = {}
+        for finding in list(self.reconciler.findings.values()):
+            key = (finding.sink, finding.difference.value)
+            differences[key] = differences.get(key, 0) + 1
+        yield own.labelled(
+            GaugeMetricFamily,
+            "foreshock_reconcile_differences",
+            "Open tickets that differ from the sink's record.",
+            ("sink", "kind"),
+            differences.items(),
+        )
         yield own.gauge(
             "foreshock_dead_letters", "Items that could not be read or delivered.", self.store.count_dead_letters()
         )
