@@ -39,6 +39,8 @@ def next_step(situation: Situation, ticket: Ticket | None, now: datetime, settin
     if ended:
         if not ticket.open:
             return Decision(Step.NOTHING, "the ticket is resolved")
+        if ticket.kept_open_by:
+            return Decision(Step.NOTHING, f"{ticket.kept_open_by} reopened the ticket")
         return Decision(
             Step.RESOLVE,
             "merged into " + situation.merged_into if situation.merged_into else "every alert has recovered",

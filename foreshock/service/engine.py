@@ -757,6 +757,7 @@ class Engine:
         situation.tickets[sink] = msgspec.structs.replace(
             ticket,
             open=verb is not Verb.RESOLVE,
+            kept_open_by="",
             priority=situation.priority,
             version=situation.version,
             written_at=self.now,
@@ -858,9 +859,10 @@ class Engine:
         elif change.state == "taken":
             told["assignee"] = change.actor
         elif change.state in ("resolved", "closed"):
-            told |= {"open": False, "closed_by": change.actor or "a person"}
+            told |= {"open": False, "closed_by": change.actor or "a person", "kept_open_by": ""}
         elif change.state == "reopened":
-            told |= {"open": True, "closed_by": ""}
+            over = situation.state is not SituationState.OPEN
+            told |= {"open": True, "closed_by": "", "kept_open_by": (change.actor or "a person") if over else ""}
         situation.tickets[change.sink] = msgspec.structs.replace(ticket, **told)
         self._evaluate(situation)
 

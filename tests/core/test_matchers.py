@@ -1,6 +1,7 @@
 """Label matchers mean what Alertmanager means by them."""
 
 import time
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -69,10 +70,8 @@ def test_an_expression_that_is_written_is_read_again(expression: str, is_equal: 
 
 @given(st.text(max_size=40))
 def test_any_text_is_a_matcher_or_malformed(text: str):
-    try:
+    with suppress(Malformed):
         parse_matcher(text)
-    except Malformed as error:
-        assert str(error)
 
 
 @pytest.mark.parametrize("text", ["", "a", "=b", '{a="b"}', 'a=~"("', r'a=~"\1"', 'a=~"(?=x)"', 'a=~"x{1001}"'])

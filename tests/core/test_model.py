@@ -1,5 +1,7 @@
 """Limits on what an event may carry."""
 
+from contextlib import suppress
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -60,7 +62,8 @@ def test_an_alert_reads_its_labels_as_they_were_checked():
 
 @pytest.mark.parametrize(
     "body",
-    [b"{}", b'{"a":""}', b'{"":"x"}', b'{"a":1}', b'{"a":null}', b"[]", b"null", b'"x"', b"", b"{", b'{"a":"\xff"}', b'{"a":"\\ud800"}',
+    [b"{}", b'{"a":""}', b'{"":"x"}', b"[]",
+     b'{"a":1}', b'{"a":null}', b"null", b'"x"', b"", b"{", b'{"a":"\xff"}', b'{"a":"\\ud800"}',
      b'{"a":' * 5000 + b"1" + b"}" * 5000, b'{"a":NaN}'],
 )  # fmt: skip
 def test_what_are_no_labels_is_malformed(body: bytes):
@@ -70,10 +73,8 @@ def test_what_are_no_labels_is_malformed(body: bytes):
 
 @given(st.binary(max_size=60))
 def test_any_bytes_are_labels_or_malformed(body: bytes):
-    try:
+    with suppress(Malformed):
         assert read_labels(body)
-    except Malformed as error:
-        assert str(error)
 
 
 def test_annotations_may_be_empty_and_longer_than_labels():

@@ -2,6 +2,7 @@
 
 import math
 import time
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -98,7 +99,7 @@ def test_a_path_goes_along_relationships_and_costs_what_the_walk_says(ties: list
         for end, hop in topology.upstream(start).items():
             path = topology.path(start, end)
             assert (path[0], path[-1]) == (start, end)
-            kinds = [topology.relation(a, b) for a, b in zip(path, path[1:], strict=False)]
+            kinds = [topology.relation(a, b) for a, b in pairwise(path)]
             assert all(kinds)
             assert sum(costs.get(kind, 1.0) for kind in kinds) == pytest.approx(hop.cost)
 

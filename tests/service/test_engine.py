@@ -557,6 +557,15 @@ def test_a_ticket_that_a_person_reopened_is_kept_in_step_again():
     assert story.verbs()[-1] == "resolve"
 
 
+def test_a_ticket_that_a_person_reopened_after_the_end_is_theirs_until_it_fires_again():
+    story = Story().fire("db1").at(60).resolve("db1").at(200).tick().at(210).person("reopened").at(500).tick()
+    assert story.verbs() == ["open", "update", "resolve"]
+
+    story.at(600).fire("db1").at(700).resolve("db1").at(900).tick()
+
+    assert story.verbs()[3:] == ["update", "update", "resolve"]
+
+
 def test_who_took_a_ticket_is_known_and_a_change_seen_twice_counts_once():
     story = Story().fire("db1").at(40).tick().person("taken")
     story.records[-1:] = []

@@ -188,7 +188,7 @@ def test_the_same_records_give_the_same_situations_however_they_are_read(story: 
 def test_a_situation_has_one_open_ticket_at_most_and_none_of_ours_once_it_is_over(story: Story):
     story.after(200).tick().after(4000).tick()
 
-    check_tickets(story.told.orders)
+    check_tickets(story.told.orders, story.touched)
     check_resolutions(story.engine)
 
 
