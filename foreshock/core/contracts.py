@@ -362,8 +362,9 @@ class DeskBook(Protocol):
     def get(self, number: str) -> DeskRecord | None: ...
 
     def list(
-        self, *, type: str = "incident", open_only: bool = False, limit: int = 500
-    ) -> Sequence[DeskRecord]: ...
+        self, *, type: str = "incident", open_only: bool = False, problem: str = "", limit: int = 500
+    ) -> Sequence[DeskRecord]:
+        """Newest first; with ``problem`` only what is linked to it."""
 
     def notes(self, number: str) -> Sequence[DeskNote]: ...
 

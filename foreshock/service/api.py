@@ -65,10 +65,11 @@ class ProblemBody(BaseModel):
 
 
 class RecordView(Struct, frozen=True, kw_only=True):
-    """A record of the desk with its notes, oldest first."""
+    """A record of the desk with its notes, oldest first; linked: incidents of a problem, newest first."""
 
     record: DeskRecord
     notes: tuple[DeskNote, ...]
+    linked: tuple[DeskRecord, ...] = ()
 
 
 # ---- routes ---------------------------------------------------------------------------------------------------------
@@ -176,7 +177,9 @@ def api(views: Views, actions: Actions, *, actor: Callable[[Request], str]) -> A
         found = views.record(number)
         if found is None:
             raise HTTPException(404, detail=f"there is no record {number!r}; the incident's page names its record")
-        return RecordView(record=found[0], notes=tuple(found[1]))
+        record, notes = found
+        linked = views.linked(number) if record.type == "problem" else ()
+        return RecordView(record=record, notes=tuple(notes), linked=tuple(linked))
 
     return router
 

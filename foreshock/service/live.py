@@ -262,6 +262,9 @@ class LiveViews:
         record = self._book.get(number)
         return None if record is None else (record, list(self._book.notes(number)))
 
+    def linked(self, problem: str) -> list[DeskRecord]:
+        return list(self._book.list(problem=problem))
+
     # ---- Actions ----
 
     def act(self, number: str, action: DeskAction, *, actor: str, text: str = "", code: str = "") -> DeskRecord:

@@ -245,6 +245,9 @@ class Views(Protocol):
     def record(self, number: str) -> tuple[DeskRecord, list[DeskNote]] | None:
         """A desk record with its notes."""
 
+    def linked(self, problem: str) -> list[DeskRecord]:
+        """Incidents of the desk that a problem links, newest first."""
+
 
 class Actions(Protocol):
     """What people can do; each returns after it is on disk and reflected."""

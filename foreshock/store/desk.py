@@ -131,10 +131,13 @@ class Desk:
         *,
         type: str = INCIDENT,
         open_only: bool = False,
+        problem: str = "",
         limit: int = 500,
     ) -> Sequence[DeskRecord]:
-        """Newest first."""
+        """Newest first; with ``problem`` only what is linked to it."""
         query = select(desk_record).where(desk_record.c.type == type)
+        if problem:
+            query = query.where(desk_record.c.problem == problem)
         if open_only:
             query = query.where(desk_record.c.state.in_((DeskState.NEW.value, DeskState.IN_PROGRESS.value)))
         query = query.order_by(desk_record.c.opened_at.desc(), desk_record.c.number.desc()).limit(limit)

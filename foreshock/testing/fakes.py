@@ -106,6 +106,10 @@ class MemoryViews:
     def problems(self, *, limit: int = 200) -> list[DeskRecord]:
         return [record for record, _ in self._problems.values()][:limit]
 
+    def linked(self, problem: str) -> list[DeskRecord]:
+        records = [record for view in self._incidents.values() for record in view.records]
+        return [record for record in records if record.problem == problem]
+
     def record(self, number: str) -> tuple[DeskRecord, list[DeskNote]] | None:
         if number in self._problems:
             record, notes = self._problems[number]

@@ -346,6 +346,15 @@ def test_a_problem_is_opened_once_for_an_incident_and_both_say_so(desk):
     assert [record.number for record in desk.list(type="problem")] == ["PRB0000001"]
 
 
+def test_a_problem_lists_the_incidents_it_links(desk):
+    first = desk.apply(make_order(situation="S-1")).number
+    desk.apply(make_order(situation="S-2"))
+    problem = desk.open_problem(first, actor="ada", at=LATER)
+
+    assert [record.number for record in desk.list(problem=problem.number)] == [first]
+    assert list(desk.list(problem="PRB0000099")) == []
+
+
 def test_people_work_on_a_problem_and_the_engine_does_not_hear_of_it(desk):
     number = desk.apply(make_order()).number
     problem = desk.open_problem(number, actor="ada", at=LATER, title="disks of this batch fail")

@@ -128,6 +128,7 @@ def console(views: Views, actions: Actions, *, actor: Callable[[Request], str], 
             here="problems" if record.type == "problem" else "incidents",
             record=record,
             notes=notes,
+            incidents=views.linked(record.number) if record.type == "problem" else (),
             problem=problem,
             typed=typed,
         )
