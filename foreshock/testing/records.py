@@ -364,7 +364,7 @@ def check_equal(one: Reading, other: Reading, when: str) -> None:
 def check_tickets(orders: Iterable[Order], touched: Container[tuple[str, str]] = ()) -> None:
     """Invariant 2: one open ticket at most for a situation and sink; what was opened once is reopened, never opened.
 
-    touched: (situation, sink) of tickets that people ended or reopened: our orders alone do not tell what is open there.
+    touched: (situation, sink) of tickets that people ended or reopened: our orders alone do not tell what is open.
     """
     is_open: dict[tuple[str, str], bool] = {}
     seen: set[str] = set()
