@@ -217,7 +217,7 @@ class Ticket(Struct, frozen=True, kw_only=True):
     Attributes:
         open: what we last asked for, or what a person did there.
         closed_by: the person who resolved it in the sink; empty if we did. Such a ticket is not touched again.
-        kept_open_by: the person who reopened it although the situation is over. It is theirs until the situation reopens.
+        kept_open_by: the person who reopened it after the situation was over. It is theirs until the situation reopens.
         number, url: as the sink named it; empty until it answered.
         priority, version: of the situation when the last write was ordered.
         written_at: when the last write was ordered, on the records' clock.
