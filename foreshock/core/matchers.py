@@ -70,9 +70,7 @@ def parse_matcher(text: str) -> Matcher:
     """Read ``name="value"`` with one of ``= != =~ !~``; quotes are optional. Raises Malformed with what was seen."""
     found = _OPERATOR.match(text)
     if found is None:
-        raise Malformed(
-            f"{text!r} is not a matcher", hint='write it as name="value", or with one of != =~ !~'
-        )
+        raise Malformed(f"{text!r} is not a matcher", hint='write it as name="value", or with one of != =~ !~')
     operator = found["op"]
     return Matcher(
         name=_unquote(found["name"]),

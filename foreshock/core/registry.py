@@ -19,9 +19,7 @@ def kinds(package: ModuleType, declaration: str, type_: type[T]) -> Mapping[str,
     for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda info: info.name):
         loaded = importlib.import_module(f"{package.__name__}.{module.name}")
         value = getattr(loaded, declaration, None)
-        assert isinstance(value, type_), (
-            f"{loaded.__name__} declares no {declaration} of type {type_.__name__}"
-        )
+        assert isinstance(value, type_), f"{loaded.__name__} declares no {declaration} of type {type_.__name__}"
         assert getattr(value, "kind", None) == module.name, (
             f"{loaded.__name__}.{declaration}.kind must be {module.name!r}"
         )
