@@ -60,9 +60,7 @@ def read_labels(raw: Raw | bytes) -> dict[str, str]:
     """
     labels = {name: value for name, value in _read_texts(raw, "labels").items() if value}
     if not labels:
-        raise Malformed(
-            "the alert has no labels", hint="send at least one label with a value; labels are its identity"
-        )
+        raise Malformed("the alert has no labels", hint="send at least one label with a value; labels are its identity")
     if len(labels) > MAX_LABELS:
         raise TooLarge(f"the alert has {len(labels)} labels, {MAX_LABELS} are allowed")
     for name, value in labels.items():
@@ -81,10 +79,7 @@ def read_annotations(raw: Raw | bytes) -> dict[str, str]:
     if len(annotations) > MAX_ANNOTATIONS:
         raise TooLarge(f"the alert has {len(annotations)} annotations, {MAX_ANNOTATIONS} are allowed")
     for name, value in annotations.items():
-        if (
-            len(value) * 4 > MAX_ANNOTATION_VALUE_BYTES
-            and (size := len(value.encode())) > MAX_ANNOTATION_VALUE_BYTES
-        ):
+        if len(value) * 4 > MAX_ANNOTATION_VALUE_BYTES and (size := len(value.encode())) > MAX_ANNOTATION_VALUE_BYTES:
             raise TooLarge(f"annotation {name!r} has {size} bytes, {MAX_ANNOTATION_VALUE_BYTES} are allowed")
     return annotations
 
