@@ -21,9 +21,10 @@ from foreshock.core.contracts import NewRecord, RecordKind
 from foreshock.core.errors import Malformed, Unavailable
 from foreshock.core.matchers import Matcher, matches_all, parse_matcher
 from foreshock.core.model import Alert, Moment, Silence, SilenceMatcher, SituationState
-from foreshock.service.engine import Engine, OperatorRecord
+from foreshock.service.engine import Engine
 from foreshock.service.guard import refuse_cross_site
 from foreshock.service.inbox import Inbox
+from foreshock.service.records import OperatorRecord
 from foreshock.service.runner import Runner
 
 RECEIVER = {"name": "foreshock"}

@@ -5,7 +5,6 @@ the sinks, audit rows, dead letters. It knows no clock but the records' own: a t
 fires at its own moment, before the later record is read, so ticks make it prompt and never change what it decides.
 """
 
-import heapq
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from sys import intern
@@ -15,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from correlation import cause, fold, prioritise
+from correlation import ticket as ticket_text
 from correlation.bind import bind
 from correlation.fold import Outcome
 from correlation.group import number as situation_number
@@ -37,7 +37,6 @@ from foreshock.core.contracts import (
 from foreshock.core.errors import Malformed
 from foreshock.core.identity import fingerprint
 from foreshock.core.model import (
-    CI,
     Alert,
     Cause,
     Change,
@@ -45,7 +44,6 @@ from foreshock.core.model import (
     Event,
     Member,
     Moment,
-    Relationship,
     Silence,
     Situation,
     SituationState,
@@ -55,33 +53,8 @@ from foreshock.core.model import (
     read_labels,
 )
 from foreshock.core.topology import Topology
-
-ENGINE_VERSION = 1
-"""Rises when the same records would give other situations; the saved state of another version is replayed with care."""
-
-_MAX_TICKET_ALERTS = 20  # alerts listed in a ticket's description; the console has them all
-
-
-class TopologyRecord(Struct, frozen=True, kw_only=True):
-    """Body of a TOPOLOGY record: a whole version, so that replay sees what the engine saw."""
-
-    version: str
-    cis: tuple[CI, ...]
-    relationships: tuple[Relationship, ...]
-
-
-class SettingsRecord(Struct, frozen=True, kw_only=True):
-    """Body of a SETTINGS record. sinks: instance names that hear of situations."""
-
-    correlation: dict[str, Any]
-    sinks: tuple[str, ...]
-
-
-class OperatorRecord(Struct, frozen=True, kw_only=True):
-    """Body of an OPERATOR record: set a silence, or expire the one named."""
-
-    set_silence: Silence | None = None
-    expire_silence: str = ""
+from foreshock.service.records import OperatorRecord, SettingsRecord, TopologyRecord
+from foreshock.service.timers import Due, Timers
 
 
 class SourceCount(Struct, kw_only=True):
@@ -147,9 +120,7 @@ class _Touched(Struct):
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 _MAX_SPELLINGS = 8  # orders of labels remembered per alert; senders keep to one, so more are no gain
 _MAX_ENDS = 1000
-_BUCKET_S = 16  # expiries are looked at this often at most; they still count from their exact moment
 _REMEMBERED = timedelta(hours=6)  # what ended is known for so long, so that a new situation can name the previous one
-_EXPIRE, _RELEASE, _SITUATION, _SILENCES, _EVICT = range(5)
 
 
 class Engine:
@@ -163,7 +134,6 @@ class Engine:
     def __init__(self, collectors: Mapping[str, Collector], rules: Sequence[Rule]) -> None:
         self.collectors = collectors
         self.rules = tuple(rules)
-        self.rule_by_name = {rule.name: rule for rule in rules}
         self.settings = CorrelationSettings()
         self.sinks: tuple[str, ...] = ()
         self.topology = Topology()
@@ -183,11 +153,7 @@ class Engine:
         self._last_situation = 0
         self._last_order = 0
         self._heard: dict[str, int] = {}
-        self._timers: list[tuple[datetime, int, str]] = []
-        self._expiries: dict[int, list[str]] = {}
-        self._expiry_buckets: list[int] = []
-        self._opened_bucket = -1
-        self._woken: dict[str, datetime] = {}
+        self._timers = Timers(self._expires_at)
         self._affected: dict[str, set[str]] = {}
         self._spellings: dict[str, list[tuple[str, bytes]]] = {}
         self._ends: dict[datetime, datetime] = {}
@@ -224,21 +190,19 @@ class Engine:
         """Move the clock, firing every timer due by then at its own moment."""
         if to <= self.now:
             return
-        self._open_buckets(to)
-        while self._timers and self._timers[0][0] <= to:
-            due, kind, key = heapq.heappop(self._timers)
-            self.now = max(self.now, due)
-            if kind == _EXPIRE:
+        self._timers.open(to)
+        while (timer := self._timers.pop(to)) is not None:
+            moment, due, key = timer
+            self.now = max(self.now, moment)
+            if due is Due.EXPIRY:
                 self._expire(key)
-            elif kind == _RELEASE:
+            elif due is Due.FLAP_RELEASE:
                 self._release(key)
-            elif kind == _SITUATION:
-                if self._woken.get(key) == due:
-                    del self._woken[key]
+            elif due is Due.SITUATION:
                 situation = self.situations.get(key)
                 if situation is not None and situation.state is SituationState.OPEN:  # what is over was told already
                     self._evaluate(situation)
-            elif kind == _SILENCES:
+            elif due is Due.SILENCES:
                 self._silences_changed()
             else:
                 self._evict(key)
@@ -248,10 +212,7 @@ class Engine:
 
     def next_due(self) -> datetime | None:
         """When the next timer is due, at the earliest; None while there is none. The scheduler appends a tick then."""
-        dues = [self._timers[0][0]] if self._timers else []
-        if self._expiry_buckets:
-            dues.append(_EPOCH + timedelta(seconds=self._expiry_buckets[0] * _BUCKET_S))
-        return min(dues, default=None)
+        return self._timers.next_due()
 
     # ---- events ----
 
@@ -404,40 +365,18 @@ class Engine:
             self._ends.clear()
         alert.expires_at = expires_at = self._ends.setdefault(expires_at, expires_at)
         if was is None or expires_at < was:
-            self._watch(alert)
+            self._timers.expiry(alert.fingerprint, expires_at)
 
-    def _watch(self, alert: Alert) -> None:
-        assert alert.expires_at is not None
-        bucket = int((alert.expires_at - _EPOCH).total_seconds()) // _BUCKET_S
-        if bucket <= self._opened_bucket:
-            heapq.heappush(self._timers, (alert.expires_at, _EXPIRE, alert.fingerprint))
-            return
-        watched = self._expiries.get(bucket)
-        if watched is None:
-            self._expiries[bucket] = [alert.fingerprint]
-            heapq.heappush(self._expiry_buckets, bucket)
-        else:
-            watched.append(alert.fingerprint)
-
-    def _open_buckets(self, to: datetime) -> None:
-        last = self._opened_bucket = int((to - _EPOCH).total_seconds()) // _BUCKET_S
-        while self._expiry_buckets and self._expiry_buckets[0] <= last:
-            bucket = heapq.heappop(self._expiry_buckets)
-            for key in dict.fromkeys(self._expiries.pop(bucket)):
-                alert = self.alerts.get(key)
-                if alert is None or alert.expires_at is None:
-                    continue
-                if int((alert.expires_at - _EPOCH).total_seconds()) // _BUCKET_S <= last:
-                    heapq.heappush(self._timers, (alert.expires_at, _EXPIRE, key))
-                else:
-                    self._watch(alert)
+    def _expires_at(self, key: str) -> datetime | None:
+        alert = self.alerts.get(key)
+        return None if alert is None else alert.expires_at
 
     def _expire(self, key: str) -> None:
         alert = self.alerts.get(key)
         if alert is None or alert.expires_at is None:
             return
         if alert.expires_at > self.now:  # sent again in between
-            self._watch(alert)
+            self._timers.expiry(key, alert.expires_at)
             return
         fold.resolve(alert, alert.expires_at, self.now, self.settings.fold)
         alert.expired = True
@@ -448,7 +387,7 @@ class Engine:
     def _ended(self, alert: Alert) -> None:
         self.active -= 1
         if alert.held_until is not None:
-            heapq.heappush(self._timers, (alert.held_until, _RELEASE, alert.fingerprint))
+            self._timers.at(alert.held_until, Due.FLAP_RELEASE, alert.fingerprint)
         if alert.situation:
             self._touch(alert.situation).resolved += 1
         else:
@@ -467,7 +406,7 @@ class Engine:
             self._keep_for_a_while(alert)
 
     def _keep_for_a_while(self, alert: Alert) -> None:
-        heapq.heappush(self._timers, (self._forget_at(alert), _EVICT, alert.fingerprint))
+        self._timers.at(self._forget_at(alert), Due.EVICTION, alert.fingerprint)
 
     def _forget_at(self, alert: Alert) -> datetime:
         """When an alert that is over is forgotten: later if it had a situation, so that the next one can name it."""
@@ -487,10 +426,9 @@ class Engine:
             if situation is None or situation.state is SituationState.OPEN:
                 return
             if self.now < (due := self._gone_at(situation)):  # reopened in between, or the settings changed
-                heapq.heappush(self._timers, (due, _EVICT, key))
+                self._timers.at(due, Due.EVICTION, key)
                 return
             del self.situations[key]
-            self._woken.pop(key, None)
             self._affected.pop(key, None)
             self._dirty_situations[key] = None
             for member in situation.members:
@@ -502,7 +440,7 @@ class Engine:
         if alert is None or alert.active or alert.situation in self.situations:
             return
         if self.now < (due := self._forget_at(alert)):
-            heapq.heappush(self._timers, (due, _EVICT, key))
+            self._timers.at(due, Due.EVICTION, key)
         else:
             self._forget(alert)
 
@@ -551,7 +489,7 @@ class Engine:
             onset=alert.starts_at,
             updated_at=now,
             last_joined_at=now,
-            title=_title(alert),
+            title=ticket_text.title(alert),
             members={},
             tickets={},
             version=0,
@@ -647,7 +585,7 @@ class Engine:
         loser.merged_into = winner.id
         loser.resolved_at = self.now
         self._touch(loser.id).notes.append(f"merged into {winner.id}")
-        heapq.heappush(self._timers, (self.now + self.settings.group.reopen, _EVICT, loser.id))
+        self._timers.at(self.now + self.settings.group.reopen, Due.EVICTION, loser.id)
         for alert in members:
             winner.members[alert.fingerprint] = loser.members[alert.fingerprint]
             alert.situation = winner.id
@@ -691,7 +629,7 @@ class Engine:
             ticket = situation.tickets.get(sink)
             decision = next_step(situation, ticket, self.now, self.settings.ticket)
             if decision.again_at is not None:
-                self._wake(situation, decision.again_at)
+                self._timers.look_at(situation.id, decision.again_at)
             if decision.step in _VERBS:
                 self._order(situation, sink, _VERBS[decision.step], decision)
         self._effects.situations[situation.id] = situation
@@ -712,7 +650,7 @@ class Engine:
             situation.cleared_at = self.now
         due = situation.cleared_at + self.settings.group.quiet
         if self.now < due:
-            self._wake(situation, due)
+            self._timers.look_at(situation.id, due)
             return
         members = self.members(situation)
         self._conclude(situation)
@@ -722,13 +660,7 @@ class Engine:
         situation.updated_at = self.now
         self._traces.drop(situation.id, members)
         self._say("situation", situation.id, "resolved", f"quiet since {situation.cleared_at:%Y-%m-%d %H:%M:%S} UTC")
-        heapq.heappush(self._timers, (self.now + self.settings.group.reopen, _EVICT, situation.id))
-
-    def _wake(self, situation: Situation, due: datetime) -> None:
-        """Look at it again then; asked for with each change, so the same moment is noted once."""
-        if self._woken.get(situation.id) != due:
-            self._woken[situation.id] = due
-            heapq.heappush(self._timers, (due, _SITUATION, situation.id))
+        self._timers.at(self.now + self.settings.group.reopen, Due.EVICTION, situation.id)
 
     def _hold(self, situation: Situation) -> None:
         """A situation is held back while every active alert in it is silenced; one alert outside a silence is enough
@@ -753,7 +685,10 @@ class Engine:
         self._last_order += 1
         ticket = situation.tickets.get(sink) or Ticket(sink=sink)
         self._conclude(situation)
-        situation.assignment_group = self._group_for(situation)
+        situation.assignment_group = ticket_text.assignment_group(
+            situation.causes, self.topology, self.settings.priority.default_group
+        )
+        members = self.members(situation)
         situation.tickets[sink] = msgspec.structs.replace(
             ticket,
             open=verb is not Verb.RESOLVE,
@@ -772,8 +707,8 @@ class Engine:
                 verb=verb,
                 version=situation.version,
                 at=self.now,
-                fields=self.fields(situation),
-                note=self._note(situation, verb, decision),
+                fields=ticket_text.fields(situation, members),
+                note=ticket_text.note(situation, members, decision.step, decision.reason),
                 url=f"/incidents/{situation.id}",
             )
         )
@@ -790,50 +725,6 @@ class Engine:
     def _conclude(self, situation: Situation) -> None:
         """Write down what is otherwise worked out when somebody asks: for a ticket, or for good."""
         situation.causes, situation.services = self.causes(situation), self.services(situation)
-
-    def _group_for(self, situation: Situation) -> str:
-        """The owner of the likeliest cause that has one, else of any affected CI, else the default."""
-        for candidate in situation.causes:
-            ci = self.topology.cis.get(candidate.ci)
-            if ci is not None and ci.owner:
-                return ci.owner
-        return self.settings.priority.default_group
-
-    def fields(self, situation: Situation) -> dict[str, Any]:
-        """What a ticket says; plain values for any sink."""
-        members = self.members(situation)
-        affected = sorted({alert.ci for alert in members if alert.ci})
-        first = situation.causes[0] if situation.causes else None
-        lines = [f"{len(members)} alerts on {len(affected)} CIs since {situation.onset:%Y-%m-%d %H:%M:%S} UTC."]
-        if first is not None:
-            lines.append(f"Probable cause: {first.ci} (score {first.score:.2f}): {first.reason}.")
-        if situation.services:
-            lines.append(f"Business services that depend on it: {', '.join(situation.services[:10])}.")
-        lines += ["", *(f"- [{alert.severity.word}] {_title(alert)}" for alert in members[:_MAX_TICKET_ALERTS])]
-        if len(members) > _MAX_TICKET_ALERTS:
-            lines.append(f"- and {len(members) - _MAX_TICKET_ALERTS} more, see the console")
-        return {
-            "title": situation.title if len(members) == 1 else f"{situation.title}, and {len(members) - 1} more alerts",
-            "description": "\n".join(lines),
-            "impact": situation.impact,
-            "urgency": situation.urgency,
-            "priority": situation.priority,
-            "severity": situation.severity.word,
-            "assignment_group": situation.assignment_group,
-            "ci": first.ci if first else "",
-            "services": list(situation.services),
-            "causes": [{"ci": c.ci, "score": c.score, "reason": c.reason} for c in situation.causes],
-        }
-
-    def _note(self, situation: Situation, verb: Verb, decision: Decision) -> str:
-        active = sum(alert.active for alert in self.members(situation))
-        if verb is Verb.OPEN:
-            return f"Opened by Foreshock: {active} active alerts; {decision.reason}."
-        if verb is Verb.RESOLVE:
-            return f"Resolved by Foreshock: {decision.reason}."
-        if verb is Verb.REOPEN:
-            return f"Reopened by Foreshock: {decision.reason}; {active} active alerts."
-        return f"{active} of {len(situation.members)} alerts active, priority {situation.priority}: {decision.reason}."
 
     def _read_ticket_change(self, record: Record) -> None:
         change = msgspec.json.decode(record.body, type=TicketChange)
@@ -876,7 +767,7 @@ class Engine:
             self._dirty.add(("silence", silence.id))
             for moment in (silence.starts_at, silence.ends_at):
                 if moment > self.now:
-                    heapq.heappush(self._timers, (moment, _SILENCES, silence.id))
+                    self._timers.at(moment, Due.SILENCES, silence.id)
             matchers = ", ".join(str(matcher) for matcher in self.silences[silence.id].matchers)
             self._say(
                 "silence",
@@ -1076,19 +967,16 @@ class Engine:
         """Timers are not saved: each follows from the state. One that no longer matters does nothing when it fires."""
         for alert in self.alerts.values():
             if alert.expires_at is not None:
-                self._watch(alert)
+                self._timers.expiry(alert.fingerprint, alert.expires_at)
             if alert.held_until is not None:
-                self._timers.append((alert.held_until, _RELEASE, alert.fingerprint))
+                self._timers.at(alert.held_until, Due.FLAP_RELEASE, alert.fingerprint)
         for situation in self.situations.values():
             if situation.state is SituationState.OPEN:
-                self._timers.append((self.now, _SITUATION, situation.id))
+                self._timers.at(self.now, Due.SITUATION, situation.id)
         for active in self.silences.values():
-            self._timers += [
-                (m, _SILENCES, active.silence.id)
-                for m in (active.silence.starts_at, active.silence.ends_at)
-                if m > self.now
-            ]
-        heapq.heapify(self._timers)
+            for moment in (active.silence.starts_at, active.silence.ends_at):
+                if moment > self.now:
+                    self._timers.at(moment, Due.SILENCES, active.silence.id)
         self._watch_what_is_over()
 
     def _watch_what_is_over(self) -> None:
@@ -1098,7 +986,7 @@ class Engine:
                 self._keep_for_a_while(alert)
         for situation in self.situations.values():
             if situation.state is not SituationState.OPEN:
-                heapq.heappush(self._timers, (self._gone_at(situation), _EVICT, situation.id))
+                self._timers.at(self._gone_at(situation), Due.EVICTION, situation.id)
 
 
 _VERBS: Mapping[Step, Verb] = {
@@ -1107,12 +995,6 @@ _VERBS: Mapping[Step, Verb] = {
     Step.RESOLVE: Verb.RESOLVE,
     Step.REOPEN: Verb.REOPEN,
 }
-
-
-def _title(alert: Alert) -> str:
-    labels = alert.read_labels()
-    name = labels.get("alertname") or next(iter(labels.values()))
-    return f"{name} on {alert.ci}" if alert.ci else name
 
 
 def _text(item: Any) -> bytes:

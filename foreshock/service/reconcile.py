@@ -53,7 +53,8 @@ class Reconciler:
         self.findings: dict[tuple[str, str], Finding] = {}
 
     def run(self, tickets: Iterable[tuple[str, Ticket]]) -> list[Finding]:
-        """Look at open tickets, as (situation, ticket); what is new among the findings. Raises Unavailable and Denied as the
+        """Look at open tickets, as (situation, ticket); what is new among the findings. Raises Unavailable and Denied
+        as the
         sinks do; what was found until then stays."""
         known = [(situation, ticket) for situation, ticket in tickets if ticket.open and ticket.sink in self._find]
         open_ones = {(ticket.sink, situation) for situation, ticket in known}

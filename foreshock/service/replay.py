@@ -23,7 +23,8 @@ from foreshock.core.errors import ConfigError, Malformed, Problem
 from foreshock.core.identity import fingerprint
 from foreshock.core.model import Ended, Event, SituationState, read_labels
 from foreshock.core.quantities import Duration
-from foreshock.service.engine import Engine, SettingsRecord, TopologyRecord
+from foreshock.service.engine import Engine
+from foreshock.service.records import SettingsRecord, TopologyRecord
 
 _BATCH = 64
 _SINK = "replay"

@@ -38,11 +38,12 @@ from foreshock.service.alertmanager_api import alertmanager_api
 from foreshock.service.api import api
 from foreshock.service.console import console, not_found
 from foreshock.service.delivery import Lane
-from foreshock.service.engine import Engine, SettingsRecord, TopologyRecord
+from foreshock.service.engine import Engine
 from foreshock.service.inbox import Inbox
 from foreshock.service.intake import App, Intake, Limits
 from foreshock.service.live import LiveViews
 from foreshock.service.reconcile import Reconciler
+from foreshock.service.records import SettingsRecord, TopologyRecord
 from foreshock.service.runner import Runner, utc_now
 from foreshock.service.scheduler import Scheduler
 from foreshock.service.settings import Settings, sink_kinds, source_kinds

@@ -20,7 +20,8 @@ from foreshock.core.contracts import AuditRow, Collector, DeadLetter, Order, Rec
 from foreshock.core.matchers import parse_matcher
 from foreshock.core.model import CI, Alert, Relationship, Silence, SilenceMatcher, Situation, SituationState
 from foreshock.core.registry import kinds
-from foreshock.service.engine import Effects, Engine, OperatorRecord, SettingsRecord, TopologyRecord
+from foreshock.service.engine import Effects, Engine
+from foreshock.service.records import OperatorRecord, SettingsRecord, TopologyRecord
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 COLLECTORS = kinds(collectors, "COLLECTOR", Collector)
@@ -427,9 +428,7 @@ def check_forgotten(engine: Engine) -> None:
         "known": [spelling for namespace in engine.known.values() for spelling in namespace],
         "situations": engine.situations,
         "traces": engine._traces.by_ci,
-        "expiries": engine._expiries,
         "timers": engine._timers,
-        "woken": engine._woken,
         "affected": engine._affected,
         "spellings": engine._spellings,
     }

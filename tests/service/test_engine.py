@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from correlation.rules.topology import RULE as TOPOLOGY_RULE
 from foreshock.core.contracts import Record, RecordKind
 from foreshock.core.model import SituationState
 from foreshock.service.engine import Engine
@@ -224,7 +225,7 @@ def test_a_failure_that_spreads_along_the_topology_is_one_situation_that_names_t
     assert link is not None
     assert (link.path, link.via, link.gap_s) == (("shop", "api", "db1"), "db1", 12.0)
     assert link.rule.startswith("topology@")
-    assert story.engine.rule_by_name[link.rule].describe(link) == "shop depends on db1, which also failed, 12 s apart"
+    assert TOPOLOGY_RULE.describe(link) == "shop depends on db1, which also failed, 12 s apart"
 
 
 def test_a_cause_that_is_seen_last_still_joins_and_is_ranked_first():

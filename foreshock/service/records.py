@@ -1,0 +1,29 @@
+"""Bodies of the records that are no events, as JSON."""
+
+from typing import Any
+
+from msgspec import Struct
+
+from foreshock.core.model import CI, Relationship, Silence
+
+
+class TopologyRecord(Struct, frozen=True, kw_only=True):
+    """Body of a TOPOLOGY record: a whole version, so that replay sees what the engine saw."""
+
+    version: str
+    cis: tuple[CI, ...]
+    relationships: tuple[Relationship, ...]
+
+
+class SettingsRecord(Struct, frozen=True, kw_only=True):
+    """Body of a SETTINGS record. sinks: instance names that hear of situations."""
+
+    correlation: dict[str, Any]
+    sinks: tuple[str, ...]
+
+
+class OperatorRecord(Struct, frozen=True, kw_only=True):
+    """Body of an OPERATOR record: set a silence, or expire the one named."""
+
+    set_silence: Silence | None = None
+    expire_silence: str = ""
