@@ -1,6 +1,8 @@
 """What an SRE tunes. Every number has its unit and its reason here; the reference page and the example file come from
 this."""
 
+from typing import Annotated
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from foreshock.core.quantities import Duration, parse_duration
@@ -51,8 +53,10 @@ class RelateSettings(_Section):
         le=12,
         description="longest walk along relationships; one step costs 1 unless `costs` says otherwise",
     )
-    costs: dict[str, float] = Field(
-        default_factory=dict, description="cost of a step per relationship type, for example {connects_to: 2}"
+    costs: dict[str, Annotated[float, Field(ge=1, le=12)]] = Field(
+        default_factory=lambda: {"connects_to": 2.0},
+        description="cost of a step per relationship type; 1 for a type not named. What is just connected says little: "
+        "two hosts behind one switch must not be one problem",
     )
     step: float = Field(
         default=0.65, gt=0, le=1, description="each unit of cost multiplies the strength of a link by this"

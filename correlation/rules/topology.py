@@ -11,11 +11,15 @@ from collections.abc import Iterator
 from correlation.relate import Candidate, Nearness, Rule, View
 from foreshock.core.model import Alert, Link
 
+_MAX_MEMO = 20_000  # CIs whose surroundings are remembered; beyond it they are worked out again
+
 
 def _relate(alert: Alert, view: View) -> Iterator[Candidate]:
     by_ci = view.traces.by_ci
     related = view.memo.get((_NAME, alert.ci))
     if related is None:
+        if len(view.memo) >= _MAX_MEMO:
+            view.memo.clear()
         related = view.memo[_NAME, alert.ci] = _related(alert.ci, view)
     nearness = Nearness(alert.starts_at.timestamp(), view.settings)
     for ci in related.keys() & by_ci.keys():

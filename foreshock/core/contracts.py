@@ -5,6 +5,7 @@ ends with a declaration: ``COLLECTOR``, ``SINK`` or ``SOURCE``. The registry rea
 editing.
 """
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -427,21 +428,36 @@ def decode_items(
     """
     try:
         return list(many.decode(body))
-    except (msgspec.ValidationError, UnicodeDecodeError):
-        pass
-    except (msgspec.DecodeError, RecursionError) as error:  # msgspec gives up on deep nesting with Python's own error
-        raise Malformed(f"the body is not JSON: {error}", hint=f"post a JSON array of {what}") from None
-    try:
-        raws = _RAWS.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Malformed(f"the body is not an array: {error}", hint=f"post a JSON array of {what}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        pass  # something in it is wrong: which item, and are the others sound?
+    except RecursionError:  # msgspec gives up on deep nesting with Python's own error
+        raise Malformed("the body is nested too deep", hint=f"post a JSON array of {what}") from None
     items: list[T | Malformed] = []
-    for raw in raws:
+    for raw in _split(body, what):
         try:
             items.append(one.decode(raw))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             items.append(Malformed(str(error), payload=bytes(raw)))
     return items
+
+
+def _split(body: bytes, what: str) -> "Sequence[msgspec.Raw | bytes]":
+    """The items of an array, untouched. msgspec refuses the whole of a body in which one string holds half a character
+    (``"\\ud800"``); the standard library takes it apart all the same."""
+    try:
+        return _RAWS.decode(body)
+    except msgspec.ValidationError as error:
+        raise Malformed(f"the body is not an array: {error}", hint=f"post a JSON array of {what}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        try:
+            values = json.loads(body.decode())
+        except (ValueError, RecursionError):
+            values = None
+        if not isinstance(values, list):
+            raise Malformed(f"the body is not a JSON array: {error}", hint=f"post a JSON array of {what}") from None
+        return [json.dumps(value).encode() for value in values]
+    except RecursionError:
+        raise Malformed("the body is nested too deep", hint=f"post a JSON array of {what}") from None
 
 
 _RAWS = msgspec.json.Decoder(list[msgspec.Raw])

@@ -77,7 +77,7 @@ class Topology:
         self.relationships = tuple(relationships)
         self._costs = dict(costs or {})
         self._max_cost = max_cost
-        self._even = all(cost == 1.0 for cost in self._costs.values())
+        self._even = True  # while every step there is costs 1
         self._needs: dict[str, dict[str, tuple[float, str]]] = {}
         self._needed_by: dict[str, dict[str, tuple[float, str]]] = {}
         for relation in self.relationships:
@@ -94,6 +94,7 @@ class Topology:
         if dependent == dependency:
             return
         cost = self._costs.get(kind, 1.0)
+        self._even = self._even and cost == 1.0
         dependent, dependency = intern(dependent), intern(dependency)
         needs = self._needs.setdefault(dependent, {})
         known = needs.get(dependency)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from cmdb_sync.file import FileConfig, FileSource
 from foreshock.connect.config import read_yaml
 from foreshock.service.settings import Settings, load_settings
 from foreshock.service.settings_files import bundled, generated, json_schema, write
@@ -37,9 +38,7 @@ def test_the_schema_knows_every_setting_and_refuses_others():
 
 
 def test_the_example_of_the_topology_is_one():
-    from cmdb_sync.file import read_topology
-
-    snapshot = read_topology(CONFIG / "topology.example.yaml")
+    snapshot = FileSource("example", FileConfig(path=CONFIG / "topology.example.yaml")).fetch()
 
     assert snapshot.warnings == ()
     assert len(snapshot.cis) == 19
