@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help setup run test servers lint types imports pytest lock config wheel bench-intake bench-memory bench-grouping
+.PHONY: help setup run test servers lint types imports pytest lock config docs wheel bench-intake bench-memory bench-grouping
 
 BIN := .venv/bin
 heading = @printf '\n==> %s\n' '$(1)'
@@ -65,6 +65,9 @@ lock: ## write requirements/*.txt anew from pyproject.toml; UPGRADE=1 moves to t
 
 config: setup ## write config/foreshock.example.yaml and .schema.json anew from the settings' models
 	@$(BIN)/python -m foreshock.service.settings_files
+
+docs: setup ## write docs/connect/*.md and docs/configuration.md anew from the code
+	@$(BIN)/python -m foreshock.service.reference
 
 wheel: setup ## dist/foreshock-*.whl
 	@$(BIN)/python -m build --wheel --no-isolation

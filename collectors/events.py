@@ -1,6 +1,6 @@
 """Foreshock's own event format, for anything that can post JSON.
 
-Facts:    this file and the OpenAPI document under /api/docs are the definition.
+Facts:    this file and the OpenAPI document under /api/openapi.json are the definition.
 Delivery: as the sender likes; sending an event again is always safe.
 Recovery: reported; ``status: resolved``, or an ``ends_at`` at or before the time of receipt.
 Limits:   64 labels of 2 KiB each, 5,000 events and 5 MiB a request.

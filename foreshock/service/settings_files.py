@@ -52,8 +52,7 @@ def _setting(name: str, info: FieldInfo, value: Any, indent: str) -> Iterator[st
     elif value is None:
         yield f"{indent}# {name}: {_flow((info.examples or ['…'])[0])}"
     else:
-        annotation: Any = Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
-        text = _flow(TypeAdapter(annotation).dump_python(value, mode="json"))
+        text = default_text(info, value)
         if len(line := f"{indent}{name}: {text}") <= _WIDTH:
             yield line
         else:
@@ -61,20 +60,27 @@ def _setting(name: str, info: FieldInfo, value: Any, indent: str) -> Iterator[st
             yield from textwrap.wrap(text, _WIDTH, initial_indent=indent + "  ", subsequent_indent=indent + "   ")
 
 
+def default_text(info: FieldInfo, value: Any) -> str:
+    """The value of a setting on one line, as a person would write it in the file."""
+    annotation: Any = Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
+    return _flow(TypeAdapter(annotation).dump_python(value, mode="json"))
+
+
 def _instances(name: str, defaults: Sequence[Instance], kinds: Mapping[str, Kind]) -> Iterator[str]:
     """The default instances, and one of every other kind as a comment."""
     yield f"{name}:" if defaults else f"{name}: []"
     for instance in defaults:
-        yield from _instance(instance.kind, kinds[instance.kind])
+        yield from instance_lines(instance.kind, kinds[instance.kind])
     for kind, declared in kinds.items():
         if any(instance.kind == kind for instance in defaults):
             continue
         removed = "" if defaults else " (write it instead of the [])"
         yield from _comment(f"{kind}: {declared.title}{removed}", "  ")
-        yield from (f"  # {line}" for line in textwrap.dedent("\n".join(_instance(kind, declared))).splitlines())
+        yield from (f"  # {line}" for line in textwrap.dedent("\n".join(instance_lines(kind, declared))).splitlines())
 
 
-def _instance(kind: str, declared: Kind) -> Iterator[str]:
+def instance_lines(kind: str, declared: Kind) -> Iterator[str]:
+    """An instance of a kind as an entry of its list in the file."""
     yield f"  - name: {kind}"
     yield f"    kind: {kind}"
     for name, info in declared.config.model_fields.items():

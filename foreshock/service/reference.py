@@ -1,0 +1,263 @@
+"""Writes the reference pages under ``docs/`` from what the code says of itself: declarations, docstrings, settings.
+
+``python -m foreshock.service.reference`` (or ``make docs``) does so in a checkout; a test compares them.
+"""
+
+import importlib
+import inspect
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+import cmdb_sync
+import collectors
+import incident_sink
+from foreshock.core.contracts import Collector
+from foreshock.core.quantities import format_duration
+from foreshock.service.console.snippets import snippet
+from foreshock.service.settings import PREFIX, Kind, Settings, sink_kinds, source_kinds
+from foreshock.service.settings_files import default_text, instance_lines
+from foreshock.service.wiring import collector_kinds, rule_kinds
+
+_BASE = "http://127.0.0.1:8420"
+_NOTE = "<!-- Written by `make docs`. Change the docstrings and declarations in the code instead. -->"
+_FACT = re.compile(r"([A-Z][a-z]+): +(.*)")
+_ADDRESS = re.compile(r"(?<![<(`])(https?://[^\s,;)]+[^\s,;).])")
+
+
+def pages() -> dict[str, str]:
+    """Path below ``docs/`` to text of each generated page. A product with kinds in several stages has one page."""
+    parts: dict[str, list[list[str]]] = {}
+    for kind, collector in collector_kinds().items():
+        parts.setdefault(kind, []).append(list(_collector(collector)))
+    for kind, sink in sink_kinds().items():
+        parts.setdefault(kind, []).append(list(_instance(sink, "sinks", f"{incident_sink.__name__}.{kind}")))
+    for kind, source in source_kinds().items():
+        parts.setdefault(kind, []).append(list(_instance(source, "topology", f"{cmdb_sync.__name__}.{kind}")))
+    found = {f"connect/{kind}.md": _page(f"# {kind}", *sections) for kind, sections in parts.items()}
+    return {**found, "connect/README.md": _page(*_index()), "configuration.md": _page(*_configuration())}
+
+
+def _page(head: str | list[str], *sections: list[str]) -> str:
+    lines = [head] if isinstance(head, str) else head
+    blocks = [[lines[0], "", _NOTE, *([""] if lines[1:] else []), *lines[1:]], *sections]
+    return "\n\n".join("\n".join(block).strip() for block in blocks) + "\n"
+
+
+# ---- connectors -----------------------------------------------------------------------------------------------------
+
+
+def _index() -> Iterator[list[str]]:
+    yield [
+        "# Connectors",
+        "One page for each product. `foreshock kinds` lists what your version has.",
+    ]
+    rows = [(kind, "collector", collector.title) for kind, collector in collector_kinds().items()]
+    rows += [(kind, "sink", sink.title) for kind, sink in sink_kinds().items()]
+    rows += [(kind, "source", source.title) for kind, source in source_kinds().items()]
+    yield _table(("kind", "what", "for"), ((f"[{kind}]({kind}.md)", what, title) for kind, what, title in rows))
+    yield [
+        "A *collector* takes events in. A *sink* keeps tickets. A *source* supplies the topology.",
+        "",
+        "Rules that relate alerts are kinds too: "
+        + ", ".join(f"`{rule.name}`" for rule in rule_kinds().values())
+        + ". See [how Foreshock decides](../how-foreshock-decides.md).",
+    ]
+
+
+def _collector(collector: Collector) -> Iterator[str]:
+    example = snippet(collector.kind, collector.path, _BASE)
+    expiry = (
+        f"An alert without an end is over {format_duration(collector.expire_after)} after it was last sent, or after "
+        "`correlation.fold.expire_after` if that is longer."
+        if collector.expire_after
+        else "Only a resolve ends an alert; nothing expires."
+    )
+    yield from (f"**Collector.** {collector.title}.", "", *_facts(f"{collectors.__name__}.{collector.kind}"), "")
+    yield f"`POST {collector.path}` with content type `application/json`. With `/s/NAME` in front of the path"
+    yield "the source is called NAME, for example `/s/eu" + collector.path + "`."
+    yield from ("", expiry, "", f"In `{example.file}`:" if example.file != "shell" else "In a shell:", "")
+    yield from (f"```{_language(example.file)}", example.text.rstrip(), "```", "", example.after, "")
+    yield from _fields(collector.schema)
+    yield from _answers(collector)
+
+
+def _fields(schema: Mapping[str, Any]) -> Iterator[str]:
+    """The fields of one item of the payload."""
+    for step in schema.get("oneOf", (schema,)):
+        item = step.get("items") or step.get("properties", {}).get("alerts", {}).get("items") or step
+        if "properties" in item:
+            break
+    else:
+        return
+    required = item.get("required", ())
+    yield from ("Fields of one item:", "")
+    rows = (
+        (f"`{name}`", _type(field), "yes" if name in required else "", field.get("description", ""))
+        for name, field in item["properties"].items()
+    )
+    yield from (*_table(("field", "type", "required", "meaning"), rows), "")
+
+
+def _type(field: Mapping[str, Any]) -> str:
+    if "enum" in field:
+        return ", ".join(f"`{value}`" for value in field["enum"])
+    if field.get("format") == "date-time":
+        return "time, RFC 3339"
+    return "object of strings" if field.get("type") == "object" else str(field.get("type", "any"))
+
+
+def _answers(collector: Collector) -> Iterator[str]:
+    yield "Answers:"
+    yield ""
+    if collector.answer == "alertmanager":
+        rows = [
+            ("200", "all on disk"),
+            (
+                "400",
+                "nothing, or not everything, could be read; the good items are on disk, the answer names the others",
+            ),
+        ]
+    else:
+        rows = [
+            ("202", "all on disk"),
+            ("207", "some items were refused; `results` says which and why, the others are on disk"),
+            ("400", "nothing could be read"),
+        ]
+    rows += [
+        ("401", "a token is needed"),
+        ("413", "a limit was passed; the answer names it and the value"),
+        ("415", "content type or content encoding not accepted"),
+        ("421", "the Host header is not a name of this Foreshock; see `allowed_hosts`"),
+        ("503", "not now; `Retry-After` says when"),
+    ]
+    yield from _table(("status", "means"), rows)
+
+
+def _instance(kind: Kind, key: str, module: str) -> Iterator[str]:
+    word = "Sink" if key == "sinks" else "Source"
+    yield from (f"**{word}.** {kind.title}.", "", *_facts(module), "")
+    yield from ("In the configuration file:", "", "```yaml", f"{key}:", *instance_lines(kind.kind, kind), "```")
+    if kind.config.model_fields:
+        yield from ("", *_rows(kind.config.model_fields, None, ()))
+
+
+def _facts(module: str) -> list[str]:
+    """The docstring: its first paragraph, then its ``Word: text`` lines as a list."""
+    text = inspect.getdoc(importlib.import_module(module)) or ""
+    first, _, rest = text.partition("\n\n")
+    lines: list[str] = []
+    for line in rest.splitlines():
+        if found := _FACT.match(line):
+            lines.append(f"- **{found[1]}:** {found[2]}")
+        elif lines and line.strip():
+            lines[-1] += " " + line.strip()
+    return [_marked(" ".join(first.split())), "", *(_marked(line) for line in lines)]
+
+
+def _marked(text: str) -> str:
+    return _ADDRESS.sub(r"<\1>", text.replace("``", "`"))
+
+
+def _language(file: str) -> str:
+    return "yaml" if file.endswith((".yml", ".yaml")) else "sh"
+
+
+# ---- settings -------------------------------------------------------------------------------------------------------
+
+
+def _configuration() -> Iterator[list[str]]:
+    yield [
+        "# Configuration",
+        *f"""\
+`foreshock init` writes a commented file; `foreshock check --config FILE` reads it as a start would and lists every
+problem with file and line. Nothing starts while anything is wrong (exit code 78).
+
+Four places, the stronger first:
+
+1. flags: `--listen`, `--state`;
+2. environment variables: `{PREFIX}` and the path in capitals with `__` between its parts, for example
+   `{PREFIX}RETENTION__AGE=7d`. Text is read as YAML where the setting is not a text itself. An empty variable counts
+   as absent; one that is no setting is a problem;
+3. the file named with `--config` or `{PREFIX}CONFIG`;
+4. the defaults below.
+
+A list (`topology`, `sinks`) is set as a whole. `topology` may also be only the path of a file or folder. Paths in the
+file start from the folder of the file, others from the working directory. Durations are written `30s`, `5m`, `2h`,
+`7d`, `1h30m`, sizes `5MiB`, `10GiB`; a bare number is refused.
+
+Settings are read at the start. Those under `correlation` become a record of the inbox, so that a replay uses what was
+in force. The topology is read again every 10 seconds.
+
+The command line as a client reads `{PREFIX}SERVER`, `{PREFIX}TOKEN_FILE` and `{PREFIX}CONFIG`.""".splitlines(),
+    ]
+    defaults = Settings()
+    plain = {name: info for name, info in Settings.model_fields.items() if not _section(getattr(defaults, name))}
+    yield ["## General", "", *_rows(plain, defaults, ())]
+    for name, info in Settings.model_fields.items():
+        if name not in plain:
+            yield from _sections(name, info, getattr(defaults, name), (name,))
+
+
+def _section(value: Any) -> bool:
+    return isinstance(value, BaseModel)
+
+
+def _sections(name: str, info: FieldInfo, value: BaseModel, path: tuple[str, ...]) -> Iterator[list[str]]:
+    fields = type(value).model_fields
+    inner = {key: field for key, field in fields.items() if _section(getattr(value, key))}
+    own = {key: field for key, field in fields.items() if key not in inner}
+    if own:
+        yield [f"## {'.'.join(path)}", "", f"{_sentence(info.description or name)}", "", *_rows(own, value, path)]
+    for key, field in inner.items():
+        yield from _sections(key, field, getattr(value, key), (*path, key))
+
+
+def _rows(fields: Mapping[str, FieldInfo], value: BaseModel | None, path: tuple[str, ...]) -> list[str]:
+    rows = []
+    for name, info in fields.items():
+        key = ".".join((*path, name))
+        if value is None and info.is_required():
+            shown = "required"
+        else:
+            held = getattr(value, name) if value is not None else info.get_default(call_default_factory=True)
+            shown = _default(info, held)
+        rows.append((f"`{key}`", shown, info.description or ""))
+    return _table(("setting", "default", "meaning"), rows)
+
+
+def _default(info: FieldInfo, value: Any) -> str:
+    if value is None or value in ("", (), {}):
+        return "none"
+    if isinstance(value, tuple) and value and isinstance(value[0], BaseModel):
+        return ", ".join(f"`{json.dumps(one.model_dump(mode='json'))}`" for one in value)
+    text = default_text(info, value)
+    return "none" if text == '""' else f"`{text}`"
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + "."
+
+
+def _table(head: tuple[str, ...], rows: Any) -> list[str]:
+    return [
+        f"| {' | '.join(head)} |",
+        f"|{' --- |' * len(head)}",
+        *(f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in row)} |" for row in rows),
+    ]
+
+
+def write(folder: Path) -> None:
+    for name, text in pages().items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write(Path(__file__).parents[2] / "docs")
