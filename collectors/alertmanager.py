@@ -10,7 +10,7 @@ Limits:   none of its own; ours are on the body, the batch and the labels.
 Needs:    in prometheus.yml, under ``alerting.alertmanagers``, this address as a target.
 """
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 
 import msgspec
@@ -65,6 +65,6 @@ COLLECTOR = Collector(
     sample="prometheus-alerts-firing.json",
     schema=POSTABLE_ALERTS,
     namespace="prometheus",
-    expire_after=timedelta(minutes=5),
+    expires=True,
     answer="alertmanager",
 )

@@ -8,7 +8,7 @@ Needs:    nothing on loopback; a token beyond it.
 """
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Any, Literal
 
@@ -92,5 +92,5 @@ COLLECTOR = Collector(
     translate=translate,
     sample="events.json",
     schema={"oneOf": [{"type": "array", "items": _EVENT}, _EVENT]},
-    expire_after=timedelta(minutes=5),
+    expires=True,
 )

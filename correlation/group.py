@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from correlation.relate import Candidate
 from correlation.settings import GroupSettings
-from foreshock.core.model import Alert, Situation, SituationState
+from foreshock.core.model import Situation, SituationState
 
 
 class Placement(Struct, frozen=True):
@@ -26,38 +26,40 @@ _ALONE = Placement(None)
 
 
 def place(
-    alert: Alert,
-    candidates: Iterable[Candidate],
-    situations: Mapping[str, Situation],
-    now: datetime,
-    settings: GroupSettings,
+    candidates: Iterable[Candidate], situations: Mapping[str, Situation], now: datetime, settings: GroupSettings
 ) -> Placement:
     """Join the situation with the strongest link; equal strengths go to the older situation, so the answer never
-    depends on
-    the order in which candidates come. A situation that has reached a bound takes nothing."""
+    depends on the order in which candidates come. A situation that has reached a bound takes nothing."""
     best: dict[str, Candidate] = {}
     for candidate in candidates:
-        if candidate.strength < settings.threshold:
-            continue
         known = best.get(candidate.situation)
         if known is None or _order(candidate) < _order(known):
             best[candidate.situation] = candidate
-    taking = [c for c in best.values() if not closed_to_joins(situations[c.situation], now, settings)]
-    if not taking:
+    if not best:
         return _ALONE
-    if len(taking) == 1:
-        return Placement(taking[0])
-    taking.sort(key=lambda c: (-c.strength, situations[c.situation].opened_at, number(c.situation)))
-    join, *others = taking
-    size = len(situations[join.situation].members)
-    merge = []
-    for other in others:
-        more = len(situations[other.situation].members)
-        # Two problems may well hurt the same dependent; only an alert that explains both makes them one.
-        explains = other.via == alert.ci
-        if explains and other.strength >= settings.merge_threshold and size + more < settings.max_alerts:
-            merge.append(other.situation)
-            size += more
+    ranked = list(best.values())
+    if len(ranked) > 1:
+        ranked.sort(key=lambda c: (-c.strength, situations[c.situation].opened_at, number(c.situation)))
+    join: Candidate | None = None
+    size, merge, explained = 0, [], False
+    for candidate in ranked:
+        if candidate.strength < settings.threshold:
+            break
+        if join is not None:
+            # Two problems may well hurt the same dependent. What makes them one is an alert that explains both, or one
+            # that stands between them: it explains the first and is explained by the second, of which there is one.
+            between = join.explains and not candidate.explains and not explained
+            if not between and not (candidate.explains and candidate.strength >= settings.merge_threshold):
+                continue
+        situation = situations[candidate.situation]
+        if closed_to_joins(situation, now, settings):
+            continue
+        if join is None:
+            join, size = candidate, len(situation.members)
+        elif len(situation.members) <= settings.merge_alerts and size + len(situation.members) < settings.max_alerts:
+            merge.append(candidate.situation)
+            size += len(situation.members)
+            explained = explained or not candidate.explains
     return Placement(join, tuple(merge))
 
 

@@ -5,7 +5,7 @@ An alert leaves a trace on its own CI. For each CI a rule works out once which o
 new alert then looks only where that set and the traces meet, however many alerts are open.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -23,20 +23,25 @@ class Trace(Struct, gc=False):
 
 
 class Candidate(Struct, frozen=True, gc=False):
-    """A rule's word for one situation: the alert in it that is related, how strongly, and where the two walks meet."""
+    """A rule's word for one situation: the alert in it that is related, how strongly, and where the two walks meet.
+
+    Attributes:
+        explains: the new alert may be what the other one suffers from, so it can show two situations to be one.
+    """
 
     situation: str
     other: str
     strength: float
     via: str
     rule: str
+    explains: bool = False
 
 
 class View:
     """What rules look at.
 
     Args:
-        threshold: the least strength anybody acts on; a rule may leave out what is weaker.
+        threshold: the least strength anybody acts on; a rule leaves out what is weaker.
     Attributes:
         memo: a rule's own notes by (rule, CI), for what depends on nothing but topology and settings; a new view
             starts empty.
@@ -44,7 +49,23 @@ class View:
 
     def __init__(self, traces: "Traces", topology: Topology, settings: RelateSettings, threshold: float) -> None:
         self.traces, self.topology, self.settings, self.threshold = traces, topology, settings, threshold
+        self._window_s = settings.window.total_seconds()
+        self._half_s = settings.half_gap.total_seconds()
         self.memo: dict[tuple[str, str], Any] = {}
+
+    def related(
+        self, alert: Alert, ci: str, factor: float, via: str, rule: str, *, explains: bool, into: list[Candidate]
+    ) -> None:
+        """Add a candidate for each situation with a trace on ``ci``, as strong as ``factor`` and the gap between the
+        onsets make it: a gap of ``half_gap`` leaves a half, falling as the inverse square; beyond ``window`` none."""
+        onset_s = alert.starts_at.timestamp()
+        for situation, trace in self.traces.by_ci[ci].items():
+            gap_s = onset_s - trace.onset_s
+            if -self._window_s <= gap_s <= self._window_s:
+                ratio = gap_s / self._half_s
+                strength = factor / (1.0 + ratio * ratio)
+                if strength >= self.threshold:
+                    into.append(Candidate(situation, trace.fingerprint, strength, via, rule, explains))
 
 
 class Rule(Struct, frozen=True, kw_only=True):
@@ -58,7 +79,7 @@ class Rule(Struct, frozen=True, kw_only=True):
 
     kind: str
     version: int
-    relate: Callable[[Alert, View], Iterable[Candidate]]
+    relate: Callable[[Alert, View], Sequence[Candidate]]
     describe: Callable[[Link], str]
 
     @property
@@ -72,17 +93,13 @@ class Traces:
     def __init__(self) -> None:
         self.by_ci: dict[str, dict[str, Trace]] = {}
 
-    def on(self, ci: str) -> Mapping[str, Trace]:
-        """Situation id to its trace on ``ci``."""
-        return self.by_ci.get(ci, _NONE)
-
     def add(self, situation: str, alert: Alert) -> None:
         if alert.ci:
             self.by_ci.setdefault(alert.ci, {})[situation] = Trace(alert.fingerprint, alert.starts_at.timestamp())
 
     def moved(self, situation: str, alert: Alert) -> None:
         """The onset of ``alert`` is another one now."""
-        trace = self.on(alert.ci).get(situation)
+        trace = self.by_ci.get(alert.ci, _NONE).get(situation)
         if trace is not None and trace.fingerprint == alert.fingerprint:
             trace.onset_s = alert.starts_at.timestamp()
 
@@ -99,28 +116,12 @@ class Traces:
 _NONE: Mapping[str, Trace] = {}
 
 
-class Nearness:
-    """How much a gap between two onsets leaves of a link: 1 at once, a half at ``half_gap``, falling as the inverse
-    square;
-    0 beyond the window."""
-
-    def __init__(self, onset_s: float, settings: RelateSettings) -> None:
-        self._onset_s = onset_s
-        self._window_s = settings.window.total_seconds()
-        self._half_s = settings.half_gap.total_seconds()
-
-    def __call__(self, other_s: float) -> float:
-        gap_s = self._onset_s - other_s
-        if not -self._window_s <= gap_s <= self._window_s:
-            return 0.0
-        ratio = gap_s / self._half_s
-        return 1.0 / (1.0 + ratio * ratio)
-
-
-def relate(alert: Alert, rules: Iterable[Rule], view: View) -> Iterator[Candidate]:
+def relate(alert: Alert, rules: Iterable[Rule], view: View) -> list[Candidate]:
     """Everything the rules say, in no particular order."""
+    found: list[Candidate] = []
     for rule in rules:
-        yield from rule.relate(alert, view)
+        found += rule.relate(alert, view)
+    return found
 
 
 def link(alert: Alert, candidate: Candidate, other: Alert, topology: Topology) -> Link:

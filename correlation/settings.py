@@ -59,10 +59,10 @@ class RelateSettings(_Section):
         "two hosts behind one switch must not be one problem",
     )
     step: float = Field(
-        default=0.65, gt=0, le=1, description="each unit of cost multiplies the strength of a link by this"
+        default=0.5, gt=0, le=1, description="each unit of cost multiplies the strength of a link by this"
     )
     common_cause: float = Field(
-        default=0.6, ge=0, le=1, description="strength of two alerts that only share something both depend on"
+        default=0.65, ge=0, le=1, description="strength of two alerts that only share something both depend on"
     )
     hub: int = Field(
         default=6,
@@ -80,6 +80,11 @@ class GroupSettings(_Section):
         gt=0,
         le=1,
         description="an alert that explains a second situation at least this strongly merges it with its own",
+    )
+    merge_alerts: int = Field(
+        default=8,
+        ge=0,
+        description="a situation with more alerts than this is not merged into another: by then it stands for itself",
     )
     join: Duration = _duration("15m", "a situation takes new alerts until this long after the last one joined")
     quiet: Duration = _duration("2m", "a situation is resolved when none of its alerts has been active for this long")

@@ -32,7 +32,9 @@ def fields(situation: Situation, members: Sequence[Alert]) -> dict[str, Any]:
     ``contracts.Order`` names them. ``members`` in order of joining."""
     first = situation.causes[0] if situation.causes else None
     return {
-        "title": situation.title if len(members) == 1 else f"{situation.title}, and {len(members) - 1} more alerts",
+        "title": situation.title
+        if len(members) == 1
+        else f"{situation.title}, and {_count(len(members) - 1, 'more alert')}",
         "description": _description(situation, members, first),
         "impact": situation.impact,
         "urgency": situation.urgency,

@@ -57,8 +57,9 @@ class WebhookConfig(ConnectorConfig):
 
 
 class WebhookSink:
-    def __init__(self, http: Http, path: str, secret: str, now: Callable[[], datetime]) -> None:
+    def __init__(self, http: Http, path: str, secret: str, console: str, now: Callable[[], datetime]) -> None:
         self._http = http
+        self._console = console
         self._path = path
         self._signer = Webhook(secret)
         self._now = now
@@ -68,7 +69,7 @@ class WebhookSink:
         return None
 
     def deliver(self, order: Order, ticket: Receipt | None) -> Receipt:
-        body = payload(order)
+        body = payload(order, self._console)
         sent_at = self._now()
         headers = {
             "Content-Type": "application/json",
@@ -84,7 +85,7 @@ class WebhookSink:
         return ()
 
 
-def payload(order: Order) -> str:
+def payload(order: Order, console: str) -> str:
     """Pure: the body, ASCII only, so that no proxy can change a byte of what was signed."""
     content: dict[str, Any] = {
         "type": f"foreshock.incident.{order.verb.value}",
@@ -95,7 +96,7 @@ def payload(order: Order) -> str:
         "at": order.at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
         "note": order.note,
         "fields": order.fields,
-        "url": order.url,
+        "url": console + order.url,
     }
     return json.dumps(content, ensure_ascii=True, separators=(",", ":"))
 
@@ -137,7 +138,7 @@ def _build(name: str, config: WebhookConfig, parts: SinkParts) -> WebhookSink:
         secrets=(secret, secret.removeprefix(_PREFIX)),
     )
     path = (address.path or "/") + (f"?{address.query}" if address.query else "")
-    return WebhookSink(http, path, secret, now=lambda: datetime.now(UTC))
+    return WebhookSink(http, path, secret, parts.console, now=lambda: datetime.now(UTC))
 
 
 SINK = SinkKind(

@@ -12,9 +12,7 @@ LOCKS = ["bootstrap.txt", "run.txt", "dev.txt"]
 
 
 def committed() -> list[Path]:
-    listing = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout
+    listing = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     return [ROOT / name for name in listing.split("\0") if name and (ROOT / name).is_file()]
 
 
@@ -51,9 +49,7 @@ def test_the_lock_holds_every_dependency_that_pyproject_names():
 
     def locked(name: str) -> set[str]:
         return set(
-            re.findall(
-                r"^([a-z0-9-]+)(?:\[[^]]*\])?==", (ROOT / "requirements" / name).read_text(), re.MULTILINE
-            )
+            re.findall(r"^([a-z0-9-]+)(?:\[[^]]*\])?==", (ROOT / "requirements" / name).read_text(), re.MULTILINE)
         )
 
     run = names(project["project"]["dependencies"])
@@ -63,9 +59,7 @@ def test_the_lock_holds_every_dependency_that_pyproject_names():
 
 # Written in pieces, so that this file does not find itself.
 MACHINE_PATH = re.compile(r"(?<![\w.>/-])/(?:" + "work|root|home|Users" + r")/[\w.-]+")
-REGISTRY_HOST = re.compile(
-    "|".join([r"pypi\." + "org", r"python" + r"hosted\.org", r"npm" + r"js\.(?:org|com)"])
-)
+REGISTRY_HOST = re.compile("|".join([r"pypi\." + "org", r"python" + r"hosted\.org", r"npm" + r"js\.(?:org|com)"]))
 
 
 def test_no_committed_file_names_a_folder_of_somebodys_machine_or_a_package_registry():

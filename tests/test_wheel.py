@@ -13,12 +13,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def run(*command: object, cwd: Path) -> str:
-    environment = {
-        name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "VIRTUAL_ENV"}
-    }
-    done = subprocess.run(
-        [str(part) for part in command], cwd=cwd, env=environment, capture_output=True, text=True
-    )
+    environment = {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "VIRTUAL_ENV"}}
+    done = subprocess.run([str(part) for part in command], cwd=cwd, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, f"{command} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
     return done.stdout
 
@@ -47,9 +43,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_carries_every_configuration_file_and_nothing_that_is_only_for_the_checkout(wheel: Path):
     names = set(zipfile.ZipFile(wheel).namelist())
-    wanted = {
-        f"foreshock/{path.relative_to(ROOT)}" for path in (ROOT / "config").rglob("*") if path.is_file()
-    }
+    wanted = {f"foreshock/{path.relative_to(ROOT)}" for path in (ROOT / "config").rglob("*") if path.is_file()}
 
     assert wanted
     assert wanted - names == set()
@@ -59,9 +53,7 @@ def test_the_wheel_carries_every_configuration_file_and_nothing_that_is_only_for
 
 
 def test_an_installed_wheel_is_used_instead_of_the_checkout(installed: Path, tmp_path: Path):
-    where = run(
-        installed / "bin" / "python", "-c", "import foreshock; print(foreshock.__file__)", cwd=tmp_path
-    )
+    where = run(installed / "bin" / "python", "-c", "import foreshock; print(foreshock.__file__)", cwd=tmp_path)
 
     assert Path(where.strip()).is_relative_to(installed)
 

@@ -1,20 +1,14 @@
 """Two alerts on the same CI are one problem if they began close in time."""
 
-from collections.abc import Iterator
-
-from correlation.relate import Candidate, Nearness, Rule, View
+from correlation.relate import Candidate, Rule, View
 from foreshock.core.model import Alert, Link
 
 
-def _relate(alert: Alert, view: View) -> Iterator[Candidate]:
-    traces = view.traces.on(alert.ci)
-    if not traces:
-        return
-    nearness = Nearness(alert.starts_at.timestamp(), view.settings)
-    for situation, trace in traces.items():
-        strength = nearness(trace.onset_s)
-        if strength >= view.threshold:
-            yield Candidate(situation, trace.fingerprint, strength, alert.ci, _NAME)
+def _relate(alert: Alert, view: View) -> list[Candidate]:
+    found: list[Candidate] = []
+    if alert.ci in view.traces.by_ci:
+        view.related(alert, alert.ci, 1.0, alert.ci, _NAME, explains=False, into=found)
+    return found
 
 
 def _describe(link: Link) -> str:

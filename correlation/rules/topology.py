@@ -6,34 +6,28 @@ itself: two CIs behind one core switch have little to do with each other while t
 damped by the number of its dependents.
 """
 
-from collections.abc import Iterator
-
-from correlation.relate import Candidate, Nearness, Rule, View
+from correlation.relate import Candidate, Rule, View
 from foreshock.core.model import Alert, Link
 
 _MAX_MEMO = 20_000  # CIs whose surroundings are remembered; beyond it they are worked out again
 
 
-def _relate(alert: Alert, view: View) -> Iterator[Candidate]:
-    by_ci = view.traces.by_ci
+def _relate(alert: Alert, view: View) -> list[Candidate]:
     related = view.memo.get((_NAME, alert.ci))
     if related is None:
         if len(view.memo) >= _MAX_MEMO:
             view.memo.clear()
         related = view.memo[_NAME, alert.ci] = _related(alert.ci, view)
-    nearness = Nearness(alert.starts_at.timestamp(), view.settings)
-    for ci in related.keys() & by_ci.keys():
+    found: list[Candidate] = []
+    for ci in related.keys() & view.traces.by_ci.keys():
         factor, via = related[ci]
-        for situation, trace in by_ci[ci].items():
-            strength = nearness(trace.onset_s) * factor
-            if strength >= view.threshold:
-                yield Candidate(situation, trace.fingerprint, strength, via, _NAME)
+        view.related(alert, ci, factor, via, _NAME, explains=via == alert.ci, into=found)
+    return found
 
 
 def _related(ci: str, view: View) -> dict[str, tuple[float, str]]:
-    """Other CIs that matter to an alert on ``ci``: how strongly at best, and through which CI; weaker than the
-    threshold is
-    left out. The strongest way counts, the nearer meeting point among equals."""
+    """Other CIs that matter to an alert on ``ci``: how strongly at best, and through which CI; what is weaker than the
+    threshold is left out. The strongest way counts, the nearer meeting point among equals."""
     topology, settings = view.topology, view.settings
     found: dict[str, tuple[float, str]] = {}
     same: dict[tuple[float, str], tuple[float, str]] = {}  # few different pairs serve many CIs

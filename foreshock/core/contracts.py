@@ -7,7 +7,7 @@ editing.
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol, TypeVar
 
@@ -89,7 +89,8 @@ class Collector(Struct, frozen=True, kw_only=True):
             whole body cannot be read.
         translate: pure; one item to an Event, a Change or Ignored; raises Malformed naming the field.
         namespace: identity family: kinds that report the same alerts share one.
-        expire_after: an event without an end is over after this long without another one; None: only a resolve ends it.
+        expires: an event without an end is over when it was not sent again for `fold.expire_after`; without it only a
+            resolve ends it.
         schema: JSON Schema of the body, for the OpenAPI document.
         answer: "per_item" lists a result for each item; "alertmanager" answers as Alertmanager does.
         sample: file name in tests/samples, a recorded payload.
@@ -104,7 +105,7 @@ class Collector(Struct, frozen=True, kw_only=True):
     sample: str
     schema: Mapping[str, Any]
     namespace: str = ""
-    expire_after: timedelta | None = None
+    expires: bool = False
     answer: str = "per_item"
 
 
@@ -218,10 +219,17 @@ class SinkKind(Struct, frozen=True, kw_only=True):
 
 
 class SinkParts(Struct, frozen=True, kw_only=True):
-    """What a sink may need of the rest: HTTP (a ``connect.http.Http`` factory) and the desk's book."""
+    """What a sink may need of the rest.
+
+    Attributes:
+        http: a ``connect.http.Http`` factory.
+        book: the desk's records.
+        console: address of the console; an order's ``url`` is a path below it.
+    """
 
     http: Callable[..., Any]
     book: "DeskBook"
+    console: str = ""
 
 
 # ---- what one engine step writes ------------------------------------------------------------------------------------

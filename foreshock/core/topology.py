@@ -170,8 +170,8 @@ class Topology:
     def named(self, name: str) -> tuple[str, ...]:
         """Ids of the CIs that go by ``name`` (id, name or alias, without regard to case); several if it is
         ambiguous."""
-        if name in self.cis:
-            return (name,)
+        if (ci := self.cis.get(name)) is not None:
+            return (ci.id,)  # ours, not the label's: one string for all alerts on it
         return self._names.get(name.lower(), ())
 
     def services(self, ci: str) -> tuple[str, ...]:

@@ -358,7 +358,8 @@ def explain(
 
 def _explained(alert: dict[str, Any]) -> list[str]:
     why = alert["why"] or {}
-    what = f"{alert['name']} on {alert['ci'] or 'no CI'} ({alert['state']}, {alert['count']} events)"
+    events = f"{alert['count']} event" + ("" if alert["count"] == 1 else "s")
+    what = f"{alert['name']} on {alert['ci'] or 'no CI'} ({alert['state']}, {events})"
     lines = [f"{what}: {why.get('sentence', 'it is in no situation')}", f"  bound by {alert['bound_by']}"]
     if why.get("rule"):
         strength = f"strength {why['strength']:.2f} against {why['threshold']:.2f}"
@@ -431,17 +432,33 @@ def replay(
 @db.command("upgrade")
 @told
 def db_upgrade(config: Config = None) -> None:
-    """Bring the schema to this program's version; a start does the same."""
-    store, migrations = _store(config)
+    """Bring the schema to this program's version; a start does the same. Refused while a Foreshock owns the store."""
+    from foreshock.service.settings import load_settings
+    from foreshock.service.wiring import own
+    from foreshock.store import migrations
+    from foreshock.store.store import Store
+
+    settings = load_settings(config, os.environ, {})
+    own(settings.state)
+    store = Store(settings.store_url)
+    store.claim()
     done = migrations.upgrade(store.migration_engine)
+    store.close()
     out.print(f"upgraded to {migrations.HEAD}" if done else f"the schema is at {migrations.HEAD} already")
 
 
 @db.command("check")
 @told
 def db_check(config: Config = None) -> None:
-    """Whether the schema is what this program needs; exit code 1 if not."""
-    store, migrations = _store(config)
+    """Whether the schema is what this program needs; exit code 1 if not. It only looks."""
+    from foreshock.service.settings import load_settings
+    from foreshock.store import migrations
+    from foreshock.store.store import Store
+
+    settings = load_settings(config, os.environ, {})
+    if settings.store_url.startswith("sqlite") and not (settings.state / "foreshock.db").exists():
+        _say(ForeshockError(f"there is no store in {settings.state} yet", hint="`foreshock run` makes one"), FAILED)
+    store = Store(settings.store_url)
     found = migrations.current(store.migration_engine)
     differences = migrations.differences(store.migration_engine) if found == migrations.HEAD else []
     if found != migrations.HEAD or differences:
@@ -451,14 +468,6 @@ def db_check(config: Config = None) -> None:
         )
         _leave(FAILED)
     out.print(f"the schema is at {found}, as it should be")
-
-
-def _store(config: Path | None) -> tuple[Any, Any]:
-    from foreshock.service.settings import load_settings
-    from foreshock.store import migrations
-    from foreshock.store.store import Store
-
-    return Store(load_settings(config, os.environ, {}).store_url), migrations
 
 
 # ---- printing -------------------------------------------------------------------------------------------------------

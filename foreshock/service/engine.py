@@ -313,11 +313,7 @@ class Engine:
                 self._weigh(self.situations[alert.situation], alert)
 
     def _expire_after(self, collector: Collector) -> timedelta | None:
-        return (
-            collector.expire_after
-            if collector.expire_after is None
-            else max(collector.expire_after, self.settings.fold.expire_after)
-        )
+        return self.settings.fold.expire_after if collector.expires else None
 
     def _first_seen(self, alert: Alert, labels: Mapping[str, str], known: dict[bytes, Alert]) -> None:
         self.counts[Outcome.NEW] += 1
@@ -460,7 +456,6 @@ class Engine:
     def _place(self, alert: Alert) -> None:
         settings = self.settings
         placement = place(
-            alert,
             relate(alert, self.rules, self._view) if alert.ci else (),
             self.situations,
             self.now,

@@ -103,8 +103,7 @@ class Intake:
 
     async def _receive(self, collector: Collector, source: str, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
-        items: Sequence[Any] = ()
-        size = 0
+        accepted = size = 0
         headers: list[tuple[bytes, bytes]] = [_JSON]
         unread = True
 
@@ -134,6 +133,7 @@ class Intake:
                 ),
                 items,
             )
+            accepted = len(items) - len(errors)
             status, answer = _answer(collector, len(items), errors)
         except Refusal as refusal:
             status, answer = refusal.status, _error(collector, refusal.reason)
@@ -149,7 +149,7 @@ class Intake:
         headers.append((b"content-length", str(len(answer)).encode()))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": answer})
-        self._observe(time.perf_counter() - began, status, len(items) if status < 300 else 0, size)
+        self._observe(time.perf_counter() - began, status, accepted, size)
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes:
         limit = self._limits.body

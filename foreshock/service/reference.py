@@ -18,7 +18,6 @@ import cmdb_sync
 import collectors
 import incident_sink
 from foreshock.core.contracts import Collector
-from foreshock.core.quantities import format_duration
 from foreshock.service.console.snippets import snippet
 from foreshock.service.settings import PREFIX, Kind, Settings, sink_kinds, source_kinds
 from foreshock.service.settings_files import default_text, instance_lines
@@ -73,9 +72,8 @@ def _index() -> Iterator[list[str]]:
 def _collector(collector: Collector) -> Iterator[str]:
     example = snippet(collector.kind, collector.path, _BASE)
     expiry = (
-        f"An alert without an end is over {format_duration(collector.expire_after)} after it was last sent, or after "
-        "`correlation.fold.expire_after` if that is longer."
-        if collector.expire_after
+        "An alert without an end is over when it was not sent again for `correlation.fold.expire_after`."
+        if collector.expires
         else "Only a resolve ends an alert; nothing expires."
     )
     yield from (f"**Collector.** {collector.title}.", "", *_facts(f"{collectors.__name__}.{collector.kind}"), "")

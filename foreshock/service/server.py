@@ -12,7 +12,7 @@ from datetime import datetime
 import structlog
 import uvicorn
 
-from foreshock.core.errors import Fenced, Unavailable
+from foreshock.core.errors import Fenced, ForeshockError
 from foreshock.service.runner import utc_now
 from foreshock.service.settings import Settings
 from foreshock.service.wiring import Foreshock
@@ -35,12 +35,15 @@ def serve(
     """Run until SIGTERM or SIGINT; the exit code. ``ready`` is called with the console's address once requests are
     answered.
 
-    Raises Held and Unavailable as ``Foreshock`` does, Unavailable too where the address is taken.
+    Raises Held and Unavailable as ``Foreshock`` does, ForeshockError where the address is taken.
     """
     _return_memory()
     listening = _listen(settings.listen)
-    host, port = listening.getsockname()[:2]
-    url = settings.public_url or f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    if settings.port == 0:  # any free one: now it has a number
+        settings = settings.model_copy(
+            update={"listen": f"{settings.listen.rpartition(':')[0]}:{listening.getsockname()[1]}"}
+        )
+    url = settings.url
     failed: list[Exception] = []
     server: uvicorn.Server | None = None
 
@@ -109,6 +112,6 @@ def _listen(address: str) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, int(port)), family=family, backlog=1024, reuse_port=False)
     except OSError as error:
-        raise Unavailable(
+        raise ForeshockError(
             f"cannot listen on {address}: {error.strerror}", hint="choose another address with --listen"
         ) from None

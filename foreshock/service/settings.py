@@ -59,7 +59,7 @@ from foreshock.core.quantities import Duration, Size, parse_size
 from foreshock.service.tokens import tokens
 
 PREFIX = "FORESHOCK_"
-CLIENT_VARIABLES = frozenset({"FORESHOCK_CONFIG", "FORESHOCK_SERVER", "FORESHOCK_TOKEN", "FORESHOCK_TOKEN_FILE"})
+CLIENT_VARIABLES = frozenset({"FORESHOCK_CONFIG", "FORESHOCK_SERVER", "FORESHOCK_TOKEN_FILE"})
 """Variables with our prefix that the command line reads for itself; they are no settings."""
 
 # Kubernetes sets these in every pod where a Service is called foreshock.

@@ -252,9 +252,7 @@ class Views(Protocol):
 class Actions(Protocol):
     """What people can do; each returns after it is on disk and reflected."""
 
-    def act(
-        self, number: str, action: DeskAction, *, actor: str, text: str = "", code: str = ""
-    ) -> DeskRecord:
+    def act(self, number: str, action: DeskAction, *, actor: str, text: str = "", code: str = "") -> DeskRecord:
         """Raises Rejected with the reason where the record's state does not allow it."""
 
     def open_problem(self, incident: str, *, actor: str, title: str = "") -> DeskRecord: ...

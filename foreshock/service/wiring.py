@@ -32,7 +32,7 @@ from foreshock.core.contracts import (
 )
 from foreshock.core.errors import ConfigError, ForeshockError, Held, Unavailable
 from foreshock.core.model import CI, Relationship
-from foreshock.service import metrics as own
+from foreshock.service import metrics as gauges
 from foreshock.service.access import LOOPBACK_HOSTS, Access, Guarded
 from foreshock.service.alertmanager_api import alertmanager_api
 from foreshock.service.api import api
@@ -94,7 +94,7 @@ class Foreshock:
         self._draining = False
         self._topology_error = ""
         self._disk: tuple[float, tuple[str, int] | None] = (0.0, None)
-        self._lock = _own(settings.state)
+        self._lock = own(settings.state)
         self.store = Store(settings.store_url)
         self.store.claim()
         migrations.upgrade(self.store.migration_engine)
@@ -123,7 +123,7 @@ class Foreshock:
             disk=lambda: shutil.disk_usage(settings.state)[::2],
             demo=demo,
         )
-        self.metrics = own.Metrics(self._families)
+        self.metrics = gauges.Metrics(self._families)
         access = Access(
             {token.name: token.secret.get_secret_value() for token in tokens(settings.tokens_file)}
             if settings.tokens_file
@@ -215,7 +215,7 @@ class Foreshock:
 
     def _build_lanes(self) -> tuple[list[Lane], Reconciler]:
         kinds = sink_kinds()
-        parts = SinkParts(http=Http, book=self.desk)
+        parts = SinkParts(http=Http, book=self.desk, console=self.settings.url)
         lanes, find = [], {}
         for instance in self.settings.sinks:
             kind = kinds[instance.kind]
@@ -392,36 +392,38 @@ class Foreshock:
             sources = [((name,), source.last_seen.timestamp()) for name, source in engine.sources.items()]
             active, alerts = engine.active, len(engine.alerts)
         pending, oldest_s = self._backlog()
-        yield own.gauge("foreshock_inbox_lag_records", "Records on disk that are not reflected yet.", self.runner.lag)
-        yield own.gauge("foreshock_inbox_last_record", "Number of the newest record on disk.", self.inbox.last)
-        yield own.gauge("foreshock_alerts_firing", "Alerts that fire now.", active)
-        yield own.gauge("foreshock_alerts_known", "Alerts held in memory, resolved ones included.", alerts)
-        yield own.labelled(
+        yield gauges.gauge(
+            "foreshock_inbox_lag_records", "Records on disk that are not reflected yet.", self.runner.lag
+        )
+        yield gauges.gauge("foreshock_inbox_last_record", "Number of the newest record on disk.", self.inbox.last)
+        yield gauges.gauge("foreshock_alerts_firing", "Alerts that fire now.", active)
+        yield gauges.gauge("foreshock_alerts_known", "Alerts held in memory, resolved ones included.", alerts)
+        yield gauges.labelled(
             GaugeMetricFamily,
             "foreshock_situations",
             "Situations held in memory.",
             ("state",),
             [((k,), v) for k, v in states.items()],
         )
-        yield own.labelled(
+        yield gauges.labelled(
             CounterMetricFamily,
             "foreshock_fold",
             "What events were to their alerts.",
             ("outcome",),
             [((k,), v) for k, v in counts.items()],
         )
-        yield own.labelled(
+        yield gauges.labelled(
             GaugeMetricFamily,
             "foreshock_source_last_seen_timestamp_seconds",
             "When a source last sent something.",
             ("source",),
             sources,
         )
-        yield own.gauge("foreshock_outbox_pending", "Ticket writes not yet delivered.", pending)
-        yield own.gauge(
+        yield gauges.gauge("foreshock_outbox_pending", "Ticket writes not yet delivered.", pending)
+        yield gauges.gauge(
             "foreshock_outbox_oldest_age_seconds", "Age of the oldest ticket write not yet delivered.", oldest_s
         )
-        yield own.labelled(
+        yield gauges.labelled(
             CounterMetricFamily,
             "foreshock_sink_attempts",
             "Calls to sinks, by outcome.",
@@ -432,28 +434,28 @@ class Foreshock:
         for finding in list(self.reconciler.findings.values()):
             key = (finding.sink, finding.difference.value)
             differences[key] = differences.get(key, 0) + 1
-        yield own.labelled(
+        yield gauges.labelled(
             GaugeMetricFamily,
             "foreshock_reconcile_differences",
             "Open tickets that differ from the sink's record.",
             ("sink", "kind"),
             differences.items(),
         )
-        yield own.gauge(
+        yield gauges.gauge(
             "foreshock_dead_letters", "Items that could not be read or delivered.", self.store.count_dead_letters()
         )
-        yield own.gauge(
+        yield gauges.gauge(
             "foreshock_engine_busy_seconds", "Time the engine has worked since the start.", self.runner.busy_s
         )
-        yield own.gauge("foreshock_store_bytes", "Bytes the data takes.", self.store.size())
-        yield own.gauge(
+        yield gauges.gauge("foreshock_store_bytes", "Bytes the data takes.", self.store.size())
+        yield gauges.gauge(
             "foreshock_topology_loaded", "1 if the newest topology is in force.", 0.0 if self._topology_error else 1.0
         )
         runs = self.scheduler.counts()
-        yield own.labelled(
+        yield gauges.labelled(
             CounterMetricFamily, "foreshock_job_runs", "Runs of a job.", ("job",), [((n,), r) for n, r, _ in runs]
         )
-        yield own.labelled(
+        yield gauges.labelled(
             CounterMetricFamily,
             "foreshock_job_failures",
             "Failed runs of a job.",
@@ -505,7 +507,7 @@ def _with_intake(document: dict[str, Any], kinds: Mapping[str, Collector]) -> di
     return document
 
 
-def _own(state: Path) -> int:
+def own(state: Path) -> int:
     """Lock the state folder for this process. Raises Held naming the process that has it."""
     state.mkdir(parents=True, exist_ok=True)
     path = state / "foreshock.lock"

@@ -9,15 +9,10 @@ from hypothesis import strategies as st
 from correlation.group import closed_to_joins, number, place
 from correlation.relate import Candidate
 from correlation.settings import GroupSettings
-from foreshock.core.model import Alert, Member, Situation, SituationState
-from foreshock.core.severity import Severity
+from foreshock.core.model import Member, Situation, SituationState
 from foreshock.testing.records import NOON, seconds
 
 SETTINGS = GroupSettings(max_alerts=5)
-NEW = Alert(
-    fingerprint="new", source="x", labels=b"{}", annotations=b"{}", severity=Severity.MAJOR,
-    starts_at=NOON, first_seen=NOON, last_seen=NOON, ci="esx",
-)  # fmt: skip
 
 
 def situation(name: str, members: int = 1, **fields: Any) -> Situation:
@@ -28,13 +23,14 @@ def situation(name: str, members: int = 1, **fields: Any) -> Situation:
 
 
 def candidate(name: str, strength: float, via: str = "esx", other: str = "o", rule: str = "topology@1") -> Candidate:
-    return Candidate(name, other, strength, via, rule)
+    """The new alert is on esx: what is related through esx itself, it explains."""
+    return Candidate(name, other, strength, via, rule, via == "esx")
 
 
 def placed(*candidates: Candidate, **situations: Situation) -> tuple[str, tuple[str, ...]]:
     named = {found.situation: situation(found.situation) for found in candidates}
     given_ = {name.replace("_", "-"): value for name, value in situations.items()}
-    placement = place(NEW, candidates, {**named, **given_}, NOON, SETTINGS)
+    placement = place(candidates, {**named, **given_}, NOON, SETTINGS)
     return placement.join.situation if placement.join else "", placement.merge
 
 
@@ -58,15 +54,30 @@ def test_an_alert_that_explains_two_situations_makes_them_one():
     assert placed(candidate("S-1", 1.0), candidate("S-2", 0.95), candidate("S-3", 0.9)) == ("S-1", ("S-2", "S-3"))
 
 
-@pytest.mark.parametrize(
-    "second",
-    [
-        pytest.param(candidate("S-2", 0.89), id="too weakly"),
-        pytest.param(candidate("S-2", 0.95, via="db1"), id="it is not the cause of the second"),
-    ],
-)
-def test_two_problems_that_hurt_the_same_thing_stay_two(second: Candidate):
-    assert placed(candidate("S-1", 1.0), second) == ("S-1", ())
+def test_what_is_explained_too_weakly_stays_apart():
+    assert placed(candidate("S-1", 1.0), candidate("S-2", 0.89)) == ("S-1", ())
+
+
+def test_two_problems_that_hurt_the_same_thing_stay_two():
+    assert placed(candidate("S-1", 1.0, via="array"), candidate("S-2", 0.95, via="db1")) == ("S-1", ())
+
+
+def test_an_alert_between_two_situations_makes_them_one_with_the_nearest_above():
+    below, above, beside = candidate("S-1", 1.0), candidate("S-2", 0.5, via="array"), candidate("S-3", 0.45, via="pdu")
+
+    assert placed(below, above, beside) == ("S-1", ("S-2",))
+    assert placed(candidate("S-1", 1.0, via="array"), beside) == ("S-1", ())
+
+
+def test_a_situation_that_has_grown_is_not_merged_any_more():
+    large = GroupSettings(max_alerts=500, merge_alerts=8)
+    eight, nine = situation("S-2", 8), situation("S-2", 9)
+
+    def merged(other: Situation) -> tuple[str, ...]:
+        known = {"S-1": situation("S-1", 20), "S-2": other}
+        return place([candidate("S-1", 1.0), candidate("S-2", 0.95)], known, NOON, large).merge
+
+    assert (merged(eight), merged(nine)) == (("S-2",), ())
 
 
 def test_a_merge_leaves_room_for_the_alert_itself():
@@ -116,7 +127,7 @@ def test_the_order_of_candidates_does_not_matter(candidates: list[Candidate], ra
     shuffled = list(candidates)
     random.shuffle(shuffled)
 
-    assert place(NEW, candidates, situations, NOON, SETTINGS) == place(NEW, shuffled, situations, NOON, SETTINGS)
+    assert place(candidates, situations, NOON, SETTINGS) == place(shuffled, situations, NOON, SETTINGS)
 
 
 def test_situations_are_numbered():

@@ -53,7 +53,7 @@ def sink(receiver, secret_file):
     config = SINK.config(
         url=f"http://127.0.0.1:{receiver.server_port}/hooks/foreshock?team=noc", secret_file=secret_file
     )
-    return SINK.build("automation", config, SinkParts(http=Http, book=None))
+    return SINK.build("automation", config, SinkParts(http=Http, book=None, console="https://noc.example"))
 
 
 def test_a_receiver_verifies_the_signature_with_the_standard_library(sink, receiver):
@@ -78,7 +78,7 @@ def test_a_receiver_verifies_the_signature_with_the_standard_library(sink, recei
         "at": "2026-11-22T12:00:00Z",
         "note": "opened",
         "fields": {"title": "db1 ist weg ☠", "impact": 2, "urgency": 2, "priority": 3, "services": ["shop"]},
-        "url": "/incidents/S-1",
+        "url": "https://noc.example/incidents/S-1",
     }
 
 
@@ -106,7 +106,7 @@ def test_a_repeat_carries_the_same_id_and_body_under_a_fresh_time(sink, receiver
 
 @pytest.mark.parametrize(("verb", "word"), [(verb, verb.value) for verb in Verb])
 def test_the_type_names_the_verb(verb, word):
-    assert json.loads(payload(make_order(verb)))["type"] == f"foreshock.incident.{word}"
+    assert json.loads(payload(make_order(verb), ""))["type"] == f"foreshock.incident.{word}"
 
 
 @pytest.mark.parametrize(("status", "error"), [(500, Unavailable), (401, Denied), (410, Rejected)])

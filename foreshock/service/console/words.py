@@ -16,8 +16,8 @@ RESOLUTION_CODES = {
     "workaround": "Workaround in place",
     "recovered": "Recovered by itself",
     "duplicate": "Duplicate",
-    "false_alarm": "False alarm",
     "no_fault_found": "No fault found",
+    "other": "Other",
 }
 
 # Direction overrides let a name read backwards ("gpj.exe"); other control characters have no picture at all.
