@@ -63,14 +63,14 @@ def _description(situation: Situation, members: Sequence[Alert], first: Cause | 
 
 def note(situation: Situation, members: Sequence[Alert], step: Step, reason: str) -> str:
     """The work note that goes with a write."""
-    active = _count(sum(alert.active for alert in members), "active alert")
+    active = sum(alert.active for alert in members)
     if step is Step.OPEN:
-        return f"Opened by Foreshock: {active}; {reason}."
+        return f"Opened by Foreshock: {_count(active, 'active alert')}; {reason}."
     if step is Step.RESOLVE:
         return f"Resolved by Foreshock: {reason}."
     if step is Step.REOPEN:
-        return f"Reopened by Foreshock: {reason}; {active}."
-    return f"{active} of {len(members)}, priority {situation.priority}: {reason}."
+        return f"Reopened by Foreshock: {reason}; {_count(active, 'active alert')}."
+    return f"{active} of {len(members)} alerts active, priority {situation.priority}: {reason}."
 
 
 def _count(n: int, what: str) -> str:

@@ -91,7 +91,7 @@ def test_two_ways_of_one_alert_are_one_incident_from_its_first_alert_to_its_end(
     record, notes = eventually(desk, what="the ticket")
     assert record["number"] == "INC0000001"
     assert (record["state"], record["ci"], record["assignment_group"]) == ("new", "orders-db", "dba")
-    assert notes[0].startswith("Opened by Foreshock: 1 active alerts")
+    assert notes[0].startswith("Opened by Foreshock: 1 active alert;")
 
     # A second alert, on what depends on the database: the same incident, and its ticket says so.
     node.write("lab_database_down 1\nlab_checkout_errors 1")
