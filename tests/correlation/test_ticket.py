@@ -38,7 +38,7 @@ def test_a_ticket_names_the_cause_the_services_and_the_alerts():
     assert told["title"] == "Down on db1, and 1 more alert"
     assert told["ci"] == "db1"
     assert told["description"].splitlines() == [
-        "2 alerts on 2 CIs since 2026-01-15 12:00:00 UTC.",
+        "2 alerts on 2 CIs since 2026-03-02 12:00:00 UTC.",
         "Probable cause: db1 (score 0.75): it began first.",
         "Business services that depend on it: checkout.",
         "",
