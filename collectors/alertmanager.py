@@ -29,18 +29,14 @@ class PostedAlert(Event, gc=False, kw_only=True):
 
 _TEXTS = {"type": "object", "additionalProperties": {"type": "string"}}
 _TIME = {"type": "string", "format": "date-time"}
-POSTABLE_ALERT = {
-    "type": "object",
-    "required": ["labels"],
-    "properties": {
-        "labels": {**_TEXTS, "minProperties": 1, "maxProperties": MAX_LABELS},
-        "annotations": _TEXTS,
-        "startsAt": _TIME,
-        "endsAt": _TIME,
-        "generatorURL": {"type": "string"},
-    },
+POSTABLE_PROPERTIES = {
+    "labels": {**_TEXTS, "minProperties": 1, "maxProperties": MAX_LABELS},
+    "annotations": _TEXTS,
+    "startsAt": _TIME,
+    "endsAt": _TIME,
+    "generatorURL": {"type": "string"},
 }
-POSTABLE_ALERTS = {"type": "array", "items": POSTABLE_ALERT}
+"""JSON Schema of a postableAlert's fields; Alertmanager's webhook adds one."""
 
 decode = partial(
     decode_items,
@@ -63,7 +59,7 @@ COLLECTOR = Collector(
     decode=decode,
     translate=translate,
     sample="prometheus-alerts-firing.json",
-    schema=POSTABLE_ALERTS,
+    schema={"type": "array", "items": {"type": "object", "required": ["labels"], "properties": POSTABLE_PROPERTIES}},
     namespace="prometheus",
     expires=True,
     answer="alertmanager",

@@ -19,7 +19,7 @@ from typing import Literal
 import msgspec
 from msgspec import Raw, Struct
 
-from collectors.alertmanager import POSTABLE_ALERT
+from collectors.alertmanager import POSTABLE_PROPERTIES
 from foreshock.core.contracts import Collector, decode_items
 from foreshock.core.errors import Malformed
 from foreshock.core.model import Event, Moment
@@ -78,8 +78,11 @@ def translate(item: Notified, received_at: datetime) -> Event:
     )
 
 
-_NOTIFIED = {**POSTABLE_ALERT, "required": ["labels", "status"]}
-_NOTIFIED["properties"] = {**POSTABLE_ALERT["properties"], "status": {"enum": ["firing", "resolved"]}}  # type: ignore[dict-item]
+_NOTIFIED = {
+    "type": "object",
+    "required": ["labels", "status"],
+    "properties": {**POSTABLE_PROPERTIES, "status": {"enum": ["firing", "resolved"]}},
+}
 
 COLLECTOR = Collector(
     kind="alertmanager_webhook",

@@ -1,7 +1,7 @@
 """What an SRE tunes. Every number has its unit and its reason here; the reference page and the example file come from
 this."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -12,7 +12,7 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def _duration(text: str, description: str):  # type: ignore[no-untyped-def]
+def _duration(text: str, description: str) -> Any:
     return Field(default=parse_duration(text), description=description)
 
 
