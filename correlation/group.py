@@ -72,6 +72,9 @@ def closed_to_joins(situation: Situation, now: datetime, settings: GroupSettings
     """The bound that keeps new alerts out, in words; empty if none does."""
     if situation.state is not SituationState.OPEN:
         return f"it is {situation.state}"
+    for ticket in situation.tickets.values():
+        if ticket.closed_by:  # nobody would hear of a new alert there
+            return f"{ticket.closed_by} closed its ticket"
     if len(situation.members) >= settings.max_alerts:
         return f"it holds {len(situation.members)} alerts, the most allowed"
     if now - situation.last_joined_at > settings.join:

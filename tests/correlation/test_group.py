@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from correlation.group import closed_to_joins, number, place
 from correlation.relate import Candidate
 from correlation.settings import GroupSettings
-from foreshock.core.model import Member, Situation, SituationState
+from foreshock.core.model import Member, Situation, SituationState, Ticket
 from foreshock.testing.records import NOON, seconds
 
 SETTINGS = GroupSettings(max_alerts=5)
@@ -92,6 +92,11 @@ def test_a_merge_leaves_room_for_the_alert_itself():
 CLOSED = [
     pytest.param(situation("S-1", state=SituationState.RESOLVED), "it is resolved", id="over"),
     pytest.param(situation("S-1", state=SituationState.MERGED), "it is merged", id="merged"),
+    pytest.param(
+        situation("S-1", tickets={"desk": Ticket(sink="desk", open=False, closed_by="ada")}),
+        "ada closed its ticket",
+        id="closed by a person",
+    ),
     pytest.param(situation("S-1", 5), "it holds 5 alerts, the most allowed", id="full"),
     pytest.param(situation("S-1", last_joined_at=NOON - seconds(901)), "its join window is over", id="quiet for long"),
     pytest.param(situation("S-1", opened_at=NOON - seconds(86401)), "it is too old", id="old"),
