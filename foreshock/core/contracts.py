@@ -55,6 +55,18 @@ class Record(Struct, frozen=True, kw_only=True):
     actor: str = ""
 
 
+class Items(Struct, frozen=True):
+    """The payload of a record as the intake took it apart, so that the engine need not do it again.
+
+    Attributes:
+        items: as the collector decoded them.
+        labels: by index, of items whose labels and annotations the intake has read and found sound.
+    """
+
+    items: Sequence[Any]
+    labels: Mapping[int, dict[str, str]] = {}
+
+
 class NewRecord(Struct, frozen=True, kw_only=True):
     """A record on its way into the inbox; it gets its number and time there. items: how many events it holds."""
 

@@ -28,6 +28,7 @@ from foreshock.core.contracts import (
     Collector,
     DeadLetter,
     Ignored,
+    Items,
     Order,
     Record,
     RecordKind,
@@ -166,7 +167,7 @@ class Engine:
 
     # ---- the step ----
 
-    def step(self, records: Iterable[tuple[Record, Sequence[Any] | None]]) -> Effects:
+    def step(self, records: Iterable[tuple[Record, Items | None]]) -> Effects:
         """Read records in order. With each may come its decoded items, if the intake has them still."""
         self._effects = Effects()
         for record, items in records:
@@ -216,7 +217,7 @@ class Engine:
 
     # ---- events ----
 
-    def _read_events(self, record: Record, items: Sequence[Any] | None) -> None:
+    def _read_events(self, record: Record, taken: Items | None) -> None:
         at, counts = record.at, self.counts
         source = self.sources.get(record.source)
         if source is None:
@@ -227,15 +228,15 @@ class Engine:
         if collector is None:  # a record of another version of Foreshock
             self._lose(record, source, -1, Malformed(f"there is no collector named {record.collector!r}"), record.body)
             return
-        if items is None:
+        if taken is None:
             try:
-                items = collector.decode(record.body)
+                taken = Items(collector.decode(record.body))
             except Malformed as error:
                 self._lose(record, source, -1, error, record.body)
                 return
         translate, dirty, repeats = collector.translate, self._dirty_alerts, 0
         known = self.known.setdefault(collector.namespace, {})
-        for index, item in enumerate(items):
+        for index, item in enumerate(taken.items):
             try:
                 if item.__class__ is Malformed:
                     raise item
@@ -261,25 +262,25 @@ class Engine:
                     dirty[alert.fingerprint] = None
                     repeats += 1
                     continue
-                self._fold(alert, event, at, source, collector, known)
+                self._fold(alert, event, at, collector, known, taken.labels.get(index))
             except Malformed as error:
                 self._lose(record, source, index, error, getattr(item, "payload", b"") or _text(item))
         counts[Outcome.REPEAT] += repeats
-        source.events += len(items)
+        source.events += len(taken.items)
 
     def _fold(
         self,
         alert: Alert | None,
         event: Event,
         at: datetime,
-        source: SourceCount,
         collector: Collector,
         known: dict[bytes, Alert],
+        labels: dict[str, str] | None,
     ) -> None:
-        labels: dict[str, str] | None = None
         if alert is None:
-            labels = read_labels(event.labels)
-            read_annotations(event.annotations)
+            if labels is None:
+                labels = read_labels(event.labels)
+                read_annotations(event.annotations)
             identity = fingerprint(labels, namespace=collector.namespace)
             alert = self.alerts.get(identity)
             if alert is None:

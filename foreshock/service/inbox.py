@@ -7,13 +7,13 @@ is shared by all requests of a moment, and a lone request pays just its own sync
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import datetime
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from foreshock.core.contracts import NewRecord, Record
+from foreshock.core.contracts import Items, NewRecord, Record
 from foreshock.core.errors import Fenced, ForeshockError, Unavailable
 from foreshock.store.store import Store
 
@@ -27,7 +27,7 @@ class _Waiting:
     __slots__ = ("future", "items", "loop", "record")
 
     def __init__(
-        self, record: NewRecord, items: Sequence[Any] | None, future: Any, loop: asyncio.AbstractEventLoop | None
+        self, record: NewRecord, items: Items | None, future: Any, loop: asyncio.AbstractEventLoop | None
     ) -> None:
         self.record, self.items, self.future, self.loop = record, items, future, loop
 
@@ -53,7 +53,7 @@ class Inbox:
         self.last, at = store.last_record()
         """Number of the newest record that is on disk."""
         self._last_at = at or clock()
-        self._feed: deque[tuple[Record, Sequence[Any] | None]] = deque()
+        self._feed: deque[tuple[Record, Items | None]] = deque()
         self._feed_bytes = 0
         self._thread = threading.Thread(target=self._run, name="inbox", daemon=True)
         self.groups = 0
@@ -68,7 +68,7 @@ class Inbox:
         if self._thread.is_alive():
             self._thread.join()
 
-    async def append(self, record: NewRecord, items: Sequence[Any] | None = None) -> int:
+    async def append(self, record: NewRecord, items: Items | None = None) -> int:
         """The record's number, once it is on disk. Raises Unavailable if it could not be written."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[int] = loop.create_future()
@@ -81,13 +81,13 @@ class Inbox:
         self._queue.put(_Waiting(record, None, future, None))
         return future.result(timeout=60)
 
-    def take(self, after: int, limit: int) -> list[tuple[Record, Sequence[Any] | None]]:
+    def take(self, after: int, limit: int) -> list[tuple[Record, Items | None]]:
         """Records that follow number ``after`` in order, at most ``limit``; from memory where they still are, else
         from the store."""
         feed = self._feed
         while feed and feed[0][0].number <= after:
             self._pop()
-        taken: list[tuple[Record, Sequence[Any] | None]] = []
+        taken: list[tuple[Record, Items | None]] = []
         while feed and len(taken) < limit and feed[0][0].number == after + 1:
             taken.append(self._pop())
             after += 1
@@ -96,7 +96,7 @@ class Inbox:
         upto = feed[0][0].number - 1 if feed else None
         return [(record, None) for record in self._store.records(after, limit=limit, upto=upto)]
 
-    def _pop(self) -> tuple[Record, Sequence[Any] | None]:
+    def _pop(self) -> tuple[Record, Items | None]:
         entry = self._feed.popleft()
         self._feed_bytes -= len(entry[0].body)
         return entry

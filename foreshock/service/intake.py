@@ -17,7 +17,7 @@ import msgspec
 import zstandard
 from msgspec import Struct
 
-from foreshock.core.contracts import Collector, NewRecord, RecordKind
+from foreshock.core.contracts import Collector, Items, NewRecord, RecordKind
 from foreshock.core.errors import ForeshockError, Malformed
 from foreshock.core.model import Alert, Event, read_annotations, read_labels
 from foreshock.service.inbox import Inbox
@@ -121,7 +121,7 @@ class Intake:
             body = await self._body(scope, reading)
             size = len(body)
             items = self._decode(collector, body)
-            errors = self._check(collector, items)
+            errors, labels = self._check(collector, items)
             await self._inbox.append(
                 NewRecord(
                     kind=RecordKind.EVENTS,
@@ -131,7 +131,7 @@ class Intake:
                     actor=actor,
                     items=len(items),
                 ),
-                items,
+                Items(items, labels),
             )
             accepted = len(items) - len(errors)
             status, answer = _answer(collector, len(items), errors)
@@ -207,9 +207,11 @@ class Intake:
             )
         return items
 
-    def _check(self, collector: Collector, items: Sequence[Any]) -> dict[int, str]:
-        """What is wrong with which item. A re-send of a known alert passed these checks when it was new."""
+    def _check(self, collector: Collector, items: Sequence[Any]) -> tuple[dict[int, str], dict[int, dict[str, str]]]:
+        """What is wrong with which item, and the labels of those that are new and sound. A re-send of a known alert
+        passed these checks when it was new."""
         errors: dict[int, str] = {}
+        labels: dict[int, dict[str, str]] = {}
         known, translate, now = self._known(collector.namespace), collector.translate, self._clock()
         for index, item in enumerate(items):
             try:
@@ -220,12 +222,14 @@ class Intake:
                     continue
                 alert = known.get(bytes(event.labels))
                 if alert is None:
-                    read_labels(event.labels)
-                if alert is None or bytes(event.annotations) != alert.annotations:
+                    found = read_labels(event.labels)
+                    read_annotations(event.annotations)
+                    labels[index] = found
+                elif bytes(event.annotations) != alert.annotations:
                     read_annotations(event.annotations)
             except Malformed as error:
                 errors[index] = str(error)
-        return errors
+        return errors, labels
 
     def _count_rejection(self, source: str, reason: str) -> None:
         found = self.rejections.get(source)

@@ -4,14 +4,13 @@ kind."""
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
 
 import structlog
 
-from foreshock.core.contracts import CheckpointItem, Record, SituationRow, Step
+from foreshock.core.contracts import CheckpointItem, Items, Record, SituationRow, Step
 from foreshock.core.errors import Fenced, Unavailable
 from foreshock.core.model import Situation
 from foreshock.service.engine import Effects, Engine
@@ -20,11 +19,11 @@ from foreshock.store.store import Store
 
 log = structlog.get_logger("engine")
 
-Given = tuple[Record, Sequence[Any] | None]
+Given = tuple[Record, Items | None]
 """A record with its decoded items, where the intake has them still."""
 
 _STEP_RECORDS = 128
-_STEP_PAUSE_S = 0.01
+_STEP_PAUSE_S = 0.03
 """Between steps under load: the intake gets its turn at the processor, and the next step has more to share one
 commit."""
 _CHECKPOINT_ITEMS = 20_000

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from correlation.rules.topology import RULE as TOPOLOGY_RULE
-from foreshock.core.contracts import Record, RecordKind
+from foreshock.core.contracts import Items, Record, RecordKind
 from foreshock.core.model import SituationState
 from foreshock.service.engine import Engine
 from foreshock.testing.records import (
@@ -667,7 +667,7 @@ def test_decoded_items_and_the_body_give_the_same():
     one, other = new_engine(), new_engine()
 
     first = one.step([(record, None)])
-    second = other.step([(record, other.collectors["alertmanager"].decode(body))])
+    second = other.step([(record, Items(other.collectors["alertmanager"].decode(body)))])
 
     assert first == second
     assert one.encode(one.situations["S-1"]) == other.encode(other.situations["S-1"])
