@@ -112,6 +112,10 @@ class Topology:
         """What depends on ``ci``, directly or not, nearest first and with itself at cost 0."""
         return self._walk(ci, self._needed_by)
 
+    def walk_up(self, ci: str) -> Mapping[str, Hop]:
+        """``upstream`` for who asks once: nothing is remembered."""
+        return self._walk(ci, self._needs)
+
     def _walk(self, start: str, steps: Mapping[str, Mapping[str, tuple[float, str]]]) -> dict[str, Hop]:
         return self._by_levels(start, steps) if self._even else self._by_cost(start, steps)
 
@@ -146,6 +150,10 @@ class Topology:
 
     def path(self, ci: str, upstream: str) -> tuple[str, ...]:
         """The cheapest way from ``ci`` to something it depends on, both ends included; empty if there is none."""
+        if ci == upstream:
+            return (ci,)
+        if upstream in self._needs.get(ci, _NOWHERE) and self._even:
+            return (ci, upstream)
         hops = self.upstream(ci)
         if upstream not in hops:
             return ()

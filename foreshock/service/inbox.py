@@ -19,7 +19,7 @@ from foreshock.store.store import Store
 
 _GROUP_RECORDS = 512
 _GROUP_BYTES = 32 * 1024 * 1024
-_FEED_BYTES = 8 * 1024 * 1024
+_FEED_BYTES = 4 * 1024 * 1024
 """Decoded batches kept for the engine; beyond it the engine reads records from the store, slower but bounded."""
 
 
