@@ -23,7 +23,7 @@ Given = tuple[Record, Items | None]
 """A record with its decoded items, where the intake has them still."""
 
 _STEP_RECORDS = 128
-_STEP_PAUSE_S = 0.01
+_STEP_PAUSE_S = 0.02
 """Between steps under load: the intake gets its turn at the processor, and the next step has more to share one
 commit."""
 _CHECKPOINT_ITEMS = 20_000
