@@ -10,9 +10,8 @@ from foreshock.core.topology import Topology
 
 
 class Binding(Struct, frozen=True, gc=False):
-    """``ci`` is empty where nothing was found. ``how`` names the label and the way, for people; it is one of few
-    words, so
-    that many alerts share it."""
+    """``ci`` is empty where nothing was found. ``how`` names the label and the way, for people; it is one of few words,
+    so that many alerts share it."""
 
     ci: str
     how: str

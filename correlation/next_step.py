@@ -29,8 +29,7 @@ class Decision(Struct, frozen=True):
 
 def next_step(situation: Situation, ticket: Ticket | None, now: datetime, settings: TicketSettings) -> Decision:
     """WAIT: too young, or updated a moment ago. HOLD: suppression keeps a ticket from being opened or reopened; it
-    never keeps
-    one from being resolved. A ticket that a person closed is theirs: it hears nothing more."""
+    never keeps one from being resolved. A ticket that a person closed is theirs: it hears nothing more."""
     ended = situation.state is not SituationState.OPEN
     if ticket is None:
         return _without_ticket(situation, now, settings, ended=ended)

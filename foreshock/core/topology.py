@@ -1,6 +1,5 @@
 """The graph of configuration items, and the two questions correlation asks it: what does this CI depend on, and which
-CI
-does this name mean?
+CI does this name mean?
 
 Read-only once built; a new version is a new object, so a swap is one assignment.
 """

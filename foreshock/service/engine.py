@@ -887,8 +887,7 @@ class Engine:
 
     def checkpoint(self) -> Iterator[tuple[str, str, bytes | None]]:
         """What changed since ``saved`` was last called, as (kind, key, bytes, or None for gone). All of it together is
-        the
-        state. Encoded one by one while it is read, so that a large state needs no second copy."""
+        the state. Encoded one by one while it is read, so that a large state needs no second copy."""
         encode = msgspec.msgpack.Encoder().encode
         for key in self._dirty_alerts:
             alert = self.alerts.get(key)

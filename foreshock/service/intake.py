@@ -1,6 +1,5 @@
 """The door: POSTs of events, answered after they are on disk. Raw ASGI, because this is the one path where a
-framework's
-share of the time would be most of it; everything else goes on to the application behind.
+framework's share of the time would be most of it; everything else goes on to the application behind.
 
 Order of checks: may we take it (draining, disk), may they send it (token), is it small enough, can it be read, is each
 item sound. An answer always names the limit and the value that passed it.

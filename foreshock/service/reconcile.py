@@ -54,8 +54,7 @@ class Reconciler:
 
     def run(self, tickets: Iterable[tuple[str, Ticket]]) -> list[Finding]:
         """Look at open tickets, as (situation, ticket); what is new among the findings. Raises Unavailable and Denied
-        as the
-        sinks do; what was found until then stays."""
+        as the sinks do; what was found until then stays."""
         known = [(situation, ticket) for situation, ticket in tickets if ticket.open and ticket.sink in self._find]
         open_ones = {(ticket.sink, situation) for situation, ticket in known}
         self.findings = {key: finding for key, finding in self.findings.items() if key in open_ones}

@@ -258,8 +258,7 @@ class _Dated(Struct, frozen=True):
 
 def _stream(path: Path) -> Iterator[Input]:
     """One postable alert, an array of them, or {"at": …, "alert": …} a line. Without ``at`` an alert arrives when it
-    starts, or
-    ends if it is a resolve, and never before the one above it."""
+    starts, or ends if it is a resolve, and never before the one above it."""
     now = datetime(1970, 1, 1, tzinfo=UTC)
 
     def rows() -> Iterator[tuple[str, datetime, bytes]]:

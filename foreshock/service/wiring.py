@@ -324,8 +324,7 @@ class Foreshock:
 
     def _first_topology(self) -> None:
         """A start with mistakes in the files ends there; one that knows a topology from before goes on with that one,
-        because
-        a restart after a power cut must not wait for a person. Raises ConfigError."""
+        because a restart after a power cut must not wait for a person. Raises ConfigError."""
         try:
             self.reload_topology()
         except Unavailable as error:

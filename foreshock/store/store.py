@@ -220,8 +220,7 @@ class Store:
 
     def commit(self, step: Step) -> None:
         """Write one engine step, moving the position from what the engine read. Raises Fenced, and writes nothing, if
-        another
-        engine moved it in between."""
+        another engine moved it in between."""
         engine = tables.engine
         with self.write() as connection:
             moved = connection.execute(
