@@ -23,6 +23,7 @@ Given = tuple[Record, Items | None]
 """A record with its decoded items, where the intake has them still."""
 
 _STEP_RECORDS = 128
+_POLITE_RECORDS = 4
 _STEP_PAUSE_S = 0.02
 """Between steps under load: the intake gets its turn at the processor, and the next step has more to share one
 commit."""
@@ -180,10 +181,12 @@ class Runner:
 
 
 def _politely(records: Iterable[Given]) -> Iterator[Given]:
-    """Between two records whoever waits for the interpreter gets it: the intake answers sooner."""
-    for record in records:
+    """Now and then whoever waits for the interpreter gets it: the intake answers sooner. After each record would be
+    sooner still, and cost an eighth more."""
+    for number, record in enumerate(records, 1):
         yield record
-        time.sleep(0)
+        if number % _POLITE_RECORDS == 0:
+            time.sleep(0)
 
 
 def _row(situation: Situation, ended: bytes | None) -> SituationRow:
