@@ -1,9 +1,10 @@
 """What is forgotten, and when: by age, and by size where the store outgrows its bound."""
 
 from datetime import datetime
+from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import Table, delete, select
+from sqlalchemy import Column, ColumnElement, Table, delete, select
 
 from foreshock.store import tables
 from foreshock.store.store import Store
@@ -47,17 +48,17 @@ def forget(store: Store, *, before: datetime, max_bytes: int) -> Forgotten:
     )
 
 
-def _by_number(store: Store, checkpoint: int, *where: object, limit: int = 0) -> int:
+def _by_number(store: Store, checkpoint: int, *where: ColumnElement[bool], limit: int = 0) -> int:
     inbox = tables.inbox
     return _in_chunks(store, inbox, inbox.c.number, inbox.c.number <= checkpoint, *where, limit=limit)
 
 
-def _in_chunks(store: Store, table: Table, key: object, *where: object, limit: int = 0) -> int:
+def _in_chunks(store: Store, table: Table, key: Column[Any], *where: ColumnElement[bool], limit: int = 0) -> int:
     deleted = 0
     while not limit or deleted < limit:
         with store.write() as connection:
-            oldest = select(key).where(*where).order_by(key).limit(_CHUNK)  # type: ignore[call-overload]
-            count = connection.execute(delete(table).where(key.in_(oldest))).rowcount  # type: ignore[attr-defined]
+            oldest = select(key).where(*where).order_by(key).limit(_CHUNK)
+            count = connection.execute(delete(table).where(key.in_(oldest))).rowcount
         deleted += count
         if count < _CHUNK:
             break

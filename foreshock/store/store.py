@@ -31,7 +31,6 @@ from foreshock.core.contracts import (
     Step,
 )
 from foreshock.core.errors import Fenced, Held, Unavailable
-from foreshock.core.model import Ended
 from foreshock.store import tables
 from foreshock.store.tables import to_micros
 
@@ -323,15 +322,6 @@ class Store:
         )
         with self.read() as connection:
             return [SituationRow(**row) for row in connection.execute(query).mappings()]
-
-    def ended_situations(self) -> Iterator[Ended]:
-        """Every situation that has ended and is still kept, in order of opening."""
-        table = tables.situation
-        with self.read() as connection:
-            for row in connection.execute(
-                select(table.c.body).where(table.c.body.is_not(None)).order_by(table.c.opened_at, table.c.id)
-            ):
-                yield msgspec.json.decode(row.body, type=Ended)
 
     def situation_of_ticket(self, number: str) -> str | None:
         with self.read() as connection:
