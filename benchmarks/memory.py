@@ -93,7 +93,7 @@ def holders(work: Path, alerts: int, top: int) -> list[tuple[str, float, float]]
 
     known = FileSource("bench", FileConfig(path=work / "topology")).fetch()
     collectors = collector_kinds()
-    engine = Engine(collectors, list(rule_kinds().values()))
+    engine = Engine(collectors, rule_kinds())
     inputs = replay.read_input(work / "data" / f"stream-fill-{alerts}.jsonl", None, collectors)
     first = next(iter(inputs))
     for head in replay._heads(first.record, known, CorrelationSettings()):

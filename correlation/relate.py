@@ -5,11 +5,12 @@ An alert leaves a trace on its own CI. For each CI a rule works out once which o
 new alert then looks only where that set and the traces meet, however many alerts are open.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from msgspec import Struct
 
+from correlation.rule import Rule
 from correlation.settings import RelateSettings
 from foreshock.core.model import Alert, Link
 from foreshock.core.topology import Topology
@@ -26,7 +27,9 @@ class Candidate(Struct, frozen=True, gc=False):
     """A rule's word for one situation: the alert in it that is related, how strongly, and where the two walks meet.
 
     Attributes:
+        via: that CI; empty where the rule's evidence is no path.
         explains: the new alert may be what the other one suffers from, so it can show two situations to be one.
+        evidence: what the rule saw, in words, where the path does not say it.
     """
 
     situation: str
@@ -35,6 +38,7 @@ class Candidate(Struct, frozen=True, gc=False):
     via: str
     rule: str
     explains: bool = False
+    evidence: str = ""
 
 
 class View:
@@ -66,25 +70,6 @@ class View:
                 strength = factor / (1.0 + ratio * ratio)
                 if strength >= self.threshold:
                     into.append(Candidate(situation, trace.fingerprint, strength, via, rule, explains))
-
-
-class Rule(Struct, frozen=True, kw_only=True):
-    """Declaration of a rule kind.
-
-    Attributes:
-        kind: the file's name. version: rises when its meaning changes; links carry kind@version.
-        relate: candidates among the open situations for a new alert, in any order.
-        describe: the link in words, for people.
-    """
-
-    kind: str
-    version: int
-    relate: Callable[[Alert, View], Sequence[Candidate]]
-    describe: Callable[[Link], str]
-
-    @property
-    def name(self) -> str:
-        return f"{self.kind}@{self.version}"
 
 
 class Traces:
@@ -125,7 +110,7 @@ def relate(alert: Alert, rules: Iterable[Rule], view: View) -> list[Candidate]:
 
 
 def link(alert: Alert, candidate: Candidate, other: Alert, topology: Topology) -> Link:
-    """The full reason for the one candidate that won: with the path from CI to CI."""
+    """The full reason for the one candidate that won: with the path from CI to CI, if it is one."""
     up = topology.path(alert.ci, candidate.via) or (alert.ci,)
     down = topology.path(other.ci, candidate.via) or (other.ci,)
     return Link(
@@ -133,7 +118,8 @@ def link(alert: Alert, candidate: Candidate, other: Alert, topology: Topology) -
         other=candidate.other,
         strength=round(candidate.strength, 4),
         rule=candidate.rule,
-        path=(*up, *reversed(down[:-1])),
+        path=(*up, *reversed(down[:-1])) if candidate.via else (),
         via=candidate.via,
+        evidence=candidate.evidence,
         gap_s=round(abs((alert.starts_at - other.starts_at).total_seconds()), 3),
     )

@@ -58,17 +58,6 @@ class RelateSettings(_Section):
         description="cost of a step per relationship type; 1 for a type not named. What is just connected says little: "
         "two hosts behind one switch must not be one problem",
     )
-    step: float = Field(
-        default=0.5, gt=0, le=1, description="each unit of cost multiplies the strength of a link by this"
-    )
-    common_cause: float = Field(
-        default=0.65, ge=0, le=1, description="strength of two alerts that only share something both depend on"
-    )
-    hub: int = Field(
-        default=6,
-        ge=1,
-        description="a shared CI with this many direct dependents halves the strength of a common-cause link",
-    )
 
 
 class GroupSettings(_Section):

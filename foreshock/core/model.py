@@ -154,10 +154,12 @@ class Link(Struct, frozen=True, gc=False, kw_only=True):
     Attributes:
         alert, other: fingerprints; ``alert`` is the one that joined.
         strength: 0..1, compared with the threshold of the settings.
-        rule: kind@version of the rule that said so.
-        path: CI ids from the CI of ``alert`` to the CI of ``other``; one id when both are on the same CI.
+        rule: name@version of the rule that said so.
+        path: CI ids from the CI of ``alert`` to the CI of ``other``; one id when both are on the same CI; none where
+            the evidence is no path.
         via: the CI at which both walks meet; failures spread from it.
         gap_s: seconds between the two onsets, never negative.
+        evidence: what the rule saw, in words, where the path does not say it.
     """
 
     alert: str
@@ -167,6 +169,7 @@ class Link(Struct, frozen=True, gc=False, kw_only=True):
     path: tuple[str, ...]
     via: str
     gap_s: float
+    evidence: str = ""
 
 
 class Member(Struct, frozen=True, gc=False, kw_only=True):

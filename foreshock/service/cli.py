@@ -233,15 +233,11 @@ def kinds(
     for name, find in stages.items():
         if stage in (name, "all"):
             for kind, declared in find().items():
-                title = (
-                    getattr(declared, "title", "")
-                    or (sys.modules[declared.relate.__module__].__doc__ or "").split("\n\n")[0]
-                )
                 rows.append(
                     {
                         "stage": name,
                         "kind": kind,
-                        "title": " ".join(title.split()),
+                        "title": declared.title,
                         "path": getattr(declared, "path", ""),
                     }
                 )
@@ -418,7 +414,7 @@ def replay(
     known = FileSource("replay", source).fetch() if source else None
     collectors = collector_kinds()
     inputs = work.read_input(input, columns, collectors)
-    result = work.replay(inputs, collectors, list(rule_kinds().values()), topology=known, settings=chosen)
+    result = work.replay(inputs, collectors, rule_kinds(), topology=known, settings=chosen)
     work.write(result, to)
     if output is Output.JSON:
         _print_json(result.summary())

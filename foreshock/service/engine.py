@@ -20,7 +20,8 @@ from correlation.fold import Outcome
 from correlation.group import number as situation_number
 from correlation.group import place
 from correlation.next_step import Decision, Step, next_step
-from correlation.relate import Rule, Traces, View, link, relate
+from correlation.relate import Traces, View, link, relate
+from correlation.rule import Index, RuleInstance, RuleKind, build, shipped
 from correlation.settings import CorrelationSettings
 from correlation.suppress import ActiveSilence, silenced_by
 from foreshock.core.contracts import (
@@ -129,12 +130,14 @@ class Engine:
 
     Args:
         collectors: by kind, to read records of events.
-        rules: the rule kinds in force.
+        rules: the rule kinds, by name; until a settings record says otherwise the shipped rules are in force.
     """
 
-    def __init__(self, collectors: Mapping[str, Collector], rules: Sequence[Rule]) -> None:
+    def __init__(self, collectors: Mapping[str, Collector], rules: Mapping[str, RuleKind]) -> None:
         self.collectors = collectors
-        self.rules = tuple(rules)
+        self.rule_kinds = rules
+        self.rule_instances: tuple[RuleInstance, ...] = shipped(rules)
+        self.rules = build(self.rule_instances, rules)
         self.settings = CorrelationSettings()
         self.sinks: tuple[str, ...] = ()
         self.topology = Topology()
@@ -150,6 +153,7 @@ class Engine:
         )
         self.active = 0
         self._traces = Traces()
+        self._indexes = self._all_indexes()
         self._view = self._new_view()
         self._last_situation = 0
         self._last_order = 0
@@ -302,7 +306,8 @@ class Engine:
             expires_at, alert.expires_at = alert.expires_at, was_expiry
             self._expires(alert, expires_at)
         if alert.starts_at != was_start and alert.situation:
-            self._traces.moved(alert.situation, alert)
+            for index in self._indexes:
+                index.moved(alert.situation, alert)
         if outcome is Outcome.RESOLVED:
             self._ended(alert)
         elif outcome is Outcome.FIRED_AGAIN:
@@ -457,7 +462,7 @@ class Engine:
     def _place(self, alert: Alert) -> None:
         settings = self.settings
         placement = place(
-            relate(alert, self.rules, self._view) if alert.ci else (),
+            relate(alert, self.rules, self._view),
             self.situations,
             self.now,
             settings.group,
@@ -501,7 +506,7 @@ class Engine:
             situation.onset = alert.starts_at
         situation.cleared_at = None
         alert.situation = situation.id
-        self._traces.add(situation.id, alert)
+        self._index(situation, alert)
         self._touch(situation.id).joined += 1
         self._weigh(situation, alert)
 
@@ -557,7 +562,7 @@ class Engine:
             situation.reopened += 1
             self.counts["reopened"] += 1
             for member in self.members(situation):
-                self._traces.add(situation.id, member)
+                self._index(situation, member)
             touched = self._touch(situation.id)
             touched.fired_again += 1
             touched.notes.append("reopened")
@@ -575,7 +580,7 @@ class Engine:
         """The loser's alerts go over; its ticket, if it has one, is resolved with a reference to the winner."""
         self.counts["merged"] += 1
         members = self.members(loser)
-        self._traces.drop(loser.id, members)
+        self._unindex(loser, members)
         self._conclude(loser)
         loser.state = SituationState.MERGED
         loser.merged_into = winner.id
@@ -586,7 +591,7 @@ class Engine:
             winner.members[alert.fingerprint] = loser.members[alert.fingerprint]
             alert.situation = winner.id
             self._dirty_alerts[alert.fingerprint] = None
-            self._traces.add(winner.id, alert)
+            self._index(winner, alert)
             self._weigh(winner, alert)
         winner.onset = min(winner.onset, loser.onset)
         self._touch(winner.id).notes.append(f"took over {len(members)} alerts of {loser.id}")
@@ -654,7 +659,7 @@ class Engine:
         situation.resolved_at = self.now
         situation.version += 1
         situation.updated_at = self.now
-        self._traces.drop(situation.id, members)
+        self._unindex(situation, members)
         self._say("situation", situation.id, "resolved", f"quiet since {situation.cleared_at:%Y-%m-%d %H:%M:%S} UTC")
         self._timers.at(self.now + self.settings.group.reopen, Due.EVICTION, situation.id)
 
@@ -831,15 +836,29 @@ class Engine:
     def _new_view(self) -> View:
         return View(self._traces, self.topology, self.settings.relate, self.settings.group.threshold)
 
+    def _all_indexes(self) -> tuple[Index, ...]:
+        """All that remember the alerts of open situations: the traces, and the rules with an index of their own."""
+        return (self._traces, *(rule.index for rule in self.rules if rule.index is not None))
+
+    def _index(self, situation: Situation, alert: Alert) -> None:
+        for index in self._indexes:
+            index.add(situation.id, alert)
+
+    def _unindex(self, situation: Situation, alerts: Sequence[Alert]) -> None:
+        for index in self._indexes:
+            index.drop(situation.id, alerts)
+
     def _rebuild_traces(self) -> None:
         self._traces, self._affected = Traces(), {}
+        self.rules = build(self.rule_instances, self.rule_kinds)
+        self._indexes = self._all_indexes()
         self._view = self._new_view()
         for situation in sorted(self.situations.values(), key=lambda s: situation_number(s.id)):
             members = self.members(situation)
             self._affected[situation.id] = {alert.ci for alert in members if alert.ci}
             if situation.state is SituationState.OPEN:
                 for alert in members:
-                    self._traces.add(situation.id, alert)
+                    self._index(situation, alert)
 
     def _read_settings(self, record: Record) -> None:
         read = msgspec.json.decode(record.body, type=SettingsRecord)
@@ -854,12 +873,15 @@ class Engine:
                 self._evaluate(situation)
 
     def _use_settings(self, read: SettingsRecord) -> None:
-        before = self.settings.relate
+        before, rules_before = self.settings.relate, self.rule_instances
         self.settings = CorrelationSettings.model_validate(read.correlation)
         self.sinks = read.sinks
+        self.rule_instances = shipped(self.rule_kinds) if read.rules is None else read.rules
         after = self.settings.relate
         if (before.costs, before.max_cost) != (after.costs, after.max_cost):
             self._use_topology(self._topology_record())
+            self._rebuild_traces()
+        elif self.rule_instances != rules_before:
             self._rebuild_traces()
         self._view = self._new_view()
 
@@ -903,7 +925,11 @@ class Engine:
                 yield kind, key, encode(self._topology_record())
             elif kind == "settings":
                 correlation = self.settings.model_dump(mode="json")
-                yield kind, key, encode(SettingsRecord(correlation=correlation, sinks=self.sinks))
+                yield (
+                    kind,
+                    key,
+                    encode(SettingsRecord(correlation=correlation, sinks=self.sinks, rules=self.rule_instances)),
+                )
         counters = Saved(
             now=self.now,
             situations=self._last_situation,

@@ -6,7 +6,6 @@ from datetime import datetime
 import msgspec
 
 from correlation.next_step import next_step
-from correlation.relate import Rule
 from correlation.suppress import silenced_by
 from foreshock import __version__
 from foreshock.core.contracts import AuditRow, Collector, DeskAction, DeskBook, DeskNote, DeskRecord
@@ -61,7 +60,6 @@ class LiveViews:
         store: Store,
         book: DeskBook,
         collectors: Mapping[str, Collector],
-        rules: Mapping[str, Rule],
         clock: Callable[[], datetime],
         rejections: Callable[[], Mapping[str, Rejections]],
         jobs: Callable[[], Iterable[JobView]],
@@ -74,7 +72,6 @@ class LiveViews:
     ) -> None:
         self._runner, self._inbox, self._store, self._book = runner, inbox, store, book
         self._collectors, self._clock = collectors, clock
-        self._rules = {rule.name: rule for rule in rules.values()}
         self._rejections, self._jobs, self._closed, self._backlog = rejections, jobs, closed, backlog
         self._poke, self._topology_error, self._disk, self._demo = poke, topology_error, disk, demo
         self._started_at = clock()
@@ -374,7 +371,8 @@ class LiveViews:
 
     def why(self, link: Link, alerts: Mapping[str, Alert], topology: Topology, threshold: float) -> WhyView:
         """A link in words, with the types of the relationships it walked."""
-        rule = self._rules.get(link.rule)
+        name = link.rule.partition("@")[0]
+        rule = next((rule for rule in self._runner.engine.rules if rule.name == name), None)
         relations = tuple(
             topology.relation(a, b) or topology.relation(b, a) for a, b in zip(link.path, link.path[1:], strict=False)
         )

@@ -4,6 +4,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from correlation.rule import RuleInstance
 from foreshock.core.model import CI, Relationship, Silence
 
 
@@ -16,10 +17,16 @@ class TopologyRecord(Struct, frozen=True, kw_only=True):
 
 
 class SettingsRecord(Struct, frozen=True, kw_only=True):
-    """Body of a SETTINGS record. sinks: instance names that hear of situations."""
+    """Body of a SETTINGS record.
+
+    Attributes:
+        sinks: instance names that hear of situations.
+        rules: all in force, those that are not enabled too; None: the shipped ones.
+    """
 
     correlation: dict[str, Any]
     sinks: tuple[str, ...]
+    rules: tuple[RuleInstance, ...] | None = None
 
 
 class OperatorRecord(Struct, frozen=True, kw_only=True):

@@ -64,7 +64,7 @@ def _index() -> Iterator[list[str]]:
         "A *collector* takes events in. A *sink* keeps tickets. A *source* supplies the topology.",
         "",
         "Rules that relate alerts are kinds too: "
-        + ", ".join(f"`{rule.name}`" for rule in rule_kinds().values())
+        + ", ".join(f"`{kind}`" for kind in rule_kinds())
         + ". See [how Foreshock decides](../how-foreshock-decides.md).",
     ]
 

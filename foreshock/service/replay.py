@@ -16,7 +16,7 @@ from msgspec import Struct
 from pydantic import BaseModel, ConfigDict, Field
 
 from correlation.group import number
-from correlation.relate import Rule
+from correlation.rule import RuleKind
 from correlation.settings import CorrelationSettings
 from foreshock.core.contracts import Collector, Record, RecordKind, Snapshot
 from foreshock.core.errors import ConfigError, Malformed, Problem
@@ -113,7 +113,7 @@ class Result(Struct, kw_only=True):
 def replay(
     inputs: Iterable[Input],
     collectors: Mapping[str, Collector],
-    rules: Sequence[Rule],
+    rules: Mapping[str, RuleKind],
     *,
     topology: Snapshot | None = None,
     settings: CorrelationSettings | None = None,

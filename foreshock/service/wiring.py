@@ -19,7 +19,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 import collectors
 import correlation.rules
-from correlation.relate import Rule
+from correlation.rule import RuleKind, shipped
 from foreshock import __version__
 from foreshock.connect.http import Http
 from foreshock.core import registry
@@ -67,8 +67,8 @@ def collector_kinds() -> Mapping[str, Collector]:
     return registry.kinds(collectors, "COLLECTOR", Collector)
 
 
-def rule_kinds() -> Mapping[str, Rule]:
-    return registry.kinds(correlation.rules, "RULE", Rule)
+def rule_kinds() -> Mapping[str, RuleKind]:
+    return registry.kinds(correlation.rules, "RULE", RuleKind)
 
 
 class Foreshock:
@@ -99,7 +99,7 @@ class Foreshock:
         self.store.claim()
         migrations.upgrade(self.store.migration_engine)
         kinds, rules = collector_kinds(), rule_kinds()
-        self.engine = Engine(kinds, list(rules.values()))
+        self.engine = Engine(kinds, rules)
         self.runner = Runner(self.engine, self.store, on_orders=self._poke, on_fatal=self._fatal)
         self.replayed = self.runner.restore()
         self.inbox = Inbox(self.store, self._record_clock(), on_append=self.runner.wake, on_fatal=self._fatal)
@@ -112,7 +112,6 @@ class Foreshock:
             store=self.store,
             book=self.desk,
             collectors=kinds,
-            rules=rules,
             clock=clock,
             rejections=lambda: self.intake.rejections,
             jobs=self.scheduler.views,
@@ -312,9 +311,14 @@ class Foreshock:
         wanted = SettingsRecord(
             correlation=self.settings.correlation.model_dump(mode="json"),
             sinks=tuple(sink.name for sink in self.settings.sinks),
+            rules=shipped(rule_kinds()),
         )
         with self.runner.looking() as engine:
-            same = engine.settings == self.settings.correlation and engine.sinks == wanted.sinks
+            same = (
+                engine.settings == self.settings.correlation
+                and engine.sinks == wanted.sinks
+                and engine.rule_instances == wanted.rules
+            )
         if not same:
             self.inbox.append_now(
                 NewRecord(

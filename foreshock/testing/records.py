@@ -14,7 +14,7 @@ import msgspec
 import collectors
 from correlation import rules as rules_package
 from correlation.fold import Outcome
-from correlation.relate import Rule
+from correlation.rule import RuleInstance, RuleKind, shipped
 from correlation.settings import CorrelationSettings
 from foreshock.core.contracts import AuditRow, Collector, DeadLetter, Order, Record, RecordKind, TicketChange, Verb
 from foreshock.core.matchers import parse_matcher
@@ -25,13 +25,18 @@ from foreshock.service.records import OperatorRecord, SettingsRecord, TopologyRe
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 COLLECTORS = kinds(collectors, "COLLECTOR", Collector)
-RULES = tuple(kinds(rules_package, "RULE", Rule).values())
+RULES = kinds(rules_package, "RULE", RuleKind)
 UNTIL_FORGOTTEN_S = 30 * 86_400.0
 """Longer than anything ended is remembered."""
 
 
 def seconds(number: float) -> timedelta:
     return timedelta(seconds=number)
+
+
+def shipped_rules(**config: Mapping[str, Any]) -> tuple[RuleInstance, ...]:
+    """The shipped rules, with other parameters where they are given: ``topology={"hub": 3}``."""
+    return tuple(msgspec.structs.replace(one, config=dict(config.get(one.name, {}))) for one in shipped(RULES))
 
 
 def new_engine() -> Engine:
@@ -62,6 +67,7 @@ class Story:
     Args:
         relations: sentences like ``"shop depends_on api"``; each name is a CI.
         criticality, owners: by CI. settings: sections of ``CorrelationSettings``. sinks: who hears of situations.
+        rules: those in force; the shipped ones if None.
     """
 
     def __init__(
@@ -71,6 +77,7 @@ class Story:
         owners: Mapping[str, str] | None = None,
         settings: Mapping[str, Any] | None = None,
         sinks: Sequence[str] = ("desk",),
+        rules: Sequence[RuleInstance] | None = None,
         start: datetime = NOON,
     ) -> None:
         self.start = start
@@ -82,7 +89,7 @@ class Story:
         self.in_force: list[CorrelationSettings] = []
         self._offset_s = 0.0
         self._sequence = 0
-        self.settings(settings or {}, sinks=sinks)
+        self.settings(settings or {}, sinks=sinks, rules=rules)
         if relations:
             self.topology(*relations, criticality=criticality, owners=owners)
 
@@ -194,10 +201,17 @@ class Story:
             msgspec.json.encode(TopologyRecord(version=f"v{len(self.records)}", cis=cis, relationships=ties)),
         )
 
-    def settings(self, settings: Mapping[str, Any], *, sinks: Sequence[str] = ("desk",)) -> "Story":
-        self._add(
-            RecordKind.SETTINGS, msgspec.json.encode(SettingsRecord(correlation=dict(settings), sinks=tuple(sinks)))
+    def settings(
+        self,
+        settings: Mapping[str, Any],
+        *,
+        sinks: Sequence[str] = ("desk",),
+        rules: Sequence[RuleInstance] | None = None,
+    ) -> "Story":
+        read = SettingsRecord(
+            correlation=dict(settings), sinks=tuple(sinks), rules=None if rules is None else tuple(rules)
         )
+        self._add(RecordKind.SETTINGS, msgspec.json.encode(read))
         self.in_force.append(self.engine.settings)
         return self
 

@@ -9,7 +9,7 @@ import pytest
 
 import collectors
 from correlation import rules
-from correlation.relate import Rule
+from correlation.rule import RuleKind
 from foreshock.core.contracts import Collector
 from foreshock.core.registry import kinds
 
@@ -42,7 +42,7 @@ def declaration(kind: str) -> str:
 
 def test_each_file_of_ours_declares_its_kind():
     assert set(kinds(collectors, "COLLECTOR", Collector)) >= {"alertmanager", "alertmanager_webhook", "events"}
-    assert set(kinds(rules, "RULE", Rule)) >= {"same_ci", "topology"}
+    assert set(kinds(rules, "RULE", RuleKind)) >= {"same_ci", "topology"}
 
 
 def test_a_file_is_found_by_being_there_in_the_order_of_names(folder: ModuleType):

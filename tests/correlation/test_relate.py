@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from correlation import rules as rules_package
-from correlation.relate import Candidate, Rule, Traces, View, link, relate
+from correlation.relate import Candidate, Traces, View, link, relate
+from correlation.rule import Rule, RuleKind, build, shipped
 from correlation.settings import RelateSettings
 from foreshock.core.model import CI, Alert, Relationship
 from foreshock.core.registry import kinds
@@ -15,7 +16,8 @@ from foreshock.core.severity import Severity
 from foreshock.core.topology import Topology
 from foreshock.testing.records import NOON, seconds
 
-RULES = kinds(rules_package, "RULE", Rule)
+KINDS = kinds(rules_package, "RULE", RuleKind)
+RULES: dict[str, Rule] = {rule.name: rule for rule in build(shipped(KINDS), KINDS)}
 SETTINGS = RelateSettings()
 
 
@@ -61,7 +63,7 @@ def test_a_gap_between_onsets_weakens_a_link(gap_s: float, left: list[float]):
 def test_alerts_on_one_ci_are_related_by_that_ci_alone():
     (found,) = candidates(alert("db1", 60, "new"), alert("db1"))
 
-    assert (found.rule, found.via, found.other) == ("same_ci@1", "db1", "on-db1")
+    assert (found.rule, found.via, found.other) == (RULES["same_ci"].tag, "db1", "on-db1")
     assert found.strength == pytest.approx(0.8)
 
 
@@ -80,7 +82,7 @@ def test_alerts_on_one_ci_are_related_by_that_ci_alone():
 def test_failures_spread_along_the_topology(new: str, other: str, strength: float, via: str):
     (found,) = candidates(alert(new), alert(other))
 
-    assert (found.rule, found.via) == ("topology@1", via)
+    assert (found.rule, found.via) == (RULES["topology"].tag, via)
     assert found.strength == pytest.approx(strength)
 
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import pytest
 
-from correlation.rules.topology import RULE as TOPOLOGY_RULE
 from foreshock.core.contracts import Items, Record, RecordKind
 from foreshock.core.model import SituationState
 from foreshock.service.engine import Engine
@@ -16,10 +15,12 @@ from foreshock.testing.records import (
     check_tickets,
     new_engine,
     seconds,
+    shipped_rules,
 )
 
 SHOP = ("shop depends_on api", "api runs_on db1", "db1 hosted_on esx1")
 H = 3600.0
+WEAK_SHARING = shipped_rules(topology={"common_cause": 0.1})
 
 
 def resolved_s(story: Story, situation: str = "S-1") -> float | None:
@@ -224,8 +225,8 @@ def test_a_failure_that_spreads_along_the_topology_is_one_situation_that_names_t
     link = story.situation().members[story.alert("shop").fingerprint].link
     assert link is not None
     assert (link.path, link.via, link.gap_s) == (("shop", "api", "db1"), "db1", 12.0)
-    assert link.rule.startswith("topology@")
-    assert TOPOLOGY_RULE.describe(link) == "shop depends on db1, which also failed, 12 s apart"
+    rule = next(rule for rule in story.engine.rules if rule.tag == link.rule)
+    assert rule.describe(link) == "shop depends on db1, which also failed, 12 s apart"
 
 
 def test_a_cause_that_is_seen_last_still_joins_and_is_ranked_first():
@@ -267,7 +268,7 @@ def test_alerts_that_name_no_ci_stand_alone():
 
 def merged() -> Story:
     """Two situations have their tickets; then the thing both depend on reports, late, that it failed first."""
-    story = Story("web runs_on esx", "mail runs_on esx", settings={"relate": {"common_cause": 0.1}})
+    story = Story("web runs_on esx", "mail runs_on esx", rules=WEAK_SHARING)
     story.fire("web", "mail").at(40).tick()
     assert story.groups() == [["mail"], ["web"]]
     return story.at(60).fire("esx", started_s=0)
@@ -312,9 +313,7 @@ def test_a_full_situation_takes_no_more_alerts():
 
 
 def test_a_merge_does_not_overfill_a_situation():
-    story = Story(
-        "web runs_on esx", "mail runs_on esx", settings={"relate": {"common_cause": 0.1}, "group": {"max_alerts": 2}}
-    )
+    story = Story("web runs_on esx", "mail runs_on esx", rules=WEAK_SHARING, settings={"group": {"max_alerts": 2}})
     story.fire("web", "mail").at(10).fire("esx", started_s=0)
 
     assert sorted(len(group) for group in story.groups()) == [1, 2]

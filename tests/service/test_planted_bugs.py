@@ -28,9 +28,11 @@ from foreshock.testing.records import (
     check_resolutions,
     check_same,
     check_tickets,
+    shipped_rules,
 )
 
 SHOP = ("shop depends_on api", "api runs_on db1")
+WEAK_SHARING = shipped_rules(topology={"common_cause": 0.1})
 Planter = pytest.MonkeyPatch
 
 
@@ -181,7 +183,7 @@ def fired_again_later() -> Story:
 
 
 def merged() -> Story:
-    story = Story("web runs_on esx", "mail runs_on esx", settings={"relate": {"common_cause": 0.1}})
+    story = Story("web runs_on esx", "mail runs_on esx", rules=WEAK_SHARING)
     return story.fire("web", "mail").at(40).tick().at(60).fire("esx", started_s=0).at(70).tick()
 
 

@@ -26,6 +26,6 @@ def test_each_form_of_a_stream_is_read(tmp_path: Path, lines: list[object]) -> N
     stream = tmp_path / "stream.jsonl"
     stream.write_text("".join(json.dumps(line) + "\n" for line in lines))
     collectors = collector_kinds()
-    result = replay(read_input(stream, None, collectors), collectors, list(rule_kinds().values()))
+    result = replay(read_input(stream, None, collectors), collectors, rule_kinds())
     assert (result.events, result.malformed) == (2, 0)
     assert result.groups == [("0", "S-1"), ("1", "S-1")]

@@ -293,7 +293,7 @@ def nothing_is_there_twice(store: sqlite3.Connection) -> None:
 
 def effects_are_those_of_one_undisturbed_run(store: sqlite3.Connection, records: list[Record]) -> None:
     """Every order and every audit row once, in order, in the same words: recovery skipped none and repeated none."""
-    engine = Engine(collector_kinds(), list(rule_kinds().values()))
+    engine = Engine(collector_kinds(), rule_kinds())
     effects = engine.step((record, None) for record in records)
 
     assert [row for (row,) in store.execute("select id from outbox order by sequence")] == [

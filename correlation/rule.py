@@ -1,0 +1,116 @@
+"""What a rule is: a kind is a file in ``correlation/rules``; a rule is an instance of a kind with a name and parameters
+of its own, written in a rules file. Links carry ``name@version`` of the rule that said so.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+from msgspec import Struct
+from pydantic import BaseModel, ConfigDict
+
+from foreshock.core.model import Alert, Link
+
+if TYPE_CHECKING:
+    from correlation.relate import Candidate, View
+
+_DIGEST_CHARACTERS = 6
+
+
+class RuleConfig(BaseModel):
+    """Parameters of a rule, as a person writes them. Unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Index(Protocol):
+    """What a rule remembers of open situations, so that a new alert meets only what can be related to it.
+
+    It is never saved: after a restart, and whenever the rules or the topology change, the rule is built anew and every
+    alert of every open situation is added again, in order of opening and joining.
+    """
+
+    def add(self, situation: str, alert: Alert) -> None:
+        """``alert`` belongs to the open ``situation`` now."""
+
+    def moved(self, situation: str, alert: Alert) -> None:
+        """The onset of ``alert`` is another one now."""
+
+    def drop(self, situation: str, alerts: Iterable[Alert]) -> None:
+        """``situation`` is no longer open, or no longer has these alerts. They may not all have been added."""
+
+
+class Rule(Struct, frozen=True, kw_only=True):
+    """A rule in force.
+
+    Attributes:
+        tag: name@version; what candidates and links carry.
+        relate: candidates among the open situations for a new alert, in any order; the alert may have no CI. The
+            ``strength`` of a candidate is the probability that both alerts are the same problem, judged from this kind
+            of evidence alone; ``correlation.group`` combines what several rules say.
+        describe: the link in words, for people. It may be one that an earlier version of the rule made.
+        index: its own index of open situations, if ``View.traces`` does not do.
+    """
+
+    tag: str
+    relate: "Callable[[Alert, View], Sequence[Candidate]]"
+    describe: Callable[[Link], str]
+    index: Index | None = None
+
+    @property
+    def name(self) -> str:
+        return self.tag.partition("@")[0]
+
+
+class RuleKind(Struct, frozen=True, kw_only=True):
+    """Declaration of a rule kind.
+
+    Attributes:
+        kind: the file's name. version: rises when its meaning changes.
+        title: one line for people.
+        config: parameters of an instance.
+        build: the rule with this tag and these parameters.
+        shipped: a rule of this kind at its defaults, named like the kind, is in force unless a rules file says
+            otherwise.
+    """
+
+    kind: str
+    version: int
+    title: str
+    config: type[RuleConfig]
+    build: Callable[[str, Any], Rule]
+    shipped: bool = True
+
+
+class RuleInstance(Struct, frozen=True, kw_only=True):
+    """One entry of a rules file. config: parameters of its kind as plain data; what is missing is at its default."""
+
+    name: str
+    kind: str
+    enabled: bool = True
+    config: dict[str, Any] = {}
+
+
+def shipped(kinds: Mapping[str, RuleKind]) -> tuple[RuleInstance, ...]:
+    """The rules in force where nobody wrote any."""
+    return tuple(RuleInstance(name=name, kind=name) for name, kind in kinds.items() if kind.shipped)
+
+
+def build(instances: Iterable[RuleInstance], kinds: Mapping[str, RuleKind]) -> tuple[Rule, ...]:
+    """The enabled rules. One of a kind that this version does not have is left out."""
+    return tuple(
+        _build(instance, kinds[instance.kind]) for instance in instances if instance.enabled and instance.kind in kinds
+    )
+
+
+def _build(instance: RuleInstance, kind: RuleKind) -> Rule:
+    config = kind.config.model_validate(instance.config)
+    return kind.build(f"{instance.name}@{version_of(kind, config)}", config)
+
+
+def version_of(kind: RuleKind, config: RuleConfig) -> str:
+    """Version of the kind and digest of the parameters: equal exactly where two rules mean the same."""
+    content = msgspec.json.encode(config.model_dump(mode="json"), order="deterministic")
+    digest = hashlib.sha256(kind.kind.encode() + b"\0" + content).hexdigest()
+    return f"{kind.version}.{digest[:_DIGEST_CHARACTERS]}"

@@ -1,0 +1,37 @@
+"""Kinds and instances: what is in force, under which version."""
+
+from correlation import rules as rules_package
+from correlation.rule import RuleInstance, RuleKind, build, shipped
+from foreshock.core.registry import kinds
+
+KINDS = kinds(rules_package, "RULE", RuleKind)
+
+
+def topology(**config: object) -> str:
+    (rule,) = build([RuleInstance(name="topology", kind="topology", config=config)], KINDS)
+    return rule.tag
+
+
+def test_the_version_tells_what_a_rule_means():
+    assert topology(hub=3) == topology(hub=3)
+    assert topology(hub=3) != topology(hub=4)
+    assert topology() == topology(hub=6), "a default written out changes nothing"
+
+
+def test_a_rule_has_its_own_name_and_the_version_of_its_kind():
+    (rule,) = build([RuleInstance(name="close-by", kind="same_ci")], KINDS)
+
+    assert rule.name == "close-by"
+    assert rule.tag.startswith(f"close-by@{KINDS['same_ci'].version}.")
+
+
+def test_a_rule_that_is_not_enabled_is_not_in_force():
+    assert build([RuleInstance(name="same_ci", kind="same_ci", enabled=False)], KINDS) == ()
+
+
+def test_a_rule_of_a_kind_from_another_version_of_foreshock_is_left_out():
+    assert build([RuleInstance(name="tomorrow", kind="telepathy")], KINDS) == ()
+
+
+def test_without_any_file_same_ci_and_topology_are_in_force():
+    assert {rule.name for rule in build(shipped(KINDS), KINDS)} >= {"same_ci", "topology"}
