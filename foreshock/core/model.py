@@ -172,11 +172,30 @@ class Link(Struct, frozen=True, gc=False, kw_only=True):
     evidence: str = ""
 
 
+class Moved(Struct, frozen=True, gc=False, kw_only=True):
+    """How an alert came over from another situation: by a merge, a split or a move.
+
+    Attributes:
+        source: id of the situation it came from.
+        by: the person who said so; empty if correlation did.
+        reason: in words.
+    """
+
+    at: Moment
+    source: str
+    by: str = ""
+    reason: str = ""
+
+
 class Member(Struct, frozen=True, gc=False, kw_only=True):
-    """One alert's place in a situation: when it came (records' clock) and why; no link for the first one."""
+    """One alert's place in a situation: when it joined (records' clock) and why; no link for one that opened its own.
+
+    moved: how it came to this situation if that was not by joining it; joined_at and link tell of the first one then.
+    """
 
     joined_at: Moment
     link: Link | None = None
+    moved: Moved | None = None
 
 
 class Contribution(Struct, frozen=True, kw_only=True):
@@ -258,6 +277,8 @@ class Situation(Struct, kw_only=True):
         held_by: why it may not open a ticket now, in words; empty if nothing holds it.
         merged_into: the situation that took its alerts over; state is MERGED then.
         previous: an earlier situation with the same condition, if this one follows it.
+        split_from: the situation whose alerts it was split off with; empty if it opened by itself.
+        shaped_by: the person who last said what belongs in it; correlation by itself then neither splits nor merges it.
     """
 
     id: str
@@ -283,6 +304,8 @@ class Situation(Struct, kw_only=True):
     resolved_at: Moment | None = None
     merged_into: str = ""
     previous: str = ""
+    split_from: str = ""
+    shaped_by: str = ""
     tickets: dict[str, Ticket] = {}
 
 
@@ -382,3 +405,73 @@ class Silence(Struct, frozen=True, kw_only=True):
     comment: str
     updated_at: Moment
     annotations: dict[str, str] = {}
+
+
+class JudgementKind(StrEnum):
+    """What a person can say of the structure: MERGE two situations, SPLIT alerts off, MOVE alerts to another situation,
+    two things are NOT_RELATED, this CI was the CAUSE."""
+
+    MERGE = "merge"
+    SPLIT = "split"
+    MOVE = "move"
+    NOT_RELATED = "not_related"
+    CAUSE = "cause"
+
+
+class Witness(Struct, frozen=True, gc=False, kw_only=True):
+    """An alert as it was when a person judged: enough to find it, or its like, in a history.
+
+    Attributes:
+        name: its label alertname, or the first label there is. onset: start of the occurrence that was judged.
+    """
+
+    fingerprint: str
+    name: str
+    ci: str
+    onset: Moment
+
+
+class Judgement(Struct, frozen=True, kw_only=True):
+    """What a person said of what belongs together, with what it did: labelled truth for whoever learns from it.
+
+    Attributes:
+        id: J-<number of the record>. at: records' clock.
+        situation, other: the situations it was about; ``other`` is where alerts went to or came from.
+        one, two: of MERGE they belong together; of SPLIT, MOVE and NOT_RELATED none of ``one`` belongs to any of
+            ``two``; of CAUSE ``one`` is what the CI caused. Bounded, so not always all of them.
+        cis: of NOT_RELATED, two CIs that were named instead of alerts; of CAUSE, the one.
+        applied: whether it changed anything here; outcome: what it changed, or why it could not, in words.
+        until: how long correlation keeps apart what was said to be; None where nothing is kept apart.
+    """
+
+    id: str
+    at: Moment
+    actor: str
+    kind: JudgementKind
+    situation: str = ""
+    other: str = ""
+    one: tuple[Witness, ...] = ()
+    two: tuple[Witness, ...] = ()
+    cis: tuple[str, ...] = ()
+    comment: str = ""
+    applied: bool = True
+    outcome: str = ""
+    until: Moment | None = None
+
+
+class Label(Struct, frozen=True, kw_only=True):
+    """One row of labelled truth, drawn from a judgement.
+
+    Attributes:
+        says: "same": both alerts are one problem; "apart": they are not; "cause": ``ci`` caused ``alert``.
+        other: None where says is "cause". ci: empty where it is not.
+        by, at, judgement: who said so, when, and the id of what they said.
+    """
+
+    says: str
+    alert: Witness
+    other: Witness | None = None
+    ci: str = ""
+    by: str
+    at: Moment
+    judgement: str

@@ -46,6 +46,7 @@ from foreshock.core.model import (
     Event,
     Member,
     Moment,
+    Moved,
     Silence,
     Situation,
     SituationState,
@@ -55,6 +56,7 @@ from foreshock.core.model import (
     read_labels,
 )
 from foreshock.core.topology import Topology
+from foreshock.service import regroup
 from foreshock.service.records import OperatorRecord, SettingsRecord, TopologyRecord
 from foreshock.service.timers import Due, Timers
 
@@ -149,7 +151,7 @@ class Engine:
         self.silences: dict[str, ActiveSilence] = {}
         self.sources: dict[str, SourceCount] = {}
         self.counts: dict[str, int] = dict.fromkeys(
-            (*Outcome, "ignored", "malformed", "expired", "opened", "merged", "reopened"), 0
+            (*Outcome, "ignored", "malformed", "expired", "opened", "merged", "split", "moved", "reopened"), 0
         )
         self.active = 0
         self._traces = Traces()
@@ -481,23 +483,28 @@ class Engine:
                 self._merge(self.situations[join.situation], self.situations[loser])
 
     def _open(self, alert: Alert) -> None:
+        situation = self._new_situation(alert)
+        situation.previous = alert.situation
+        self._join(situation, alert, Member(joined_at=self.now))
+
+    def _new_situation(self, first: Alert) -> Situation:
+        """An empty one, to be named after its first alert."""
         self._last_situation += 1
         self.counts["opened"] += 1
         now = self.now
         situation = Situation(
             id=f"S-{self._last_situation}",
             opened_at=now,
-            onset=alert.starts_at,
+            onset=first.starts_at,
             updated_at=now,
             last_joined_at=now,
-            title=ticket_text.title(alert),
+            title=ticket_text.title(first),
             members={},
             tickets={},
             version=0,
-            previous=alert.situation,
         )
         self.situations[situation.id] = situation
-        self._join(situation, alert, Member(joined_at=now))
+        return situation
 
     def _join(self, situation: Situation, alert: Alert, member: Member) -> None:
         situation.members[alert.fingerprint] = member
@@ -512,8 +519,13 @@ class Engine:
 
     def _weigh(self, situation: Situation, alert: Alert) -> None:
         """Priority only rises by itself: what was once that urgent is lowered by people, not by a flapping source."""
-        settings = self.settings.priority
         before = situation.priority
+        self._add_weight(situation, alert)
+        if situation.priority < before and situation.version:
+            self._touch(situation.id).notes.append(f"priority rose from {before} to {situation.priority}")
+
+    def _add_weight(self, situation: Situation, alert: Alert) -> None:
+        settings = self.settings.priority
         if alert.severity > situation.severity:
             situation.severity = alert.severity
         affected = self._affected.setdefault(situation.id, set())
@@ -526,8 +538,6 @@ class Engine:
         situation.impact = min(situation.impact, prioritise.impact(situation.criticality, len(affected), settings))
         situation.urgency = min(situation.urgency, prioritise.urgency(situation.severity))
         situation.priority = prioritise.priority(situation.impact, situation.urgency, settings)
-        if situation.priority < before and situation.version:
-            self._touch(situation.id).notes.append(f"priority rose from {before} to {situation.priority}")
 
     def services(self, situation: Situation) -> tuple[str, ...]:
         """Business services that depend on an affected CI, most critical first, bounded; as they were where it has
@@ -577,24 +587,8 @@ class Engine:
         return situation
 
     def _merge(self, winner: Situation, loser: Situation) -> None:
-        """The loser's alerts go over; its ticket, if it has one, is resolved with a reference to the winner."""
-        self.counts["merged"] += 1
-        members = self.members(loser)
-        self._unindex(loser, members)
-        self._conclude(loser)
-        loser.state = SituationState.MERGED
-        loser.merged_into = winner.id
-        loser.resolved_at = self.now
-        self._touch(loser.id).notes.append(f"merged into {winner.id}")
-        self._timers.at(self.now + self.settings.group.reopen, Due.EVICTION, loser.id)
-        for alert in members:
-            winner.members[alert.fingerprint] = loser.members[alert.fingerprint]
-            alert.situation = winner.id
-            self._dirty_alerts[alert.fingerprint] = None
-            self._index(winner, alert)
-            self._weigh(winner, alert)
-        winner.onset = min(winner.onset, loser.onset)
-        self._touch(winner.id).notes.append(f"took over {len(members)} alerts of {loser.id}")
+        """An alert has shown both to be one problem."""
+        regroup.merge(self, winner, loser, Moved(at=self.now, source=loser.id, reason="one alert explains both"))
 
     def _touch(self, id: str) -> _Touched:
         touched = self._touched.get(id)

@@ -14,6 +14,7 @@ import msgspec
 import collectors
 from correlation import rules as rules_package
 from correlation.fold import Outcome
+from correlation.relate import Traces
 from correlation.rule import RuleInstance, RuleKind, shipped
 from correlation.settings import CorrelationSettings
 from foreshock.core.contracts import AuditRow, Collector, DeadLetter, Order, Record, RecordKind, TicketChange, Verb
@@ -433,6 +434,38 @@ def check_bounds(engine: Engine, in_force: Iterable[CorrelationSettings] = ()) -
         for alert in namespace.values():
             assert engine.alerts.get(alert.fingerprint) is alert, "a re-send would reach an alert that is forgotten"
     assert engine.active == sum(alert.firing for alert in engine.alerts.values())
+
+
+def check_structure(engine: Engine) -> None:
+    """Each alert is in one open situation at most, and situation and alert say the same of each other; what is worked
+    out from members is what working it out again gives."""
+    home: dict[str, str] = {}
+    for situation in engine.situations.values():
+        if situation.state is not SituationState.OPEN:
+            continue
+        assert situation.members, f"{situation.id} is open and empty"
+        for member in situation.members:
+            assert member not in home, f"{member} is in {home[member]} and in {situation.id}"
+            home[member] = situation.id
+            assert member in engine.alerts, f"{situation.id} holds {member}, which is forgotten"
+            at_home = engine.alerts[member].situation
+            assert at_home == situation.id, f"{situation.id} holds {member}, which says it is in {at_home}"
+        members = engine.members(situation)
+        assert engine._affected[situation.id] == {alert.ci for alert in members if alert.ci}
+    traces = Traces()
+    for situation in engine.situations.values():
+        if situation.state is SituationState.OPEN:
+            for alert in engine.members(situation):
+                traces.add(situation.id, alert)
+    assert _traced(engine._traces) == _traced(traces), "the traces are not those of the open situations"
+
+
+def _traced(traces: Traces) -> dict[tuple[str, str], tuple[str, float]]:
+    return {
+        (ci, situation): (trace.fingerprint, trace.onset_s)
+        for ci, here in traces.by_ci.items()
+        for situation, trace in here.items()
+    }
 
 
 def check_forgotten(engine: Engine) -> None:

@@ -17,6 +17,7 @@ from foreshock.testing.records import (
     check_equal,
     check_forgotten,
     check_resolutions,
+    check_structure,
     check_tickets,
     replay,
 )
@@ -197,6 +198,7 @@ def test_a_situation_has_one_open_ticket_at_most_and_none_of_ours_once_it_is_ove
 def test_each_event_is_counted_as_one_thing_and_bounds_hold(story: Story):
     check_counted(story.engine, story.sent)
     check_bounds(story.engine, story.in_force)
+    check_structure(story.engine)
     assert len(story.told.dead_letters) == story.engine.counts["malformed"]
 
 

@@ -1,0 +1,113 @@
+"""Changes of structure while everything runs: two situations become one, or alerts go to another situation or to one of
+their own.
+
+Used for what people say and by correlation itself; ``correlation.structure`` tells beforehand what stands against it.
+Tickets follow from the structure at the end of the record, as always: the ticket of a situation that was merged is
+resolved with a reference, a situation that was split off opens its own after its delay, and what stays has its ticket
+updated. Weights are worked out anew from the alerts that stay, so the priority of what was split may fall: the evidence
+for the old one is in another situation now.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from correlation import ticket as ticket_text
+from foreshock.core.model import Alert, Member, Moved, Situation, SituationState
+from foreshock.core.severity import Severity
+from foreshock.service.timers import Due
+
+if TYPE_CHECKING:
+    from foreshock.service.engine import Engine
+
+
+def merge(engine: "Engine", winner: Situation, loser: Situation, how: Moved) -> None:
+    """The loser's alerts go over; its ticket, if it has one, is resolved with a reference to the winner."""
+    alerts = engine.members(loser)
+    engine.counts["merged"] += 1
+    engine._unindex(loser, alerts)
+    engine._conclude(loser)
+    loser.state = SituationState.MERGED
+    loser.merged_into = winner.id
+    loser.resolved_at = engine.now
+    engine._timers.at(engine.now + engine.settings.group.reopen, Due.EVICTION, loser.id)
+    for alert in alerts:
+        _arrive(engine, alert, loser.members[alert.fingerprint], winner, how)
+    winner.last_joined_at = max(winner.last_joined_at, loser.last_joined_at)
+    winner.shaped_by = how.by or winner.shaped_by or loser.shaped_by
+    _tell(engine, loser, f"merged into {winner.id}", how)
+    _tell(engine, winner, f"took over {_alerts(alerts)} of {loser.id}", how)
+
+
+def split(engine: "Engine", source: Situation, fingerprints: Collection[str], how: Moved) -> Situation:
+    """Some of its alerts, not all, become a situation that names where it came from."""
+    alerts = _taken(engine, source, fingerprints)
+    engine.counts["split"] += 1
+    part = engine._new_situation(alerts[0])
+    part.split_from = source.id
+    _carry(engine, alerts, source, part, how)
+    _tell(engine, source, f"{_alerts(alerts)} split off as {part.id}", how)
+    _tell(engine, part, f"{_alerts(alerts)} split off from {source.id}", how)
+    return part
+
+
+def move(engine: "Engine", source: Situation, fingerprints: Collection[str], target: Situation, how: Moved) -> None:
+    """Some of its alerts go to another situation; if they are all it has, the two are merged."""
+    if len(set(fingerprints)) == len(source.members):
+        merge(engine, target, source, how)
+        return
+    alerts = _taken(engine, source, fingerprints)
+    engine.counts["moved"] += len(alerts)
+    target.last_joined_at = engine.now
+    _carry(engine, alerts, source, target, how)
+    _tell(engine, source, f"{_alerts(alerts)} moved to {target.id}", how)
+    _tell(engine, target, f"{_alerts(alerts)} moved here from {source.id}", how)
+
+
+def _taken(engine: "Engine", source: Situation, fingerprints: Collection[str]) -> list[Alert]:
+    """The alerts in the order in which they joined."""
+    wanted = set(fingerprints)
+    return [alert for alert in engine.members(source) if alert.fingerprint in wanted]
+
+
+def _carry(engine: "Engine", alerts: Sequence[Alert], source: Situation, target: Situation, how: Moved) -> None:
+    engine._unindex(source, engine.members(source))
+    for alert in alerts:
+        _arrive(engine, alert, source.members.pop(alert.fingerprint), target, how)
+    left = engine.members(source)
+    for alert in left:
+        engine._index(source, alert)
+    source.title = ticket_text.title(left[0])
+    source.onset = max(source.onset, min(alert.starts_at for alert in left))
+    source.shaped_by, target.shaped_by = how.by or source.shaped_by, how.by or target.shaped_by
+    _weigh_anew(engine, source)
+
+
+def _arrive(engine: "Engine", alert: Alert, member: Member, target: Situation, how: Moved) -> None:
+    target.members[alert.fingerprint] = msgspec.structs.replace(member, moved=how)
+    target.onset = min(target.onset, alert.starts_at)
+    alert.situation = target.id
+    engine._dirty_alerts[alert.fingerprint] = None
+    engine._index(target, alert)
+    engine._weigh(target, alert)
+
+
+def _weigh_anew(engine: "Engine", situation: Situation) -> None:
+    before = situation.priority
+    engine._affected[situation.id] = set()
+    situation.severity, situation.criticality = Severity.UNKNOWN, 0
+    situation.impact, situation.urgency, situation.priority = 3, 3, 5
+    for alert in engine.members(situation):
+        engine._add_weight(situation, alert)
+    if situation.priority > before:
+        engine._touch(situation.id).notes.append(f"priority fell from {before} to {situation.priority}")
+
+
+def _tell(engine: "Engine", situation: Situation, what: str, how: Moved) -> None:
+    who = f"{how.by}: " if how.by else ""
+    engine._touch(situation.id).notes.append(f"{what} ({who}{how.reason})" if who or how.reason else what)
+
+
+def _alerts(alerts: Sequence[Alert]) -> str:
+    return f"{len(alerts)} alert" + ("" if len(alerts) == 1 else "s")
