@@ -6,7 +6,7 @@ engine's running state, changed only by ``correlation`` while the engine holds t
 cost more than everything else together. Times are aware UTC.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
@@ -364,6 +364,67 @@ class MaintenanceWindow(Struct, frozen=True, kw_only=True):
     ends_at: Moment
     title: str = ""
     cis: tuple[str, ...] = ()
+
+
+class Series(Struct, frozen=True, gc=False, kw_only=True):
+    """One metric of one CI.
+
+    Attributes:
+        metric: what is measured, as the settings name it. unit: of the values; empty for a plain number.
+        dimension: which of several series of the metric on the CI, for example ``p99`` or ``mountpoint=/var``; empty
+            where there is one.
+    """
+
+    ci: str
+    metric: str
+    dimension: str = ""
+    unit: str = ""
+
+
+class Samples(Struct, frozen=True, kw_only=True):
+    """Points of one series, oldest first.
+
+    Attributes:
+        times: seconds since 1970, rising. values: as many, in the unit of the series; a missing point is left out.
+            Both are anything NumPy reads without a copy, for example ``array("d")``.
+    """
+
+    series: Series
+    times: Sequence[float]
+    values: Sequence[float]
+
+
+class Direction(StrEnum):
+    """Which way a metric left what is normal for it."""
+
+    UP = "up"
+    DOWN = "down"
+
+
+class Anomaly(Struct, frozen=True, gc=False, kw_only=True):
+    """A metric of a CI that is not as it was: evidence for a situation, never one by itself.
+
+    Attributes:
+        onset: first point of the deviation. at: the point that made it certain. until: last point of it, None while it
+            lasts.
+        score: how far it deviates, in robust standard deviations, never negative: the median over its points, so
+            that one wild point does not make it.
+        observed, expected: medians over its points, in the unit of the series.
+        detector: kind@version.
+    """
+
+    ci: str
+    metric: str
+    dimension: str = ""
+    unit: str = ""
+    onset: Moment
+    at: Moment
+    until: Moment | None = None
+    score: float
+    direction: Direction
+    observed: float
+    expected: float
+    detector: str
 
 
 class Forecast(Struct, frozen=True, kw_only=True):

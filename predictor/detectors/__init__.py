@@ -1,0 +1,1 @@
+"""Detector kinds: a file is a kind."""
