@@ -4,12 +4,13 @@ of its own, written in a rules file. Links carry ``name@version`` of the rule th
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 from msgspec import Struct
-from pydantic import BaseModel, ConfigDict
 
+from foreshock.core.contracts import ConnectorConfig
 from foreshock.core.model import Alert, Link
 
 if TYPE_CHECKING:
@@ -18,10 +19,8 @@ if TYPE_CHECKING:
 _DIGEST_CHARACTERS = 6
 
 
-class RuleConfig(BaseModel):
-    """Parameters of a rule, as a person writes them. Unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class RuleConfig(ConnectorConfig):
+    """Parameters of a rule, as a person writes them. Validators raise ``Invalid`` for what cannot be a rule."""
 
 
 class Index(Protocol):
@@ -41,6 +40,21 @@ class Index(Protocol):
         """``situation`` is no longer open, or no longer has these alerts. They may not all have been added."""
 
 
+class Memory(Protocol):
+    """What a rule learns from the alerts it sees; part of the engine's state and of its checkpoints.
+
+    It goes on while the rule keeps its version. An index must not depend on it: it is built anew from open situations.
+    """
+
+    def learn(self, situation: str, alert: Alert, now: datetime) -> None:
+        """``alert`` fires, and was placed in ``situation``; called after ``Index.add``."""
+
+    def save(self) -> bytes: ...
+
+    def load(self, saved: bytes) -> None:
+        """Take over what ``save`` gave; the rule is new."""
+
+
 class Rule(Struct, frozen=True, kw_only=True):
     """A rule in force.
 
@@ -51,12 +65,14 @@ class Rule(Struct, frozen=True, kw_only=True):
             of evidence alone; ``correlation.group`` combines what several rules say.
         describe: the link in words, for people. It may be one that an earlier version of the rule made.
         index: its own index of open situations, if ``View.traces`` does not do.
+        memory: what it has learned, if it learns.
     """
 
     tag: str
     relate: "Callable[[Alert, View], Sequence[Candidate]]"
     describe: Callable[[Link], str]
     index: Index | None = None
+    memory: Memory | None = None
 
     @property
     def name(self) -> str:
@@ -84,7 +100,8 @@ class RuleKind(Struct, frozen=True, kw_only=True):
 
 
 class RuleInstance(Struct, frozen=True, kw_only=True):
-    """One entry of a rules file. config: parameters of its kind as plain data; what is missing is at its default."""
+    """One entry of a rules file. config: parameters of its kind as plain data, defaults written out, so that a replay
+    by a later version with other defaults is the same."""
 
     name: str
     kind: str
@@ -94,7 +111,11 @@ class RuleInstance(Struct, frozen=True, kw_only=True):
 
 def shipped(kinds: Mapping[str, RuleKind]) -> tuple[RuleInstance, ...]:
     """The rules in force where nobody wrote any."""
-    return tuple(RuleInstance(name=name, kind=name) for name, kind in kinds.items() if kind.shipped)
+    return tuple(
+        RuleInstance(name=name, kind=name, config=kind.config().model_dump(mode="json"))
+        for name, kind in kinds.items()
+        if kind.shipped
+    )
 
 
 def build(instances: Iterable[RuleInstance], kinds: Mapping[str, RuleKind]) -> tuple[Rule, ...]:

@@ -195,11 +195,17 @@ def init(folder: Annotated[Path, typer.Argument(help="Where to write the files."
 @app.command()
 @told
 def check(config: Config = None) -> None:
-    """Read the configuration and the topology as a start would, and list every problem."""
+    """Read the configuration, the rules and the topology as a start would, and list every problem."""
+    from foreshock.service.rule_files import load_rules
     from foreshock.service.settings import load_settings, source_kinds
 
     settings = load_settings(config, os.environ, {})
     problems: list[Problem] = []
+    try:
+        in_force = [rule for rule in load_rules(settings.rules) if rule.enabled]
+        out.print(f"rules: {', '.join(rule.name for rule in in_force)}", markup=False, highlight=False, soft_wrap=True)
+    except ConfigError as error:
+        problems += error.problems
     for instance in settings.topology:
         try:
             snapshot = source_kinds()[instance.kind].build(instance.name, instance.config).fetch()
@@ -221,8 +227,8 @@ def kinds(
     output: Format = Output.TABLE,
 ) -> None:
     """List the kinds of connectors and rules this Foreshock has."""
-    from foreshock.service.settings import sink_kinds, source_kinds
-    from foreshock.service.wiring import collector_kinds, rule_kinds
+    from foreshock.service.settings import rule_kinds, sink_kinds, source_kinds
+    from foreshock.service.wiring import collector_kinds
 
     stages: dict[str, Callable[[], Any]] = {
         "collectors": collector_kinds, "rules": rule_kinds, "sinks": sink_kinds, "sources": source_kinds,
@@ -395,6 +401,9 @@ def replay(
     ],
     topology: Annotated[Path | None, typer.Option(help="Topology file or folder, in place of the input's own.")] = None,
     rules: Annotated[
+        Path | None, typer.Option(help="File or folder with the rules to use, in place of the input's own.")
+    ] = None,
+    settings: Annotated[
         Path | None, typer.Option(help="YAML with the `correlation` settings to use, in place of the input's own.")
     ] = None,
     mapping: Annotated[Path | None, typer.Option(help="YAML that says which column is what.")] = None,
@@ -405,16 +414,19 @@ def replay(
     from correlation.settings import CorrelationSettings
     from foreshock.connect.config import load
     from foreshock.service import replay as work
-    from foreshock.service.wiring import collector_kinds, rule_kinds
+    from foreshock.service.rule_files import load_rules
+    from foreshock.service.settings import rule_kinds
+    from foreshock.service.wiring import collector_kinds
 
-    chosen = load(rules, CorrelationSettings) if rules else None
+    chosen = load(settings, CorrelationSettings) if settings else None
+    in_force = load_rules(rules) if rules else None
     columns = load(mapping, work.ReplayMapping) if mapping else None
     words = columns.topology if columns else work.TopologyWords()
     source = FileConfig(path=topology, **words.model_dump()) if topology else None
     known = FileSource("replay", source).fetch() if source else None
     collectors = collector_kinds()
     inputs = work.read_input(input, columns, collectors)
-    result = work.replay(inputs, collectors, rule_kinds(), topology=known, settings=chosen)
+    result = work.replay(inputs, collectors, rule_kinds(), topology=known, settings=chosen, in_force=in_force)
     work.write(result, to)
     if output is Output.JSON:
         _print_json(result.summary())

@@ -481,6 +481,10 @@ class Engine:
             )
             for loser in placement.merge:
                 self._merge(self.situations[join.situation], self.situations[loser])
+        for rule in self.rules:
+            if rule.memory is not None:
+                rule.memory.learn(alert.situation, alert, self.now)
+                self._dirty.add(("rule", rule.tag))
 
     def _open(self, alert: Alert) -> None:
         situation = self._new_situation(alert)
@@ -830,6 +834,13 @@ class Engine:
     def _new_view(self) -> View:
         return View(self._traces, self.topology, self.settings.relate, self.settings.group.threshold)
 
+    def _build_rules(self, learned: Mapping[str, bytes]) -> None:
+        self.rules = build(self.rule_instances, self.rule_kinds)
+        for rule in self.rules:
+            if rule.memory is not None and rule.tag in learned:
+                rule.memory.load(learned[rule.tag])
+        self._dirty |= {("rule", tag) for tag in learned.keys() - {rule.tag for rule in self.rules}}
+
     def _all_indexes(self) -> tuple[Index, ...]:
         """All that remember the alerts of open situations: the traces, and the rules with an index of their own."""
         return (self._traces, *(rule.index for rule in self.rules if rule.index is not None))
@@ -844,7 +855,7 @@ class Engine:
 
     def _rebuild_traces(self) -> None:
         self._traces, self._affected = Traces(), {}
-        self.rules = build(self.rule_instances, self.rule_kinds)
+        self._build_rules({rule.tag: rule.memory.save() for rule in self.rules if rule.memory is not None})
         self._indexes = self._all_indexes()
         self._view = self._new_view()
         for situation in sorted(self.situations.values(), key=lambda s: situation_number(s.id)):
@@ -915,6 +926,9 @@ class Engine:
             if kind == "silence":
                 active = self.silences.get(key)
                 yield kind, key, None if active is None else encode(active.silence)
+            elif kind == "rule":
+                memory = next((rule.memory for rule in self.rules if rule.tag == key), None)
+                yield kind, key, None if memory is None else memory.save()
             elif kind == "topology":
                 yield kind, key, encode(self._topology_record())
             elif kind == "settings":
@@ -948,6 +962,7 @@ class Engine:
         read_alert = msgspec.msgpack.Decoder(Alert).decode
         read_situation = msgspec.msgpack.Decoder(Situation).decode
         topology: TopologyRecord | None = None
+        learned: dict[str, bytes] = {}
         for kind, key, body in items:
             if kind == "alert":
                 self.alerts[key] = read_alert(body)
@@ -959,6 +974,8 @@ class Engine:
                 topology = msgspec.msgpack.decode(body, type=TopologyRecord)
             elif kind == "settings":
                 self._use_settings(msgspec.msgpack.decode(body, type=SettingsRecord))
+            elif kind == "rule":
+                learned[key] = body
             elif kind == "saved":
                 saved = msgspec.msgpack.decode(body, type=Saved)
                 self.now, self._last_situation, self._last_order = saved.now, saved.situations, saved.orders
@@ -968,6 +985,7 @@ class Engine:
             self._use_topology(topology)
         self.situations = dict(sorted(self.situations.items(), key=lambda item: situation_number(item[0])))
         self.alerts = dict(sorted(self.alerts.items(), key=lambda item: (item[1].first_seen, item[0])))
+        self._build_rules(learned)
         self._rebuild_traces()
         self._restore_alerts()
         self._restore_timers()

@@ -16,7 +16,7 @@ from msgspec import Struct
 from pydantic import BaseModel, ConfigDict, Field
 
 from correlation.group import number
-from correlation.rule import RuleKind
+from correlation.rule import RuleInstance, RuleKind
 from correlation.settings import CorrelationSettings
 from foreshock.core.contracts import Collector, Record, RecordKind, Snapshot
 from foreshock.core.errors import ConfigError, Malformed, Problem
@@ -117,9 +117,10 @@ def replay(
     *,
     topology: Snapshot | None = None,
     settings: CorrelationSettings | None = None,
+    in_force: Sequence[RuleInstance] | None = None,
 ) -> Result:
-    """Run the engine over ``inputs``. ``topology`` and ``settings`` replace those recorded in the input, from the
-    first record on."""
+    """Run the engine over ``inputs``. ``topology``, ``settings`` and the rules ``in_force`` replace those recorded in
+    the input, from the first record on."""
     engine = Engine(collectors, rules)
     result = Result(groups=[], situations={}, events=0, tickets=0, malformed=0, span_s=0.0)
     placed: list[tuple[str, str]] = []
@@ -130,10 +131,12 @@ def replay(
         record = given.record
         if first_at is None:
             first_at = record.at
-            for head in _heads(record, topology, settings):
+            for head in _heads(record, topology, settings, in_force):
                 engine.step([(head, None)])
-        if (record.kind is RecordKind.TOPOLOGY and topology) or (record.kind is RecordKind.SETTINGS and settings):
+        if record.kind is RecordKind.TOPOLOGY and topology:
             continue
+        if record.kind is RecordKind.SETTINGS:
+            record = _replaced(record, settings, in_force)
         effects = engine.step([(record, None)])
         result.malformed += len(effects.dead_letters)
         result.tickets += sum(order.verb == "open" for order in effects.orders)
@@ -157,14 +160,32 @@ def replay(
     return result
 
 
-def _heads(first: Record, topology: Snapshot | None, settings: CorrelationSettings | None) -> Iterator[Record]:
+def _heads(
+    first: Record,
+    topology: Snapshot | None,
+    settings: CorrelationSettings | None,
+    in_force: Sequence[RuleInstance] | None,
+) -> Iterator[Record]:
     """The versions in force from the start, as records just before the first."""
     chosen = (settings or CorrelationSettings()).model_dump(mode="json")
-    body = msgspec.json.encode(SettingsRecord(correlation=chosen, sinks=(_SINK,)))
+    rules = None if in_force is None else tuple(in_force)
+    body = msgspec.json.encode(SettingsRecord(correlation=chosen, sinks=(_SINK,), rules=rules))
     yield Record(number=-1, at=first.at, kind=RecordKind.SETTINGS, body=body)
     if topology is not None:
         read = TopologyRecord(version=topology.version, cis=topology.cis, relationships=topology.relationships)
         yield Record(number=0, at=first.at, kind=RecordKind.TOPOLOGY, body=msgspec.json.encode(read))
+
+
+def _replaced(record: Record, settings: CorrelationSettings | None, in_force: Sequence[RuleInstance] | None) -> Record:
+    """A recorded change of the settings, without what was replaced for the whole replay."""
+    if settings is None and in_force is None:
+        return record
+    read = msgspec.json.decode(record.body, type=SettingsRecord)
+    if settings is not None:
+        read = msgspec.structs.replace(read, correlation=settings.model_dump(mode="json"))
+    if in_force is not None:
+        read = msgspec.structs.replace(read, rules=tuple(in_force))
+    return msgspec.structs.replace(record, body=msgspec.json.encode(read))
 
 
 def _place(engine: Engine, collector: Collector, given: Input, last: dict[str, str]) -> Iterator[tuple[str, str]]:

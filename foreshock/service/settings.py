@@ -35,7 +35,9 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 import cmdb_sync
+import correlation.rules
 import incident_sink
+from correlation.rule import RuleKind
 from correlation.settings import CorrelationSettings
 from foreshock.connect.config import (
     Document,
@@ -67,7 +69,7 @@ _SERVICE_LINK = re.compile(r"FORESHOCK_(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_[0
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?")
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]")
 
-Kind = SourceKind | SinkKind
+Kind = SourceKind | SinkKind | RuleKind
 
 
 class SettingsSchema(GenerateJsonSchema):
@@ -105,8 +107,13 @@ def sink_kinds() -> Mapping[str, SinkKind]:
     return _kinds(incident_sink, "SINK", SinkKind)
 
 
+def rule_kinds() -> Mapping[str, RuleKind]:
+    """Kinds of rules that relate alerts, by name."""
+    return _kinds(correlation.rules, "RULE", RuleKind)
+
+
 class Instance(Section):
-    """One configured instance of a kind. In a file the keys of ``config`` stand beside ``name`` and ``kind``.
+    """One configured instance of a kind. In a file the keys of ``config`` stand beside those of the instance itself.
 
     Attributes:
         config: of the kind's own model.
@@ -124,7 +131,7 @@ class Instance(Section):
         """Put what stands beside name and kind together, for the kind's own model."""
         if not isinstance(data, dict) or isinstance(data.get("config"), ConnectorConfig):
             return data
-        own = {key: data[key] for key in ("name", "kind") if key in data}
+        own = {key: data[key] for key in cls.model_fields if key in data and key != "config"}
         return {**own, "config": {key: value for key, value in data.items() if key not in own}}
 
     @field_validator("name")
@@ -157,7 +164,8 @@ class Instance(Section):
 
     @model_serializer
     def _flat(self) -> dict[str, Any]:
-        return {"name": self.name, "kind": self.kind, **self.config.model_dump(mode="json")}
+        own = {key: getattr(self, key) for key in type(self).model_fields if key != "config"}
+        return {**own, **self.config.model_dump(mode="json")}
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
@@ -168,6 +176,7 @@ class Instance(Section):
             properties = {
                 "name": {"type": "string", "pattern": f"^{_NAME.pattern}$"},
                 "kind": {"const": name},
+                **cls._more_keys(),
                 **built.get("properties", {}),
             }
             required = ["name", "kind", *built.get("required", [])]
@@ -176,6 +185,11 @@ class Instance(Section):
                 "additionalProperties": False,
             })  # fmt: skip
         return {"oneOf": alternatives}
+
+    @classmethod
+    def _more_keys(cls) -> dict[str, Any]:
+        """Schemas of the keys that not every instance has."""
+        return {}
 
 
 class SourceInstance(Instance):
@@ -188,6 +202,18 @@ class SinkInstance(Instance):
     """An incident sink."""
 
     kinds = staticmethod(sink_kinds)
+
+
+class RuleEntry(Instance):
+    """A rule, as it stands in a rules file."""
+
+    kinds = staticmethod(rule_kinds)
+
+    enabled: bool = Field(default=True, description="false: the rule is not in force")
+
+    @classmethod
+    def _more_keys(cls) -> dict[str, Any]:
+        return {"enabled": {"type": "boolean", "default": True, "description": cls.model_fields["enabled"].description}}
 
 
 # ---- settings -------------------------------------------------------------------------------------------------------
@@ -266,6 +292,11 @@ class Settings(Section):
     )
     correlation: CorrelationSettings = Field(
         default_factory=CorrelationSettings, description="how alerts become situations, and situations tickets"
+    )
+    rules: Path | None = Field(
+        default=None,
+        description="file or folder with rules that relate alerts; a rule named like a shipped one replaces it",
+        examples=["rules"],
     )
     topology: tuple[SourceInstance, ...] = Field(
         default=(), description="sources of CIs and relationships; or only the path of a topology file or folder"

@@ -1,4 +1,4 @@
-"""Writes ``config/foreshock.example.yaml`` and ``config/foreshock.schema.json`` from the settings' models.
+"""Writes the example configuration, the shipped rules and their JSON Schemas to ``config/``, from the models.
 
 ``python -m foreshock.service.settings_files`` (or ``make config``) does so in a checkout; a test compares them.
 """
@@ -15,7 +15,16 @@ from pydantic.fields import FieldInfo
 
 import foreshock
 from foreshock.connect.config import plain_value
-from foreshock.service.settings import Instance, Kind, Settings, SettingsSchema, sink_kinds, source_kinds
+from foreshock.service.settings import (
+    Instance,
+    Kind,
+    RuleEntry,
+    Settings,
+    SettingsSchema,
+    rule_kinds,
+    sink_kinds,
+    source_kinds,
+)
 
 _WIDTH = 110
 _PLAIN = re.compile(r"[A-Za-z0-9_./-][A-Za-z0-9_./:+-]*")
@@ -122,11 +131,41 @@ def json_schema() -> dict[str, Any]:
     return schema
 
 
+def shipped_rules() -> str:
+    """The rules in force where nobody wrote any, as a rules file."""
+    lines = [
+        "# yaml-language-server: $schema=../rules.schema.json",
+        "# The rules that are in force without any file. One of the same name in your own file takes the place of one",
+        "# here; `enabled: false` takes it out. See docs/rules.md.",
+    ]
+    for name, kind in rule_kinds().items():
+        if kind.shipped:
+            lines += ["", *_comment(kind.title, ""), *(line[2:] for line in instance_lines(name, kind))]
+    return "\n".join(lines) + "\n"
+
+
+def rules_schema() -> dict[str, Any]:
+    """JSON Schema 2020-12 of a rules file."""
+    rule = RuleEntry.model_json_schema(schema_generator=SettingsSchema)
+    rule.pop("$defs", None)
+    definitions: dict[str, Any] = {}
+    for alternative in rule["oneOf"]:
+        definitions.update(alternative.pop("$defs", {}))
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Foreshock's rules",
+        "anyOf": [{"type": "array", "items": {"$ref": "#/$defs/Rule"}}, {"$ref": "#/$defs/Rule"}],
+        "$defs": {"Rule": rule, **definitions},
+    }
+
+
 def generated() -> dict[str, str]:
     """The files of ``config/`` that are written from the models, by name."""
     return {
         "foreshock.example.yaml": example(),
         "foreshock.schema.json": json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n",
+        "rules/shipped.yaml": shipped_rules(),
+        "rules.schema.json": json.dumps(rules_schema(), indent=2, ensure_ascii=False) + "\n",
     }
 
 
@@ -139,6 +178,7 @@ def bundled(name: str) -> str:
 
 def write(folder: Path) -> None:
     for name, text in generated().items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
 
 

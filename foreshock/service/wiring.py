@@ -18,8 +18,6 @@ from fastapi.responses import JSONResponse, Response
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 import collectors
-import correlation.rules
-from correlation.rule import RuleKind, shipped
 from foreshock import __version__
 from foreshock.connect.http import Http
 from foreshock.core import registry
@@ -44,9 +42,10 @@ from foreshock.service.intake import App, Intake, Limits
 from foreshock.service.live import LiveViews
 from foreshock.service.reconcile import Reconciler
 from foreshock.service.records import SettingsRecord, TopologyRecord
+from foreshock.service.rule_files import load_rules
 from foreshock.service.runner import Runner, utc_now
 from foreshock.service.scheduler import Scheduler
-from foreshock.service.settings import Settings, sink_kinds, source_kinds
+from foreshock.service.settings import Settings, rule_kinds, sink_kinds, source_kinds
 from foreshock.service.tokens import tokens
 from foreshock.store import migrations
 from foreshock.store.desk import Desk
@@ -67,10 +66,6 @@ def collector_kinds() -> Mapping[str, Collector]:
     return registry.kinds(collectors, "COLLECTOR", Collector)
 
 
-def rule_kinds() -> Mapping[str, RuleKind]:
-    return registry.kinds(correlation.rules, "RULE", RuleKind)
-
-
 class Foreshock:
     """One running Foreshock. ``start`` before ``app`` is served, ``stop`` after.
 
@@ -78,6 +73,7 @@ class Foreshock:
         clock: the time for records; the demo brings its own.
         on_fatal: called once when it must not go on, with the reason.
     Raises:
+        ConfigError: the rules cannot be read.
         Held: another process owns the state folder or the database.
         Unavailable: the store cannot be reached.
     """
@@ -91,6 +87,7 @@ class Foreshock:
         on_fatal: Callable[[Exception], None] = lambda error: None,
     ) -> None:
         self.settings, self.clock, self._demo, self._on_fatal = settings, clock, demo, on_fatal
+        self._rules = load_rules(settings.rules)
         self._draining = False
         self._topology_error = ""
         self._disk: tuple[float, tuple[str, int] | None] = (0.0, None)
@@ -98,8 +95,8 @@ class Foreshock:
         self.store = Store(settings.store_url)
         self.store.claim()
         migrations.upgrade(self.store.migration_engine)
-        kinds, rules = collector_kinds(), rule_kinds()
-        self.engine = Engine(kinds, rules)
+        kinds = collector_kinds()
+        self.engine = Engine(kinds, rule_kinds())
         self.runner = Runner(self.engine, self.store, on_orders=self._poke, on_fatal=self._fatal)
         self.replayed = self.runner.restore()
         self.inbox = Inbox(self.store, self._record_clock(), on_append=self.runner.wake, on_fatal=self._fatal)
@@ -311,7 +308,7 @@ class Foreshock:
         wanted = SettingsRecord(
             correlation=self.settings.correlation.model_dump(mode="json"),
             sinks=tuple(sink.name for sink in self.settings.sinks),
-            rules=shipped(rule_kinds()),
+            rules=self._rules,
         )
         with self.runner.looking() as engine:
             same = (

@@ -116,8 +116,8 @@ def _warm_up() -> None:
         importlib.import_module(f"foreshock.service.{module}")
     for module in ("loops.auto", "protocols.http.auto"):
         importlib.import_module(f"uvicorn.{module}")
-    from foreshock.service.settings import sink_kinds, source_kinds
-    from foreshock.service.wiring import collector_kinds, rule_kinds
+    from foreshock.service.settings import rule_kinds, sink_kinds, source_kinds
+    from foreshock.service.wiring import collector_kinds
 
     for kinds in (collector_kinds, rule_kinds, sink_kinds, source_kinds):
         kinds()
