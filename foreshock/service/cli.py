@@ -449,7 +449,7 @@ def db_upgrade(config: Config = None) -> None:
     settings = load_settings(config, os.environ, {})
     own(settings.state)
     store = Store(settings.store_url)
-    store.claim()
+    store.journal.claim()
     done = migrations.upgrade(store.migration_engine)
     store.close()
     out.print(f"upgraded to {migrations.HEAD}" if done else f"the schema is at {migrations.HEAD} already")

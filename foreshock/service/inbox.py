@@ -15,7 +15,7 @@ from typing import Any
 
 from foreshock.core.contracts import Items, NewRecord, Record
 from foreshock.core.errors import Fenced, ForeshockError, Unavailable
-from foreshock.store.store import Store
+from foreshock.store.journal import Journal
 
 _GROUP_RECORDS = 512
 _GROUP_BYTES = 32 * 1024 * 1024
@@ -33,7 +33,7 @@ class _Waiting:
 
 
 class Inbox:
-    """Appends records to the store from one thread of its own.
+    """Appends records to the journal from one thread of its own.
 
     Args:
         clock: what time it is; a record is never dated before the one it follows, whatever the clock does.
@@ -43,14 +43,14 @@ class Inbox:
 
     def __init__(
         self,
-        store: Store,
+        journal: Journal,
         clock: Callable[[], datetime],
         on_append: Callable[[], None],
         on_fatal: Callable[[Exception], None],
     ) -> None:
-        self._store, self._clock, self._on_append, self._on_fatal = store, clock, on_append, on_fatal
+        self._journal, self._clock, self._on_append, self._on_fatal = journal, clock, on_append, on_fatal
         self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
-        self.last, at = store.last_record()
+        self.last, at = journal.last_record()
         """Number of the newest record that is on disk."""
         self._last_at = at or clock()
         self._feed: deque[tuple[Record, Items | None]] = deque()
@@ -94,7 +94,7 @@ class Inbox:
         if taken or after >= self.last:
             return taken
         upto = feed[0][0].number - 1 if feed else None
-        return [(record, None) for record in self._store.records(after, limit=limit, upto=upto)]
+        return [(record, None) for record in self._journal.records(after, limit=limit, upto=upto)]
 
     def _pop(self) -> tuple[Record, Items | None]:
         entry = self._feed.popleft()
@@ -126,7 +126,7 @@ class Inbox:
         at = self._last_at = max(self._last_at, self._clock())
         rows = [(number + index, at, waiting.record) for index, waiting in enumerate(group, 1)]
         try:
-            self._store.append(rows)
+            self._journal.append(rows)
         except Exception as error:
             known = (
                 error if isinstance(error, ForeshockError) else Unavailable(f"the inbox could not be written: {error}")

@@ -15,7 +15,7 @@ from foreshock.core.errors import Fenced, Unavailable
 from foreshock.core.model import Situation
 from foreshock.service.engine import Effects, Engine
 from foreshock.service.inbox import Inbox
-from foreshock.store.store import Store
+from foreshock.store.journal import Journal
 
 log = structlog.get_logger("engine")
 
@@ -45,9 +45,9 @@ class Runner:
     """
 
     def __init__(
-        self, engine: Engine, store: Store, on_orders: Callable[[], None], on_fatal: Callable[[Exception], None]
+        self, engine: Engine, journal: Journal, on_orders: Callable[[], None], on_fatal: Callable[[Exception], None]
     ) -> None:
-        self.engine, self._store = engine, store
+        self.engine, self._journal = engine, journal
         self._on_orders, self._on_fatal = on_orders, on_fatal
         self.position = 0
         self.steps = 0
@@ -62,11 +62,11 @@ class Runner:
 
     def restore(self) -> int:
         """Bring the engine to the position on disk; the number of records it had to read again."""
-        position, checkpoint = self._store.position()
-        self.engine.restore(self._store.checkpoint_items())
+        position, checkpoint = self._journal.position()
+        self.engine.restore(self._journal.checkpoint_items())
         at = checkpoint
         while at < position:
-            records = self._store.records(at, limit=_STEP_RECORDS, upto=position)
+            records = self._journal.records(at, limit=_STEP_RECORDS, upto=position)
             if not records:
                 raise Unavailable(
                     f"records {at + 1} to {position} are missing from the inbox",
@@ -156,7 +156,7 @@ class Runner:
         refused = False
         while True:
             try:
-                self._store.commit(step)
+                self._journal.commit(step)
                 break
             except Unavailable as error:
                 # What was decided stays in memory and is written as soon as the store takes it; nothing goes on before.

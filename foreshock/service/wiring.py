@@ -93,13 +93,13 @@ class Foreshock:
         self._disk: tuple[float, tuple[str, int] | None] = (0.0, None)
         self._lock = own(settings.state)
         self.store = Store(settings.store_url)
-        self.store.claim()
+        self.store.journal.claim()
         migrations.upgrade(self.store.migration_engine)
         kinds = collector_kinds()
         self.engine = Engine(kinds, rule_kinds())
-        self.runner = Runner(self.engine, self.store, on_orders=self._poke, on_fatal=self._fatal)
+        self.runner = Runner(self.engine, self.store.journal, on_orders=self._poke, on_fatal=self._fatal)
         self.replayed = self.runner.restore()
-        self.inbox = Inbox(self.store, self._record_clock(), on_append=self.runner.wake, on_fatal=self._fatal)
+        self.inbox = Inbox(self.store.journal, self._record_clock(), on_append=self.runner.wake, on_fatal=self._fatal)
         self.outbox, self.desk = Outbox(self.store), Desk(self.store)
         self.lanes, self.reconciler = self._build_lanes()
         self.scheduler = Scheduler(self.store, clock)
@@ -287,7 +287,7 @@ class Foreshock:
         @router.get("/api/v1/records", response_class=Response, summary="Records of the inbox, for a capture")
         def records(after: int = 0, limit: int = 100) -> Response:
             """One JSON object a line, payloads in base64; ask again with the last number until the answer is empty."""
-            found = self.store.records(after, limit=max(1, min(limit, 1000)))
+            found = self.store.journal.records(after, limit=max(1, min(limit, 1000)))
             return Response(
                 b"".join(msgspec.json.encode(record) + b"\n" for record in found), media_type="application/x-ndjson"
             )

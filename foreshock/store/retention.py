@@ -27,13 +27,15 @@ class Forgotten(Struct, frozen=True, kw_only=True):
 def forget(store: Store, *, before: datetime, max_bytes: int) -> Forgotten:
     """Delete what is older than ``before``, then the oldest records while the store holds more than ``max_bytes``.
 
-    Never deletes a record that a restart would need: those after the engine's checkpoint.
+    Never deletes a record that a restart would need: those after the engine's checkpoint, and the newest, from which
+    numbers and time go on.
     """
-    _, checkpoint = store.position()
+    (_, checkpoint), (newest, _) = store.journal.position(), store.journal.last_record()
+    settled = min(checkpoint, newest - 1)
     inbox, outbox, situation = tables.inbox, tables.outbox, tables.situation
-    records = _by_number(store, checkpoint, inbox.c.at < before)
+    records = _by_number(store, settled, inbox.c.at < before)
     while store.size() > max_bytes:
-        gone = _by_number(store, checkpoint, limit=_CHUNK)
+        gone = _by_number(store, settled, limit=_CHUNK)
         records += gone
         if gone == 0:
             break
@@ -48,9 +50,9 @@ def forget(store: Store, *, before: datetime, max_bytes: int) -> Forgotten:
     )
 
 
-def _by_number(store: Store, checkpoint: int, *where: ColumnElement[bool], limit: int = 0) -> int:
+def _by_number(store: Store, settled: int, *where: ColumnElement[bool], limit: int = 0) -> int:
     inbox = tables.inbox
-    return _in_chunks(store, inbox, inbox.c.number, inbox.c.number <= checkpoint, *where, limit=limit)
+    return _in_chunks(store, inbox, inbox.c.number, inbox.c.number <= settled, *where, limit=limit)
 
 
 def _in_chunks(store: Store, table: Table, key: Column[Any], *where: ColumnElement[bool], limit: int = 0) -> int:

@@ -1,6 +1,6 @@
 """The tables, the same on SQLite and PostgreSQL. A change here goes with a migration in ``migrations/versions``."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -18,17 +18,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
-
-
-def to_micros(moment: datetime) -> int:
-    """Microseconds since 1970, exactly: floats would lose the last digit."""
-    return (moment - _EPOCH) // _MICROSECOND
-
-
-def from_micros(micros: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=micros)
+from foreshock.store.moments import from_micros, to_micros
 
 
 class Instant(TypeDecorator[datetime]):

@@ -57,8 +57,8 @@ class Bench:
         self.report(change)
 
     def plan(self, *orders):
-        position = self.store.position()[0]
-        self.store.commit(Step(read_from=position, position=position + 1, orders=orders))
+        position = self.store.journal.position()[0]
+        self.store.journal.commit(Step(read_from=position, position=position + 1, orders=orders))
 
     def work(self, seconds=0.0):
         """Passes until nothing is due, once or again and again while ``seconds`` go by."""
@@ -568,7 +568,7 @@ def test_a_running_lane_delivers_to_the_desk_and_reads_back_what_people_do(store
     desk, outbox, told = Desk(store), Outbox(store), []
     lane = Lane("desk", DeskSink("desk", desk), outbox, told.append, now=lambda: datetime.now(UTC))
     lane.start()
-    store.commit(Step(read_from=0, position=1, orders=[make_order(at=datetime.now(UTC))]))
+    store.journal.commit(Step(read_from=0, position=1, orders=[make_order(at=datetime.now(UTC))]))
     lane.poke()
     eventually(lambda: told)
     assert lane.status().running
@@ -616,7 +616,7 @@ def test_a_lane_survives_a_failing_inbox(store):
 
     clock = SteppedClock()
     lane = Lane("tool", FaultyTool(clock), Outbox(store), report, now=clock, jitter=lambda: 0.0)
-    store.commit(Step(read_from=0, position=1, orders=[opening()]))
+    store.journal.commit(Step(read_from=0, position=1, orders=[opening()]))
     lane.start()
     for _ in range(2):
         eventually(lambda: told or lane.poke(), within_s=10)

@@ -78,8 +78,8 @@ class Tickets(RuleBasedStateMachine):
             verb, sink="tool", situation=situation, version=version, note=f"note {version}.", title=f"title {version}"
         )
         known.append(order)
-        position = self.store.position()[0]
-        self.store.commit(Step(read_from=position, position=position + 1, orders=[order]))
+        position = self.store.journal.position()[0]
+        self.store.journal.commit(Step(read_from=position, position=position + 1, orders=[order]))
 
     @rule(target=situations)
     def open(self):

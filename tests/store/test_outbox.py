@@ -22,8 +22,8 @@ def plan(store):
     """Orders as the engine's transaction writes them."""
 
     def write(*orders):
-        position = store.position()[0]
-        store.commit(Step(read_from=position, position=position + 1, orders=orders))
+        position = store.journal.position()[0]
+        store.journal.commit(Step(read_from=position, position=position + 1, orders=orders))
 
     return write
 

@@ -18,7 +18,7 @@ PLENTY = 2**60
 def fill(store: Store, records: int, *, size: int = 10) -> None:
     """One record an hour, backwards from NOON; incompressible bodies."""
     source = random.Random(1)
-    store.append(
+    store.journal.append(
         [
             (n + 1, NOON - timedelta(hours=records - n), NewRecord(kind=RecordKind.TICK, body=source.randbytes(size)))
             for n in range(records)
@@ -27,11 +27,13 @@ def fill(store: Store, records: int, *, size: int = 10) -> None:
 
 
 def checkpoint(store: Store, at: int) -> None:
-    store.commit(Step(read_from=0, position=at, checkpoint=lambda: [CheckpointItem(kind="saved", key="", body=b"")]))
+    store.journal.commit(
+        Step(read_from=0, position=at, checkpoint=lambda: [CheckpointItem(kind="saved", key="", body=b"")])
+    )
 
 
 def numbers(store: Store) -> list[int]:
-    return [record.number for record in store.records(0, limit=10_000)]
+    return [record.number for record in store.journal.records(0, limit=10_000)]
 
 
 def test_records_past_their_age_go_and_younger_ones_stay(store: Store):
@@ -53,6 +55,15 @@ def test_a_record_after_the_checkpoint_is_never_forgotten_however_old_or_large(s
     assert numbers(store) == [5, 6, 7, 8, 9, 10]
 
 
+def test_the_newest_record_stays_so_that_numbers_and_time_go_on_from_it(store: Store):
+    fill(store, 10)
+    checkpoint(store, 10)
+
+    forget(store, before=NOON + DAY, max_bytes=0)
+
+    assert store.journal.last_record() == (10, NOON - timedelta(hours=1))
+
+
 def test_the_oldest_records_go_while_the_store_is_too_large(store: Store):
     fill(store, 60, size=100_000)
     checkpoint(store, 60)
@@ -61,7 +72,7 @@ def test_the_oldest_records_go_while_the_store_is_too_large(store: Store):
     forgotten = forget(store, before=NOON - 365 * DAY, max_bytes=with_all // 2)
 
     assert forgotten.records > 0
-    assert not numbers(store) or numbers(store)[-1] == 60
+    assert numbers(store)[-1] == 60
 
 
 def test_ended_situations_go_and_open_ones_stay(store: Store):
@@ -72,7 +83,7 @@ def test_ended_situations_go_and_open_ones_stay(store: Store):
         )  # fmt: skip
 
     rows = [row("S-1", None, 30 * DAY), row("S-2", b"{}", 30 * DAY), row("S-3", b"{}", DAY)]
-    store.commit(Step(read_from=0, position=1, situations=rows))
+    store.journal.commit(Step(read_from=0, position=1, situations=rows))
 
     forget(store, before=NOON - 14 * DAY, max_bytes=PLENTY)
 

@@ -18,6 +18,7 @@ from foreshock.core.contracts import (
 )
 from foreshock.core.errors import Fenced, Held
 from foreshock.store import tables
+from foreshock.store.journal import COLUMNS, REPLACED_BY
 from foreshock.store.store import Store
 
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
@@ -40,9 +41,9 @@ def order(id: str) -> Order:
 
 
 def test_records_come_back_in_order_as_they_were_received(store: Store):
-    store.append([(1, NOON, batch(b"first")), (2, NOON + timedelta(microseconds=1), batch(b"\x00\xffsecond"))])
+    store.journal.append([(1, NOON, batch(b"first")), (2, NOON + timedelta(microseconds=1), batch(b"\x00\xffsecond"))])
 
-    first, second = store.records(0, limit=10)
+    first, second = store.journal.records(0, limit=10)
 
     assert (first.number, first.body, first.collector, first.source, first.actor) == (
         1,
@@ -52,45 +53,45 @@ def test_records_come_back_in_order_as_they_were_received(store: Store):
         "ops",
     )
     assert (second.number, second.at, second.body) == (2, NOON + timedelta(microseconds=1), b"\x00\xffsecond")
-    assert [record.number for record in store.records(1, limit=10)] == [2]
-    assert [record.number for record in store.records(0, limit=10, upto=1)] == [1]
-    assert store.last_record() == (2, second.at)
+    assert [record.number for record in store.journal.records(1, limit=10)] == [2]
+    assert [record.number for record in store.journal.records(0, limit=10, upto=1)] == [1]
+    assert store.journal.last_record() == (2, second.at)
 
 
 def test_a_number_taken_by_another_writer_fences_the_second(store: Store):
-    store.append([(1, NOON, batch(b"mine"))])
+    store.journal.append([(1, NOON, batch(b"mine"))])
 
     with pytest.raises(Fenced):
-        store.append([(1, NOON, batch(b"theirs"))])
+        store.journal.append([(1, NOON, batch(b"theirs"))])
 
-    assert [record.body for record in store.records(0, limit=10)] == [b"mine"]
+    assert [record.body for record in store.journal.records(0, limit=10)] == [b"mine"]
 
 
 def test_the_position_moves_only_from_where_it_was_read(store: Store):
-    store.commit(Step(read_from=0, position=5))
-    store.commit(Step(read_from=5, position=7))
+    store.journal.commit(Step(read_from=0, position=5))
+    store.journal.commit(Step(read_from=5, position=7))
 
     with pytest.raises(Fenced):
-        store.commit(Step(read_from=5, position=9, situations=[situation("S-9")]))
+        store.journal.commit(Step(read_from=5, position=9, situations=[situation("S-9")]))
 
-    assert store.position() == (7, 0)
+    assert store.journal.position() == (7, 0)
     assert store.situation("S-9") is None
 
 
 def test_two_engines_that_start_on_an_empty_store_do_not_both_move_it(store: Store):
-    store.commit(Step(read_from=0, position=5))
+    store.journal.commit(Step(read_from=0, position=5))
 
     with pytest.raises(Fenced):
-        store.commit(Step(read_from=0, position=3))
+        store.journal.commit(Step(read_from=0, position=3))
 
 
 def test_a_step_is_written_whole_or_not_at_all(store: Store):
     twice = [order("S-1/desk/1"), order("S-1/desk/1")]
 
     with pytest.raises(Exception, match=r"(?i)unique"):
-        store.commit(Step(read_from=0, position=5, situations=[situation("S-1")], orders=twice))
+        store.journal.commit(Step(read_from=0, position=5, situations=[situation("S-1")], orders=twice))
 
-    assert store.position() == (0, 0)
+    assert store.journal.position() == (0, 0)
     assert store.situation("S-1") is None
     with store.read() as connection:
         assert connection.execute(select(tables.outbox)).all() == []
@@ -101,7 +102,7 @@ def test_all_that_a_step_holds_can_be_read_back(store: Store):
     lost = DeadLetter(record=4, item=2, at=NOON, source="lab", error="no labels", payload=b"{}")
     ended = situation("S-2", state="resolved", resolved_at=NOON, body=b"{}", updated_at=NOON + timedelta(hours=1))
 
-    store.commit(
+    store.journal.commit(
         Step(
             read_from=0,
             position=4,
@@ -120,8 +121,8 @@ def test_all_that_a_step_holds_can_be_read_back(store: Store):
 
 
 def test_a_situation_written_again_replaces_what_was_known(store: Store):
-    store.commit(Step(read_from=0, position=1, situations=[situation("S-1", body=b"old", state="resolved")]))
-    store.commit(Step(read_from=1, position=2, situations=[situation("S-1", version=2)]))
+    store.journal.commit(Step(read_from=0, position=1, situations=[situation("S-1", body=b"old", state="resolved")]))
+    store.journal.commit(Step(read_from=1, position=2, situations=[situation("S-1", version=2)]))
 
     found = store.situation("S-1")
 
@@ -132,21 +133,29 @@ def test_a_situation_written_again_replaces_what_was_known(store: Store):
 def test_a_checkpoint_stands_at_its_step_and_holds_what_was_last_said_of_each_item(store: Store):
     def items(*said: tuple[str, bytes | None]) -> Step:
         saved = [CheckpointItem(kind="alert", key=key, body=body) for key, body in said]
-        position, _ = store.position()
+        position, _ = store.journal.position()
         return Step(read_from=position, position=position + 1, checkpoint=lambda: saved)
 
-    store.commit(items(("a", b"1"), ("b", b"1")))
-    store.commit(items(("a", b"2"), ("b", None)))
-    store.commit(Step(read_from=2, position=9))
+    store.journal.commit(items(("a", b"1"), ("b", b"1")))
+    store.journal.commit(items(("a", b"2"), ("b", None)))
+    store.journal.commit(Step(read_from=2, position=9))
 
-    assert list(store.checkpoint_items()) == [("alert", "a", b"2")]
-    assert store.position() == (9, 2)
+    assert list(store.journal.checkpoint_items()) == [("alert", "a", b"2")]
+    assert store.journal.position() == (9, 2)
 
 
 def test_numbers_go_on_after_the_inbox_was_emptied(store: Store):
-    store.commit(Step(read_from=0, position=41))
+    store.journal.commit(Step(read_from=0, position=41))
 
-    assert store.last_record() == (41, None)
+    assert store.journal.last_record() == (41, None)
+
+
+def test_what_the_journal_inserts_are_all_columns_of_the_tables():
+    for name, columns in COLUMNS.items():
+        table = tables.metadata.tables[name]
+        counted = set() if table.autoincrement_column is None else {table.autoincrement_column.name}
+        assert set(columns) == {column.name for column in table.columns} - counted, name
+        assert set(REPLACED_BY.get(name, ())) in (set(), {column.name for column in table.primary_key})
 
 
 def test_how_a_job_went_is_known_afterwards(store: Store):
@@ -160,11 +169,11 @@ def test_how_a_job_went_is_known_afterwards(store: Store):
 
 def test_a_second_process_is_told_who_owns_a_postgresql_store(postgresql_database: str):
     first, second = Store(postgresql_database), Store(postgresql_database)
-    first.claim()
+    first.journal.claim()
 
     with pytest.raises(Held, match=r"database session \d+"):
-        second.claim()
+        second.journal.claim()
 
     first.close()
-    second.claim()
+    second.journal.claim()
     second.close()

@@ -1,0 +1,367 @@
+"""The hot path of the store: the inbox, and what the engine writes of each step. Past SQLAlchemy, through the driver.
+
+Two reasons: on statements this small SQLAlchemy's share of the time is more than half; and what takes events in must be
+up long before SQLAlchemy is imported. ``tables`` says what the tables look like; here stand only statements.
+
+One writer at a time, every commit synced before it is answered. SQLite runs in WAL mode with synchronous=FULL.
+Debian 12 ships SQLite 3.40, which has the WAL-reset bug (fixed in 3.51.3) that needs two connections checkpointing at
+once; here only one connection ever writes or checkpoints, so it cannot occur.
+"""
+
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import zstandard
+
+from foreshock.core.contracts import CheckpointItem, NewRecord, Record, RecordKind, SituationRow, Step
+from foreshock.core.errors import Fenced, Held, Unavailable
+from foreshock.store.moments import from_micros, to_micros
+
+PARTITION = 0
+_CHUNK_ROWS = 500
+_ZSTD_LEVEL = 1  # a batch of alerts shrinks about tenfold already; higher levels cost more than they save
+_ADVISORY_LOCK = 0x464F5245  # "FORE"
+
+COLUMNS = {
+    "inbox": ("number", "at", "kind", "collector", "source", "actor", "items", "body"),
+    "situation": (
+        "id", "state", "priority", "severity", "title", "opened_at", "updated_at", "resolved_at", "alerts", "version",
+        "body",
+    ),
+    "outbox": ("id", "sink", "situation", "verb", "at", "body", "state", "attempts", "next_at", "error"),
+    "audit": ("record", "at", "actor", "kind", "subject", "action", "detail"),
+    "dead_letter": ("record", "item", "at", "source", "stage", "error", "payload"),
+    "checkpoint_item": ("kind", "key", "body"),
+}  # fmt: skip
+"""What is inserted here; a key that the database counts itself is left out. A test holds it against ``tables``."""
+
+REPLACED_BY = {"situation": ("id",), "checkpoint_item": ("kind", "key")}
+"""Tables in which a row with the same key is replaced."""
+
+
+class Journal:
+    """One database, as far as taking events in and working on them needs it. Safe for several threads; writes queue at
+    ``lock``.
+
+    Raises Unavailable where the database cannot be reached.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.dialect = "sqlite" if url.startswith("sqlite") else "postgresql"
+        self.lock = threading.Lock()
+        self._compressor = threading.local()
+        self._insert = {table: self._sql(_insert_text(table)) for table in COLUMNS}
+        self._driver: Any = _driver(self.dialect)
+        self._reading = threading.Lock()
+        self._reader: Any = None
+        self._writer: Any = None
+        self._owner: Any = None
+        with self.lock:
+            self.connection()
+
+    def close(self) -> None:
+        with self.lock, self._reading:
+            for connection in (self._owner, self._reader, self._writer):
+                if connection is not None:
+                    connection.close()
+            self._owner = self._reader = self._writer = None
+
+    # ---- connections ----
+
+    def connection(self) -> Any:
+        """The one connection that writes; its user holds ``lock``."""
+        if self._writer is None or (self.dialect != "sqlite" and self._writer.closed):
+            self._writer = self._open(writing=True)
+        return self._writer
+
+    def _open(self, *, writing: bool) -> Any:
+        try:
+            if self.dialect == "sqlite":
+                return open_sqlite(self.url, writing=writing)
+            return self._driver.connect(_libpq(self.url), autocommit=not writing)
+        except self._driver.Error as error:
+            raise Unavailable(f"the store cannot be opened: {error}", hint="check the database's address") from error
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Any]:
+        """A cursor in one transaction, alone; on disk when the block ends, rolled back when it raises."""
+        with self.lock:
+            connection = self.connection()
+            try:
+                cursor = connection.cursor()
+                if self.dialect == "sqlite":
+                    cursor.execute("BEGIN IMMEDIATE")
+                yield cursor
+                connection.commit()
+            except self._driver.OperationalError as error:
+                self._undo(connection)
+                raise Unavailable(
+                    f"the store refused a write: {error}", hint="check the disk and the database"
+                ) from error
+            except BaseException:
+                self._undo(connection)
+                raise
+
+    def _undo(self, connection: Any) -> None:
+        """A connection that cannot even roll back is of no more use; the next write opens another."""
+        try:
+            connection.rollback()
+        except self._driver.Error:
+            connection.close()
+            self._writer = None
+
+    def _rows(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        with self._reading:
+            if self._reader is None or (self.dialect != "sqlite" and self._reader.closed):
+                self._reader = self._open(writing=False)
+            try:
+                rows: list[tuple[Any, ...]] = self._reader.execute(self._sql(statement), values).fetchall()
+            except self._driver.OperationalError as error:
+                self._reader.close()
+                self._reader = None
+                raise Unavailable(
+                    f"the store cannot be read: {error}", hint="check the disk and the database"
+                ) from error
+            return rows
+
+    def _sql(self, statement: str) -> str:
+        return statement if self.dialect == "sqlite" else statement.replace("?", "%s")
+
+    def claim(self) -> None:
+        """Own a PostgreSQL store for this process's life; an SQLite store is owned by the lock on its folder.
+
+        Raises Held naming the session that owns it.
+        """
+        if self.dialect == "sqlite":
+            return
+        owner = self._owner = self._open(writing=False)
+        if not owner.execute("SELECT pg_try_advisory_lock(%s)", (_ADVISORY_LOCK,)).fetchone()[0]:
+            holder = owner.execute(
+                "SELECT a.pid, coalesce(host(a.client_addr), 'local socket'), a.backend_start"
+                " FROM pg_locks l JOIN pg_stat_activity a USING (pid)"
+                " WHERE l.locktype = 'advisory' AND l.objid = %s AND l.granted",
+                (_ADVISORY_LOCK & 0xFFFFFFFF,),
+            ).fetchone()
+            owner.close()
+            self._owner = None
+            who = (
+                f"database session {holder[0]} from {holder[1]} since {holder[2]:%Y-%m-%d %H:%M:%S}"
+                if holder
+                else "another session"
+            )
+            raise Held(f"the store is owned by {who}", hint="stop that Foreshock first, or use another database")
+
+    def revision(self) -> str:
+        """The schema's revision; empty for an empty database."""
+        catalogue = (
+            "SELECT count(*) FROM sqlite_master WHERE name = 'alembic_version'"
+            if self.dialect == "sqlite"
+            else "SELECT count(*) FROM information_schema.tables"
+            " WHERE table_name = 'alembic_version' AND table_schema = current_schema()"
+        )
+        if not self._rows(catalogue)[0][0]:
+            return ""
+        found = self._rows("SELECT version_num FROM alembic_version")
+        return str(found[0][0]) if found else ""
+
+    # ---- inbox ----
+
+    def last_record(self) -> tuple[int, datetime | None]:
+        """Number and time of the newest record; (0, None) in an empty inbox."""
+        for number, at in self._rows("SELECT number, at FROM inbox ORDER BY number DESC LIMIT 1"):
+            return number, from_micros(at)
+        # Retention may have emptied the inbox; numbers still go on from the engine's position.
+        return self._rows("SELECT coalesce(max(position), 0) FROM engine")[0][0], None
+
+    def append(self, records: Sequence[tuple[int, datetime, NewRecord]]) -> None:
+        """Write numbered records in one synced transaction. Raises Fenced when a number is taken: another writer is at
+        work."""
+        rows = [
+            (
+                number,
+                to_micros(at),
+                record.kind.value,
+                record.collector,
+                record.source,
+                record.actor,
+                record.items,
+                self._pack(record.body),
+            )
+            for number, at, record in records
+        ]
+        try:
+            with self._transaction() as cursor:
+                cursor.executemany(self._insert["inbox"], rows)
+        except self._driver.IntegrityError as error:
+            raise Fenced(f"record {records[0][0]} exists already: another process writes this inbox") from error
+        except self._driver.Error as error:
+            raise Unavailable(f"the store refused a write: {error}", hint="check the disk and the database") from error
+
+    def records(self, after: int, *, limit: int, upto: int | None = None) -> list[Record]:
+        """Records with numbers above ``after`` in order, at most ``limit``."""
+        statement = "SELECT number, at, kind, collector, source, actor, body FROM inbox WHERE number > ?"
+        bounds: tuple[int, ...] = (after,) if upto is None else (after, upto)
+        if upto is not None:
+            statement += " AND number <= ?"
+        unpack = zstandard.ZstdDecompressor().decompress
+        return [
+            Record(
+                number=number,
+                at=from_micros(at),
+                kind=RecordKind(kind),
+                collector=collector,
+                source=source,
+                actor=actor,
+                body=unpack(body),
+            )
+            for number, at, kind, collector, source, actor, body in self._rows(
+                f"{statement} ORDER BY number LIMIT ?", *bounds, limit
+            )
+        ]
+
+    def _pack(self, body: bytes) -> bytes:
+        compressor = getattr(self._compressor, "value", None)
+        if compressor is None:
+            compressor = self._compressor.value = zstandard.ZstdCompressor(level=_ZSTD_LEVEL, write_content_size=True)
+        return bytes(compressor.compress(body))
+
+    # ---- engine ----
+
+    def position(self) -> tuple[int, int]:
+        """(position, checkpoint) of the engine: the newest record reflected, and the one the saved state stands at."""
+        for position, checkpoint in self._rows(
+            "SELECT position, checkpoint FROM engine WHERE partition = ?", PARTITION
+        ):
+            return position, checkpoint
+        return 0, 0
+
+    def checkpoint_items(self) -> Iterator[tuple[str, str, bytes]]:
+        """In order of kind and key, read in portions: a large state needs no second copy."""
+        last = ("", "")
+        while rows := self._rows(
+            "SELECT kind, key, body FROM checkpoint_item WHERE (kind, key) > (?, ?) ORDER BY kind, key LIMIT ?",
+            *last,
+            _CHUNK_ROWS,
+        ):
+            for kind, key, body in rows:
+                yield kind, key, bytes(body)
+            last = rows[-1][:2]
+
+    def commit(self, step: Step) -> None:
+        """Write one engine step, moving the position from what the engine read. Raises Fenced, and writes nothing, if
+        another engine moved it in between."""
+        with self._transaction() as cursor:
+            cursor.execute(
+                self._sql("UPDATE engine SET position = ? WHERE partition = ? AND position = ?"),
+                (step.position, PARTITION, step.read_from),
+            )
+            if cursor.rowcount != 1:
+                cursor.execute("SELECT count(*) FROM engine")
+                if step.read_from or cursor.fetchone()[0]:
+                    raise Fenced(f"position {step.read_from} was moved by another engine")
+                cursor.execute(
+                    self._sql("INSERT INTO engine (partition, position, checkpoint) VALUES (?, ?, 0)"),
+                    (PARTITION, step.position),
+                )
+            for table, rows in _rows_of(step):
+                if rows:
+                    cursor.executemany(self._insert[table], rows)
+            if step.checkpoint is not None:
+                self._checkpoint(cursor, step.checkpoint())
+                cursor.execute(
+                    self._sql("UPDATE engine SET checkpoint = ? WHERE partition = ?"), (step.position, PARTITION)
+                )
+
+    def _checkpoint(self, cursor: Any, items: Iterable[CheckpointItem]) -> None:
+        left, gone = iter(items), []
+        while chunk := list(islice(left, _CHUNK_ROWS)):
+            gone += [(item.kind, item.key) for item in chunk if item.body is None]
+            rows = [(item.kind, item.key, item.body) for item in chunk if item.body is not None]
+            if rows:
+                cursor.executemany(self._insert["checkpoint_item"], rows)
+        if gone:
+            cursor.executemany(self._sql("DELETE FROM checkpoint_item WHERE kind = ? AND key = ?"), gone)
+
+
+def _rows_of(step: Step) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
+    yield "situation", [_situation(row) for row in step.situations]
+    yield (
+        "outbox",
+        [
+            (
+                o.id,
+                o.sink,
+                o.situation,
+                o.verb.value,
+                to_micros(o.at),
+                msgspec.json.encode(o),
+                "pending",
+                0,
+                to_micros(o.at),
+                "",
+            )
+            for o in step.orders
+        ],
+    )
+    yield "audit", [(a.record, to_micros(a.at), a.actor, a.kind, a.subject, a.action, a.detail) for a in step.audit]
+    yield (
+        "dead_letter",
+        [(d.record, d.item, to_micros(d.at), d.source, d.stage, d.error, d.payload) for d in step.dead_letters],
+    )
+
+
+def _situation(row: SituationRow) -> tuple[Any, ...]:
+    return (
+        row.id, row.state, row.priority, row.severity, row.title, to_micros(row.opened_at), to_micros(row.updated_at),
+        None if row.resolved_at is None else to_micros(row.resolved_at), row.alerts, row.version, row.body,
+    )  # fmt: skip
+
+
+def _insert_text(table: str) -> str:
+    """An insert; where ``REPLACED_BY`` says so, a row with the same primary key is replaced."""
+    names = COLUMNS[table]
+    text = f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"  # noqa: S608 (our own names)
+    keys = REPLACED_BY.get(table)
+    if keys:
+        changes = ", ".join(f"{name} = excluded.{name}" for name in names if name not in keys)
+        text += f" ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {changes}"
+    return text
+
+
+def _driver(dialect: str) -> Any:
+    if dialect == "sqlite":
+        import sqlite3
+
+        return sqlite3
+    import psycopg
+
+    return psycopg
+
+
+def _libpq(url: str) -> str:
+    """The same address as PostgreSQL's own library reads it."""
+    return url.replace("postgresql+psycopg://", "postgresql://", 1)
+
+
+def open_sqlite(url: str, *, writing: bool) -> Any:
+    """A connection that may go from thread to thread; we say BEGIN ourselves, at once and for writing."""
+    import sqlite3
+
+    path = Path(url.partition("///")[2])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+    pragmas = (
+        ("journal_mode=WAL", "synchronous=FULL", "wal_autocheckpoint=4000", "cache_size=-4000", "temp_store=MEMORY")
+        if writing
+        else ("query_only=ON", "wal_autocheckpoint=0")
+    )
+    for pragma in pragmas:
+        connection.execute(f"PRAGMA {pragma}")
+    return connection
