@@ -41,10 +41,15 @@ def end_of(event: Event, at: datetime) -> datetime | None:
     return in_utc(ends_at) if ends_at is not None and ends_at.year >= _LONG_AGO_YEAR and ends_at <= at else None
 
 
-def start_of(event: Event, at: datetime) -> datetime:
-    """Onset as the source dates it, never after the record: a source whose clock runs ahead did not see the future."""
+def date_of(event: Event) -> datetime | None:
+    """When the source says it began; None where it does not."""
     starts_at = event.starts_at
-    return in_utc(starts_at) if starts_at is not None and starts_at.year >= _LONG_AGO_YEAR and starts_at <= at else at
+    return None if starts_at is None or starts_at.year < _LONG_AGO_YEAR else in_utc(starts_at)
+
+
+def onset_of(dated: datetime | None, at: datetime) -> datetime | None:
+    """Onset as the source dates it, never after the record: a source whose clock runs ahead did not see the future."""
+    return None if dated is None else min(dated, at)
 
 
 def expiry_of(event: Event, at: datetime, expire_after: timedelta | None) -> datetime | None:
@@ -63,14 +68,15 @@ def first(
     expire_after: timedelta | None,
 ) -> Alert:
     """The alert that an event with an unknown fingerprint begins; resolved at once if the event is a resolve."""
-    ends_at = end_of(event, at)
+    ends_at, dated = end_of(event, at), date_of(event)
     return Alert(
         fingerprint=fingerprint,
         source=source,
         labels=bytes(event.labels),
         annotations=bytes(event.annotations),
         severity=severity_of(event, labels),
-        starts_at=start_of(event, at),
+        starts_at=onset_of(dated, at) or at,
+        dated=dated,
         ends_at=ends_at,
         expires_at=None if ends_at else expiry_of(event, at, expire_after),
         first_seen=at,
@@ -87,49 +93,35 @@ def severity_of(event: Event, labels: dict[str, str]) -> Severity:
 def fold(alert: Alert, event: Event, at: datetime, settings: FoldSettings, expire_after: timedelta | None) -> Outcome:
     """Fold ``event`` into ``alert`` and say what it was.
 
-    Late events change nothing but the count: a resolve dated before the present occurrence began, and a firing that
-        belongs
-    to an occurrence already known to have ended. So resolves that Prometheus repeats for 15 minutes, and batches that
-    overtake each other, do no harm. Where nobody said that it ended and it was only not sent again in time, the next
-    firing
-    goes on with the same occurrence: the source, or the way to it, was away for a while.
+    Late events change nothing but the count and, where they tell it, when an occurrence began or ended: a resolve dated
+    before the present occurrence began, and a firing that belongs to an occurrence already known to have ended. So
+    resolves that Prometheus repeats for 15 minutes, and batches that overtake each other, do no harm: where a source
+    dates both ends of each occurrence, and dates it once, any order, delay and repetition of its events leads to the
+    same ``firing``, ``starts_at`` and ``ends_at`` (an end and a start of one moment excepted: then the later to come
+    counts). Where nobody said that it ended and it was only not sent again in time, the next firing goes on with the
+    same occurrence: the source, or the way to it, was away for a while.
     """
     alert.count += 1
-    ends_at = end_of(event, at)
+    ends_at, dated = end_of(event, at), date_of(event)
+    onset = onset_of(dated, at)
     if ends_at is not None:
-        if not alert.firing:
-            if ends_at >= alert.starts_at:
-                alert.expired = False  # now the source said so itself
-            return Outcome.REPEAT if ends_at == alert.ends_at else Outcome.LATE
-        if ends_at < alert.starts_at:
-            return Outcome.LATE
+        outcome = _ends(alert, ends_at, at, settings) if alert.firing else _ended_already(alert, ends_at, at)
+        if onset is not None and onset <= ends_at and not alert.firing:
+            _date_the_last(alert, onset, dated)
+        return outcome
+    if alert.firing:
+        if onset is not None:
+            if alert.last_end is not None and onset < alert.last_end:
+                return Outcome.LATE
+            # Two ways of sending one alert may date it differently; the earlier onset is the better one.
+            alert.starts_at = min(alert.starts_at, onset)
+            alert.dated = _later(alert.dated, dated)
         alert.last_seen = at
-        resolve(alert, ends_at, at, settings)
-        return Outcome.RESOLVED
-
-    starts_at = start_of(event, at)
-    if not alert.firing:
-        if (
-            not alert.expired
-            and alert.ends_at is not None
-            and event.starts_at is not None
-            and starts_at < alert.ends_at
-        ):
-            return Outcome.LATE
-        alert.last_seen = at
-        alert.firing = True
-        alert.expired = False
-        alert.held_until = None
-        alert.starts_at = starts_at
-        alert.ends_at = None
-        alert.occurrences += 1
-        alert.flips = _flipped(alert, at, settings)
-        outcome = Outcome.FIRED_AGAIN
-    else:
-        alert.last_seen = at
-        # Two ways of sending one alert may date it differently; the earlier onset is the better one.
-        alert.starts_at = min(alert.starts_at, starts_at)
         outcome = Outcome.REPEAT
+    else:
+        outcome = _fires(alert, onset, dated, at, settings)
+        if outcome is Outcome.LATE:
+            return outcome
     alert.expires_at = expiry_of(event, at, expire_after)
     changed = False
     if event.severity and (severity := parse_severity(event.severity)) != alert.severity:
@@ -140,20 +132,104 @@ def fold(alert: Alert, event: Event, at: datetime, settings: FoldSettings, expir
     return Outcome.CHANGED if changed and outcome is Outcome.REPEAT else outcome
 
 
+def _ends(alert: Alert, ends_at: datetime, at: datetime, settings: FoldSettings) -> Outcome:
+    """A resolve comes while the alert fires."""
+    newest = _newest_onset(alert, at)
+    if ends_at < newest:  # it ended an earlier occurrence than the newest we know of, which began after that
+        alert.last_end = _later(alert.last_end, ends_at)
+        if alert.starts_at < ends_at:
+            alert.starts_at = newest
+        return Outcome.LATE
+    alert.last_seen = at
+    resolve(alert, ends_at, at, settings)
+    return Outcome.RESOLVED
+
+
+def _ended_already(alert: Alert, ends_at: datetime, at: datetime) -> Outcome:
+    """A resolve comes for an alert that is over: the same again, or an end we did not know."""
+    known = alert.ends_at or ends_at
+    if ends_at == known:
+        alert.expired = False
+        return Outcome.REPEAT
+    if alert.expired and ends_at >= alert.starts_at:  # now the source said itself when it was
+        alert.expired, alert.ends_at = False, ends_at
+    elif ends_at > known and not alert.expired:
+        alert.last_end, alert.ends_at = known, ends_at
+    else:
+        alert.last_end = _later(alert.last_end, ends_at)
+    if alert.last_end is not None and alert.starts_at < alert.last_end <= (newest := _newest_onset(alert, at)):
+        alert.starts_at = newest
+    return Outcome.LATE
+
+
+def _newest_onset(alert: Alert, at: datetime) -> datetime:
+    return alert.starts_at if alert.dated is None else max(alert.starts_at, min(alert.dated, at))
+
+
+def _fires(
+    alert: Alert, onset: datetime | None, dated: datetime | None, at: datetime, settings: FoldSettings
+) -> Outcome:
+    """A firing comes for an alert that is over."""
+    over_at = alert.ends_at
+    if onset is not None and over_at is not None and onset < over_at:
+        if not alert.expired:
+            _date_the_last(alert, onset, dated)
+            return Outcome.LATE
+        if alert.last_end is not None and onset < alert.last_end:
+            return Outcome.LATE
+        onset = min(onset, alert.starts_at)
+    elif over_at is not None and not alert.expired:
+        alert.last_end = _later(alert.last_end, over_at)
+    alert.last_seen = at
+    alert.firing = True
+    alert.expired = False
+    alert.starts_at = at if onset is None else onset
+    alert.dated = dated
+    alert.ends_at = None
+    alert.occurrences += 1
+    _flip(alert, at, settings)
+    return Outcome.FIRED_AGAIN
+
+
+def _date_the_last(alert: Alert, onset: datetime, dated: datetime | None) -> None:
+    """Somebody says only now when the occurrence that is over began; one before that is of no interest any more."""
+    if alert.last_end is not None and onset < alert.last_end:
+        return
+    of_another = alert.last_end is not None and alert.starts_at < alert.last_end
+    alert.starts_at = onset if of_another else min(alert.starts_at, onset)
+    alert.dated = _later(alert.dated, dated)
+
+
+def _later(one: datetime | None, other: datetime | None) -> datetime | None:
+    return other if one is None else one if other is None else max(one, other)
+
+
+# ---- flapping -------------------------------------------------------------------------------------------------------
+
+
 def resolve(alert: Alert, ends_at: datetime, at: datetime, settings: FoldSettings) -> None:
-    """End the present occurrence; a flapping alert is held open for a while, so that it disturbs once and not each
-    time."""
+    """End the present occurrence."""
     alert.firing = False
     alert.ends_at = ends_at
     alert.expires_at = None
-    alert.flips = _flipped(alert, at, settings)
-    if flapping(alert, at, settings):
-        alert.held_until = at + settings.flap_hold
+    _flip(alert, at, settings)
 
 
-def flapping(alert: Alert, at: datetime, settings: FoldSettings) -> bool:
-    return len(alert.flips) >= settings.flap_changes and at - alert.flips[0] <= settings.flap_within
+def _flip(alert: Alert, at: datetime, settings: FoldSettings) -> None:
+    """Note a change between firing and resolved. One that flaps counts as active until it has kept still for a while,
+    so that it disturbs once and not each time."""
+    alert.flips = (*alert.flips, at)[-settings.flap_changes :]
+    if alert.held_until is not None:
+        alert.flaps += 1
+    elif len(alert.flips) >= settings.flap_changes and at - alert.flips[0] <= settings.flap_within:
+        alert.flaps = len(alert.flips)
+    else:
+        return
+    alert.held_until = at + settings.flap_hold
 
 
-def _flipped(alert: Alert, at: datetime, settings: FoldSettings) -> tuple[datetime, ...]:
-    return (*alert.flips, at)[-settings.flap_changes :]
+def settle(alert: Alert) -> int:
+    """It has kept still for long enough: it is what it is now. The number of changes while it flapped."""
+    flaps = alert.flaps
+    alert.held_until, alert.flaps, alert.flips = None, 0, ()
+    return flaps

@@ -4,11 +4,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from correlation.next_step import Step
-from foreshock.core.model import Alert, Cause, Situation
+from correlation.settings import FoldSettings
+from foreshock.core.model import Alert, Cause, News, Situation
+from foreshock.core.quantities import format_duration
 from foreshock.core.topology import Topology
 
 _MAX_ALERTS = 20  # listed in the description; the console has them all
 _MAX_SERVICES = 10
+_MAX_NEWS = 10
 
 
 def title(alert: Alert) -> str:
@@ -16,6 +19,21 @@ def title(alert: Alert) -> str:
     labels = alert.read_labels()
     name = labels.get("alertname") or next(iter(labels.values()))
     return f"{name} on {alert.ci}" if alert.ci else name
+
+
+def flapping(alert: Alert, settings: FoldSettings) -> str:
+    """That an alert begins to flap, in words for the ticket."""
+    return (
+        f"{title(alert)} flaps: {alert.flaps} changes within {format_duration(settings.flap_within)}; it counts as "
+        f"active until it has kept still for {format_duration(settings.flap_hold)}."
+    )
+
+
+def settled(alert: Alert, changes: int) -> str:
+    """That it has stopped, after so many changes."""
+    return (
+        f"{title(alert)} has settled after {_count(changes, 'change')}: it is {'firing' if alert.firing else 'over'}."
+    )
 
 
 def assignment_group(causes: Sequence[Cause], topology: Topology, default: str) -> str:
@@ -61,8 +79,21 @@ def _description(situation: Situation, members: Sequence[Alert], first: Cause | 
     return "\n".join(lines)
 
 
-def note(situation: Situation, members: Sequence[Alert], step: Step, reason: str) -> str:
-    """The work note that goes with a write."""
+def note(situation: Situation, members: Sequence[Alert], step: Step, reason: str, since: int = 0) -> str:
+    """The work note that goes with a write; ``since`` is the version that the one before it told of."""
+    return "\n".join((_numbers(situation, members, step, reason), *news_since(situation, since)))
+
+
+def tell(situation: Situation, text: str) -> None:
+    """Something for the next note, as part of the change that is being made now."""
+    situation.news = (*situation.news, News(version=situation.version + 1, text=text))[-_MAX_NEWS:]
+
+
+def news_since(situation: Situation, version: int) -> tuple[str, ...]:
+    return tuple(news.text for news in situation.news if news.version > version)
+
+
+def _numbers(situation: Situation, members: Sequence[Alert], step: Step, reason: str) -> str:
     active = sum(alert.active for alert in members)
     if step is Step.OPEN:
         return f"Opened by Foreshock: {_count(active, 'active alert')}; {reason}."

@@ -102,13 +102,16 @@ class Alert(Struct, gc=False, kw_only=True):
     Attributes:
         labels, annotations: JSON bytes as last received; ``read_labels`` opens them.
         starts_at: onset of the present (or last) occurrence, as the source dates it.
+        dated: the newest start its source gave for that occurrence, as it was sent; None where it gave none.
         ends_at: when the last occurrence ended; None while it holds.
+        last_end: when the one before it ended, as far as a source said so: what is dated before that is late.
         expires_at: the condition is over at this time unless it is sent again; None: only a resolve ends it.
         first_seen, last_seen: by the clock of the records.
         expired: it is over only because it was not sent again in time; nobody said so.
         firing: what the source says. Whether it may disturb anyone is decided elsewhere.
-        held_until: while it flaps, it counts as active until this time although it is resolved.
+        held_until: it flaps, and counts as active until this time whatever it is; each change puts that off.
         flips: times of the latest changes between firing and resolved, newest last, bounded.
+        flaps: changes since it began to flap; 0 while it does not.
         count: events folded into it; occurrences: how often it started to fire.
         ci: id of the CI it is bound to; empty if none. bound_by: the label and the way that bound it.
         situation: id of the situation it belongs to; empty if none.
@@ -122,12 +125,15 @@ class Alert(Struct, gc=False, kw_only=True):
     starts_at: Moment
     first_seen: Moment
     last_seen: Moment
+    dated: Moment | None = None
     ends_at: Moment | None = None
+    last_end: Moment | None = None
     expires_at: Moment | None = None
     firing: bool = True
     expired: bool = False
     held_until: Moment | None = None
     flips: tuple[Moment, ...] = ()
+    flaps: int = 0
     count: int = 1
     occurrences: int = 1
     ci: str = ""
@@ -261,6 +267,13 @@ class SituationState(StrEnum):
     MERGED = "merged"
 
 
+class News(Struct, frozen=True, gc=False, kw_only=True):
+    """Something the next ticket write should tell in words. version: of the situation that first includes it."""
+
+    version: int
+    text: str
+
+
 class Situation(Struct, kw_only=True):
     """Alerts that correlation holds to be one problem. Running state, changed only by group and the engine.
 
@@ -271,6 +284,7 @@ class Situation(Struct, kw_only=True):
             cleared_at is when the last active member ended, None while one is active.
         last_joined_at: the join window counts from here.
         version: one more with every visible change.
+        news: what happened that numbers do not tell, for the note of the next ticket write; the newest, bounded.
         impact, urgency: 1..3, 1 is the highest. priority: 1..5, 1 is the highest.
         criticality: of the most critical business service that depends on an affected CI, 1..4; 0 if there is none.
         services, causes: those services and the ranked causes, as of the last ticket write or the end.
@@ -298,6 +312,7 @@ class Situation(Struct, kw_only=True):
     services: tuple[str, ...] = ()
     causes: tuple[Cause, ...] = ()
     version: int = 1
+    news: tuple[News, ...] = ()
     reopened: int = 0
     held_by: str = ""
     cleared_at: Moment | None = None

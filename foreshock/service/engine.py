@@ -151,8 +151,12 @@ class Engine:
         self.silences: dict[str, ActiveSilence] = {}
         self.sources: dict[str, SourceCount] = {}
         self.counts: dict[str, int] = dict.fromkeys(
-            (*Outcome, "ignored", "malformed", "expired", "opened", "merged", "split", "moved", "reopened"), 0
-        )
+            (
+                *Outcome, "ignored", "malformed", "expired", "flapping", "flaps",
+                "opened", "merged", "split", "moved", "reopened",
+            ),
+            0,
+        )  # fmt: skip
         self.active = 0
         self._traces = Traces()
         self._indexes = self._all_indexes()
@@ -257,7 +261,7 @@ class Engine:
                     and alert.firing
                     and event.ends_at is not None
                     and event.ends_at > at
-                    and event.starts_at == alert.starts_at
+                    and event.starts_at == alert.dated
                     and not event.severity
                     and bytes(event.annotations) == alert.annotations
                 ):
@@ -300,7 +304,7 @@ class Engine:
                 known[spelling] = alert
         elif bytes(event.annotations) != alert.annotations:
             read_annotations(event.annotations)
-        was_expiry, was_severity, was_start = alert.expires_at, alert.severity, alert.starts_at
+        was_expiry, was_severity, was_start, was_flaps = alert.expires_at, alert.severity, alert.starts_at, alert.flaps
         outcome = fold.fold(alert, event, at, self.settings.fold, self._expire_after(collector))
         self.counts[outcome] += 1
         self._dirty_alerts[alert.fingerprint] = None
@@ -311,10 +315,10 @@ class Engine:
             for index in self._indexes:
                 index.moved(alert.situation, alert)
         if outcome is Outcome.RESOLVED:
-            self._ended(alert)
+            self._ended(alert, was_flaps)
         elif outcome is Outcome.FIRED_AGAIN:
             self.active += 1
-            self._fired_again(alert)
+            self._fired_again(alert, was_flaps)
         elif outcome is Outcome.CHANGED and alert.situation:
             self._touch(alert.situation).changed += 1
             if alert.severity > was_severity:
@@ -382,31 +386,53 @@ class Engine:
         if alert.expires_at > self.now:  # sent again in between
             self._timers.expiry(key, alert.expires_at)
             return
+        was_flaps = alert.flaps
         fold.resolve(alert, alert.expires_at, self.now, self.settings.fold)
         alert.expired = True
         self.counts["expired"] += 1
         self._dirty_alerts[key] = None
-        self._ended(alert)
+        self._ended(alert, was_flaps)
 
-    def _ended(self, alert: Alert) -> None:
+    def _ended(self, alert: Alert, was_flaps: int) -> None:
         self.active -= 1
-        if alert.held_until is not None:
-            self._timers.at(alert.held_until, Due.FLAP_RELEASE, alert.fingerprint)
+        if self._flaps_on(alert, was_flaps):
+            return
         if alert.situation:
             self._touch(alert.situation).resolved += 1
         else:
             self._keep_for_a_while(alert)
+        self._begins_to_flap(alert)
+
+    def _flaps_on(self, alert: Alert, was_flaps: int) -> bool:
+        """Whether a change is one that nobody needs to hear of: how flapping begins and how it settles is told, what
+        lies between is counted."""
+        self.counts["flaps"] += was_flaps > 0
+        return was_flaps > 0
+
+    def _begins_to_flap(self, alert: Alert) -> None:
+        if alert.held_until is not None:
+            self.counts["flapping"] += 1
+            self._timers.at(alert.held_until, Due.FLAP_RELEASE, alert.fingerprint)
+            self._tell(alert, ticket_text.flapping(alert, self.settings.fold))
+
+    def _tell(self, alert: Alert, text: str) -> None:
+        """Something that the ticket of the alert's situation should say, once."""
+        situation = self._situation_of(alert)
+        if situation is not None:
+            self._touch(situation.id).notes.append(text)
+            ticket_text.tell(situation, text)
 
     def _release(self, key: str) -> None:
-        """A flapping alert has been quiet for long enough."""
+        """A flapping alert has kept still for long enough."""
         alert = self.alerts.get(key)
-        if alert is None or alert.held_until is None or alert.held_until > self.now:
+        if alert is None or alert.held_until is None:
             return
-        alert.held_until = None
+        if alert.held_until > self.now:  # it changed again in between
+            self._timers.at(alert.held_until, Due.FLAP_RELEASE, key)
+            return
+        self._tell(alert, ticket_text.settled(alert, fold.settle(alert)))
         self._dirty_alerts[key] = None
-        if alert.situation:
-            self._touch(alert.situation).notes.append("a flapping alert settled")
-        else:
+        if not alert.active and not alert.situation:
             self._keep_for_a_while(alert)
 
     def _keep_for_a_while(self, alert: Alert) -> None:
@@ -556,9 +582,16 @@ class Engine:
         """Its alerts in order of joining."""
         return [self.alerts[member] for member in situation.members if member in self.alerts]
 
-    def _fired_again(self, alert: Alert) -> None:
-        """It goes on in its situation, reopens it explicitly within the reopening time, or begins a new one that names
-        the old."""
+    def _fired_again(self, alert: Alert, was_flaps: int) -> None:
+        if not self._flaps_on(alert, was_flaps):
+            self._goes_on(alert)
+            self._begins_to_flap(alert)
+        elif alert.situation:
+            self._weigh(self.situations[alert.situation], alert)
+
+    def _goes_on(self, alert: Alert) -> None:
+        """In its situation, which is reopened explicitly within the reopening time; else in a new one that names the
+        old."""
         situation = self._situation_of(alert)
         if situation is None:
             self._place(alert)
@@ -707,7 +740,7 @@ class Engine:
                 version=situation.version,
                 at=self.now,
                 fields=ticket_text.fields(situation, members),
-                note=ticket_text.note(situation, members, decision.step, decision.reason),
+                note=ticket_text.note(situation, members, decision.step, decision.reason, ticket.version),
                 url=f"/incidents/{situation.id}",
             )
         )

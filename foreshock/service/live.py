@@ -351,6 +351,7 @@ class LiveViews:
             last_seen=alert.last_seen,
             count=alert.count,
             occurrences=alert.occurrences,
+            flaps=alert.flaps,
             url=alert.url,
             situation=alert.situation,
             silenced_by=silenced_by(labels, engine.silences.values(), engine.now),

@@ -77,7 +77,8 @@ class WhyView(Struct, frozen=True, kw_only=True):
 
 
 class AlertView(Struct, frozen=True, kw_only=True):
-    """state: firing, resolved or held (flapping). bound_by: how the CI was found, in words."""
+    """state: firing, resolved or held (flapping). bound_by: how the CI was found, in words. flaps: changes since it
+    began to flap; 0 while it does not."""
 
     fingerprint: str
     name: str
@@ -98,6 +99,7 @@ class AlertView(Struct, frozen=True, kw_only=True):
     situation: str
     silenced_by: tuple[str, ...] = ()
     why: WhyView | None = None
+    flaps: int = 0
 
 
 class TimelineEntry(Struct, frozen=True, kw_only=True):

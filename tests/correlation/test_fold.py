@@ -4,9 +4,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec import Raw
 
-from correlation.fold import Outcome, expiry_of, first, flapping, fold, in_utc, resolve, start_of
+from correlation.fold import Outcome, date_of, expiry_of, first, fold, in_utc, onset_of, resolve, settle
 from correlation.settings import FoldSettings
 from foreshock.core.model import Alert, Event
 from foreshock.core.severity import Severity
@@ -134,20 +136,23 @@ def test_the_earlier_of_two_onsets_counts():
 @pytest.mark.parametrize(
     ("starts_at", "expected"),
     [
-        (None, NOON),
         (NOON - seconds(5), NOON - seconds(5)),
         (NOON + seconds(5), NOON),
-        (datetime(1, 1, 1, tzinfo=UTC), NOON),
         (datetime.fromisoformat("2026-03-02T13:59:00+02:00"), NOON - seconds(60)),
     ],
 )
-def test_an_onset_is_never_in_the_future_nor_in_the_year_1_and_always_in_utc(
-    starts_at: datetime | None, expected: datetime
-):
-    found = start_of(event(starts_at=starts_at), NOON)
+def test_an_onset_is_never_in_the_future_and_always_in_utc(starts_at: datetime, expected: datetime):
+    found = onset_of(date_of(event(starts_at=starts_at)), NOON)
 
     assert found == expected
+    assert found is not None
     assert found.tzinfo is UTC
+
+
+@pytest.mark.parametrize("starts_at", [None, datetime(1, 1, 1, tzinfo=UTC)])
+def test_the_year_1_and_nothing_at_all_are_no_onset(starts_at: datetime | None):
+    assert date_of(event(starts_at=starts_at)) is None
+    assert alert_of(event(starts_at=starts_at), 7).starts_at == NOON + seconds(7)
 
 
 @pytest.mark.parametrize(
@@ -167,21 +172,79 @@ def test_a_moment_that_utc_cannot_write_is_the_last_one():
     assert in_utc(datetime.fromisoformat("9999-12-31T23:59:59-23:00")) == datetime.max.replace(tzinfo=UTC)
 
 
-def test_four_changes_in_ten_minutes_are_flapping_and_hold_the_alert_open():
-    alert, held = alert_of(event(starts_at=0)), []
-    for turn in range(1, 8):
-        sent(alert, 20 * turn, **({"ends_at": 20 * turn} if turn % 2 else {"starts_at": 20 * turn}))
-        held.append(alert.held_until is not None)
+def change(alert: Alert, turn: int, every_s: float) -> None:
+    """The alert, which fired at first, ends with each odd turn and fires again with each even one."""
+    sent(alert, every_s * turn, **({"ends_at": every_s * turn} if turn % 2 else {"starts_at": every_s * turn}))
 
-    assert held == [False, False, False, False, True, False, True]
+
+def test_from_the_fourth_change_in_ten_minutes_on_an_alert_flaps_and_counts_as_active():
+    alert, flaps = alert_of(event(starts_at=0)), []
+    for turn in range(1, 8):
+        change(alert, turn, 20)
+        flaps.append(alert.flaps)
+
+    assert flaps == [0, 0, 0, 4, 5, 6, 7]
     assert len(alert.flips) == SETTINGS.flap_changes
     assert (alert.firing, alert.active) == (False, True)
+    assert alert.held_until == NOON + seconds(140) + SETTINGS.flap_hold
+
+
+def test_one_that_has_settled_flaps_again_only_after_as_many_changes():
+    alert = alert_of(event(starts_at=0))
+    for turn in range(1, 7):
+        change(alert, turn, 20)
+
+    assert settle(alert) == 6
+    assert (alert.firing, alert.held_until, alert.flaps) == (True, None, 0)
+    for turn in range(7, 10):
+        change(alert, turn, 20)
+        assert alert.held_until is None
+    change(alert, 10, 20)
+    assert alert.flaps == 4
 
 
 def test_slow_changes_are_no_flapping():
     alert = alert_of(event(starts_at=0))
     for turn in range(1, 20):
-        sent(alert, 300 * turn, **({"ends_at": 300 * turn} if turn % 2 else {"starts_at": 300 * turn}))
+        change(alert, turn, 300)
 
-    assert not flapping(alert, NOON + seconds(6000), SETTINGS)
-    assert alert.held_until is None
+    assert (alert.flaps, alert.held_until) == (0, None)
+
+
+# ---- late and out of order ------------------------------------------------------------------------------------------
+
+
+@st.composite
+def histories(draw: Any) -> list[dict[str, Any]]:
+    """Occurrences of one condition, one after the other, each with both its ends and the last perhaps without: what a
+    source says that dates each once. A resolve may or may not say when it began."""
+    at, told = 0, []
+    for _ in range(draw(st.integers(1, 4))):
+        starts_at = at + draw(st.integers(1, 100))
+        at = starts_at + draw(st.integers(1, 100))
+        with_start = draw(st.booleans())
+        told += [
+            {"starts_at": starts_at, "ends_at": draw(st.sampled_from([None, 10_000]))},
+            {"starts_at": starts_at if with_start else None, "ends_at": at},
+        ]
+    return told if draw(st.booleans()) else told[:-1]
+
+
+@given(histories(), st.data())
+def test_any_order_delay_and_repetition_of_what_a_source_dates_leads_to_the_same_state(
+    history: list[dict[str, Any]], data: Any
+):
+    def told(events: list[dict[str, Any]]) -> tuple[bool, datetime, datetime | None]:
+        alert: Alert | None = None
+        for number, fields in enumerate(events):
+            if alert is None:
+                alert = alert_of(event(**fields), 1000 + number)
+            else:
+                sent(alert, 1000 + number, **fields)
+        assert alert is not None
+        return alert.firing, alert.starts_at, alert.ends_at
+
+    again = data.draw(st.lists(st.sampled_from(history), max_size=6), label="sent again")
+    shuffled = data.draw(st.permutations([*history, *again]), label="as they come")
+
+    assert told(shuffled) == told(history)

@@ -73,7 +73,7 @@ def expire_at_the_tick(planter: Planter) -> None:
         self.now = self.records_now  # type: ignore[attr-defined]
         fold.resolve(alert, self.now, self.now, self.settings.fold)
         self._dirty_alerts[key] = None
-        self._ended(alert)
+        self._ended(alert, 0)
 
     real = Engine.advance
 
@@ -127,6 +127,20 @@ def open_again_what_was_resolved(planter: Planter) -> None:
         return next_step(situation, None if ticket is not None and not ticket.open else ticket, now, settings)
 
     planter.setattr(engine_module, "next_step", eager)
+
+
+def forget_earlier_ends(planter: Planter) -> None:
+    real = fold.fold
+
+    def careless(alert: Alert, *rest: Any) -> fold.Outcome:
+        alert.last_end = None
+        return real(alert, *rest)
+
+    planter.setattr(fold, "fold", careless)
+
+
+def say_every_flip(planter: Planter) -> None:
+    planter.setattr(Engine, "_flaps_on", lambda self, alert, was_flaps: False)
 
 
 def swallow_bad_items(planter: Planter) -> None:
@@ -196,6 +210,20 @@ def came_back() -> Story:
     return Story().fire("db1").at(60).resolve("db1").at(200).tick().at(300).fire("db1").at(400).tick()
 
 
+def overtaken_by_the_next_occurrence() -> Story:
+    """It fired, ended and fired again; the first firing comes once more."""
+    story = Story().fire("db1").at(60).resolve("db1").at(100).fire("db1", started_s=100)
+    return story.at(110).fire("db1", started_s=0)
+
+
+def unsteady() -> Story:
+    story = Story()
+    for turn in range(12):
+        (story.resolve if turn % 2 else story.fire)("db1")
+        story.after(70).tick()
+    return story.after(2000).tick()
+
+
 def bad_item() -> Story:
     return Story().post({"labels": {"host": "a"}}, {"labels": {}})
 
@@ -236,6 +264,17 @@ def restarts_change_nothing(story: Story) -> None:
     check_same(story.records, restarts=range(len(story.records)))
 
 
+def began_the_second_time(story: Story) -> None:
+    assert story.alert("db1").starts_at == story.time(100)
+
+
+def told_when_it_began_to_flap_and_when_it_settled(story: Story) -> None:
+    notes = [order.note for order in story.told.orders]
+    assert sum("flaps: 4 changes" in note for note in notes) == 1
+    assert sum("has settled after 11 changes: it is over" in note for note in notes) == 1
+    assert story.verbs() == ["open", *["update"] * 5, "resolve"]  # three changes, that it flaps, that it has settled
+
+
 def two_alerts(story: Story) -> None:
     assert len(story.engine.alerts) == 2
 
@@ -260,6 +299,18 @@ BUGS = [
     Bug("a merge forgets the ticket of the loser", merge_without_a_word, merged, no_ticket_left),
     Bug("fingerprints of joined labels collide", join_the_labels_without_lengths, look_alikes, two_alerts),
     Bug("a resolved ticket is opened a second time", open_again_what_was_resolved, came_back, one_ticket),
+    Bug(
+        "an earlier occurrence dates the present one",
+        forget_earlier_ends,
+        overtaken_by_the_next_occurrence,
+        began_the_second_time,
+    ),
+    Bug(
+        "a flapping alert disturbs with each change",
+        say_every_flip,
+        unsteady,
+        told_when_it_began_to_flap_and_when_it_settled,
+    ),
     Bug("a bad item vanishes uncounted", swallow_bad_items, bad_item, all_counted),
     Bug(
         "an alert that is over is kept for good", forget_nothing, long_over, lambda story: check_forgotten(story.engine)
