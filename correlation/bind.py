@@ -47,6 +47,15 @@ def bind(labels: Mapping[str, str], topology: Topology, settings: BindSettings) 
     return Binding("", shared) if shared else UNBOUND
 
 
+def named(name: str, topology: Topology, settings: BindSettings) -> str:
+    """The one CI that goes by ``name``, as ``bind`` would take it; empty if there is none, or several share it."""
+    for spelling, _ in _spellings(name, settings):
+        found = topology.named(spelling)
+        if found:
+            return found[0] if len(found) == 1 else ""
+    return intern(_without_port(name)) if settings.implied else ""
+
+
 def _spellings(value: str, settings: BindSettings) -> Iterator[tuple[str, str]]:
     yield value, ""
     host = _without_port(value)

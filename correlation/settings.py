@@ -115,6 +115,15 @@ class PrioritySettings(_Section):
     default_group: str = Field(default="", description="assignment group where the causing CI has no owner")
 
 
+class EvidenceSettings(_Section):
+    window: Duration = Field(
+        default=parse_duration("15m"),
+        le=parse_duration("1h"),
+        description="a metric anomaly is evidence for a situation if it was over at most this long before the first "
+        "alert began, and began at most this long after the last one joined",
+    )
+
+
 class CorrelationSettings(_Section):
     """How alerts become situations, and situations tickets."""
 
@@ -123,4 +132,7 @@ class CorrelationSettings(_Section):
     relate: RelateSettings = Field(default_factory=RelateSettings, description="what makes two alerts one problem")
     group: GroupSettings = Field(default_factory=GroupSettings, description="how situations grow and end")
     ticket: TicketSettings = Field(default_factory=TicketSettings, description="when tickets are written")
+    evidence: EvidenceSettings = Field(
+        default_factory=EvidenceSettings, description="which metric anomalies are shown with a situation"
+    )
     priority: PrioritySettings = Field(default_factory=PrioritySettings, description="how priority is computed")

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from correlation.evidence import describe
 from correlation.next_step import Step
 from correlation.settings import FoldSettings
 from foreshock.core.model import Alert, Cause, News, Situation
@@ -12,6 +13,7 @@ from foreshock.core.topology import Topology
 _MAX_ALERTS = 20  # listed in the description; the console has them all
 _MAX_SERVICES = 10
 _MAX_NEWS = 10
+_MAX_EVIDENCE = 5
 
 
 def title(alert: Alert) -> str:
@@ -73,6 +75,9 @@ def _description(situation: Situation, members: Sequence[Alert], first: Cause | 
         lines.append(f"Probable cause: {first.ci} (score {first.score:.2f}): {first.reason}.")
     if situation.services:
         lines.append(f"Business services that depend on it: {', '.join(situation.services[:_MAX_SERVICES])}.")
+    if situation.evidence:
+        lines += ["", "Metrics that left their usual band:"]
+        lines += [f"- {describe(each.anomaly)}" for each in situation.evidence[:_MAX_EVIDENCE]]
     lines += ["", *(f"- [{alert.severity.word}] {title(alert)}" for alert in members[:_MAX_ALERTS])]
     if len(members) > _MAX_ALERTS:
         lines.append(f"- and {len(members) - _MAX_ALERTS} more, see the console")

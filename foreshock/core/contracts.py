@@ -32,6 +32,7 @@ class RecordKind(StrEnum):
     SETTINGS = "settings"
     OPERATOR = "operator"
     TICKET = "ticket"
+    ANOMALIES = "anomalies"
 
 
 class Record(Struct, frozen=True, kw_only=True):

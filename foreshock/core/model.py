@@ -224,6 +224,79 @@ class Cause(Struct, frozen=True, kw_only=True):
         return "; ".join(part.evidence for part in self.contributions)
 
 
+class Series(Struct, frozen=True, gc=False, kw_only=True):
+    """One metric of one CI.
+
+    Attributes:
+        metric: what is measured, as the settings name it. unit: of the values; empty for a plain number.
+        dimension: which of several series of the metric on the CI, for example ``p99`` or ``mountpoint=/var``; empty
+            where there is one.
+    """
+
+    ci: str
+    metric: str
+    dimension: str = ""
+    unit: str = ""
+
+
+class Samples(Struct, frozen=True, kw_only=True):
+    """Points of one series, oldest first.
+
+    Attributes:
+        times: seconds since 1970, rising. values: as many, in the unit of the series; a missing point is left out.
+            Both are anything NumPy reads without a copy, for example ``array("d")``.
+    """
+
+    series: Series
+    times: Sequence[float]
+    values: Sequence[float]
+
+
+class Direction(StrEnum):
+    """Which way a metric left what is normal for it."""
+
+    UP = "up"
+    DOWN = "down"
+
+
+class Anomaly(Struct, frozen=True, gc=False, kw_only=True):
+    """A metric of a CI that is not as it was: evidence for a situation, never one by itself.
+
+    Attributes:
+        onset: first point of the deviation. at: the point that made it certain. until: last point of it, None while it
+            lasts.
+        score: how far it deviates, in robust standard deviations, never negative: the median over its points, so
+            that one wild point does not make it.
+        observed, expected: medians over its points, in the unit of the series.
+        detector: kind@version.
+    """
+
+    ci: str
+    metric: str
+    dimension: str = ""
+    unit: str = ""
+    onset: Moment
+    at: Moment
+    until: Moment | None = None
+    score: float
+    direction: Direction
+    observed: float
+    expected: float
+    detector: str
+
+
+class Evidence(Struct, frozen=True, gc=False, kw_only=True):
+    """An anomaly that says something about a situation.
+
+    Attributes:
+        path: CI ids from one with an alert in the situation to that of the anomaly, on which it depends; one id where
+            they are the same.
+    """
+
+    anomaly: Anomaly
+    path: tuple[str, ...]
+
+
 class TicketState(StrEnum):
     """How far one ticket write has got; UNKNOWN means the answer was lost, so a search comes before another create."""
 
@@ -292,6 +365,7 @@ class Situation(Struct, kw_only=True):
         merged_into: the situation that took its alerts over; state is MERGED then.
         previous: an earlier situation with the same condition, if this one follows it.
         split_from: the situation whose alerts it was split off with; empty if it opened by itself.
+        evidence: metric anomalies on its CIs or on what they depend on, the strongest first.
         shaped_by: the person who last said what belongs in it; correlation by itself then neither splits nor merges it.
     """
 
@@ -311,6 +385,7 @@ class Situation(Struct, kw_only=True):
     criticality: int = 0
     services: tuple[str, ...] = ()
     causes: tuple[Cause, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
     version: int = 1
     news: tuple[News, ...] = ()
     reopened: int = 0
@@ -379,67 +454,6 @@ class MaintenanceWindow(Struct, frozen=True, kw_only=True):
     ends_at: Moment
     title: str = ""
     cis: tuple[str, ...] = ()
-
-
-class Series(Struct, frozen=True, gc=False, kw_only=True):
-    """One metric of one CI.
-
-    Attributes:
-        metric: what is measured, as the settings name it. unit: of the values; empty for a plain number.
-        dimension: which of several series of the metric on the CI, for example ``p99`` or ``mountpoint=/var``; empty
-            where there is one.
-    """
-
-    ci: str
-    metric: str
-    dimension: str = ""
-    unit: str = ""
-
-
-class Samples(Struct, frozen=True, kw_only=True):
-    """Points of one series, oldest first.
-
-    Attributes:
-        times: seconds since 1970, rising. values: as many, in the unit of the series; a missing point is left out.
-            Both are anything NumPy reads without a copy, for example ``array("d")``.
-    """
-
-    series: Series
-    times: Sequence[float]
-    values: Sequence[float]
-
-
-class Direction(StrEnum):
-    """Which way a metric left what is normal for it."""
-
-    UP = "up"
-    DOWN = "down"
-
-
-class Anomaly(Struct, frozen=True, gc=False, kw_only=True):
-    """A metric of a CI that is not as it was: evidence for a situation, never one by itself.
-
-    Attributes:
-        onset: first point of the deviation. at: the point that made it certain. until: last point of it, None while it
-            lasts.
-        score: how far it deviates, in robust standard deviations, never negative: the median over its points, so
-            that one wild point does not make it.
-        observed, expected: medians over its points, in the unit of the series.
-        detector: kind@version.
-    """
-
-    ci: str
-    metric: str
-    dimension: str = ""
-    unit: str = ""
-    onset: Moment
-    at: Moment
-    until: Moment | None = None
-    score: float
-    direction: Direction
-    observed: float
-    expected: float
-    detector: str
 
 
 class Forecast(Struct, frozen=True, kw_only=True):

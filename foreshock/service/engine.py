@@ -16,6 +16,7 @@ from msgspec import Struct
 from correlation import cause, fold, prioritise
 from correlation import ticket as ticket_text
 from correlation.bind import bind
+from correlation.evidence import Known as KnownAnomalies
 from correlation.fold import Outcome
 from correlation.group import number as situation_number
 from correlation.group import place
@@ -56,7 +57,7 @@ from foreshock.core.model import (
     read_labels,
 )
 from foreshock.core.topology import Topology
-from foreshock.service import regroup
+from foreshock.service import evidence, regroup
 from foreshock.service.records import OperatorRecord, SettingsRecord, TopologyRecord
 from foreshock.service.timers import Due, Timers
 
@@ -105,6 +106,7 @@ class _Touched(Struct):
     fired_again: int = 0
     resolved: int = 0
     changed: int = 0
+    anomalies: int = 0
     notes: list[str] = []
 
     def words(self) -> str:
@@ -118,6 +120,8 @@ class _Touched(Struct):
             )
             if n
         ]
+        if self.anomalies:
+            said.append(f"{self.anomalies} metric{'s' if self.anomalies > 1 else ''} as evidence")
         return "; ".join([*([", ".join(said)] if said else []), *self.notes])
 
 
@@ -153,11 +157,12 @@ class Engine:
         self.counts: dict[str, int] = dict.fromkeys(
             (
                 *Outcome, "ignored", "malformed", "expired", "flapping", "flaps",
-                "opened", "merged", "split", "moved", "reopened",
+                "opened", "merged", "split", "moved", "reopened", "anomalies",
             ),
             0,
         )  # fmt: skip
         self.active = 0
+        self.anomalies = KnownAnomalies()
         self._traces = Traces()
         self._indexes = self._all_indexes()
         self._view = self._new_view()
@@ -193,6 +198,8 @@ class Engine:
                 self._read_topology(record)
             elif record.kind is RecordKind.SETTINGS:
                 self._read_settings(record)
+            elif record.kind is RecordKind.ANOMALIES:
+                evidence.hear(self, record.body)
             if self._touched:
                 self._settle()
         return self._effects
@@ -215,6 +222,8 @@ class Engine:
                     self._evaluate(situation)
             elif due is Due.SILENCES:
                 self._silences_changed()
+            elif due is Due.ANOMALIES:
+                evidence.forget(self)
             else:
                 self._evict(key)
             if self._touched:
@@ -561,6 +570,7 @@ class Engine:
         affected = self._affected.setdefault(situation.id, set())
         if alert.ci and alert.ci not in affected:
             affected.add(alert.ci)
+            evidence.attach_known(self, situation, alert.ci)
             services = self.topology.services(alert.ci)  # most critical first
             criticality = self.topology.cis[services[0]].criticality if services else 0
             if criticality and (not situation.criticality or criticality < situation.criticality):
@@ -962,6 +972,8 @@ class Engine:
             elif kind == "rule":
                 memory = next((rule.memory for rule in self.rules if rule.tag == key), None)
                 yield kind, key, None if memory is None else memory.save()
+            elif kind == "anomaly":
+                yield kind, key, evidence.saved(self, key)
             elif kind == "topology":
                 yield kind, key, encode(self._topology_record())
             elif kind == "settings":
@@ -996,6 +1008,7 @@ class Engine:
         read_situation = msgspec.msgpack.Decoder(Situation).decode
         topology: TopologyRecord | None = None
         learned: dict[str, bytes] = {}
+        anomalies: list[bytes] = []
         for kind, key, body in items:
             if kind == "alert":
                 self.alerts[key] = read_alert(body)
@@ -1003,6 +1016,8 @@ class Engine:
                 self.situations[key] = read_situation(body)
             elif kind == "silence":
                 self.silences[key] = ActiveSilence(msgspec.msgpack.decode(body, type=Silence))
+            elif kind == "anomaly":
+                anomalies.append(body)
             elif kind == "topology":
                 topology = msgspec.msgpack.decode(body, type=TopologyRecord)
             elif kind == "settings":
@@ -1020,6 +1035,7 @@ class Engine:
         self.alerts = dict(sorted(self.alerts.items(), key=lambda item: (item[1].first_seen, item[0])))
         self._build_rules(learned)
         self._rebuild_traces()
+        evidence.restore(self, anomalies)
         self._restore_alerts()
         self._restore_timers()
 

@@ -5,7 +5,7 @@ from typing import Any
 from msgspec import Struct
 
 from correlation.rule import RuleInstance
-from foreshock.core.model import CI, Relationship, Silence
+from foreshock.core.model import CI, Anomaly, Relationship, Silence
 
 
 class TopologyRecord(Struct, frozen=True, kw_only=True):
@@ -27,6 +27,12 @@ class SettingsRecord(Struct, frozen=True, kw_only=True):
     correlation: dict[str, Any]
     sinks: tuple[str, ...]
     rules: tuple[RuleInstance, ...] | None = None
+
+
+class AnomaliesRecord(Struct, frozen=True, kw_only=True):
+    """Body of an ANOMALIES record. The CI of each is a name as its source has it; the engine binds it."""
+
+    anomalies: tuple[Anomaly, ...]
 
 
 class OperatorRecord(Struct, frozen=True, kw_only=True):

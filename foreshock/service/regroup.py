@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from correlation import evidence
 from correlation import ticket as ticket_text
 from foreshock.core.model import Alert, Member, Moved, Situation, SituationState
 from foreshock.core.severity import Severity
@@ -34,6 +35,7 @@ def merge(engine: "Engine", winner: Situation, loser: Situation, how: Moved) -> 
     engine._timers.at(engine.now + engine.settings.group.reopen, Due.EVICTION, loser.id)
     for alert in alerts:
         _arrive(engine, alert, loser.members[alert.fingerprint], winner, how)
+    winner.evidence = evidence.joined(winner.evidence, loser.evidence)
     winner.last_joined_at = max(winner.last_joined_at, loser.last_joined_at)
     winner.shaped_by = how.by or winner.shaped_by or loser.shaped_by
     _tell(engine, loser, f"merged into {winner.id}", how)
@@ -81,7 +83,9 @@ def _carry(engine: "Engine", alerts: Sequence[Alert], source: Situation, target:
     source.title = ticket_text.title(left[0])
     source.onset = max(source.onset, min(alert.starts_at for alert in left))
     source.shaped_by, target.shaped_by = how.by or source.shaped_by, how.by or target.shaped_by
+    target.evidence = evidence.joined(target.evidence, evidence.near(source.evidence, engine._affected[target.id]))
     _weigh_anew(engine, source)
+    source.evidence = evidence.near(source.evidence, engine._affected[source.id])
 
 
 def _arrive(engine: "Engine", alert: Alert, member: Member, target: Situation, how: Moved) -> None:

@@ -23,6 +23,7 @@ class Due(IntEnum):
     SITUATION = 2
     SILENCES = 3
     EVICTION = 4
+    ANOMALIES = 5
 
 
 class Timers:

@@ -13,16 +13,27 @@ import msgspec
 
 import collectors
 from correlation import rules as rules_package
+from correlation.evidence import MAX_EVIDENCE
 from correlation.fold import Outcome
 from correlation.relate import Traces
 from correlation.rule import RuleInstance, RuleKind, shipped
 from correlation.settings import CorrelationSettings
 from foreshock.core.contracts import AuditRow, Collector, DeadLetter, Order, Record, RecordKind, TicketChange, Verb
 from foreshock.core.matchers import parse_matcher
-from foreshock.core.model import CI, Alert, Relationship, Silence, SilenceMatcher, Situation, SituationState
+from foreshock.core.model import (
+    CI,
+    Alert,
+    Anomaly,
+    Direction,
+    Relationship,
+    Silence,
+    SilenceMatcher,
+    Situation,
+    SituationState,
+)
 from foreshock.core.registry import kinds
 from foreshock.service.engine import Effects, Engine
-from foreshock.service.records import OperatorRecord, SettingsRecord, TopologyRecord
+from foreshock.service.records import AnomaliesRecord, OperatorRecord, SettingsRecord, TopologyRecord
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 COLLECTORS = kinds(collectors, "COLLECTOR", Collector)
@@ -215,6 +226,35 @@ class Story:
         self._add(RecordKind.SETTINGS, msgspec.json.encode(read))
         self.in_force.append(self.engine.settings)
         return self
+
+    def anomaly(
+        self,
+        ci: str,
+        metric: str = "latency",
+        *,
+        score: float = 8.0,
+        dimension: str = "",
+        since_s: float | None = None,
+        until_s: float | None = None,
+        direction: Direction = Direction.UP,
+    ) -> "Story":
+        """A metric of ``ci`` left its usual band; since_s: now if None, until_s: it lasts if None."""
+        onset = self.now if since_s is None else self.time(since_s)
+        found = Anomaly(
+            ci=ci,
+            metric=metric,
+            dimension=dimension,
+            unit="s",
+            onset=onset,
+            at=onset,
+            until=None if until_s is None else self.time(until_s),
+            score=score,
+            direction=direction,
+            observed=2.5,
+            expected=0.5,
+            detector="robust@1",
+        )
+        return self._add(RecordKind.ANOMALIES, msgspec.json.encode(AnomaliesRecord(anomalies=(found,))))
 
     def silence(self, name: str, *matchers: str, for_s: float, starts_s: float | None = None) -> "Story":
         read = [parse_matcher(text) for text in matchers]
@@ -423,6 +463,9 @@ def check_bounds(engine: Engine, in_force: Iterable[CorrelationSettings] = ()) -
     most_flips = max(settings.fold.flap_changes for settings in so_far)
     for situation in engine.situations.values():
         assert len(situation.members) <= most_alerts, f"{situation.id} holds {len(situation.members)} alerts"
+        places = {(each.anomaly.ci, each.anomaly.metric) for each in situation.evidence}
+        assert len(places) == len(situation.evidence) <= MAX_EVIDENCE, f"{situation.id} holds too much evidence"
+        assert all(each.path[-1] == each.anomaly.ci for each in situation.evidence)
     for alert in engine.alerts.values():
         assert len(alert.flips) <= most_flips
         if alert.active:
@@ -477,6 +520,7 @@ def check_forgotten(engine: Engine) -> None:
         "traces": engine._traces.by_ci,
         "timers": engine._timers,
         "affected": engine._affected,
+        "anomalies": engine.anomalies,
         "spellings": engine._spellings,
     }
     assert {name: what for name, what in left.items() if what} == {}

@@ -8,7 +8,9 @@ import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from foreshock.core.contracts import RecordKind
+from foreshock.core.contracts import RecordKind, Verb
+from foreshock.core.model import Direction
+from foreshock.service.engine import Engine
 from foreshock.testing.records import (
     UNTIL_FORGOTTEN_S,
     Story,
@@ -127,6 +129,23 @@ def ticketing(draw: Any) -> Move:
     return lambda story: story.sink_says(outcome, situation, sink=sink, sequence=len(story.records))
 
 
+@st.composite
+def measuring(draw: Any) -> Move:
+    """A metric leaves its usual band, on a CI of the chain or on what it stands on."""
+    ci, metric, score = draw(pick(*CIS, "disk")), draw(pick("latency", "errors")), draw(pick(3.0, 8.0, 40.0))
+    dimension, direction = draw(pick("", "p99")), draw(pick(*Direction))
+    since, until = draw(pick(0, -60, -700, -2000)), draw(pick(None, None, 0, -50))
+
+    def move(story: Story) -> None:
+        at = (story.now - story.start).total_seconds()
+        story.anomaly(
+            ci, metric, score=score, dimension=dimension, direction=direction,
+            since_s=at + since, until_s=None if until is None else at + until,
+        )  # fmt: skip
+
+    return move
+
+
 ticking: st.SearchStrategy[Move] = st.just(lambda story: story.tick())
 loading: st.SearchStrategy[Move] = pick(CHAIN, OTHER_CHAIN).map(
     lambda chain: lambda story: story.topology(*chain, criticality={"shop": 1, "mail": 3})
@@ -143,6 +162,8 @@ MOVES = st.one_of(
     own_event(),
     bad_batch(),
     silencing(),
+    measuring(),
+    measuring(),
     ticketing(),
     ticking,
     loading,
@@ -213,6 +234,20 @@ def test_silences_hold_back_no_resolution(story: Story):
         return [(row.at, row.subject) for row in told.audit if (row.kind, row.action) == ("situation", "resolved")]
 
     assert resolved(story.told) == resolved(silent.told)
+
+
+@modest
+@given(stories())
+def test_anomalies_alone_decide_nothing(story: Story):
+    """Read without its anomalies, the same story opens, joins, resolves and prioritises the same."""
+    records = story.after(4000).tick().records
+    blind = replay([record for record in records if record.kind is not RecordKind.ANOMALIES])
+
+    def shape(engine: Engine, told: Any) -> tuple[Any, ...]:
+        opened = {order.situation: order.at for order in told.orders if order.verb is Verb.OPEN}
+        return opened, {s.id: (list(s.members), s.state, s.priority, s.resolved_at) for s in engine.situations.values()}
+
+    assert shape(story.engine, story.told) == shape(blind.engine, blind.told)
 
 
 @modest

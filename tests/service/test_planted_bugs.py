@@ -16,8 +16,9 @@ from correlation import fold
 from correlation.next_step import Decision, Step, next_step
 from correlation.relate import Traces
 from correlation.settings import FoldSettings, TicketSettings
-from foreshock.core.model import Alert, Event, Situation, Ticket
+from foreshock.core.model import Alert, Anomaly, Event, Evidence, Situation, Ticket
 from foreshock.service import engine as engine_module
+from foreshock.service import evidence
 from foreshock.service.engine import Engine
 from foreshock.testing.records import (
     UNTIL_FORGOTTEN_S,
@@ -169,6 +170,23 @@ def save_only_what_is_new(planter: Planter) -> None:
     planter.setattr(Engine, "checkpoint", checkpoint)
 
 
+def save_no_anomalies(planter: Planter) -> None:
+    planter.setattr(evidence, "saved", lambda engine, name: None)
+
+
+def attach_whatever_is_measured(planter: Planter) -> None:
+    def eager(engine: Engine, anomaly: Anomaly) -> None:
+        for situation in engine.situations.values():
+            found = Evidence(anomaly=anomaly, path=(anomaly.ci,))
+            situation.evidence = (*situation.evidence, found)
+
+    planter.setattr(evidence, "_attach_to_open", eager)
+
+
+def remember_anomalies_for_good(planter: Planter) -> None:
+    planter.setattr(evidence, "forget", lambda engine: None)
+
+
 # ---- the stories ----------------------------------------------------------------------------------------------------
 
 
@@ -237,6 +255,18 @@ def crowded() -> Story:
     for index in range(5):
         story.at(index).fire("db1", name=f"A{index}")
     return story
+
+
+def measured_before() -> Story:
+    return Story(*SHOP).anomaly("db1").at(60).fire("shop").at(100).tick()
+
+
+def measured_twice() -> Story:
+    return Story(*SHOP).fire("shop").at(10).anomaly("db1", score=5).at(20).anomaly("db1", score=9).at(60).tick()
+
+
+def measured_long_ago() -> Story:
+    return Story().anomaly("db1").after(UNTIL_FORGOTTEN_S).tick()
 
 
 # ---- the checks -----------------------------------------------------------------------------------------------------
@@ -316,6 +346,19 @@ BUGS = [
         "an alert that is over is kept for good", forget_nothing, long_over, lambda story: check_forgotten(story.engine)
     ),
     Bug("a full situation takes more alerts", join_what_is_full, crowded, lambda story: check_bounds(story.engine)),
+    Bug("a restart forgets an anomaly", save_no_anomalies, measured_before, restarts_change_nothing),
+    Bug(
+        "a metric counts twice as evidence",
+        attach_whatever_is_measured,
+        measured_twice,
+        lambda story: check_bounds(story.engine),
+    ),
+    Bug(
+        "anomalies are remembered for good",
+        remember_anomalies_for_good,
+        measured_long_ago,
+        lambda story: check_forgotten(story.engine),
+    ),
     Bug("a change of an alert is not saved", save_only_what_is_new, flapping, restarts_change_nothing),
 ]
 named = pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name.replace(" ", "-"))
