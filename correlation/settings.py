@@ -83,6 +83,9 @@ class GroupSettings(_Section):
     )
     max_alerts: int = Field(default=500, ge=1, description="a situation with this many alerts takes no more")
     max_age: Duration = _duration("24h", "a situation older than this takes no more alerts")
+    keep_apart: Duration = _duration(
+        "30d", "what a person said does not belong together is not joined or merged for this long"
+    )
 
 
 class TicketSettings(_Section):

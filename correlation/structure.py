@@ -1,7 +1,7 @@
 """What may change about who belongs together, once situations stand.
 
 Which of them can be merged, which alerts can go to another one: an answer is a reason in words, empty if nothing stands
-against it. And which alerts hang on one alert.
+against it. And which alerts go along when one has to leave.
 """
 
 from collections.abc import Collection, Iterable
@@ -54,13 +54,14 @@ def why_not_by_itself(*situations: Situation) -> str:
     return ""
 
 
-def hanging_on(situation: Situation, alert: str) -> tuple[str, ...]:
-    """``alert`` and every member that joined because of it, directly or not, in order of joining."""
-    found = {alert}
+def leaving(situation: Situation, stay: Collection[str], go: Collection[str]) -> tuple[str, ...]:
+    """What goes along when the alerts ``go`` must leave and the alerts ``stay`` must not: every member whose chain of
+    reasons for joining meets one of ``go`` before one of ``stay``. In order of joining."""
+    side = {**dict.fromkeys(go, True), **dict.fromkeys(stay, False)}
     for fingerprint, member in situation.members.items():  # what an alert joined because of stands before it
-        if member.link is not None and member.link.other in found:
-            found.add(fingerprint)
-    return tuple(fingerprint for fingerprint in situation.members if fingerprint in found)
+        if fingerprint not in side:
+            side[fingerprint] = member.link is not None and side.get(member.link.other, False)
+    return tuple(fingerprint for fingerprint in situation.members if side[fingerprint])
 
 
 def _not_open(situation: Situation) -> str:

@@ -16,7 +16,7 @@ from msgspec import Struct
 from pydantic import BaseModel, ConfigDict
 
 from foreshock.core.errors import Malformed
-from foreshock.core.model import CI, Change, Event, Moment, Relationship
+from foreshock.core.model import CI, Change, Event, Judgement, Moment, Relationship
 
 T = TypeVar("T")
 
@@ -297,7 +297,10 @@ class CheckpointItem(Struct, frozen=True, kw_only=True):
 
 
 class Step(Struct, frozen=True, kw_only=True):
-    """All that one engine step changes, written in one transaction together with the position."""
+    """All that one engine step changes, written in one transaction together with the position.
+
+    judgements: with the number of the record that brought each.
+    """
 
     read_from: int
     position: int
@@ -305,6 +308,7 @@ class Step(Struct, frozen=True, kw_only=True):
     orders: Sequence[Order] = ()
     audit: Sequence[AuditRow] = ()
     dead_letters: Sequence[DeadLetter] = ()
+    judgements: Sequence[tuple[int, Judgement]] = ()
     checkpoint: Callable[[], Iterable[CheckpointItem]] | None = None
 
 

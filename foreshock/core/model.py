@@ -213,11 +213,17 @@ class Contribution(Struct, frozen=True, kw_only=True):
 
 
 class Cause(Struct, frozen=True, kw_only=True):
-    """A CI that may be where the problem started. score: 0..1, the sum of its contributions."""
+    """A CI that may be where the problem started.
+
+    Attributes:
+        score: 0..1, the sum of its contributions.
+        said_by: the person who said that it was the cause; it stands first then, whatever its score.
+    """
 
     ci: str
     score: float
     contributions: tuple[Contribution, ...]
+    said_by: str = ""
 
     @property
     def reason(self) -> str:
@@ -367,6 +373,7 @@ class Situation(Struct, kw_only=True):
         split_from: the situation whose alerts it was split off with; empty if it opened by itself.
         evidence: metric anomalies on its CIs or on what they depend on, the strongest first.
         shaped_by: the person who last said what belongs in it; correlation by itself then neither splits nor merges it.
+        cause_said, cause_said_by: the CI that a person named as the cause, and the person.
     """
 
     id: str
@@ -396,6 +403,8 @@ class Situation(Struct, kw_only=True):
     previous: str = ""
     split_from: str = ""
     shaped_by: str = ""
+    cause_said: str = ""
+    cause_said_by: str = ""
     tickets: dict[str, Ticket] = {}
 
 
@@ -525,13 +534,15 @@ class Judgement(Struct, frozen=True, kw_only=True):
     """What a person said of what belongs together, with what it did: labelled truth for whoever learns from it.
 
     Attributes:
-        id: J-<number of the record>. at: records' clock.
-        situation, other: the situations it was about; ``other`` is where alerts went to or came from.
-        one, two: of MERGE they belong together; of SPLIT, MOVE and NOT_RELATED none of ``one`` belongs to any of
-            ``two``; of CAUSE ``one`` is what the CI caused. Bounded, so not always all of them.
-        cis: of NOT_RELATED, two CIs that were named instead of alerts; of CAUSE, the one.
-        applied: whether it changed anything here; outcome: what it changed, or why it could not, in words.
-        until: how long correlation keeps apart what was said to be; None where nothing is kept apart.
+        id: J-<number>, in the order in which they were said. at: records' clock.
+        situation, other: the situations it was about; of MERGE the one that stays and the one that went over; of MOVE
+            where the alerts came from and where they went.
+        one: of MERGE the alerts of ``situation``; of SPLIT and MOVE those that left it; of NOT_RELATED the first side;
+            of CAUSE those that the CI caused. Empty where what was said means nothing: then it is no truth.
+        same: alerts that are one problem with each of ``one``. apart: alerts that are another problem than any of them.
+        cis: of NOT_RELATED two CIs, if CIs were named and not alerts; of CAUSE the one.
+        applied: whether it changed anything; outcome: what it changed, or why it changed nothing, in words.
+        until: so long correlation keeps apart what was said to be; None where there is nothing to keep apart.
     """
 
     id: str
@@ -541,10 +552,11 @@ class Judgement(Struct, frozen=True, kw_only=True):
     situation: str = ""
     other: str = ""
     one: tuple[Witness, ...] = ()
-    two: tuple[Witness, ...] = ()
+    same: tuple[Witness, ...] = ()
+    apart: tuple[Witness, ...] = ()
     cis: tuple[str, ...] = ()
     comment: str = ""
-    applied: bool = True
+    applied: bool = False
     outcome: str = ""
     until: Moment | None = None
 

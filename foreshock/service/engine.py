@@ -17,6 +17,7 @@ from correlation import cause, fold, prioritise
 from correlation import ticket as ticket_text
 from correlation.bind import bind
 from correlation.evidence import Known as KnownAnomalies
+from correlation.feedback import KeptApart, said_first
 from correlation.fold import Outcome
 from correlation.group import number as situation_number
 from correlation.group import place
@@ -24,6 +25,7 @@ from correlation.next_step import Decision, Step, next_step
 from correlation.relate import Traces, View, link, relate
 from correlation.rule import Index, RuleInstance, RuleKind, build, shipped
 from correlation.settings import CorrelationSettings
+from correlation.structure import why_not_by_itself
 from correlation.suppress import ActiveSilence, silenced_by
 from foreshock.core.contracts import (
     AuditRow,
@@ -45,6 +47,7 @@ from foreshock.core.model import (
     Change,
     Ended,
     Event,
+    Judgement,
     Member,
     Moment,
     Moved,
@@ -57,7 +60,7 @@ from foreshock.core.model import (
     read_labels,
 )
 from foreshock.core.topology import Topology
-from foreshock.service import evidence, regroup
+from foreshock.service import evidence, feedback, regroup
 from foreshock.service.records import OperatorRecord, SettingsRecord, TopologyRecord
 from foreshock.service.timers import Due, Timers
 
@@ -77,8 +80,8 @@ class Effects(Struct, kw_only=True):
     """What one step over a run of records leads to; the store writes it in one transaction.
 
     ``situations`` are those that changed visibly, in order of change; ``ended`` has the JSON of an ``Ended`` for each
-    of them
-    that is over, taken at the moment of the change: its alerts may move on within the same step.
+    of them that is over, taken at the moment of the change: its alerts may move on within the same step.
+    ``judgements`` come with the number of their record.
     """
 
     situations: dict[str, Situation] = msgspec.field(default_factory=dict)
@@ -86,6 +89,7 @@ class Effects(Struct, kw_only=True):
     orders: list[Order] = msgspec.field(default_factory=list)
     audit: list[AuditRow] = msgspec.field(default_factory=list)
     dead_letters: list[DeadLetter] = msgspec.field(default_factory=list)
+    judgements: list[tuple[int, Judgement]] = msgspec.field(default_factory=list)
 
 
 class Saved(Struct, frozen=True, kw_only=True):
@@ -94,6 +98,7 @@ class Saved(Struct, frozen=True, kw_only=True):
     now: Moment
     situations: int
     orders: int
+    judgements: int = 0
     sources: dict[str, SourceCount]
     heard: dict[str, int]
     counts: dict[str, int]
@@ -153,6 +158,9 @@ class Engine:
         """By namespace, then by the labels' bytes as received: a re-send is found before anything is decoded."""
         self.situations: dict[str, Situation] = {}
         self.silences: dict[str, ActiveSilence] = {}
+        self.judgements: dict[str, Judgement] = {}
+        """What people said and is still to be respected; ``apart`` is made of it."""
+        self.apart = KeptApart()
         self.sources: dict[str, SourceCount] = {}
         self.counts: dict[str, int] = dict.fromkeys(
             (
@@ -168,6 +176,7 @@ class Engine:
         self._view = self._new_view()
         self._last_situation = 0
         self._last_order = 0
+        self._last_judgement = 0
         self._heard: dict[str, int] = {}
         self._timers = Timers(self._expires_at)
         self._affected: dict[str, set[str]] = {}
@@ -460,6 +469,9 @@ class Engine:
     def _evict(self, key: str) -> None:
         """Forget an alert that is over and belongs to no situation we still hold, or a situation past its reopening
         time."""
+        if key.startswith("J-"):
+            feedback.lapse(self, key)
+            return
         if key.startswith("S-"):
             situation = self.situations.get(key)
             if situation is None or situation.state is SituationState.OPEN:
@@ -498,8 +510,9 @@ class Engine:
 
     def _place(self, alert: Alert) -> None:
         settings = self.settings
+        candidates = relate(alert, self.rules, self._view)
         placement = place(
-            relate(alert, self.rules, self._view),
+            feedback.allowed(self, alert, candidates) if self.apart else candidates,
             self.situations,
             self.now,
             settings.group,
@@ -611,13 +624,21 @@ class Engine:
             situation.cleared_at = None
             self._weigh(situation, alert)
             return
-        if situation.resolved_at is not None and self.now - situation.resolved_at < self.settings.group.reopen:
+        if (
+            situation.resolved_at is not None
+            and self.now - situation.resolved_at < self.settings.group.reopen
+            and not self.apart.between(alert, situation, self._affected[situation.id])
+        ):
             situation.state = SituationState.OPEN
             situation.resolved_at = None
             situation.cleared_at = None
             situation.last_joined_at = self.now
             situation.reopened += 1
             self.counts["reopened"] += 1
+            for member in self.members(situation):
+                if member.situation != situation.id:  # it went on elsewhere in the meantime
+                    del situation.members[member.fingerprint]
+                    self._affected[situation.id] = {each.ci for each in self.members(situation) if each.ci}
             for member in self.members(situation):
                 self._index(situation, member)
             touched = self._touch(situation.id)
@@ -634,7 +655,9 @@ class Engine:
         return situation
 
     def _merge(self, winner: Situation, loser: Situation) -> None:
-        """An alert has shown both to be one problem."""
+        """An alert has shown both to be one problem; what a person said of them weighs more."""
+        if why_not_by_itself(winner, loser) or feedback.kept_apart(self, winner, loser):
+            return
         regroup.merge(self, winner, loser, Moved(at=self.now, source=loser.id, reason="one alert explains both"))
 
     def _touch(self, id: str) -> _Touched:
@@ -758,11 +781,9 @@ class Engine:
 
     def causes(self, situation: Situation) -> tuple[Cause, ...]:
         """Its ranked causes now; those it ended with where it has ended."""
-        return (
-            cause.rank(self.members(situation), self.topology)
-            if situation.state is SituationState.OPEN
-            else situation.causes
-        )
+        if situation.state is not SituationState.OPEN:
+            return situation.causes
+        return said_first(cause.rank(self.members(situation), self.topology), situation)
 
     def _conclude(self, situation: Situation) -> None:
         """Write down what is otherwise worked out when somebody asks: for a ticket, or for good."""
@@ -803,6 +824,9 @@ class Engine:
 
     def _read_operator(self, record: Record) -> None:
         done = msgspec.json.decode(record.body, type=OperatorRecord)
+        if done.judge is not None:
+            feedback.judge(self, done.judge, record)
+            return
         if done.set_silence is not None:
             silence = done.set_silence
             self.silences[silence.id] = ActiveSilence(silence)
@@ -974,6 +998,9 @@ class Engine:
                 yield kind, key, None if memory is None else memory.save()
             elif kind == "anomaly":
                 yield kind, key, evidence.saved(self, key)
+            elif kind == "judgement":
+                judgement = self.judgements.get(key)
+                yield kind, key, None if judgement is None else encode(judgement)
             elif kind == "topology":
                 yield kind, key, encode(self._topology_record())
             elif kind == "settings":
@@ -987,6 +1014,7 @@ class Engine:
             now=self.now,
             situations=self._last_situation,
             orders=self._last_order,
+            judgements=self._last_judgement,
             sources=self.sources,
             heard=self._heard,
             counts=self.counts,
@@ -1018,6 +1046,8 @@ class Engine:
                 self.silences[key] = ActiveSilence(msgspec.msgpack.decode(body, type=Silence))
             elif kind == "anomaly":
                 anomalies.append(body)
+            elif kind == "judgement":
+                self.judgements[key] = msgspec.msgpack.decode(body, type=Judgement)
             elif kind == "topology":
                 topology = msgspec.msgpack.decode(body, type=TopologyRecord)
             elif kind == "settings":
@@ -1028,6 +1058,7 @@ class Engine:
                 saved = msgspec.msgpack.decode(body, type=Saved)
                 self.now, self._last_situation, self._last_order = saved.now, saved.situations, saved.orders
                 self.sources, self._heard = saved.sources, saved.heard
+                self._last_judgement = saved.judgements
                 self.counts |= saved.counts
         if topology is not None:
             self._use_topology(topology)
@@ -1037,6 +1068,7 @@ class Engine:
         self._rebuild_traces()
         evidence.restore(self, anomalies)
         self._restore_alerts()
+        feedback.restore(self)
         self._restore_timers()
 
     def _restore_alerts(self) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 from msgspec import Struct
 
 from correlation.rule import RuleInstance
-from foreshock.core.model import CI, Anomaly, Relationship, Silence
+from foreshock.core.model import CI, Anomaly, JudgementKind, Relationship, Silence, Witness
 
 
 class TopologyRecord(Struct, frozen=True, kw_only=True):
@@ -35,8 +35,29 @@ class AnomaliesRecord(Struct, frozen=True, kw_only=True):
     anomalies: tuple[Anomaly, ...]
 
 
+class Statement(Struct, frozen=True, kw_only=True):
+    """What a person says of the structure.
+
+    Attributes:
+        situation, other: MERGE: other goes over to situation. SPLIT: alerts leave situation. MOVE: alerts leave
+            situation for other. NOT_RELATED: the two situations. CAUSE: the situation.
+        alerts: fingerprints; of NOT_RELATED two of them.
+        cis: of NOT_RELATED two CIs; of CAUSE the one.
+        past: the alerts of situations that ended longer ago than the engine remembers.
+    """
+
+    kind: JudgementKind
+    situation: str = ""
+    other: str = ""
+    alerts: tuple[str, ...] = ()
+    cis: tuple[str, ...] = ()
+    comment: str = ""
+    past: dict[str, tuple[Witness, ...]] = {}
+
+
 class OperatorRecord(Struct, frozen=True, kw_only=True):
-    """Body of an OPERATOR record: set a silence, or expire the one named."""
+    """Body of an OPERATOR record: set a silence, expire the one named, or say what belongs together."""
 
     set_silence: Silence | None = None
     expire_silence: str = ""
+    judge: Statement | None = None

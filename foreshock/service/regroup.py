@@ -102,15 +102,22 @@ def _weigh_anew(engine: "Engine", situation: Situation) -> None:
     engine._affected[situation.id] = set()
     situation.severity, situation.criticality = Severity.UNKNOWN, 0
     situation.impact, situation.urgency, situation.priority = 3, 3, 5
-    for alert in engine.members(situation):
+    left = engine.members(situation)
+    cis = {alert.ci for alert in left}
+    situation.evidence = tuple(each for each in situation.evidence if each.path[0] in cis)
+    for alert in left:
         engine._add_weight(situation, alert)
     if situation.priority > before:
         engine._touch(situation.id).notes.append(f"priority fell from {before} to {situation.priority}")
 
 
 def _tell(engine: "Engine", situation: Situation, what: str, how: Moved) -> None:
-    who = f"{how.by}: " if how.by else ""
-    engine._touch(situation.id).notes.append(f"{what} ({who}{how.reason})" if who or how.reason else what)
+    """In the audit and in the note of the next ticket write."""
+    why = ": ".join(filter(None, (how.by, how.reason)))
+    words = f"{what} ({why})" if why else what
+    engine._touch(situation.id).notes.append(words)
+    if not situation.merged_into or how.by:  # its last note says where it went anyway
+        ticket_text.tell(situation, words)
 
 
 def _alerts(alerts: Sequence[Alert]) -> str:

@@ -151,6 +151,7 @@ class Runner:
             orders=effects.orders,
             audit=effects.audit,
             dead_letters=effects.dead_letters,
+            judgements=effects.judgements,
             checkpoint=self._state if save else None,
         )
         refused = False

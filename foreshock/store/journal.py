@@ -37,6 +37,7 @@ COLUMNS = {
     "outbox": ("id", "sink", "situation", "verb", "at", "body", "state", "attempts", "next_at", "error"),
     "audit": ("record", "at", "actor", "kind", "subject", "action", "detail"),
     "dead_letter": ("record", "item", "at", "source", "stage", "error", "payload"),
+    "judgement": ("id", "record", "at", "situation", "other", "body"),
     "checkpoint_item": ("kind", "key", "body"),
 }  # fmt: skip
 """What is inserted here; a key that the database counts itself is left out. A test holds it against ``tables``."""
@@ -314,6 +315,10 @@ def _rows_of(step: Step) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
     yield (
         "dead_letter",
         [(d.record, d.item, to_micros(d.at), d.source, d.stage, d.error, d.payload) for d in step.dead_letters],
+    )
+    yield (
+        "judgement",
+        [(j.id, n, to_micros(j.at), j.situation, j.other, msgspec.json.encode(j)) for n, j in step.judgements],
     )
 
 

@@ -1,6 +1,6 @@
 """What is forgotten, and when: by age, and by size where the store outgrows its bound."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from msgspec import Struct
@@ -11,6 +11,8 @@ from foreshock.store.store import Store
 
 _TOLD = ("done", "dead", "superseded")
 """States of an order whose outcome the inbox knows; the others are still needed, however old."""
+_JUDGEMENTS_KEPT = timedelta(days=730)
+"""What people said is rare, small, and the best there is to learn from: it outlives the alerts it speaks of."""
 _CHUNK = 2000  # rows a transaction: intake waits for none of them long
 
 
@@ -22,6 +24,7 @@ class Forgotten(Struct, frozen=True, kw_only=True):
     audit: int = 0
     dead_letters: int = 0
     orders: int = 0
+    judgements: int = 0
 
 
 def forget(store: Store, *, before: datetime, max_bytes: int) -> Forgotten:
@@ -32,7 +35,7 @@ def forget(store: Store, *, before: datetime, max_bytes: int) -> Forgotten:
     """
     (_, checkpoint), (newest, _) = store.journal.position(), store.journal.last_record()
     settled = min(checkpoint, newest - 1)
-    inbox, outbox, situation = tables.inbox, tables.outbox, tables.situation
+    inbox, outbox, situation, judgement = tables.inbox, tables.outbox, tables.situation, tables.judgement
     records = _by_number(store, settled, inbox.c.at < before)
     while store.size() > max_bytes:
         gone = _by_number(store, settled, limit=_CHUNK)
@@ -46,6 +49,7 @@ def forget(store: Store, *, before: datetime, max_bytes: int) -> Forgotten:
         ),
         audit=_in_chunks(store, tables.audit, tables.audit.c.id, tables.audit.c.at < before),
         dead_letters=_in_chunks(store, tables.dead_letter, tables.dead_letter.c.id, tables.dead_letter.c.at < before),
+        judgements=_in_chunks(store, judgement, judgement.c.id, judgement.c.at < before - _JUDGEMENTS_KEPT),
         orders=_in_chunks(store, outbox, outbox.c.sequence, outbox.c.state.in_(_TOLD), outbox.c.at < before),
     )
 

@@ -5,12 +5,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
-from sqlalchemy import Connection, Engine, create_engine, delete, event, func, insert, select
+import msgspec
+from sqlalchemy import Connection, Engine, create_engine, delete, event, func, insert, or_, select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from foreshock.core.contracts import AuditRow, DeadLetter, SituationRow
 from foreshock.core.errors import Unavailable
+from foreshock.core.model import Judgement
 from foreshock.store import tables
 from foreshock.store.journal import Journal, open_sqlite
 
@@ -109,6 +111,22 @@ class Store:
             )
             for r in reversed(rows)
         ]
+
+    def judgement(self, record: int) -> Judgement | None:
+        """What the record with this number said."""
+        table = tables.judgement
+        with self.read() as connection:
+            body = connection.execute(select(table.c.body).where(table.c.record == record)).scalar()
+        return None if body is None else msgspec.json.decode(body, type=Judgement)
+
+    def judgements(self, *, situation: str = "", limit: int) -> list[Judgement]:
+        """The newest ``limit``, newest first; with ``situation`` only what was said of that one."""
+        table = tables.judgement
+        query = select(table.c.body).order_by(table.c.record.desc()).limit(limit)
+        if situation:
+            query = query.where(or_(table.c.situation == situation, table.c.other == situation))
+        with self.read() as connection:
+            return [msgspec.json.decode(body, type=Judgement) for body in connection.execute(query).scalars()]
 
     def dead_letters(self, *, limit: int) -> list[tuple[int, DeadLetter]]:
         query = select(tables.dead_letter).order_by(tables.dead_letter.c.id.desc()).limit(limit)

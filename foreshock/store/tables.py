@@ -110,6 +110,19 @@ audit = Table(
 Index("ix_audit_subject", audit.c.subject)
 Index("ix_audit_at", audit.c.at)
 
+judgement = Table(
+    "judgement",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("record", BigInteger, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("situation", String(32), nullable=False),
+    Column("other", String(32), nullable=False),
+    Column("body", LargeBinary, nullable=False),
+)
+Index("ix_judgement_record", judgement.c.record)
+Index("ix_judgement_at", judgement.c.at)
+
 outbox = Table(
     "outbox",
     metadata,

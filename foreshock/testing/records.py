@@ -25,6 +25,8 @@ from foreshock.core.model import (
     Alert,
     Anomaly,
     Direction,
+    Judgement,
+    JudgementKind,
     Relationship,
     Silence,
     SilenceMatcher,
@@ -33,12 +35,12 @@ from foreshock.core.model import (
 )
 from foreshock.core.registry import kinds
 from foreshock.service.engine import Effects, Engine
-from foreshock.service.records import AnomaliesRecord, OperatorRecord, SettingsRecord, TopologyRecord
+from foreshock.service.records import AnomaliesRecord, OperatorRecord, SettingsRecord, Statement, TopologyRecord
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 COLLECTORS = kinds(collectors, "COLLECTOR", Collector)
 RULES = kinds(rules_package, "RULE", RuleKind)
-UNTIL_FORGOTTEN_S = 30 * 86_400.0
+UNTIL_FORGOTTEN_S = 61 * 86_400.0
 """Longer than anything ended is remembered."""
 
 
@@ -63,11 +65,13 @@ class Told:
         self.audit: list[AuditRow] = []
         self.dead_letters: list[DeadLetter] = []
         self.ended: dict[str, bytes] = {}
+        self.judgements: list[Judgement] = []
 
     def hear(self, effects: Effects) -> None:
         self.orders += effects.orders
         self.audit += effects.audit
         self.dead_letters += effects.dead_letters
+        self.judgements += [judgement for _, judgement in effects.judgements]
         for situation in effects.situations:
             self.ended.pop(situation, None)
         self.ended |= effects.ended
@@ -274,6 +278,16 @@ class Story:
     def expire_silence(self, name: str) -> "Story":
         return self._add(RecordKind.OPERATOR, msgspec.json.encode(OperatorRecord(expire_silence=name)), actor="mira")
 
+    def judge(self, kind: JudgementKind, *, actor: str = "mira", **said: Any) -> "Story":
+        """A person says what belongs together, in the fields of ``Statement``; alerts may be given by their CI."""
+        alerts = tuple(self._fingerprint(alert) for alert in said.pop("alerts", ()))
+        statement = Statement(kind=kind, alerts=alerts, **said)
+        return self._add(RecordKind.OPERATOR, msgspec.json.encode(OperatorRecord(judge=statement)), actor=actor)
+
+    def _fingerprint(self, alert: str) -> str:
+        found = [known.fingerprint for known in self.engine.alerts.values() if known.ci == alert]
+        return found[0] if found else alert
+
     def person(self, state: str, situation: str = "S-1", *, actor: str = "mira", sink: str = "desk") -> "Story":
         """Somebody does something to the ticket: taken, commented, resolved, reopened, closed."""
         self._sequence += 1
@@ -350,6 +364,8 @@ class Reading:
             "situations": {s.id: self.engine.encode(s) for s in self.engine.situations.values()},
             "ended": self.told.ended,
             "orders": [msgspec.json.encode(order) for order in self.told.orders],
+            "judgements": self.told.judgements,
+            "respected": list(self.engine.judgements.values()),
             "counts": dict(self.engine.counts),
             "active": self.engine.active,
             "alerts": set(self.engine.alerts),
@@ -503,6 +519,22 @@ def check_structure(engine: Engine) -> None:
     assert _traced(engine._traces) == _traced(traces), "the traces are not those of the open situations"
 
 
+def check_words_kept(engine: Engine) -> None:
+    """What a person said to be apart is apart, as long as the word counts."""
+    for judgement in engine.judgements.values():
+        for situation in engine.situations.values():
+            if situation.state is not SituationState.OPEN:
+                continue
+            members = engine.members(situation)
+            if judgement.cis:
+                found = {alert.ci for alert in members}
+                meet = set(judgement.cis) <= found
+            else:
+                one, two = ({each.fingerprint for each in side} for side in (judgement.one, judgement.apart))
+                meet = bool(one & situation.members.keys() and two & situation.members.keys())
+            assert not meet, f"{situation.id} joins what {judgement.id} keeps apart"
+
+
 def _traced(traces: Traces) -> dict[tuple[str, str], tuple[str, float]]:
     return {
         (ci, situation): (trace.fingerprint, trace.onset_s)
@@ -522,5 +554,7 @@ def check_forgotten(engine: Engine) -> None:
         "affected": engine._affected,
         "anomalies": engine.anomalies,
         "spellings": engine._spellings,
+        "judgements": engine.judgements,
+        "kept apart": [engine.apart] if engine.apart else [],
     }
     assert {name: what for name, what in left.items() if what} == {}

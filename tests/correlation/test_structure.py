@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from correlation.settings import GroupSettings
-from correlation.structure import hanging_on, why_not_by_itself, why_not_merge, why_not_move, why_not_split
+from correlation.structure import leaving, why_not_by_itself, why_not_merge, why_not_move, why_not_split
 from foreshock.core.model import Link, Member, Situation, SituationState, Ticket
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -83,9 +83,17 @@ def test_correlation_leaves_alone_what_a_person_shaped_or_closed():
     assert why_not_by_itself(situation("S-1", tickets=closed("mira"))) == "mira closed the ticket of S-1"
 
 
-def test_what_joined_because_of_an_alert_hangs_on_it():
+@pytest.mark.parametrize(
+    ("stay", "go", "left"),
+    [
+        (["a"], ["b"], ("b", "c")),
+        (["b"], ["a"], ("a", "d")),
+        (["c"], ["b"], ("b",)),
+        (["a"], ["d"], ("d",)),
+    ],
+)
+def test_an_alert_that_leaves_takes_along_what_joined_because_of_it(stay: list[str], go: list[str], left: tuple[str]):
     chain = situation("S-1")
     chain.members = {"a": member(), "b": member("a"), "c": member("b"), "d": member("a")}
 
-    assert hanging_on(chain, "b") == ("b", "c")
-    assert hanging_on(chain, "a") == ("a", "b", "c", "d")
+    assert leaving(chain, stay, go) == left

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from foreshock.core.contracts import RecordKind, Verb
-from foreshock.core.model import Direction
+from foreshock.core.model import Direction, JudgementKind, SituationState
 from foreshock.service.engine import Engine
 from foreshock.testing.records import (
     UNTIL_FORGOTTEN_S,
@@ -21,6 +21,7 @@ from foreshock.testing.records import (
     check_resolutions,
     check_structure,
     check_tickets,
+    check_words_kept,
     replay,
 )
 
@@ -146,6 +147,31 @@ def measuring(draw: Any) -> Move:
     return move
 
 
+@st.composite
+def judging(draw: Any) -> Move:
+    """A person merges, splits, moves, keeps apart, names the cause: of what there is, and sometimes of what is not."""
+    kind = draw(pick(*JudgementKind))
+    which, alerts = draw(st.tuples(st.integers(0, 5), st.integers(0, 5))), draw(st.sets(st.integers(0, 6), max_size=3))
+    cis, by = draw(st.permutations(CIS)), draw(pick("alerts", "situations", "cis"))
+
+    def move(story: Story) -> None:
+        engine = story.engine
+        names = [s.id for s in engine.situations.values() if s.state is SituationState.OPEN] + ["S-1", "S-99"]
+        one, two = (names[number % len(names)] for number in which)
+        members = list(engine.situations[one].members) if one in engine.situations else ["none"]
+        chosen = [members[number % len(members)] for number in sorted(alerts)]
+        said: dict[str, Any] = {"situation": one, "other": two, "alerts": chosen}
+        if kind is JudgementKind.CAUSE:
+            said = {"situation": one, "cis": cis[:1]}
+        elif kind is JudgementKind.NOT_RELATED and by == "cis":
+            said = {"cis": cis[:2]}
+        elif kind is JudgementKind.NOT_RELATED and by == "alerts":
+            said = {"alerts": chosen}
+        story.judge(kind, **{name: tuple(value) if name == "cis" else value for name, value in said.items()})
+
+    return move
+
+
 ticking: st.SearchStrategy[Move] = st.just(lambda story: story.tick())
 loading: st.SearchStrategy[Move] = pick(CHAIN, OTHER_CHAIN).map(
     lambda chain: lambda story: story.topology(*chain, criticality={"shop": 1, "mail": 3})
@@ -165,6 +191,8 @@ MOVES = st.one_of(
     measuring(),
     measuring(),
     ticketing(),
+    judging(),
+    judging(),
     ticking,
     loading,
     tuning,
@@ -225,10 +253,16 @@ def test_each_event_is_counted_as_one_thing_and_bounds_hold(story: Story):
 
 @modest
 @given(stories())
+def test_what_a_person_said_to_be_apart_stays_apart(story: Story):
+    check_words_kept(story.engine)
+
+
+@modest
+@given(stories())
 def test_silences_hold_back_no_resolution(story: Story):
     """Read without its silences, the same story resolves the same situations at the same moments."""
     records = story.after(4000).tick().records
-    silent = replay([record for record in records if record.kind is not RecordKind.OPERATOR])
+    silent = replay([r for r in records if r.kind is not RecordKind.OPERATOR or b'"judge":{' in r.body])
 
     def resolved(told: Any) -> list[tuple[Any, ...]]:
         return [(row.at, row.subject) for row in told.audit if (row.kind, row.action) == ("situation", "resolved")]
@@ -253,8 +287,12 @@ def test_anomalies_alone_decide_nothing(story: Story):
 @modest
 @given(stories())
 def test_priority_only_rises_while_a_situation_is_open(story: Story):
+    """But for one whose evidence has gone to another situation."""
     best: dict[str, int] = {}
+    split = {row.subject for row in story.told.audit if "priority fell" in row.detail}
     for order in story.told.orders:
+        if order.situation in split:
+            continue
         assert order.fields["priority"] <= best.get(order.situation, 5)
         best[order.situation] = order.fields["priority"]
 

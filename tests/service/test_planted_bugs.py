@@ -16,9 +16,9 @@ from correlation import fold
 from correlation.next_step import Decision, Step, next_step
 from correlation.relate import Traces
 from correlation.settings import FoldSettings, TicketSettings
-from foreshock.core.model import Alert, Anomaly, Event, Evidence, Situation, Ticket
+from foreshock.core.model import Alert, Anomaly, Event, Evidence, JudgementKind, Situation, Ticket
 from foreshock.service import engine as engine_module
-from foreshock.service import evidence
+from foreshock.service import evidence, feedback, regroup
 from foreshock.service.engine import Engine
 from foreshock.testing.records import (
     UNTIL_FORGOTTEN_S,
@@ -28,7 +28,9 @@ from foreshock.testing.records import (
     check_forgotten,
     check_resolutions,
     check_same,
+    check_structure,
     check_tickets,
+    check_words_kept,
     shipped_rules,
 )
 
@@ -187,6 +189,44 @@ def remember_anomalies_for_good(planter: Planter) -> None:
     planter.setattr(evidence, "forget", lambda engine: None)
 
 
+def move_without_telling_the_alert(planter: Planter) -> None:
+    real = regroup._arrive
+
+    def arrive(engine: Engine, alert: Alert, *rest: Any) -> None:
+        before = alert.situation
+        real(engine, alert, *rest)
+        alert.situation = before
+
+    planter.setattr(regroup, "_arrive", arrive)
+
+
+def split_without_the_traces(planter: Planter) -> None:
+    real = regroup._carry
+
+    def carry(engine: Engine, *rest: Any) -> None:
+        unindex, engine._unindex = engine._unindex, lambda situation, alerts: None  # type: ignore[method-assign]
+        real(engine, *rest)
+        engine._unindex = unindex  # type: ignore[method-assign]
+
+    planter.setattr(regroup, "_carry", carry)
+
+
+def weigh_nothing_anew(planter: Planter) -> None:
+    planter.setattr(regroup, "_weigh_anew", lambda engine, situation: None)
+
+
+def forget_what_people_said(planter: Planter) -> None:
+    planter.setattr(feedback, "restore", lambda engine: engine.judgements.clear())
+
+
+def respect_nothing(planter: Planter) -> None:
+    planter.setattr(feedback, "allowed", lambda engine, alert, candidates: candidates)
+
+
+def respect_for_good(planter: Planter) -> None:
+    planter.setattr(feedback, "lapse", lambda engine, id: None)
+
+
 # ---- the stories ----------------------------------------------------------------------------------------------------
 
 
@@ -269,6 +309,21 @@ def measured_long_ago() -> Story:
     return Story().anomaly("db1").after(UNTIL_FORGOTTEN_S).tick()
 
 
+def parted() -> Story:
+    story = Story("shop depends_on api", "api runs_on db1", criticality={"shop": 1})
+    story.fire("db1", "api").fire("shop", severity="warning").at(40).tick()
+    return story.judge(JudgementKind.NOT_RELATED, alerts=["db1", "shop"])
+
+
+def said_beforehand() -> Story:
+    story = Story(*SHOP).judge(JudgementKind.NOT_RELATED, cis=("db1", "api"))
+    return story.at(5).fire("db1").at(6).fire("api")
+
+
+def said_long_ago() -> Story:
+    return parted().resolve("db1", "api").resolve("shop", severity="warning").after(UNTIL_FORGOTTEN_S)
+
+
 # ---- the checks -----------------------------------------------------------------------------------------------------
 
 
@@ -311,6 +366,18 @@ def two_alerts(story: Story) -> None:
 
 def all_counted(story: Story) -> None:
     check_counted(story.engine, story.sent)
+
+
+def agrees(story: Story) -> None:
+    check_structure(story.engine)
+
+
+def words_count(story: Story) -> None:
+    check_words_kept(story.engine)
+
+
+def forgotten(story: Story) -> None:
+    check_forgotten(story.tick().engine)
 
 
 BUGS = [
@@ -359,6 +426,12 @@ BUGS = [
         measured_long_ago,
         lambda story: check_forgotten(story.engine),
     ),
+    Bug("a moved alert says it is where it was", move_without_telling_the_alert, parted, agrees),
+    Bug("a split leaves the traces behind", split_without_the_traces, parted, agrees),
+    Bug("a split leaves the weights behind", weigh_nothing_anew, parted, agrees),
+    Bug("a restart forgets what people said", forget_what_people_said, said_beforehand, restarts_change_nothing),
+    Bug("a new alert joins in spite of a person", respect_nothing, said_beforehand, words_count),
+    Bug("what people said counts for good", respect_for_good, said_long_ago, forgotten),
     Bug("a change of an alert is not saved", save_only_what_is_new, flapping, restarts_change_nothing),
 ]
 named = pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name.replace(" ", "-"))

@@ -17,6 +17,7 @@ from foreshock.core.contracts import (
     Verb,
 )
 from foreshock.core.errors import Fenced, Held
+from foreshock.core.model import Judgement, JudgementKind
 from foreshock.store import tables
 from foreshock.store.journal import COLUMNS, REPLACED_BY
 from foreshock.store.store import Store
@@ -177,3 +178,17 @@ def test_a_second_process_is_told_who_owns_a_postgresql_store(postgresql_databas
     first.close()
     second.journal.claim()
     second.close()
+
+
+def test_what_people_said_is_found_by_its_record_and_by_the_situations_it_names(store: Store):
+    said = [
+        (5, Judgement(id="J-1", at=NOON, actor="mira", kind=JudgementKind.MERGE, situation="S-1", other="S-2")),
+        (6, Judgement(id="J-2", at=NOON, actor="ann", kind=JudgementKind.CAUSE, situation="S-3", cis=("db1",))),
+    ]
+
+    store.journal.commit(Step(read_from=0, position=6, judgements=said))
+
+    assert store.judgement(6) == said[1][1]
+    assert store.judgement(7) is None
+    assert [one.id for one in store.judgements(limit=10)] == ["J-2", "J-1"]
+    assert [one.id for one in store.judgements(situation="S-2", limit=10)] == ["J-1"]
