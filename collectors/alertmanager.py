@@ -15,7 +15,7 @@ from functools import partial
 
 import msgspec
 
-from foreshock.core.contracts import Collector, decode_items
+from foreshock.core.contracts import Collector, Receive, decode_items
 from foreshock.core.model import MAX_LABELS, Event, Moment
 
 
@@ -55,12 +55,17 @@ COLLECTOR = Collector(
     kind="alertmanager",
     title="Prometheus, as if Foreshock were its Alertmanager",
     facts="Alertmanager API v2",
-    path="/api/v2/alerts",
     decode=decode,
     translate=translate,
+    receive=Receive(
+        path="/api/v2/alerts",
+        schema={
+            "type": "array",
+            "items": {"type": "object", "required": ["labels"], "properties": POSTABLE_PROPERTIES},
+        },
+        answer="alertmanager",
+    ),
     sample="prometheus-alerts-firing.json",
-    schema={"type": "array", "items": {"type": "object", "required": ["labels"], "properties": POSTABLE_PROPERTIES}},
     namespace="prometheus",
     expires=True,
-    answer="alertmanager",
 )

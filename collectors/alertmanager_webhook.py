@@ -20,7 +20,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from collectors.alertmanager import POSTABLE_PROPERTIES
-from foreshock.core.contracts import Collector, decode_items
+from foreshock.core.contracts import Collector, Receive, decode_items
 from foreshock.core.errors import Malformed
 from foreshock.core.model import Event, Moment
 
@@ -88,10 +88,16 @@ COLLECTOR = Collector(
     kind="alertmanager_webhook",
     title="Alertmanager, through its webhook receiver",
     facts="Alertmanager webhook payload, version 4",
-    path="/api/v1/collect/alertmanager",
     decode=decode,
     translate=translate,
+    receive=Receive(
+        path="/api/v1/collect/alertmanager",
+        schema={
+            "type": "object",
+            "required": ["alerts"],
+            "properties": {"alerts": {"type": "array", "items": _NOTIFIED}},
+        },
+    ),
     sample="alertmanager-webhook-firing.json",
-    schema={"type": "object", "required": ["alerts"], "properties": {"alerts": {"type": "array", "items": _NOTIFIED}}},
     namespace="prometheus",
 )

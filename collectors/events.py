@@ -15,7 +15,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Raw, Struct
 
-from foreshock.core.contracts import Collector, decode_items
+from foreshock.core.contracts import Collector, Receive, decode_items
 from foreshock.core.errors import Malformed
 from foreshock.core.model import MAX_LABELS, Event, Moment
 
@@ -87,10 +87,9 @@ COLLECTOR = Collector(
     kind="events",
     title="Foreshock events, posted by anything",
     facts="Foreshock's own format",
-    path="/api/v1/events",
     decode=decode,
     translate=translate,
+    receive=Receive(path="/api/v1/events", schema={"oneOf": [{"type": "array", "items": _EVENT}, _EVENT]}),
     sample="events.json",
-    schema={"oneOf": [{"type": "array", "items": _EVENT}, _EVENT]},
     expires=True,
 )

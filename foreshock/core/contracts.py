@@ -6,17 +6,18 @@ editing.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Protocol, TypeVar
 
 import msgspec
 from msgspec import Struct
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from foreshock.core.errors import Malformed
-from foreshock.core.model import CI, Change, Event, Judgement, Moment, Relationship
+from foreshock.core.model import CI, Change, Event, Judgement, Moment, Relationship, Samples
+from foreshock.core.quantities import Duration
 
 T = TypeVar("T")
 
@@ -88,38 +89,81 @@ class Ignored(Struct, frozen=True):
     reason: str
 
 
-Translated = Event | Change | Ignored
+Translated = Event | Change | Samples | Ignored
+
+
+class Receive(Struct, frozen=True, kw_only=True):
+    """A mode of a collector: payloads are posted to us.
+
+    Attributes:
+        path: where to.
+        schema: JSON Schema of the body, for the OpenAPI document.
+        answer: "per_item" lists a result for each item; "alertmanager" answers as Alertmanager does.
+    """
+
+    path: str
+    schema: Mapping[str, Any]
+    answer: str = "per_item"
+
+
+class Page(Struct, frozen=True, kw_only=True):
+    """What one visit to a source brought.
+
+    Attributes:
+        payloads: as ``Collector.decode`` reads them.
+        cursor: where the next visit goes on, in the connector's own words; kept once the payloads are on disk.
+        more: there is more already; come back at once.
+        problems: what a person should know although the visit went well, for example a bound that was hit.
+    """
+
+    payloads: tuple[bytes, ...]
+    cursor: str
+    more: bool = False
+    problems: tuple[str, ...] = ()
+
+
+class Poller(Protocol):
+    """One instance of a collector that asks."""
+
+    def fetch(self, cursor: str, now: datetime) -> Page:
+        """What came after ``cursor`` (empty at first), oldest first and bounded. The same cursor brings the same again.
+
+        Raises Unavailable, Denied or Rejected, naming the instance.
+        """
+
+
+class Poll(Struct, frozen=True, kw_only=True):
+    """A mode of a collector: we ask the source, every ``config.every``."""
+
+    config: type["PollConfig"]
+    build: Callable[[str, Any], Poller]
 
 
 class Collector(Struct, frozen=True, kw_only=True):
-    """Declaration of a collector that receives payloads over HTTP.
+    """Declaration of a collector, with the modes it knows.
 
     Attributes:
         kind: the file's name.
         title, facts: one line for people; sources of the API facts with their dates.
-        path: where the payload is posted.
-        decode: body to items; an item that cannot be read is a ``Malformed`` in the list. Raises Malformed where the
-            whole body cannot be read.
-        translate: pure; one item to an Event, a Change or Ignored; raises Malformed naming the field.
+        decode: payload to items; an item that cannot be read is a ``Malformed`` in the list. Raises Malformed where
+            the whole payload cannot be read.
+        translate: pure; one item to an Event, a Change, Samples or Ignored; raises Malformed naming the field.
         namespace: identity family: kinds that report the same alerts share one.
         expires: an event without an end is over when it was not sent again for `fold.expire_after`; without it only a
             resolve ends it.
-        schema: JSON Schema of the body, for the OpenAPI document.
-        answer: "per_item" lists a result for each item; "alertmanager" answers as Alertmanager does.
         sample: file name in tests/samples, a recorded payload.
     """
 
     kind: str
     title: str
     facts: str
-    path: str
     decode: Callable[[bytes], Sequence[Any]]
     translate: Callable[[Any, datetime], Translated]
     sample: str
-    schema: Mapping[str, Any]
+    receive: Receive | None = None
+    poll: Poll | None = None
     namespace: str = ""
     expires: bool = False
-    answer: str = "per_item"
 
 
 # ---- connectors in general ------------------------------------------------------------------------------------------
@@ -129,6 +173,40 @@ class ConnectorConfig(BaseModel):
     """Settings a person writes for one instance of a kind. Unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PollConfig(ConnectorConfig):
+    """What every collector that asks lets a person set."""
+
+    every: Duration = Field(
+        default=timedelta(minutes=1), ge=timedelta(seconds=1), le=timedelta(days=1), description="how often to ask"
+    )
+
+
+# ---- metrics --------------------------------------------------------------------------------------------------------
+
+
+class MetricHistory(Protocol):
+    """Samples of all series, on disk. One process writes; a reader sees whole appends only."""
+
+    def append(self, source: str, samples: Sequence[Samples], cursor: str = "") -> None:
+        """On disk, synced, when it returns; then ``cursor`` is kept for ``source``. A point known already (same CI,
+        metric, dimension and moment) is replaced, so appending again is safe. Raises Unavailable."""
+
+    def cursor(self, source: str) -> str:
+        """The last cursor appended with, empty if there is none."""
+
+    def read(
+        self, start: datetime, end: datetime, *, metric: str, cis: Collection[str] | None = None, step_s: float = 0.0
+    ) -> Sequence[Samples]:
+        """Points of one metric in start <= t < end, one ``Samples`` a series, sorted by CI and dimension; of all CIs,
+        or of those named. ``step_s`` keeps the last point of each step of so many seconds. Units are the newest."""
+
+    def metrics(self) -> Sequence[str]:
+        """Names of the metrics there are, sorted."""
+
+    def forget(self, before: datetime, max_bytes: int) -> int:
+        """Remove what is older than ``before``, and the oldest beyond ``max_bytes``; bytes that were freed."""
 
 
 # ---- tickets --------------------------------------------------------------------------------------------------------

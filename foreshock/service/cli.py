@@ -244,7 +244,7 @@ def kinds(
                         "stage": name,
                         "kind": kind,
                         "title": declared.title,
-                        "path": getattr(declared, "path", ""),
+                        "path": declared.receive.path if name == "collectors" and declared.receive else "",
                     }
                 )
     _list(rows, output)

@@ -51,6 +51,7 @@ from foreshock.core.model import (
     Member,
     Moment,
     Moved,
+    Samples,
     Silence,
     Situation,
     SituationState,
@@ -361,7 +362,7 @@ class Engine:
         else:
             self._keep_for_a_while(alert)
 
-    def _other(self, item: Change | Ignored) -> None:
+    def _other(self, item: Change | Samples | Ignored) -> None:
         self.counts["ignored"] += 1
 
     def _lose(self, record: Record, source: SourceCount, index: int, error: Malformed, payload: bytes) -> None:

@@ -84,7 +84,7 @@ class Intake:
     ) -> None:
         self._behind, self._inbox, self._limits, self._clock = behind, inbox, limits, clock
         self._closed, self._actor, self._known, self._observe = closed, actor, known, observe
-        self._by_path = {collector.path: collector for collector in collectors.values()}
+        self._by_path = {collector.receive.path: collector for collector in collectors.values() if collector.receive}
         self.rejections: dict[str, Rejections] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -240,8 +240,12 @@ class Intake:
         found.last_error, found.last_at = reason[:500], self._clock()
 
 
+def _as_alertmanager(collector: Collector) -> bool:
+    return collector.receive is not None and collector.receive.answer == "alertmanager"
+
+
 def _answer(collector: Collector, items: int, errors: Mapping[int, str]) -> tuple[int, bytes]:
-    if collector.answer == "alertmanager":
+    if _as_alertmanager(collector):
         # As Alertmanager: the good ones are taken, and the answer names what is wrong with the others.
         return (
             (200, b"")
@@ -259,7 +263,7 @@ def _answer(collector: Collector, items: int, errors: Mapping[int, str]) -> tupl
 
 
 def _error(collector: Collector, reason: str) -> bytes:
-    return msgspec.json.encode(reason if collector.answer == "alertmanager" else {"error": reason})
+    return msgspec.json.encode(reason if _as_alertmanager(collector) else {"error": reason})
 
 
 def decompress(body: bytes, encoding: str, limit: int) -> bytes:

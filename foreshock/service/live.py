@@ -209,13 +209,14 @@ class LiveViews:
                 name=c.kind,
                 collector=c.kind,
                 title=c.title,
-                path=c.path,
+                path=c.receive.path,
                 last_seen=None,
                 batches=0,
                 events=0,
                 rejected=0,
             )
             for c in self._collectors.values()
+            if c.receive
         }
         with self._runner.looking() as engine:
             counts = {name: msgspec.structs.replace(count) for name, count in engine.sources.items()}
@@ -227,7 +228,7 @@ class LiveViews:
                 name=name,
                 collector=kind,
                 title=collector.title if collector else "refused requests only",
-                path=("" if name == kind else f"/s/{name}") + (collector.path if collector else ""),
+                path=_path(name, collector),
                 last_seen=count.last_seen if count else None,
                 batches=count.batches if count else 0,
                 events=count.events if count else 0,
@@ -387,6 +388,13 @@ class LiveViews:
             rule=link.rule,
             other=link.other,
         )
+
+
+def _path(name: str, collector: Collector | None) -> str:
+    """Where the source posts; empty if it does not."""
+    if collector is None or collector.receive is None:
+        return ""
+    return ("" if name == collector.kind else f"/s/{name}") + collector.receive.path
 
 
 def _priority_reason(situation: Situation, row: IncidentRow, topology: Topology) -> str:

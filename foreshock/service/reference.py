@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 import cmdb_sync
 import collectors
 import incident_sink
-from foreshock.core.contracts import Collector
+from foreshock.core.contracts import Collector, Receive
 from foreshock.service.console.snippets import snippet
 from foreshock.service.settings import PREFIX, Kind, Settings, rule_kinds, sink_kinds, source_kinds
 from foreshock.service.settings_files import default_text, instance_lines
@@ -70,19 +70,24 @@ def _index() -> Iterator[list[str]]:
 
 
 def _collector(collector: Collector) -> Iterator[str]:
-    example = snippet(collector.kind, collector.path, _BASE)
+    yield from (f"**Collector.** {collector.title}.", "", *_facts(f"{collectors.__name__}.{collector.kind}"), "")
+    if collector.receive is not None:
+        yield from _receiving(collector, collector.receive)
+
+
+def _receiving(collector: Collector, receive: Receive) -> Iterator[str]:
+    example = snippet(collector.kind, receive.path, _BASE)
     expiry = (
         "An alert without an end is over when it was not sent again for `correlation.fold.expire_after`."
         if collector.expires
         else "Only a resolve ends an alert; nothing expires."
     )
-    yield from (f"**Collector.** {collector.title}.", "", *_facts(f"{collectors.__name__}.{collector.kind}"), "")
-    yield f"`POST {collector.path}` with content type `application/json`. With `/s/NAME` in front of the path"
-    yield "the source is called NAME, for example `/s/eu" + collector.path + "`."
+    yield f"`POST {receive.path}` with content type `application/json`. With `/s/NAME` in front of the path"
+    yield "the source is called NAME, for example `/s/eu" + receive.path + "`."
     yield from ("", expiry, "", f"In `{example.file}`:" if example.file != "shell" else "In a shell:", "")
     yield from (f"```{_language(example.file)}", example.text.rstrip(), "```", "", example.after, "")
-    yield from _fields(collector.schema)
-    yield from _answers(collector)
+    yield from _fields(receive.schema)
+    yield from _answers(receive)
 
 
 def _fields(schema: Mapping[str, Any]) -> Iterator[str]:
@@ -110,10 +115,10 @@ def _type(field: Mapping[str, Any]) -> str:
     return "object of strings" if field.get("type") == "object" else str(field.get("type", "any"))
 
 
-def _answers(collector: Collector) -> Iterator[str]:
+def _answers(receive: Receive) -> Iterator[str]:
     yield "Answers:"
     yield ""
-    if collector.answer == "alertmanager":
+    if receive.answer == "alertmanager":
         rows = [
             ("200", "all on disk"),
             (

@@ -486,17 +486,19 @@ async def _refused(request: Request, error: Exception) -> Response:
 def _with_intake(document: dict[str, Any], kinds: Mapping[str, Collector]) -> dict[str, Any]:
     """The OpenAPI document with the routes that the intake answers before the framework sees them."""
     for collector in kinds.values():
-        document["paths"].setdefault(collector.path, {})["post"] = {
+        if (receive := collector.receive) is None:
+            continue
+        document["paths"].setdefault(receive.path, {})["post"] = {
             "tags": ["Intake"],
             "summary": collector.title,
             "description": f"Answered when the events are on disk. {collector.facts}. "
             "With /s/NAME in front of the path the source is called NAME.",
-            "requestBody": {"required": True, "content": {"application/json": {"schema": collector.schema}}},
+            "requestBody": {"required": True, "content": {"application/json": {"schema": receive.schema}}},
             "responses": {
-                "200" if collector.answer == "alertmanager" else "202": {"description": "Accepted and on disk"},
+                "200" if receive.answer == "alertmanager" else "202": {"description": "Accepted and on disk"},
                 **(
                     {}
-                    if collector.answer == "alertmanager"
+                    if receive.answer == "alertmanager"
                     else {"207": {"description": "Some items were refused; see results"}}
                 ),
                 "400": {"description": "Nothing, or not everything, could be read; the answer names the reason"},

@@ -22,6 +22,8 @@ from foreshock.core.registry import kinds
 SAMPLES = Path(__file__).resolve().parents[1] / "samples"
 KINDS = kinds(collectors, "COLLECTOR", Collector)
 RECEIVED = datetime(2026, 11, 22, 3, 18, 1, tzinfo=UTC)
+RECEIVERS = {kind: collector for kind, collector in KINDS.items() if collector.receive}
+every_receiver = pytest.mark.parametrize("collector", RECEIVERS.values(), ids=RECEIVERS)
 every_kind = pytest.mark.parametrize("collector", KINDS.values(), ids=KINDS)
 
 
@@ -70,12 +72,14 @@ def items_of(payload: Any) -> list[Any]:
 def test_it_says_what_it_is_and_where_its_facts_come_from(collector: Collector):
     assert collector.title
     assert collector.facts
-    assert collector.path.startswith("/api/")
-    assert collector.answer in ("per_item", "alertmanager")
+    assert collector.receive or collector.poll
+    if collector.receive:
+        assert collector.receive.path.startswith("/api/")
+        assert collector.receive.answer in ("per_item", "alertmanager")
 
 
 def test_no_two_collectors_share_an_address():
-    paths = [collector.path for collector in KINDS.values()]
+    paths = [collector.receive.path for collector in RECEIVERS.values()]
 
     assert len(set(paths)) == len(paths)
 
@@ -118,22 +122,22 @@ def fits(value: Any, schema: Any) -> bool:
     return not isinstance(value, str) or len(value) <= schema.get("maxLength", 10**6)
 
 
-@every_kind
+@every_receiver
 def test_its_schema_describes_its_sample_and_not_just_anything(collector: Collector):
     payload = sample(collector.sample)
-    assert fits(payload, collector.schema)
+    assert fits(payload, collector.receive.schema)
 
     broken = deepcopy(payload)
     items_of(broken)[0].clear()
 
-    assert not fits(broken, collector.schema)
-    assert json.loads(json.dumps(collector.schema)) == collector.schema
+    assert not fits(broken, collector.receive.schema)
+    assert json.loads(json.dumps(collector.receive.schema)) == collector.receive.schema
 
 
 # ---- reading --------------------------------------------------------------------------------------------------------
 
 
-@every_kind
+@every_receiver
 def test_its_sample_is_read(collector: Collector):
     results = read(collector, body_of(collector))
 
@@ -142,14 +146,14 @@ def test_its_sample_is_read(collector: Collector):
     assert any(isinstance(one, Event) for one in results)
 
 
-@every_kind
+@every_receiver
 def test_the_same_payload_twice_gives_equal_events(collector: Collector):
     body = body_of(collector)
 
     assert as_bytes(read(collector, body)) == as_bytes(read(collector, body))
 
 
-@every_kind
+@every_receiver
 def test_translating_is_pure(collector: Collector):
     for item in collector.decode(body_of(collector)):
         before = msgspec.json.encode(item)
@@ -161,7 +165,7 @@ def test_translating_is_pure(collector: Collector):
         assert msgspec.json.encode(item) == before
 
 
-@every_kind
+@every_receiver
 def test_times_are_aware(collector: Collector):
     for event in read(collector, body_of(collector)):
         for moment in (event.starts_at, event.ends_at):
@@ -188,7 +192,7 @@ BAD_ITEMS = [
 ]
 
 
-@every_kind
+@every_receiver
 @pytest.mark.parametrize("bad", BAD_ITEMS)
 def test_a_bad_item_never_loses_its_neighbours(collector: Collector, bad: Any):
     payload = sample(collector.sample)
@@ -201,7 +205,7 @@ def test_a_bad_item_never_loses_its_neighbours(collector: Collector, bad: Any):
     assert as_bytes([results[0], *results[2:]]) == as_bytes(good)
 
 
-@every_kind
+@every_receiver
 def test_a_bad_item_keeps_its_text_for_the_dead_letter(collector: Collector):
     payload = sample(collector.sample)
     items_of(payload).append({"labels": {"a": "b"}, "startsAt": "never", "starts_at": "never", "status": "firing"})
@@ -241,7 +245,7 @@ HOSTILE_BODIES = [
 ]
 
 
-@every_kind
+@every_receiver
 @pytest.mark.parametrize("body", HOSTILE_BODIES)
 def test_a_body_that_cannot_be_read_is_malformed_and_nothing_worse(collector: Collector, body: bytes):
     try:
@@ -253,7 +257,7 @@ def test_a_body_that_cannot_be_read_is_malformed_and_nothing_worse(collector: Co
         assert all(isinstance(one, Malformed) for one in results)
 
 
-@every_kind
+@every_receiver
 def test_no_part_of_the_sample_can_be_cut_off_unnoticed(collector: Collector):
     body = body_of(collector).rstrip()
     for length in range(len(body)):
@@ -288,7 +292,7 @@ JSON = st.recursive(
 )
 
 
-@every_kind
+@every_receiver
 @settings(max_examples=200)
 @given(payload=JSON, wrapped=st.booleans())
 def test_any_json_is_read_or_malformed(collector: Collector, payload: Any, wrapped: bool):
@@ -298,7 +302,7 @@ def test_any_json_is_read_or_malformed(collector: Collector, payload: Any, wrapp
         read(collector, body)
 
 
-@every_kind
+@every_receiver
 @settings(max_examples=200)
 @given(data=st.data())
 def test_a_sample_with_some_bytes_changed_is_read_or_malformed(collector: Collector, data: Any):
@@ -310,7 +314,7 @@ def test_a_sample_with_some_bytes_changed_is_read_or_malformed(collector: Collec
         read(collector, bytes(body))
 
 
-@every_kind
+@every_receiver
 def test_of_a_key_that_comes_twice_the_last_one_counts(collector: Collector):
     """Go's and Python's decoders agree on this; what matters is that it is always the same one."""
     payload = sample(collector.sample)
