@@ -330,7 +330,7 @@ class Engine:
         if alert.expires_at is not None and alert.expires_at != was_expiry:
             expires_at, alert.expires_at = alert.expires_at, was_expiry
             self._expires(alert, expires_at)
-        if alert.starts_at != was_start and alert.situation:
+        if alert.situation and (alert.starts_at != was_start or outcome is Outcome.CHANGED):
             for index in self._indexes:
                 index.moved(alert.situation, alert)
         if outcome is Outcome.RESOLVED:

@@ -62,7 +62,8 @@ def test_init_writes_a_configuration_that_check_finds_sound_and_leaves_what_is_t
     assert "exists and stays" in second.stderr
     assert (tmp_path / "topology.example.yaml").read_text() == "mine"
     checked = run_foreshock("check", "--config", str(tmp_path / "foreshock.yaml"))
-    assert (checked.returncode, checked.stdout) == (0, "The configuration is sound.\n")
+    assert checked.returncode == 0
+    assert checked.stdout.endswith("The configuration is sound.\n")
 
 
 def test_check_lists_every_problem_with_its_line_and_ends_with_78(tmp_path: Path):

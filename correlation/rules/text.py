@@ -1,0 +1,259 @@
+"""Two alerts that say nearly the same in rare words are one problem if they began close in time.
+
+Their texts are compared as templates (``core.templates``), by the words they share, each weighted by what it tells
+(``correlation.vocabulary``); common words glue nothing. It needs no CI, so it also serves alerts whose names the CMDB
+does not know.
+"""
+
+import heapq
+from bisect import bisect_left, insort
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from functools import partial
+
+from msgspec import Struct
+from pydantic import Field
+
+from correlation.relate import Candidate, View
+from correlation.rule import Rule, RuleConfig, RuleKind
+from correlation.vocabulary import Vocabulary
+from foreshock.core.model import Alert, Link
+from foreshock.core.quantities import Duration, parse_duration
+from foreshock.core.templates import MAX_CHARACTERS, words
+
+_LOOKED_UP = 4  # of an alert's words, those that tell most
+_MAX_TEMPLATES = 32  # open at once with one word: more, and the word is common now
+_MAX_SITUATIONS = 64  # open at once with one template: the same
+_MAX_MET = 16  # other situations counted when a word comes
+_SHOWN = 4  # words in a reason
+
+Template = tuple[str, ...]
+_Trace = tuple[float, str]  # onset in seconds since 1970, fingerprint
+
+
+class TextConfig(RuleConfig):
+    labels: tuple[str, ...] = Field(default=("alertname",), description="labels whose words are compared")
+    annotations: tuple[str, ...] = Field(
+        default=("summary", "description", "message"), description="annotations whose words are compared"
+    )
+    window: Duration = Field(
+        default=parse_duration("10m"),
+        ge=timedelta(seconds=1),
+        le=timedelta(days=1),
+        description="alerts whose onsets are further apart are not compared",
+    )
+    strength: float = Field(
+        default=0.7, gt=0, le=1, description="strength of two equal texts, begun at once, in words that never coincide"
+    )
+    min_words: int = Field(default=2, ge=1, le=16, description="a text with fewer words is too short to compare")
+    half_life: Duration = Field(
+        default=parse_duration("7d"),
+        ge=timedelta(hours=1),
+        le=timedelta(days=365),
+        description="what was learned of a word counts half after this long",
+    )
+
+
+class _Place(Struct, gc=False):
+    """Where an alert stands in the index."""
+
+    template: Template
+    situation: str
+    onset_s: float
+
+
+class _Texts:
+    """Texts of the alerts in open situations that began within two windows: by word, then by template.
+
+    What a question gets to see follows from those alerts alone, not from the order in which they came.
+    """
+
+    def __init__(self, config: TextConfig, vocabulary: Vocabulary) -> None:
+        self._config, self._vocabulary = config, vocabulary
+        self.window_s = config.window.total_seconds()
+        self._places: dict[str, _Place] = {}
+        self._oldest: list[_Trace] = []  # a heap
+        self._now_s = 0.0
+        self.by_template: dict[Template, dict[str, list[_Trace]]] = {}
+        self.by_word: dict[str, dict[Template, None]] = {}
+        self._read: tuple[bytes, bytes, Template] = (b"", b"", ())
+
+    # ---- Index ----
+
+    def add(self, situation: str, alert: Alert) -> None:
+        self._take_out(alert.fingerprint)
+        template = self.template(alert)
+        onset_s = alert.starts_at.timestamp()
+        if len(template) < self._config.min_words or onset_s < self._now_s - 2 * self.window_s:
+            return
+        self._places[alert.fingerprint] = _Place(template, situation, onset_s)
+        heapq.heappush(self._oldest, (onset_s, alert.fingerprint))
+        situations = self.by_template.get(template)
+        if situations is None:
+            situations = self.by_template[template] = {}
+            for word in template:
+                self.by_word.setdefault(word, {})[template] = None
+        insort(situations.setdefault(situation, []), (onset_s, alert.fingerprint))
+
+    def moved(self, situation: str, alert: Alert) -> None:
+        self.add(situation, alert)
+
+    def drop(self, situation: str, alerts: Iterable[Alert]) -> None:
+        for alert in alerts:
+            place = self._places.get(alert.fingerprint)
+            if place is not None and place.situation == situation:
+                self._take_out(alert.fingerprint)
+
+    # ---- Memory ----
+
+    def learn(self, situation: str, alert: Alert, now: datetime) -> None:
+        template = self.template(alert)
+        if len(template) < self._config.min_words:
+            return
+        self.forget_before(now.timestamp())
+        onset_s = alert.starts_at.timestamp()
+        if self._has_near(self.by_template.get(template, {}).get(situation, []), onset_s, alert.fingerprint):
+            return  # the common case in a storm: its situation has every word already
+        met = {word: self._met(word, onset_s, situation, alert.fingerprint) for word in template}
+        self._vocabulary.learn({word: others for word, others in met.items() if others is not None}, now)
+
+    def save(self) -> bytes:
+        return self._vocabulary.save()
+
+    def load(self, saved: bytes) -> None:
+        self._vocabulary.load(saved)
+
+    # ---- questions ----
+
+    def template(self, alert: Alert) -> Template:
+        labels, annotations, known = self._read
+        if labels is alert.labels and annotations is alert.annotations:
+            return known
+        found_labels, found_annotations = alert.read_labels(), alert.read_annotations()
+        texts = [found_labels.get(name, "") for name in self._config.labels]
+        texts += [found_annotations.get(name, "")[:MAX_CHARACTERS] for name in self._config.annotations]
+        template = words("\n".join(filter(None, texts)))
+        self._read = (alert.labels, alert.annotations, template)
+        return template
+
+    def forget_before(self, now_s: float) -> None:
+        """Drop what began too long ago to be compared with anything that begins now."""
+        self._now_s = max(self._now_s, now_s)
+        horizon_s = self._now_s - 2 * self.window_s
+        while self._oldest and self._oldest[0][0] < horizon_s:
+            onset_s, fingerprint = heapq.heappop(self._oldest)
+            place = self._places.get(fingerprint)
+            if place is not None and place.onset_s == onset_s:
+                self._take_out(fingerprint)
+
+    def nearest(self, traces: list[_Trace], onset_s: float) -> _Trace:
+        """The trace that began nearest to ``onset_s``, the earlier one of two."""
+        at = bisect_left(traces, (onset_s, ""))
+        around = traces[max(0, at - 1) : at + 1]
+        return min(around, key=lambda trace: (abs(trace[0] - onset_s), trace))
+
+    def _met(self, word: str, onset_s: float, situation: str, fingerprint: str) -> int | None:
+        """How many other situations have an alert with ``word`` that began within a window, at most ``_MAX_MET``; None
+        if ``situation`` itself has one besides ``fingerprint``."""
+        templates = self.by_word.get(word, {})
+        if len(templates) > _MAX_TEMPLATES:
+            return _MAX_MET
+        for template in templates:
+            if self._has_near(self.by_template[template].get(situation, []), onset_s, fingerprint):
+                return None
+        found: set[str] = set()
+        for template in templates:
+            for other, traces in self.by_template[template].items():
+                if other != situation and self._has_near(traces, onset_s, fingerprint):
+                    found.add(other)
+                    if len(found) == _MAX_MET:
+                        return _MAX_MET
+        return len(found)
+
+    def _has_near(self, traces: list[_Trace], onset_s: float, but: str) -> bool:
+        at = bisect_left(traces, (onset_s - self.window_s, ""))
+        while at < len(traces) and traces[at][1] == but:
+            at += 1
+        return at < len(traces) and traces[at][0] <= onset_s + self.window_s
+
+    def _take_out(self, fingerprint: str) -> None:
+        place = self._places.pop(fingerprint, None)
+        if place is None:
+            return
+        situations = self.by_template[place.template]
+        traces = situations[place.situation]
+        del traces[bisect_left(traces, (place.onset_s, fingerprint))]
+        if traces:
+            return
+        del situations[place.situation]
+        if situations:
+            return
+        del self.by_template[place.template]
+        for word in place.template:
+            templates = self.by_word[word]
+            del templates[place.template]
+            if not templates:
+                del self.by_word[word]
+
+
+def _build(tag: str, config: TextConfig) -> Rule:
+    vocabulary = Vocabulary(config.window.total_seconds(), config.half_life)
+    texts = _Texts(config, vocabulary)
+    return Rule(
+        tag=tag, relate=partial(_relate, tag, config, vocabulary, texts), describe=_describe, index=texts, memory=texts
+    )
+
+
+def _relate(
+    tag: str, config: TextConfig, vocabulary: Vocabulary, texts: _Texts, alert: Alert, view: View
+) -> list[Candidate]:
+    texts.forget_before(alert.last_seen.timestamp())
+    template = texts.template(alert)
+    if len(template) < config.min_words:
+        return []
+    rarity = {word: vocabulary.rarity(word) for word in template}
+    ranked = sorted(template, key=lambda word: (-rarity[word], word))
+    looked_up: set[Template] = set()
+    for word in ranked[:_LOOKED_UP]:
+        templates = texts.by_word.get(word, {})
+        if len(templates) <= _MAX_TEMPLATES:
+            looked_up.update(templates)
+    found: list[Candidate] = []
+    onset_s = alert.starts_at.timestamp()
+    for other in sorted(looked_up):
+        shared = [word for word in ranked if word in other]
+        strength = config.strength * vocabulary.told_by(shared[0])
+        situations = texts.by_template[other]
+        if strength < view.threshold or len(situations) > _MAX_SITUATIONS:
+            continue
+        strength *= _alike(shared, other, rarity, vocabulary)
+        evidence = ", ".join(shared[:_SHOWN])
+        for situation, traces in situations.items():
+            began_s, fingerprint = texts.nearest(traces, onset_s)
+            gap_s = abs(onset_s - began_s)
+            near = strength * (1.0 - 0.5 * gap_s / texts.window_s)
+            if gap_s <= texts.window_s and near >= view.threshold and fingerprint != alert.fingerprint:
+                found.append(Candidate(situation, fingerprint, near, "", tag, evidence=evidence))
+    return found
+
+
+def _alike(shared: list[str], other: Template, rarity: dict[str, float], vocabulary: Vocabulary) -> float:
+    """Jaccard similarity of two templates, each word weighted by the square of its rarity; 0..1."""
+    both = sum(rarity[word] ** 2 for word in shared)
+    mine = sum(weight**2 for weight in rarity.values())
+    theirs = sum(vocabulary.rarity(word) ** 2 for word in other if word not in rarity)
+    return both / (mine + theirs)
+
+
+def _describe(link: Link) -> str:
+    gap = "at the same moment" if link.gap_s < 1 else f"{link.gap_s:.0f} s apart"
+    return f"their texts share words that seldom come together: {link.evidence}; {gap}"
+
+
+RULE = RuleKind(
+    kind="text",
+    version=1,
+    title="Two alerts that say nearly the same in rare words are one problem if they began close in time",
+    config=TextConfig,
+    build=_build,
+)
