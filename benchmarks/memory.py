@@ -89,8 +89,8 @@ def holders(work: Path, alerts: int, top: int) -> list[tuple[str, float, float]]
     from correlation.settings import CorrelationSettings
     from foreshock.service import replay
     from foreshock.service.engine import Engine
+    from foreshock.service.front import collector_kinds
     from foreshock.service.settings import rule_kinds
-    from foreshock.service.wiring import collector_kinds
 
     known = FileSource("bench", FileConfig(path=work / "topology")).fetch()
     collectors = collector_kinds()

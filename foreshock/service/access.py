@@ -14,7 +14,6 @@ from collections.abc import Iterable, Mapping
 from foreshock.service.intake import App, Receive, Refusal, Scope, Send
 
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
-_OPEN_PATHS = frozenset({"/-/healthy", "/-/ready"})
 _MAX_ACTOR = 64
 
 
@@ -70,7 +69,7 @@ class Guarded:
         self._behind, self._access = behind, access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] not in _OPEN_PATHS:
+        if scope["type"] == "http":
             try:
                 scope["foreshock.actor"] = self._access.actor(scope)
             except Refusal as refusal:

@@ -227,8 +227,8 @@ def kinds(
     output: Format = Output.TABLE,
 ) -> None:
     """List the kinds of connectors and rules this Foreshock has."""
+    from foreshock.service.front import collector_kinds
     from foreshock.service.settings import rule_kinds, sink_kinds, source_kinds
-    from foreshock.service.wiring import collector_kinds
 
     stages: dict[str, Callable[[], Any]] = {
         "collectors": collector_kinds, "rules": rule_kinds, "sinks": sink_kinds, "sources": source_kinds,
@@ -414,9 +414,9 @@ def replay(
     from correlation.settings import CorrelationSettings
     from foreshock.connect.config import load
     from foreshock.service import replay as work
+    from foreshock.service.front import collector_kinds
     from foreshock.service.rule_files import load_rules
     from foreshock.service.settings import rule_kinds
-    from foreshock.service.wiring import collector_kinds
 
     chosen = load(settings, CorrelationSettings) if settings else None
     in_force = load_rules(rules) if rules else None
@@ -441,8 +441,8 @@ def replay(
 @told
 def db_upgrade(config: Config = None) -> None:
     """Bring the schema to this program's version; a start does the same. Refused while a Foreshock owns the store."""
+    from foreshock.service.front import own
     from foreshock.service.settings import load_settings
-    from foreshock.service.wiring import own
     from foreshock.store import migrations
     from foreshock.store.store import Store
 

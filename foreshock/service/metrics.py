@@ -9,13 +9,15 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 
 from foreshock import __version__
 
+Families = Iterable[Metric]
+
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
 class Live:
     """Adapts a function that yields families to prometheus-client's collector protocol."""
 
-    def __init__(self, families: Callable[[], Iterable[Metric]]) -> None:
+    def __init__(self, families: Callable[[], Families]) -> None:
         self._families = families
 
     def collect(self) -> Iterator[Metric]:
@@ -25,7 +27,7 @@ class Live:
 class Metrics:
     """One registry per Foreshock, so that two in one process (tests, demo) do not mix."""
 
-    def __init__(self, families: Callable[[], Iterable[Metric]]) -> None:
+    def __init__(self, families: Callable[[], Families]) -> None:
         self.registry = CollectorRegistry()
         Gauge("foreshock_build_info", "Version.", ["version"], registry=self.registry).labels(__version__).set(1)
         self.requests = Counter(

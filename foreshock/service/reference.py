@@ -19,9 +19,9 @@ import collectors
 import incident_sink
 from foreshock.core.contracts import Collector, Receive
 from foreshock.service.console.snippets import snippet
+from foreshock.service.front import collector_kinds
 from foreshock.service.settings import PREFIX, Kind, Settings, rule_kinds, sink_kinds, source_kinds
 from foreshock.service.settings_files import default_text, instance_lines
-from foreshock.service.wiring import collector_kinds
 
 _BASE = "http://127.0.0.1:8420"
 _NOTE = "<!-- Written by `make docs`. Change the docstrings and declarations in the code instead. -->"

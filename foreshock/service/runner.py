@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 
 import structlog
 
@@ -204,8 +203,3 @@ def _row(situation: Situation, ended: bytes | None) -> SituationRow:
         version=situation.version,
         body=ended,
     )
-
-
-def utc_now() -> datetime:
-    """The wall clock; the one place the service reads it by default."""
-    return datetime.now(UTC)

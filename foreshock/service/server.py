@@ -6,21 +6,24 @@ import gc
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-import structlog
 import uvicorn
 
 from foreshock.core.errors import Fenced, ForeshockError
-from foreshock.service.runner import utc_now
+from foreshock.service.clock import utc_now
+from foreshock.service.front import Front
 from foreshock.service.settings import Settings
-from foreshock.service.wiring import Foreshock
 
-log = structlog.get_logger("server")
+if TYPE_CHECKING:
+    from foreshock.service.wiring import Foreshock
 
 OK, FAILED, TEMPORARY = 0, 1, 75
 _DRAIN_S = 25
+_POLL_S = 0.005
 _SWITCH_S = 0.001
 """How long one thread may keep the interpreter while another waits: Python's 5 ms would be most of an answer's time."""
 
@@ -30,12 +33,12 @@ def serve(
     *,
     clock: Callable[[], datetime] = utc_now,
     demo: bool = False,
-    ready: Callable[[Foreshock, str], None] = lambda foreshock, url: None,
+    ready: "Callable[[Foreshock, str], None]" = lambda foreshock, url: None,
 ) -> int:
-    """Run until SIGTERM or SIGINT; the exit code. ``ready`` is called with the console's address once requests are
-    answered.
+    """Run until SIGTERM or SIGINT; the exit code. ``ready`` is called with the console's address once all requests are
+    answered; events are taken in before that, unless this is the very first start.
 
-    Raises Held and Unavailable as ``Foreshock`` does, ForeshockError where the address is taken.
+    Raises what ``Front`` and ``Foreshock`` raise, ForeshockError where the address is taken.
     """
     _return_memory()
     listening = _listen(settings.listen)
@@ -52,17 +55,13 @@ def serve(
         if server is not None:
             server.should_exit = True
 
-    foreshock = Foreshock(settings, clock=clock, demo=demo, on_fatal=give_up)
     sys.setswitchinterval(_SWITCH_S)
-    # What was loaded at the start lives as long as we do; looking through it again and again for garbage is wasted
-    # time.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
-    foreshock.start()
+    gc.disable()
+    front = Front(settings, clock=clock, on_fatal=give_up)
+    front.start()
     server = uvicorn.Server(
         uvicorn.Config(
-            foreshock.app,
+            front.app,
             lifespan="off",
             log_config=None,
             access_log=False,
@@ -71,22 +70,55 @@ def serve(
             timeout_graceful_shutdown=_DRAIN_S,
         )
     )
+    loaded: list[Foreshock] = []
+
+    def load() -> None:
+        from foreshock.service.wiring import Foreshock
+
+        foreshock = Foreshock(front, demo=demo)
+        foreshock.start()
+        # What was loaded lives as long as we do; looking through it again and again for garbage is wasted time.
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 50)
+        gc.enable()
+        loaded.append(foreshock)
+
+    if front.fresh:
+        load()
     # uvicorn raises the signal again after it has shut down; we still have work to do then.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     if failed:
         server.should_exit = True
 
+    def finish_loading() -> None:
+        assert server is not None
+        while not server.started and not server.should_exit:
+            time.sleep(_POLL_S)
+        try:
+            if not loaded and server.started:
+                load()
+        except Exception as error:
+            front.fatal(error)
+        else:
+            if loaded:
+                ready(loaded[0], url)
+
     async def run() -> None:
         assert server is not None
-        telling = asyncio.get_running_loop().run_in_executor(None, ready, foreshock, url)
+        loading = asyncio.get_running_loop().run_in_executor(None, finish_loading)
         await server.serve(sockets=[listening])
-        await telling
+        await loading
 
     uvicorn_loop = server.config.get_loop_factory()
     with asyncio.Runner(loop_factory=uvicorn_loop) as runner:
         runner.run(run())
-    foreshock.stop()
+    if loaded:
+        loaded[0].stop()
+    else:
+        front.stop()
+    if failed and not loaded:
+        raise failed[0]
     if failed:
         return TEMPORARY if isinstance(failed[0], Fenced) else FAILED
     return OK

@@ -1,15 +1,9 @@
 """Introduces the parts to each other: the one place that knows them all."""
 
-import fcntl
-import os
 import shutil
-import socket
-import time
-from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 import structlog
@@ -17,10 +11,8 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-import collectors
 from foreshock import __version__
 from foreshock.connect.http import Http
-from foreshock.core import registry
 from foreshock.core.contracts import (
     Collector,
     NewRecord,
@@ -28,26 +20,23 @@ from foreshock.core.contracts import (
     SinkParts,
     TicketChange,
 )
-from foreshock.core.errors import ConfigError, ForeshockError, Held, Unavailable
+from foreshock.core.errors import ConfigError, ForeshockError, Unavailable
 from foreshock.core.model import CI, Relationship
 from foreshock.service import metrics as gauges
-from foreshock.service.access import LOOPBACK_HOSTS, Access, Guarded
+from foreshock.service.access import Guarded
 from foreshock.service.alertmanager_api import alertmanager_api
 from foreshock.service.api import api
 from foreshock.service.console import console, not_found
 from foreshock.service.delivery import Lane
 from foreshock.service.engine import Engine
-from foreshock.service.inbox import Inbox
-from foreshock.service.intake import App, Intake, Limits
+from foreshock.service.front import Front
 from foreshock.service.live import LiveViews
 from foreshock.service.reconcile import Reconciler
 from foreshock.service.records import SettingsRecord, TopologyRecord
 from foreshock.service.rule_files import load_rules
-from foreshock.service.runner import Runner, utc_now
+from foreshock.service.runner import Runner
 from foreshock.service.scheduler import Scheduler
-from foreshock.service.settings import Settings, rule_kinds, sink_kinds, source_kinds
-from foreshock.service.tokens import tokens
-from foreshock.store import migrations
+from foreshock.service.settings import rule_kinds, sink_kinds, source_kinds
 from foreshock.store.desk import Desk
 from foreshock.store.outbox import Outbox
 from foreshock.store.retention import forget
@@ -59,95 +48,53 @@ _TICK = timedelta(seconds=1)
 _TOPOLOGY_POLL = timedelta(seconds=10)
 _RETENTION = timedelta(hours=1)
 _RECONCILE = timedelta(minutes=5)
-_DISK_RECHECK_S = 5
-
-
-def collector_kinds() -> Mapping[str, Collector]:
-    return registry.kinds(collectors, "COLLECTOR", Collector)
 
 
 class Foreshock:
-    """One running Foreshock. ``start`` before ``app`` is served, ``stop`` after.
+    """All that stands behind the front, ready to be started.
 
     Args:
-        clock: the time for records; the demo brings its own.
-        on_fatal: called once when it must not go on, with the reason.
+        front: what takes events in, which may be going on already.
     Raises:
         ConfigError: the rules cannot be read.
-        Held: another process owns the state folder or the database.
-        Unavailable: the store cannot be reached.
+        Unavailable: the store cannot be read.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        *,
-        clock: Callable[[], datetime] = utc_now,
-        demo: bool = False,
-        on_fatal: Callable[[Exception], None] = lambda error: None,
-    ) -> None:
-        self.settings, self.clock, self._demo, self._on_fatal = settings, clock, demo, on_fatal
-        self._rules = load_rules(settings.rules)
-        self._draining = False
+    def __init__(self, front: Front, *, demo: bool = False) -> None:
+        self.front, self.settings, self.clock, self._demo = front, front.settings, front.clock, demo
+        self.inbox, self.metrics, self.closed = front.inbox, front.metrics, front.closed
+        self._rules = load_rules(self.settings.rules)
         self._topology_error = ""
-        self._disk: tuple[float, tuple[str, int] | None] = (0.0, None)
-        self._lock = own(settings.state)
-        self.store = Store(settings.store_url)
-        self.store.journal.claim()
-        migrations.upgrade(self.store.migration_engine)
-        kinds = collector_kinds()
-        self.engine = Engine(kinds, rule_kinds())
-        self.runner = Runner(self.engine, self.store.journal, on_orders=self._poke, on_fatal=self._fatal)
+        self.store = Store(self.settings.store_url, front.journal)
+        self.engine = Engine(front.collectors, rule_kinds())
+        self.runner = Runner(self.engine, front.journal, on_orders=self._poke, on_fatal=front.fatal)
         self.replayed = self.runner.restore()
-        self.inbox = Inbox(self.store.journal, self._record_clock(), on_append=self.runner.wake, on_fatal=self._fatal)
         self.outbox, self.desk = Outbox(self.store), Desk(self.store)
         self.lanes, self.reconciler = self._build_lanes()
-        self.scheduler = Scheduler(self.store, clock)
+        self.scheduler = Scheduler(self.store, self.clock)
         self.views = LiveViews(
             runner=self.runner,
             inbox=self.inbox,
             store=self.store,
             book=self.desk,
-            collectors=kinds,
-            clock=clock,
-            rejections=lambda: self.intake.rejections,
+            collectors=front.collectors,
+            clock=self.clock,
+            rejections=lambda: front.intake.rejections,
             jobs=self.scheduler.views,
             closed=self.closed,
             backlog=self._backlog,
             poke=self._poke,
             topology_error=lambda: self._topology_error,
-            disk=lambda: shutil.disk_usage(settings.state)[::2],
+            disk=lambda: shutil.disk_usage(self.settings.state)[::2],
             demo=demo,
         )
-        self.metrics = gauges.Metrics(self._families)
-        access = Access(
-            {token.name: token.secret.get_secret_value() for token in tokens(settings.tokens_file)}
-            if settings.tokens_file
-            else {},
-            {*LOOPBACK_HOSTS, *settings.allowed_hosts, *_names(settings)},
-        )
-        self.intake = Intake(
-            Guarded(self._application(), access),
-            self.inbox,
-            kinds,
-            limits=Limits(
-                body=settings.limits.body, decompressed=settings.limits.decompressed, batch=settings.limits.batch
-            ),
-            clock=clock,
-            closed=self.closed,
-            actor=access.actor,
-            known=lambda namespace: self.engine.known.get(namespace, {}),
-            observe=self.metrics.observe,
-        )
-
-    @property
-    def app(self) -> App:
-        return self.intake
 
     # ---- life ----
 
     def start(self) -> None:
-        self.inbox.start()
+        """The engine goes on with the next record, topology and settings come into force, and then the sinks hear of
+        it; questions are answered from here on."""
+        self.front.known, self.front.wake = self.engine.known, self.runner.wake
         self.runner.start(self.inbox)
         self._record_settings()
         self._first_topology()
@@ -159,55 +106,23 @@ class Foreshock:
         self.scheduler.every(_RETENTION, "retention", self._retain)
         self.scheduler.every(_RECONCILE, "reconcile", self._reconcile)
         self.scheduler.start()
+        self.front.families = self._families
+        self.front.behind.app = Guarded(self._application(), self.front.access)
         log.info("started", version=__version__, position=self.runner.position, replayed=self.replayed)
-
-    def drain(self) -> None:
-        """Take nothing more; what was taken is still worked on."""
-        self._draining = True
 
     def stop(self) -> None:
         """Finish what is in the inbox, let deliveries end, save the state, give the store back."""
-        self.drain()
+        self.front.drain()
         self.scheduler.stop()
         for lane in self.lanes:
             lane.stop(timeout=10.0)
         self.inbox.stop()
         self.runner.stop()
         self.store.close()
-        os.close(self._lock)
+        self.front.stop()
         log.info("stopped", position=self.runner.position)
 
-    def _fatal(self, error: Exception) -> None:
-        self.drain()
-        log.error("cannot go on", error=str(error))
-        self._on_fatal(error)
-
-    def closed(self) -> tuple[str, int] | None:
-        """Why nothing can be taken in now, and for how many seconds; None while all is well."""
-        if self._draining:
-            return "Foreshock is stopping", 5
-        now = time.monotonic()
-        if now >= self._disk[0]:
-            self._disk = (now + _DISK_RECHECK_S, self._disk_guard())
-        return self._disk[1]
-
-    def _disk_guard(self) -> tuple[str, int] | None:
-        guard = self.settings.disk_guard
-        usage = shutil.disk_usage(self.settings.state)
-        percent = 100 * usage.free / usage.total
-        if usage.free >= guard.min_free and percent >= guard.min_free_percent:
-            return None
-        return (
-            f"the disk under {self.settings.state} has {usage.free // 2**20} MiB ({percent:.1f} %) free; "
-            f"{guard.min_free // 2**20} MiB and {guard.min_free_percent} % are the least to take events in",
-            30,
-        )
-
     # ---- parts ----
-
-    def _record_clock(self) -> Callable[[], datetime]:
-        """Time for records; where the engine was restored ahead of the clock, its time goes on."""
-        return lambda: max(self.clock(), self.engine.now)
 
     def _build_lanes(self) -> tuple[list[Lane], Reconciler]:
         kinds = sink_kinds()
@@ -262,22 +177,11 @@ class Foreshock:
         application.add_exception_handler(ForeshockError, _refused)
         application.add_exception_handler(404, not_found)
         original = application.openapi
-        application.openapi = lambda: _with_intake(original(), collector_kinds())  # type: ignore[method-assign]
+        application.openapi = lambda: _with_intake(original(), self.front.collectors)  # type: ignore[method-assign]
         return application
 
     def _operations(self) -> APIRouter:
         router = APIRouter(tags=["Operations"])
-
-        @router.get("/-/healthy")
-        def healthy() -> Response:
-            return Response("Foreshock is healthy.\n", media_type="text/plain")
-
-        @router.get("/-/ready")
-        def ready() -> Response:
-            closed = self.closed()
-            if closed is not None:
-                return Response(f"{closed[0]}\n", 503, {"Retry-After": str(closed[1])}, media_type="text/plain")
-            return Response("Foreshock is ready.\n", media_type="text/plain")
 
         @router.get("/metrics")
         def scrape(request: Request) -> Response:
@@ -464,11 +368,6 @@ class Foreshock:
         )
 
 
-def _names(settings: Settings) -> set[str]:
-    """Names that the settings themselves give this Foreshock."""
-    return {settings.listen.rpartition(":")[0].lower(), (urlsplit(settings.public_url).hostname or "").lower()} - {""}
-
-
 def _actor(request: Request) -> str:
     return str(request.scope.get("foreshock.actor", "local"))
 
@@ -484,7 +383,18 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 
 def _with_intake(document: dict[str, Any], kinds: Mapping[str, Collector]) -> dict[str, Any]:
-    """The OpenAPI document with the routes that the intake answers before the framework sees them."""
+    """The OpenAPI document with the routes that are answered before the framework sees them."""
+    for name, what in (("healthy", "Whether the process works"), ("ready", "Whether events are taken in")):
+        document["paths"][f"/-/{name}"] = {
+            "get": {
+                "tags": ["Operations"],
+                "summary": what,
+                "responses": {
+                    "200": {"description": "Yes", "content": {"text/plain": {}}},
+                    **({"503": {"description": "No; the answer says why"}} if name == "ready" else {}),
+                },
+            }
+        }
     for collector in kinds.values():
         if (receive := collector.receive) is None:
             continue
@@ -507,25 +417,3 @@ def _with_intake(document: dict[str, Any], kinds: Mapping[str, Collector]) -> di
             },
         }
     return document
-
-
-def own(state: Path) -> int:
-    """Lock the state folder for this process. Raises Held naming the process that has it."""
-    state.mkdir(parents=True, exist_ok=True)
-    path = state / "foreshock.lock"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        holder = os.read(descriptor, 200).decode("utf-8", "replace").strip() or "another process"
-        os.close(descriptor)
-        raise Held(
-            f"{state} is in use by {holder}", hint="stop it first, or choose another folder with --state"
-        ) from None
-    os.ftruncate(descriptor, 0)
-    os.pwrite(
-        descriptor,
-        f"process {os.getpid()} on {socket.gethostname()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC\n".encode(),
-        0,
-    )
-    return descriptor

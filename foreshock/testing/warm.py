@@ -112,12 +112,12 @@ def _become(log: str, *arguments: str) -> None:
 
 
 def _warm_up() -> None:
-    for module in ("server", "logs", "cli"):
+    for module in ("server", "wiring", "logs", "cli"):
         importlib.import_module(f"foreshock.service.{module}")
     for module in ("loops.auto", "protocols.http.auto"):
         importlib.import_module(f"uvicorn.{module}")
+    from foreshock.service.front import collector_kinds
     from foreshock.service.settings import rule_kinds, sink_kinds, source_kinds
-    from foreshock.service.wiring import collector_kinds
 
     for kinds in (collector_kinds, rule_kinds, sink_kinds, source_kinds):
         kinds()

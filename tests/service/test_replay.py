@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from foreshock.service.front import collector_kinds
 from foreshock.service.replay import read_input, replay
 from foreshock.service.settings import rule_kinds
-from foreshock.service.wiring import collector_kinds
 
 ALERT = {"labels": {"alertname": "HostDown", "ci": "web1"}, "startsAt": "2026-01-01T00:00:00Z"}
 OTHER = {"labels": {"alertname": "DiskFull", "ci": "web1"}, "startsAt": "2026-01-01T00:00:00Z"}

@@ -26,8 +26,8 @@ import zstandard
 
 from foreshock.core.contracts import Record
 from foreshock.service.engine import Engine
+from foreshock.service.front import collector_kinds
 from foreshock.service.settings import rule_kinds
-from foreshock.service.wiring import collector_kinds
 from foreshock.testing.servers import (
     ForeshockServer,
     eventually,

@@ -4,24 +4,40 @@ is there."""
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Engine, inspect, text
-
 if TYPE_CHECKING:
     from alembic.config import Config
+    from sqlalchemy import Engine
+
+    from foreshock.store.journal import Journal
 
 HEAD = "0002"
 """The revision this program works with; a test holds it against the scripts."""
 
 
-def current(engine: Engine) -> str:
+def upgrade_journal(journal: "Journal") -> bool:
+    """The same as ``upgrade`` for a start: where there is nothing to do, neither alembic nor SQLAlchemy is imported."""
+    if journal.revision() == HEAD:
+        return False
+    from foreshock.store.store import Store
+
+    store = Store(journal.url)
+    try:
+        return upgrade(store.migration_engine)
+    finally:
+        store.close()
+
+
+def current(engine: "Engine") -> str:
     """The database's revision; empty for an empty database. Does not import alembic, so a start stays quick."""
+    from sqlalchemy import inspect, text
+
     with engine.connect() as connection:
         if not inspect(connection).has_table("alembic_version"):
             return ""
         return str(connection.execute(text("SELECT version_num FROM alembic_version")).scalar() or "")
 
 
-def upgrade(engine: Engine) -> bool:
+def upgrade(engine: "Engine") -> bool:
     """Bring the schema to HEAD; true if anything was done. Safe to repeat."""
     if current(engine) == HEAD:
         return False
@@ -34,7 +50,7 @@ def upgrade(engine: Engine) -> bool:
     return True
 
 
-def differences(engine: Engine) -> list[str]:
+def differences(engine: "Engine") -> list[str]:
     """What the tables in the database have that ``tables.py`` has not, and the other way round; empty when they
     agree."""
     from alembic.autogenerate import compare_metadata

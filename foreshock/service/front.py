@@ -1,0 +1,227 @@
+"""What is up first after a start: whoever sends events is answered while the rest is still being loaded.
+
+To take an event in needs the settings, the journal and the collectors, none of the state and none of the framework. So
+a start opens this part at once, and the rest behind it, which takes seconds with many open alerts; what comes in
+meanwhile is on disk and waits in the inbox for the engine, as after any pause of it. Questions of people wait too.
+"""
+
+import asyncio
+import fcntl
+import os
+import shutil
+import socket
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import structlog
+
+import collectors
+from foreshock.core import registry
+from foreshock.core.contracts import Collector
+from foreshock.core.errors import Held
+from foreshock.core.model import Alert
+from foreshock.service import metrics as gauges
+from foreshock.service.access import LOOPBACK_HOSTS, Access
+from foreshock.service.clock import utc_now
+from foreshock.service.inbox import Inbox
+from foreshock.service.intake import App, Intake, Limits, Receive, Scope, Send
+from foreshock.service.settings import Settings
+from foreshock.service.tokens import tokens
+from foreshock.store import migrations
+from foreshock.store.journal import Journal
+
+log = structlog.get_logger("foreshock")
+
+_DISK_RECHECK_S = 5
+_PATIENCE_S = 10.0
+"""How long a question waits for what is still being loaded."""
+_POLL_S = 0.02
+
+
+def collector_kinds() -> Mapping[str, Collector]:
+    return registry.kinds(collectors, "COLLECTOR", Collector)
+
+
+class Front:
+    """The way in of one Foreshock: state folder, journal, inbox and intake.
+
+    Args:
+        clock: the time for records; the demo brings its own.
+        on_fatal: called once when it must not go on, with the reason.
+    Attributes:
+        fresh: no state was ever saved here, so there is nothing to load, and topology and settings come first.
+        behind: where requests go that bring no events.
+        wake: called when records were appended; set it to wake the engine.
+        known: the engine's alerts by namespace and labels' bytes; set it once there is an engine.
+    Raises:
+        Held: another process owns the state folder or the database.
+        Unavailable: the store cannot be reached.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Callable[[], datetime] = utc_now,
+        on_fatal: Callable[[Exception], None] = lambda error: None,
+    ) -> None:
+        self.settings, self.clock, self._on_fatal = settings, clock, on_fatal
+        self._draining = False
+        self._disk: tuple[float, tuple[str, int] | None] = (0.0, None)
+        self._lock = own(settings.state)
+        self.journal = Journal(settings.store_url)
+        self.journal.claim()
+        migrations.upgrade_journal(self.journal)
+        self.fresh = self.journal.position()[1] == 0
+        self.collectors = collector_kinds()
+        self.wake: Callable[[], None] = lambda: None
+        self.known: Mapping[str, Mapping[bytes, Alert]] = {}
+        self.inbox = Inbox(self.journal, clock, on_append=self._appended, on_fatal=self.fatal)
+        self.families: Callable[[], gauges.Families] = tuple
+        self.metrics = gauges.Metrics(self._live)
+        self.behind = Later()
+        self.access = Access(
+            {token.name: token.secret.get_secret_value() for token in tokens(settings.tokens_file)}
+            if settings.tokens_file
+            else {},
+            {*LOOPBACK_HOSTS, *settings.allowed_hosts, *_names(settings)},
+        )
+        self.intake = Intake(
+            Probes(self.behind, self.closed),
+            self.inbox,
+            self.collectors,
+            limits=Limits(
+                body=settings.limits.body, decompressed=settings.limits.decompressed, batch=settings.limits.batch
+            ),
+            clock=clock,
+            closed=self.closed,
+            actor=self.access.actor,
+            known=lambda namespace: self.known.get(namespace, {}),
+            observe=self.metrics.observe,
+        )
+
+    @property
+    def app(self) -> App:
+        return self.intake
+
+    def _appended(self) -> None:
+        self.wake()
+
+    def _live(self) -> gauges.Families:
+        return self.families()
+
+    def start(self) -> None:
+        self.inbox.start()
+
+    def drain(self) -> None:
+        """Take nothing more; what was taken is still worked on."""
+        self._draining = True
+
+    def stop(self) -> None:
+        """Write what is waiting, and give the state folder back. For who has to read the inbox to its end in between,
+        ``inbox.stop`` comes first."""
+        self.drain()
+        self.inbox.stop()
+        self.journal.close()
+        os.close(self._lock)
+
+    def fatal(self, error: Exception) -> None:
+        self.drain()
+        log.error("cannot go on", error=str(error))
+        self._on_fatal(error)
+
+    def closed(self) -> tuple[str, int] | None:
+        """Why nothing can be taken in now, and for how many seconds; None while all is well."""
+        if self._draining:
+            return "Foreshock is stopping", 5
+        now = time.monotonic()
+        if now >= self._disk[0]:
+            self._disk = (now + _DISK_RECHECK_S, self._disk_guard())
+        return self._disk[1]
+
+    def _disk_guard(self) -> tuple[str, int] | None:
+        guard = self.settings.disk_guard
+        usage = shutil.disk_usage(self.settings.state)
+        percent = 100 * usage.free / usage.total
+        if usage.free >= guard.min_free and percent >= guard.min_free_percent:
+            return None
+        return (
+            f"the disk under {self.settings.state} has {usage.free // 2**20} MiB ({percent:.1f} %) free; "
+            f"{guard.min_free // 2**20} MiB and {guard.min_free_percent} % are the least to take events in",
+            30,
+        )
+
+
+class Later:
+    """ASGI: an application that is still being loaded; requests wait for it a while, then are told to come again."""
+
+    def __init__(self) -> None:
+        self.app: App | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        deadline = time.monotonic() + _PATIENCE_S
+        while self.app is None and time.monotonic() < deadline:  # noqa: ASYNC110 (once in a process's life)
+            await asyncio.sleep(_POLL_S)
+        if self.app is None:
+            await _tell(send, 503, "Foreshock takes events, and is still loading its state; ask again in a moment", 5)
+        else:
+            await self.app(scope, receive, send)
+
+
+class Probes:
+    """ASGI: answers ``/-/healthy`` and ``/-/ready`` from the first moment on. Ready means that events are taken in."""
+
+    def __init__(self, behind: App, closed: Callable[[], tuple[str, int] | None]) -> None:
+        self._behind, self._closed = behind, closed
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"] if scope["type"] == "http" and scope["method"] in ("GET", "HEAD") else ""
+        if path == "/-/healthy":
+            await _tell(send, 200, "Foreshock is healthy.")
+        elif path == "/-/ready":
+            closed = self._closed()
+            if closed is None:
+                await _tell(send, 200, "Foreshock is ready.")
+            else:
+                await _tell(send, 503, *closed)
+        else:
+            await self._behind(scope, receive, send)
+
+
+async def _tell(send: Send, status: int, text: str, retry_after_s: int = 0) -> None:
+    body = f"{text}\n".encode()
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
+    if retry_after_s:
+        headers.append((b"retry-after", str(retry_after_s).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _names(settings: Settings) -> set[str]:
+    """Names that the settings themselves give this Foreshock."""
+    return {settings.listen.rpartition(":")[0].lower(), (urlsplit(settings.public_url).hostname or "").lower()} - {""}
+
+
+def own(state: Path) -> int:
+    """Lock the state folder for this process. Raises Held naming the process that has it."""
+    state.mkdir(parents=True, exist_ok=True)
+    path = state / "foreshock.lock"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        holder = os.read(descriptor, 200).decode("utf-8", "replace").strip() or "another process"
+        os.close(descriptor)
+        raise Held(
+            f"{state} is in use by {holder}", hint="stop it first, or choose another folder with --state"
+        ) from None
+    os.ftruncate(descriptor, 0)
+    os.pwrite(
+        descriptor,
+        f"process {os.getpid()} on {socket.gethostname()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC\n".encode(),
+        0,
+    )
+    return descriptor
