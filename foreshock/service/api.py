@@ -12,13 +12,17 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import msgspec
 from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.responses import StreamingResponse
 from fastapi.routing import APIRoute
 from msgspec import NODEFAULT, Struct
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, create_model
 
+from correlation import feedback
 from foreshock.core.contracts import DeskAction, DeskNote, DeskRecord
 from foreshock.core.errors import Rejected, Unavailable
+from foreshock.core.model import Judgement, JudgementKind
 from foreshock.service.guard import HEADERS, refuse_cross_site
+from foreshock.service.records import Statement
 from foreshock.service.views import (
     Actions,
     AlertView,
@@ -32,6 +36,7 @@ from foreshock.service.views import (
 
 MAX_TEXT = 8000
 MAX_TITLE = 250
+MAX_JUDGEMENTS = 10_000
 MORE = "X-Foreshock-More"
 """This header is "true" where a list goes on beyond the limit that was asked for."""
 
@@ -62,6 +67,34 @@ class ProblemBody(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     title: str = Field(default="", max_length=MAX_TITLE)
+
+
+class StatementBody(BaseModel):
+    """What a person says of what belongs together.
+
+    situation, other: situation ids or ticket numbers. merge: other goes over to situation. split: alerts leave
+    situation. move: alerts go to other. not_related: situation and other, or two alerts, or two cis. cause: the one CI
+    that caused situation. alerts: fingerprints, or the beginning of each.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: JudgementKind
+    situation: str = Field(default="", max_length=64)
+    other: str = Field(default="", max_length=64)
+    alerts: list[Annotated[str, Field(min_length=4, max_length=64)]] = Field(default=[], max_length=1000)
+    cis: list[Annotated[str, Field(min_length=1, max_length=256)]] = Field(default=[], max_length=2)
+    comment: str = Field(default="", max_length=2000)
+
+    def read(self) -> Statement:
+        return Statement(
+            kind=self.kind,
+            situation=self.situation,
+            other=self.other,
+            alerts=tuple(self.alerts),
+            cis=tuple(self.cis),
+            comment=self.comment,
+        )
 
 
 class RecordView(Struct, frozen=True, kw_only=True):
@@ -172,6 +205,33 @@ def api(views: Views, actions: Actions, *, actor: Callable[[Request], str]) -> A
     def open_problem(request: Request, number: _Number, body: ProblemBody | None = None) -> Response:
         _record(number)
         return _answer(actions.open_problem(number, actor=actor(request), title=body.title if body else ""))
+
+    @router.get(
+        "/feedback",
+        response_model=models.list_of(Judgement),
+        responses=wrong,
+        summary="What people said of what belongs together, newest first",
+    )
+    def judgements(
+        incident: Annotated[str, Query(max_length=64, description="only of this situation")] = "", limit: _Limit = 200
+    ) -> Response:
+        return _cut(views.judgements(incident=incident, limit=limit + 1), limit)
+
+    @router.get("/feedback/labels", summary="The same as labelled truth: JSON lines, one pair of alerts or cause each")
+    def labels() -> Response:
+        said = views.judgements(limit=MAX_JUDGEMENTS)
+        lines = (msgspec.json.encode(row) + b"\n" for one in reversed(said) for row in feedback.labels(one))
+        return StreamingResponse(lines, media_type="application/x-ndjson")
+
+    @router.post(
+        "/feedback",
+        response_model=models.of(Judgement),
+        responses={**wrong, **refused},
+        dependencies=change,
+        summary="Merge, split, move, keep apart, name the cause; applied at once and kept as truth",
+    )
+    def judge(request: Request, body: StatementBody) -> Response:
+        return _answer(actions.judge(body.read(), actor=actor(request)))
 
     def _record(number: str) -> RecordView:
         found = views.record(number)

@@ -5,6 +5,7 @@ Exit codes: 0 done; 1 failed; 2 wrong usage; 5 no Foreshock answers; 75 the stor
 configuration.
 """
 
+import csv
 import json
 import os
 import sys
@@ -32,8 +33,10 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 incidents = typer.Typer(help="Incidents of a running Foreshock.", no_args_is_help=True)
+feedback = typer.Typer(help="Say what belongs together, and export what was said.", no_args_is_help=True)
 db = typer.Typer(help="The store's schema.", no_args_is_help=True)
 app.add_typer(incidents, name="incidents")
+app.add_typer(feedback, name="feedback")
 app.add_typer(db, name="db")
 P = ParamSpec("P")
 out, err = Console(), Console(stderr=True)
@@ -435,6 +438,143 @@ def replay(
 
 
 # ---- the store ------------------------------------------------------------------------------------------------------
+
+
+# ---- feedback -------------------------------------------------------------------------------------------------------
+
+Comment = Annotated[str, typer.Option("--comment", "-m", help="Why, for the audit and for whoever comes next.")]
+
+
+@feedback.command("merge")
+@told
+def merge_incidents(
+    stays: Annotated[str, typer.Argument(help="Situation id or ticket number of the one that stays.")],
+    goes: Annotated[str, typer.Argument(help="The one whose alerts go over; its ticket is resolved.")],
+    comment: Comment = "",
+    server: Server = _DEFAULT_SERVER,
+    token_file: TokenFile = None,
+) -> None:
+    """Two incidents are one problem."""
+    _judge(server, token_file, kind="merge", situation=stays, other=goes, comment=comment)
+
+
+@feedback.command("split")
+@told
+def split_incident(
+    incident: Annotated[str, typer.Argument(help="Situation id or ticket number.")],
+    alerts: Annotated[list[str], typer.Argument(help="Fingerprints of the alerts that leave, or how each begins.")],
+    comment: Comment = "",
+    server: Server = _DEFAULT_SERVER,
+    token_file: TokenFile = None,
+) -> None:
+    """Some alerts of an incident are a problem of their own."""
+    _judge(server, token_file, kind="split", situation=incident, alerts=alerts, comment=comment)
+
+
+@feedback.command("move")
+@told
+def move_alerts(
+    alerts: Annotated[list[str], typer.Argument(help="Fingerprints of the alerts, or how each begins.")],
+    to: Annotated[str, typer.Option("--to", help="The incident they belong to.")],
+    comment: Comment = "",
+    server: Server = _DEFAULT_SERVER,
+    token_file: TokenFile = None,
+) -> None:
+    """Alerts of one incident belong to another."""
+    _judge(server, token_file, kind="move", other=to, alerts=alerts, comment=comment)
+
+
+class Thing(StrEnum):
+    INCIDENTS = "incidents"
+    ALERTS = "alerts"
+    CIS = "cis"
+
+
+@feedback.command("not-related")
+@told
+def not_related(
+    one: Annotated[str, typer.Argument(help="An incident, an alert or a CI.")],
+    other: Annotated[str, typer.Argument(help="Another one.")],
+    of: Annotated[Thing, typer.Option("--of", help="What the two are.")] = Thing.INCIDENTS,
+    comment: Comment = "",
+    server: Server = _DEFAULT_SERVER,
+    token_file: TokenFile = None,
+) -> None:
+    """Two things have nothing to do with each other; correlation keeps them apart from now on."""
+    said: dict[str, Any] = {"situation": one, "other": other} if of is Thing.INCIDENTS else {of.value: [one, other]}
+    _judge(server, token_file, kind="not_related", comment=comment, **said)
+
+
+@feedback.command("cause")
+@told
+def name_cause(
+    incident: Annotated[str, typer.Argument(help="Situation id or ticket number; one that is over is welcome too.")],
+    ci: Annotated[str, typer.Argument(help="The CI that was the cause.")],
+    comment: Comment = "",
+    server: Server = _DEFAULT_SERVER,
+    token_file: TokenFile = None,
+) -> None:
+    """This was the cause."""
+    _judge(server, token_file, kind="cause", situation=incident, cis=[ci], comment=comment)
+
+
+@feedback.command("list")
+@told
+def list_feedback(
+    incident: Annotated[str, typer.Option(help="Only what was said of this situation.")] = "",
+    limit: Annotated[int, typer.Option(min=1, max=1000)] = 50,
+    server: Server = _DEFAULT_SERVER,
+    token_file: TokenFile = None,
+    output: Format = Output.TABLE,
+) -> None:
+    """What people said, newest first."""
+    found = _client(server, token_file).get("/api/v1/feedback", incident=incident, limit=limit)
+    if output is Output.JSON:
+        _print_json(found)
+        return
+    _table(
+        ("", "at", "by", "said", "of", "what it did", "comment"),
+        ((j["id"], j["at"], j["actor"], j["kind"], j["situation"], j["outcome"], j["comment"]) for j in found),
+    )
+
+
+class Labels(StrEnum):
+    JSONL = "jsonl"
+    CSV = "csv"
+
+
+@feedback.command("export")
+@told
+def export_feedback(
+    format: Annotated[Labels, typer.Option("--format", help="JSON lines, or a table.")] = Labels.JSONL,
+    server: Server = _DEFAULT_SERVER,
+    token_file: TokenFile = None,
+) -> None:
+    """What people said as labelled truth, on standard output: pairs of alerts that are one problem ("same") or are not
+    ("apart"), and what a CI caused ("cause"), oldest first."""
+    lines = _client(server, token_file).lines("/api/v1/feedback/labels")
+    if format is Labels.JSONL:
+        sys.stdout.buffer.write(lines)
+        return
+    sides = [f"{side}_{name}" for side in ("alert", "other") for name in ("fingerprint", "name", "ci", "onset")]
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(("says", *sides, "ci", "by", "at", "judgement"))
+    for line in lines.splitlines():
+        row = json.loads(line)
+        cells = [
+            (row[side] or {}).get(name, "")
+            for side in ("alert", "other")
+            for name in ("fingerprint", "name", "ci", "onset")
+        ]
+        writer.writerow((row["says"], *cells, row["ci"], row["by"], row["at"], row["judgement"]))
+
+
+def _judge(server: str, token_file: Path | None, **said: Any) -> None:
+    judged = _client(server, token_file).post("/api/v1/feedback", said)
+    kept = f"; kept apart until {judged['until'][:16].replace('T', ' ')} UTC" if judged["until"] else ""
+    _lines(f"{judged['id']}: {judged['outcome']}{kept}")
+    if not judged["applied"]:
+        _lines("nothing was changed; what you said is kept as truth")
 
 
 @db.command("upgrade")

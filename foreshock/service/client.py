@@ -28,22 +28,34 @@ class Client:
         response = self._ask(path, query)
         return None if response is None else response.json()
 
+    def post(self, path: str, body: Any) -> Any:
+        """The answer's JSON. Raises Rejected with the reason where the request was refused, else as ``get`` does."""
+        response = self._send("POST", path, json=body)
+        if response.status_code in (409, 422):
+            said = response.json()
+            raise Rejected(said["error"], hint=said["hint"])
+        return self._checked(response, path).json()
+
     def lines(self, path: str, **query: Any) -> bytes:
         response = self._ask(path, query)
         return b"" if response is None else response.content
 
     def _ask(self, path: str, query: dict[str, Any]) -> requests.Response | None:
+        response = self._send("GET", path, params=query)
+        return None if response.status_code == 404 else self._checked(response, path)
+
+    def _send(self, method: str, path: str, **content: Any) -> requests.Response:
         try:
-            response = self._session.get(
-                f"{self._server}{path}", params=query, timeout=_TIMEOUT_S, allow_redirects=False
+            return self._session.request(
+                method, f"{self._server}{path}", timeout=_TIMEOUT_S, allow_redirects=False, **content
             )
         except requests.RequestException as error:
             raise Unavailable(
                 f"no Foreshock answers at {self._server} ({type(error).__name__})",
                 hint="start one with `foreshock run`, or name it with --server",
             ) from None
-        if response.status_code == 404:
-            return None
+
+    def _checked(self, response: requests.Response, path: str) -> requests.Response:
         if response.status_code in (401, 403, 421):
             raise Denied(
                 f"{self._server} refused the request: {response.text[:300]}", hint="name a token file with --token-file"

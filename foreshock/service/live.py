@@ -5,16 +5,28 @@ from datetime import datetime
 
 import msgspec
 
+from correlation.feedback import witness
 from correlation.next_step import next_step
 from correlation.suppress import silenced_by
 from foreshock import __version__
-from foreshock.core.contracts import AuditRow, Collector, DeskAction, DeskBook, DeskNote, DeskRecord
+from foreshock.core.contracts import (
+    AuditRow,
+    Collector,
+    DeskAction,
+    DeskBook,
+    DeskNote,
+    DeskRecord,
+    NewRecord,
+    RecordKind,
+)
 from foreshock.core.errors import Rejected, Unavailable
-from foreshock.core.model import Alert, Ended, Link, Situation, SituationState
+from foreshock.core.model import Alert, Ended, Judgement, JudgementKind, Link, Situation, SituationState
 from foreshock.core.topology import Topology
+from foreshock.service import feedback
 from foreshock.service.engine import Engine
 from foreshock.service.inbox import Inbox
 from foreshock.service.intake import Rejections
+from foreshock.service.records import OperatorRecord, Statement
 from foreshock.service.runner import Runner
 from foreshock.service.views import (
     AlertView,
@@ -263,6 +275,10 @@ class LiveViews:
     def linked(self, problem: str) -> list[DeskRecord]:
         return list(self._book.list(problem=problem))
 
+    def judgements(self, *, incident: str = "", limit: int = 200) -> list[Judgement]:
+        self._up_to_date()
+        return self._store.judgements(situation=incident, limit=limit)
+
     # ---- Actions ----
 
     def act(self, number: str, action: DeskAction, *, actor: str, text: str = "", code: str = "") -> DeskRecord:
@@ -279,6 +295,42 @@ class LiveViews:
         problem = self._book.open_problem(incident, actor=actor, at=self._clock(), title=title)
         self._poke()
         return problem
+
+    def judge(self, said: Statement, *, actor: str) -> Judgement:
+        self._up_to_date()
+        said = self._spelled_out(said)
+        with self._runner.looking() as engine:
+            meant = feedback.meaning(engine, said)
+        if meant.outcome and not meant.one:
+            raise Rejected(meant.outcome, hint="see the incident's page for its alerts and their fingerprints")
+        body = msgspec.json.encode(OperatorRecord(judge=said))
+        number = self._inbox.append_now(NewRecord(kind=RecordKind.OPERATOR, body=body, source="feedback", actor=actor))
+        judged = self._store.judgement(number) if self._runner.caught_up(number) else None
+        if judged is None:
+            raise Unavailable("it is on disk, and not reflected yet", hint="look at the incident in a moment")
+        self._poke()
+        return judged
+
+    def _spelled_out(self, said: Statement) -> Statement:
+        """With ids for names, and with the alerts of what only the store remembers. Raises Rejected for a name that
+        means nothing or several things."""
+        situations, past = [], {}
+        for name in (said.situation, said.other):
+            found = self._find(name) if name else None
+            if name and found is None:
+                raise Rejected(f"there is no incident {name!r}", hint="list them with foreshock incidents list")
+            situations.append(found[0].id if found else "")
+            if found and not found[2] and found[0].state is not SituationState.MERGED:
+                past[found[0].id] = tuple(witness(alert) for alert in found[1])
+        with self._runner.looking() as engine:
+            known = [one.fingerprint for each in past.values() for one in each] + list(engine.alerts)
+            alerts = tuple(_whole(known, start) for start in said.alerts)
+            if said.kind is JudgementKind.MOVE and not said.situation and alerts and alerts[0] in engine.alerts:
+                situations[0] = engine.alerts[alerts[0]].situation
+            cis = tuple(_ci(engine, name) for name in said.cis)
+        return msgspec.structs.replace(
+            said, situation=situations[0], other=situations[1], alerts=alerts, cis=cis, past=past
+        )
 
     # ---- parts ----
 
@@ -395,6 +447,26 @@ def _path(name: str, collector: Collector | None) -> str:
     if collector is None or collector.receive is None:
         return ""
     return ("" if name == collector.kind else f"/s/{name}") + collector.receive.path
+
+
+def _whole(known: Iterable[str], start: str) -> str:
+    """The one fingerprint that begins with ``start``."""
+    found = dict.fromkeys(fingerprint for fingerprint in known if fingerprint.startswith(start))
+    if start in found or len(found) == 1:
+        return start if start in found else next(iter(found))
+    if found:
+        raise Rejected(f"{len(found)} alerts begin with {start!r}", hint="give more of the fingerprint")
+    raise Rejected(f"there is no alert {start!r}", hint="its incident's page shows the fingerprint")
+
+
+def _ci(engine: Engine, name: str) -> str:
+    """The CI that goes by this name, in the topology or only in alerts."""
+    found = engine.topology.named(name)
+    if len(found) > 1:
+        raise Rejected(f"{len(found)} CIs go by the name {name!r}: {', '.join(found[:5])}", hint="give the id of one")
+    if not found and all(alert.ci != name for alert in engine.alerts.values()):
+        raise Rejected(f"there is no CI {name!r}", hint="neither the topology nor an alert names it")
+    return found[0] if found else name
 
 
 def _priority_reason(situation: Situation, row: IncidentRow, topology: Topology) -> str:

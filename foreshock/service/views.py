@@ -5,7 +5,8 @@ from typing import Protocol
 from msgspec import Struct
 
 from foreshock.core.contracts import DeskAction, DeskNote, DeskRecord
-from foreshock.core.model import Cause, Moment
+from foreshock.core.model import Cause, Judgement, Moment
+from foreshock.service.records import Statement
 
 
 class TicketView(Struct, frozen=True, kw_only=True):
@@ -250,6 +251,9 @@ class Views(Protocol):
     def linked(self, problem: str) -> list[DeskRecord]:
         """Incidents of the desk that a problem links, newest first."""
 
+    def judgements(self, *, incident: str = "", limit: int = 200) -> list[Judgement]:
+        """What people said of the structure, newest first; with ``incident`` only of that one."""
+
 
 class Actions(Protocol):
     """What people can do; each returns after it is on disk and reflected."""
@@ -258,3 +262,7 @@ class Actions(Protocol):
         """Raises Rejected with the reason where the record's state does not allow it."""
 
     def open_problem(self, incident: str, *, actor: str, title: str = "") -> DeskRecord: ...
+
+    def judge(self, said: Statement, *, actor: str) -> Judgement:
+        """Situations by id or ticket number, alerts by fingerprint or the beginning of one, CIs by any of their names.
+        Raises Rejected with the reason for what means nothing; what is true but changes nothing any more is kept."""

@@ -7,6 +7,8 @@ from msgspec.structs import replace
 
 from foreshock.core.contracts import DeskAction, DeskNote, DeskRecord, DeskState
 from foreshock.core.errors import Rejected
+from foreshock.core.model import Judgement, Witness
+from foreshock.service.records import Statement
 from foreshock.service.views import (
     AlertView,
     DeadLetterView,
@@ -55,6 +57,7 @@ class MemoryViews:
         self._sources = list(sources)
         self._dead_letters = list(dead_letters)
         self._now = status.now
+        self._judgements: list[Judgement] = []
 
     # ---- what a test changes ----
 
@@ -159,6 +162,31 @@ class MemoryViews:
         self._problems[problem.number] = (problem, (DeskNote(at=at, author=actor, text=f"opened from {incident}"),))
         self._store(replace(record, problem=problem.number), at, actor, f"opened {problem.number}", "problem")
         return problem
+
+    def judge(self, said: Statement, *, actor: str) -> Judgement:
+        """It is noted, and nothing moves."""
+        for name in filter(None, (said.situation, said.other)):
+            if self.incident(name) is None:
+                raise Rejected(f"there is no incident {name!r}", hint="check the id")
+        judged = Judgement(
+            id=f"J-{len(self._judgements) + 1}",
+            at=self._tick(),
+            actor=actor,
+            kind=said.kind,
+            situation=said.situation,
+            other=said.other,
+            cis=said.cis,
+            one=tuple(Witness(fingerprint=alert, name="Down", ci="", onset=self._now) for alert in said.alerts),
+            comment=said.comment,
+            applied=True,
+            outcome="noted",
+        )
+        self._judgements.append(judged)
+        return judged
+
+    def judgements(self, *, incident: str = "", limit: int = 200) -> list[Judgement]:
+        found = [one for one in self._judgements if incident in ("", one.situation, one.other)]
+        return found[::-1][:limit]
 
     # ---- inside ----
 

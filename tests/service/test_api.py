@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from foreshock.core.contracts import DeskRecord
+from foreshock.core.model import Judgement, Label
 from foreshock.service.api import MORE, api
 from foreshock.service.views import (
     AlertView,
@@ -41,6 +42,7 @@ def make_client(views: MemoryViews | None = None) -> TestClient:
         ("/sources", list[SourceView]),
         ("/dead-letters", list[DeadLetterView]),
         ("/problems", list[DeskRecord]),
+        ("/feedback", list[Judgement]),
     ],
 )
 def test_an_answer_reads_back_as_the_value_it_was(path: str, kind: Any):
@@ -182,3 +184,24 @@ def test_no_answer_may_be_kept_or_sniffed():
 
     assert headers["cache-control"] == "no-store"
     assert headers["x-content-type-options"] == "nosniff"
+
+
+def test_what_a_person_says_carries_the_name_and_comes_back_as_labels():
+    client = make_client()
+    said = {"kind": "cause", "situation": "S-41", "cis": ["esx4"], "alerts": ["c0ffee01"], "comment": "its fan"}
+
+    judged = msgspec.json.decode(client.post("/api/v1/feedback", json=said).content, type=Judgement)
+
+    assert (judged.actor, judged.kind, judged.cis, judged.comment) == ("ada", "cause", ("esx4",), "its fan")
+    assert msgspec.json.decode(client.get("/api/v1/feedback?incident=S-41").content, type=list[Judgement]) == [judged]
+    assert client.get("/api/v1/feedback?incident=S-66").json() == []
+    labels = client.get("/api/v1/feedback/labels")
+    assert msgspec.json.Decoder(Label).decode_lines(labels.content)[0].says == "cause"
+
+
+def test_a_statement_that_cannot_be_read_says_which_part():
+    client = make_client()
+
+    assert client.post("/api/v1/feedback", json={"kind": "guess"}).json()["field"] == "kind"
+    assert client.post("/api/v1/feedback", json={"kind": "merge", "cis": ["a", "b", "c"]}).json()["field"] == "cis"
+    assert client.post("/api/v1/feedback", json={"kind": "merge", "situation": "S-999"}).status_code == 409
