@@ -230,6 +230,13 @@ class Cause(Struct, frozen=True, kw_only=True):
         return "; ".join(part.evidence for part in self.contributions)
 
 
+class Direction(StrEnum):
+    """Which way a metric left what is normal for it."""
+
+    UP = "up"
+    DOWN = "down"
+
+
 class Series(Struct, frozen=True, gc=False, kw_only=True):
     """One metric of one CI.
 
@@ -237,12 +244,14 @@ class Series(Struct, frozen=True, gc=False, kw_only=True):
         metric: what is measured, as the settings name it. unit: of the values; empty for a plain number.
         dimension: which of several series of the metric on the CI, for example ``p99`` or ``mountpoint=/var``; empty
             where there is one.
+        worse: the one direction that matters; None: both.
     """
 
     ci: str
     metric: str
     dimension: str = ""
     unit: str = ""
+    worse: Direction | None = None
 
 
 class Samples(Struct, frozen=True, kw_only=True):
@@ -256,13 +265,6 @@ class Samples(Struct, frozen=True, kw_only=True):
     series: Series
     times: Sequence[float]
     values: Sequence[float]
-
-
-class Direction(StrEnum):
-    """Which way a metric left what is normal for it."""
-
-    UP = "up"
-    DOWN = "down"
 
 
 class Anomaly(Struct, frozen=True, gc=False, kw_only=True):

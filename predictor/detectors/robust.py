@@ -12,7 +12,7 @@ Limits:  a series with fewer than ``_MIN_POINTS`` in the history says nothing; a
          through more than a hundredth of the history begins to count as usual.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple, Self
 
@@ -49,13 +49,13 @@ _ALL = slice(None)
 class Robust:
     """What is usual for each of n series.
 
-    Learnt: ``level_`` (n,), ``up_`` and ``down_`` spreads (n,), ``seasons_``: by length and slot in seconds, what each
-    slot adds (slots, n).
+    Learnt: ``history_``, ``level_`` (n,), ``up_`` and ``down_`` spreads (n,), ``seasons_``: by length and slot in
+    seconds, what each slot adds (slots, n).
     """
 
     def fit(self, history: Panel) -> Self:
         """``history`` is mostly normal; it may hold gaps and a few outliers."""
-        values = history.values
+        self.history_, values = history, history.values
         (level,) = quantiles(values, 0.5)
         self.level_ = np.where(np.isfinite(values).sum(axis=0) >= _MIN_POINTS, level, np.nan)
         self.seasons_: dict[tuple[int, int], Floats] = {}
@@ -88,6 +88,53 @@ class Robust:
         spread = np.where(spread > 0, spread, np.abs(off) / _NEVER_SEEN)
         return np.clip(off / np.where(off == 0, 1.0, spread), -MAX_SCORE, MAX_SCORE)
 
+    def detect(self, window: Panel) -> Sequence[Anomaly]:
+        """As ``predictor.detect.Fitted`` has it: of each series the strongest deviation that is news."""
+        found = []
+        for index, run in sorted(self._news(window).items()):
+            series, values = window.series[index], window.values[:, index]
+            known = np.flatnonzero(np.isfinite(values))
+            rows = known[(known >= run.first) & (known <= run.last)]
+            expected = self.expected(window.times[rows], np.array([index]))
+            found.append(
+                Anomaly(
+                    ci=series.ci,
+                    metric=series.metric,
+                    dimension=series.dimension,
+                    unit=series.unit,
+                    onset=_moment(window.times[run.first]),
+                    at=_moment(window.times[run.sure]),
+                    until=None if run.last == known[-1] else _moment(window.times[run.last]),
+                    score=round(run.score, 2),
+                    direction=run.direction,
+                    observed=float(np.median(values[rows])),
+                    expected=float(np.median(expected)),
+                    detector=DETECTOR.name,
+                )
+            )
+        return found
+
+    def _news(self, window: Panel) -> "dict[int, _Run]":
+        """By column."""
+        history, distances = self.history_, self.score(window)
+        found: dict[int, _Run] = {}
+        for direction, sign in ((Direction.UP, 1.0), (Direction.DOWN, -1.0)):
+            towards = sign * distances
+            sums = _cusum(towards)
+            wanted = np.array([series.worse in (None, direction) for series in window.series], dtype=bool)
+            columns = np.flatnonzero((sums >= _ALARM).any(axis=0) & wanted)
+            past = sign * self.score(history, columns)
+            past_sums = _cusum(past)
+            for place, index in enumerate(columns.tolist()):
+                run = max(_runs(towards[:, index], sums[:, index], direction), key=lambda run: run.score)
+                if run.score < _LEAST or (index in found and found[index].score >= run.score):
+                    continue
+                before = _runs(past[:, place], past_sums[:, place], direction)
+                likes = sum(other.score >= _ALIKE * run.score for other in before)
+                if likes <= 1 or likes * _USUAL_EVERY_S <= history.times[-1] - history.times[0]:
+                    found[index] = run
+        return found
+
     def _season(self, times: Floats, rest: Floats, length: int, slot: int) -> Floats:
         """What is left of ``rest`` once each slot's median is taken off, for the series that it makes calmer."""
         if not len(times) or times[-1] - times[0] < (_MIN_CYCLES - 0.01) * length:
@@ -108,32 +155,9 @@ class Robust:
         return np.where(keeps, calmer, rest)
 
 
-def detect(history: Panel, window: Panel, worse: Mapping[str, Direction] | None = None, /) -> Sequence[Anomaly]:
-    """As ``predictor.detect.Detect`` has it, in order of series; at most one each: the strongest."""
-    robust = Robust().fit(history)
-    found = []
-    for index, run in sorted(_news(robust, history, window, worse or {}).items()):
-        series, values = window.series[index], window.values[:, index]
-        known = np.flatnonzero(np.isfinite(values))
-        rows = known[(known >= run.first) & (known <= run.last)]
-        expected = robust.expected(window.times[rows], np.array([index]))
-        found.append(
-            Anomaly(
-                ci=series.ci,
-                metric=series.metric,
-                dimension=series.dimension,
-                unit=series.unit,
-                onset=_moment(window.times[run.first]),
-                at=_moment(window.times[run.sure]),
-                until=None if run.last == known[-1] else _moment(window.times[run.last]),
-                score=round(run.score, 2),
-                direction=run.direction,
-                observed=float(np.median(values[rows])),
-                expected=float(np.median(expected)),
-                detector=DETECTOR.name,
-            )
-        )
-    return found
+def detect(history: Panel, window: Panel) -> Sequence[Anomaly]:
+    """Both steps at once, for who asks once."""
+    return Robust().fit(history).detect(window)
 
 
 class _Run(NamedTuple):
@@ -144,28 +168,6 @@ class _Run(NamedTuple):
     sure: int
     last: int
     direction: Direction
-
-
-def _news(robust: Robust, history: Panel, window: Panel, worse: Mapping[str, Direction]) -> dict[int, _Run]:
-    """By column: the strongest deviation of the window that is news."""
-    distances = robust.score(window)
-    found: dict[int, _Run] = {}
-    for direction, sign in ((Direction.UP, 1.0), (Direction.DOWN, -1.0)):
-        towards = sign * distances
-        sums = _cusum(towards)
-        wanted = np.array([worse.get(series.metric, direction) is direction for series in window.series], dtype=bool)
-        columns = np.flatnonzero((sums >= _ALARM).any(axis=0) & wanted)
-        past = sign * robust.score(history, columns)
-        past_sums = _cusum(past)
-        for place, index in enumerate(columns.tolist()):
-            run = max(_runs(towards[:, index], sums[:, index], direction), key=lambda run: run.score)
-            if run.score < _LEAST or (index in found and found[index].score >= run.score):
-                continue
-            before = _runs(past[:, place], past_sums[:, place], direction)
-            likes = sum(other.score >= _ALIKE * run.score for other in before)
-            if likes <= 1 or likes * _USUAL_EVERY_S <= history.times[-1] - history.times[0]:
-                found[index] = run
-    return found
 
 
 def _cusum(towards: Floats) -> Floats:
@@ -215,4 +217,9 @@ def _moment(seconds: float) -> datetime:
     return datetime.fromtimestamp(float(seconds), UTC)
 
 
-DETECTOR = Detector(kind="robust", version=1, title="Leaves its usual band and stays outside", detect=detect)
+DETECTOR = Detector(
+    kind="robust",
+    version=1,
+    title="Leaves its usual band and stays outside",
+    fit=lambda history: Robust().fit(history),
+)

@@ -15,15 +15,14 @@ def noise(n: int, *, level: float = 50.0, spread: float = 2.0, seed: int = 7) ->
     return level + spread * np.random.default_rng(seed).standard_normal(n)
 
 
-def make_panel(*columns: np.ndarray, ends_s: float = NOON_S, step_s: float = STEP_S) -> Panel:
-    n = len(columns[0])
-    series = [Series(ci=f"ci{i}", metric="m", unit="%") for i in range(len(columns))]
-    return Panel(series, ends_s - step_s * np.arange(n, 0, -1), np.column_stack(columns).astype(float))
+def make_panel(column: np.ndarray, ends_s: float = NOON_S, worse: Direction | None = None) -> Panel:
+    series = Series(ci="ci0", metric="m", unit="%", worse=worse)
+    return Panel([series], ends_s - STEP_S * np.arange(len(column), 0, -1), column.astype(float)[:, None])
 
 
-def found(history: np.ndarray, window: np.ndarray, **worse: Direction):
-    before = make_panel(history)
-    return detect(before, make_panel(window, ends_s=NOON_S + STEP_S * len(window)), worse)
+def found(history: np.ndarray, window: np.ndarray, worse: Direction | None = None):
+    after = make_panel(window, NOON_S + STEP_S * len(window), worse)
+    return detect(make_panel(history, worse=worse), after)
 
 
 def test_a_level_shift_is_found_with_its_onset_direction_and_size():
@@ -152,8 +151,8 @@ def test_an_end_within_the_window_is_told():
 
 
 def test_only_the_direction_that_is_worse_counts_where_one_is_named():
-    assert found(noise(600), noise(6, level=30.0), m=Direction.UP) == []
-    assert len(found(noise(600), noise(6, level=30.0), m=Direction.DOWN)) == 1
+    assert found(noise(600), noise(6, level=30.0), Direction.UP) == []
+    assert len(found(noise(600), noise(6, level=30.0), Direction.DOWN)) == 1
 
 
 def test_a_window_without_points_says_nothing():
