@@ -78,7 +78,7 @@ class Vocabulary:
         for word, others in met.items():
             known = self._words.get(word)
             if known is None:
-                self._words[word] = Word(1.0, others, self._era)
+                self._words[word] = Word(1.0, float(others), self._era)
             else:
                 fading = 0.5 ** (self._era - known.era)
                 known.seen, known.met, known.era = known.seen * fading + 1.0, known.met * fading + others, self._era

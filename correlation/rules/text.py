@@ -5,15 +5,12 @@ Their texts are compared as templates (``core.templates``), by the words they sh
 does not know.
 """
 
-import heapq
-from bisect import bisect_left, insort
-from collections.abc import Iterable
 from datetime import datetime, timedelta
 from functools import partial
 
-from msgspec import Struct
 from pydantic import Field
 
+from correlation.nearby import Nearby, nearest
 from correlation.relate import Candidate, View
 from correlation.rule import Rule, RuleConfig, RuleKind
 from correlation.vocabulary import Vocabulary
@@ -28,7 +25,6 @@ _MAX_MET = 16  # other situations counted when a word comes
 _SHOWN = 4  # words in a reason
 
 Template = tuple[str, ...]
-_Trace = tuple[float, str]  # onset in seconds since 1970, fingerprint
 
 
 class TextConfig(RuleConfig):
@@ -54,55 +50,31 @@ class TextConfig(RuleConfig):
     )
 
 
-class _Place(Struct, gc=False):
-    """Where an alert stands in the index."""
-
-    template: Template
-    situation: str
-    onset_s: float
-
-
-class _Texts:
-    """Texts of the alerts in open situations that began within two windows: by word, then by template.
-
-    What a question gets to see follows from those alerts alone, not from the order in which they came.
-    """
+class _Texts(Nearby[Template]):
+    """Texts of the alerts in open situations that began lately: by template, and templates by word."""
 
     def __init__(self, config: TextConfig, vocabulary: Vocabulary) -> None:
+        super().__init__(config.window.total_seconds())
         self._config, self._vocabulary = config, vocabulary
-        self.window_s = config.window.total_seconds()
-        self._places: dict[str, _Place] = {}
-        self._oldest: list[_Trace] = []  # a heap
-        self._now_s = 0.0
-        self.by_template: dict[Template, dict[str, list[_Trace]]] = {}
         self.by_word: dict[str, dict[Template, None]] = {}
         self._read: tuple[bytes, bytes, Template] = (b"", b"", ())
 
     # ---- Index ----
 
-    def add(self, situation: str, alert: Alert) -> None:
-        self._take_out(alert.fingerprint)
+    def key_of(self, alert: Alert) -> Template | None:
         template = self.template(alert)
-        onset_s = alert.starts_at.timestamp()
-        if len(template) < self._config.min_words or onset_s < self._now_s - 2 * self.window_s:
-            return
-        self._places[alert.fingerprint] = _Place(template, situation, onset_s)
-        heapq.heappush(self._oldest, (onset_s, alert.fingerprint))
-        situations = self.by_template.get(template)
-        if situations is None:
-            situations = self.by_template[template] = {}
-            for word in template:
-                self.by_word.setdefault(word, {})[template] = None
-        insort(situations.setdefault(situation, []), (onset_s, alert.fingerprint))
+        return template if len(template) >= self._config.min_words else None
 
-    def moved(self, situation: str, alert: Alert) -> None:
-        self.add(situation, alert)
+    def appeared(self, key: Template) -> None:
+        for word in key:
+            self.by_word.setdefault(word, {})[key] = None
 
-    def drop(self, situation: str, alerts: Iterable[Alert]) -> None:
-        for alert in alerts:
-            place = self._places.get(alert.fingerprint)
-            if place is not None and place.situation == situation:
-                self._take_out(alert.fingerprint)
+    def vanished(self, key: Template) -> None:
+        for word in key:
+            templates = self.by_word[word]
+            del templates[key]
+            if not templates:
+                del self.by_word[word]
 
     # ---- Memory ----
 
@@ -112,7 +84,7 @@ class _Texts:
             return
         self.forget_before(now.timestamp())
         onset_s = alert.starts_at.timestamp()
-        if self._has_near(self.by_template.get(template, {}).get(situation, []), onset_s, alert.fingerprint):
+        if self.has_near(self.by_key.get(template, {}).get(situation, []), onset_s, alert.fingerprint):
             return  # the common case in a storm: its situation has every word already
         met = {word: self._met(word, onset_s, situation, alert.fingerprint) for word in template}
         self._vocabulary.learn({word: others for word, others in met.items() if others is not None}, now)
@@ -136,22 +108,6 @@ class _Texts:
         self._read = (alert.labels, alert.annotations, template)
         return template
 
-    def forget_before(self, now_s: float) -> None:
-        """Drop what began too long ago to be compared with anything that begins now."""
-        self._now_s = max(self._now_s, now_s)
-        horizon_s = self._now_s - 2 * self.window_s
-        while self._oldest and self._oldest[0][0] < horizon_s:
-            onset_s, fingerprint = heapq.heappop(self._oldest)
-            place = self._places.get(fingerprint)
-            if place is not None and place.onset_s == onset_s:
-                self._take_out(fingerprint)
-
-    def nearest(self, traces: list[_Trace], onset_s: float) -> _Trace:
-        """The trace that began nearest to ``onset_s``, the earlier one of two."""
-        at = bisect_left(traces, (onset_s, ""))
-        around = traces[max(0, at - 1) : at + 1]
-        return min(around, key=lambda trace: (abs(trace[0] - onset_s), trace))
-
     def _met(self, word: str, onset_s: float, situation: str, fingerprint: str) -> int | None:
         """How many other situations have an alert with ``word`` that began within a window, at most ``_MAX_MET``; None
         if ``situation`` itself has one besides ``fingerprint``."""
@@ -159,41 +115,16 @@ class _Texts:
         if len(templates) > _MAX_TEMPLATES:
             return _MAX_MET
         for template in templates:
-            if self._has_near(self.by_template[template].get(situation, []), onset_s, fingerprint):
+            if self.has_near(self.by_key[template].get(situation, []), onset_s, fingerprint):
                 return None
         found: set[str] = set()
         for template in templates:
-            for other, traces in self.by_template[template].items():
-                if other != situation and self._has_near(traces, onset_s, fingerprint):
+            for other, traces in self.by_key[template].items():
+                if other != situation and self.has_near(traces, onset_s, fingerprint):
                     found.add(other)
                     if len(found) == _MAX_MET:
                         return _MAX_MET
         return len(found)
-
-    def _has_near(self, traces: list[_Trace], onset_s: float, but: str) -> bool:
-        at = bisect_left(traces, (onset_s - self.window_s, ""))
-        while at < len(traces) and traces[at][1] == but:
-            at += 1
-        return at < len(traces) and traces[at][0] <= onset_s + self.window_s
-
-    def _take_out(self, fingerprint: str) -> None:
-        place = self._places.pop(fingerprint, None)
-        if place is None:
-            return
-        situations = self.by_template[place.template]
-        traces = situations[place.situation]
-        del traces[bisect_left(traces, (place.onset_s, fingerprint))]
-        if traces:
-            return
-        del situations[place.situation]
-        if situations:
-            return
-        del self.by_template[place.template]
-        for word in place.template:
-            templates = self.by_word[word]
-            del templates[place.template]
-            if not templates:
-                del self.by_word[word]
 
 
 def _build(tag: str, config: TextConfig) -> Rule:
@@ -223,14 +154,13 @@ def _relate(
     for other in sorted(looked_up):
         shared = [word for word in ranked if word in other]
         strength = config.strength * vocabulary.told_by(shared[0])
-        situations = texts.by_template[other]
+        situations = texts.by_key[other]
         if strength < view.threshold or len(situations) > _MAX_SITUATIONS:
             continue
         strength *= _alike(shared, other, rarity, vocabulary)
         evidence = ", ".join(shared[:_SHOWN])
         for situation, traces in situations.items():
-            began_s, fingerprint = texts.nearest(traces, onset_s)
-            gap_s = abs(onset_s - began_s)
+            (gap_s, fingerprint) = nearest(traces, onset_s, 1)[0]
             near = strength * (1.0 - 0.5 * gap_s / texts.window_s)
             if gap_s <= texts.window_s and near >= view.threshold and fingerprint != alert.fingerprint:
                 found.append(Candidate(situation, fingerprint, near, "", tag, evidence=evidence))

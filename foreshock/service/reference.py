@@ -16,7 +16,9 @@ from pydantic.fields import FieldInfo
 
 import cmdb_sync
 import collectors
+import correlation.rules
 import incident_sink
+from correlation.rule import RuleKind
 from foreshock.core.contracts import Collector, Receive
 from foreshock.service.console.snippets import snippet
 from foreshock.service.front import collector_kinds
@@ -39,7 +41,12 @@ def pages() -> dict[str, str]:
     for kind, source in source_kinds().items():
         parts.setdefault(kind, []).append(list(_instance(source, "topology", f"{cmdb_sync.__name__}.{kind}")))
     found = {f"connect/{kind}.md": _page(f"# {kind}", *sections) for kind, sections in parts.items()}
-    return {**found, "connect/README.md": _page(*_index()), "configuration.md": _page(*_configuration())}
+    return {
+        **found,
+        "connect/README.md": _page(*_index()),
+        "configuration.md": _page(*_configuration()),
+        "rule-kinds.md": _page("# Kinds of rules", *map(list, map(_rule, rule_kinds().values()))),
+    }
 
 
 def _page(head: str | list[str], *sections: list[str]) -> str:
@@ -65,7 +72,7 @@ def _index() -> Iterator[list[str]]:
         "",
         "Rules that relate alerts are kinds too: "
         + ", ".join(f"`{kind}`" for kind in rule_kinds())
-        + ". See [how Foreshock decides](../how-foreshock-decides.md).",
+        + ". See [kinds of rules](../rule-kinds.md) and [how Foreshock decides](../how-foreshock-decides.md).",
     ]
 
 
@@ -146,6 +153,14 @@ def _instance(kind: Kind, key: str, module: str) -> Iterator[str]:
     word = "Sink" if key == "sinks" else "Source"
     yield from (f"**{word}.** {kind.title}.", "", *_facts(module), "")
     yield from ("In the configuration file:", "", "```yaml", f"{key}:", *instance_lines(kind.kind, kind), "```")
+    if kind.config.model_fields:
+        yield from ("", *_rows(kind.config.model_fields, None, ()))
+
+
+def _rule(kind: RuleKind) -> Iterator[str]:
+    text = inspect.getdoc(importlib.import_module(f"{correlation.rules.__name__}.{kind.kind}")) or ""
+    yield from (f"## {kind.kind}", "", *text.replace("``", "`").splitlines(), "")
+    yield "In force without any file." if kind.shipped else "In force only where a rules file has one."
     if kind.config.model_fields:
         yield from ("", *_rows(kind.config.model_fields, None, ()))
 

@@ -87,3 +87,19 @@ def test_the_schema_knows_each_kind_and_refuses_other_keys():
     assert set(kinds["topology"]["properties"]) >= {"name", "kind", "enabled", "hub"}
     assert all(one["additionalProperties"] is False for one in kinds.values())
     json.dumps(schema)
+
+
+def test_a_bad_condition_is_told_with_the_line_of_its_key_and_its_place_in_the_expression(tmp_path: Path):
+    (tmp_path / "rules.yaml").write_text(
+        "- name: one\n  kind: attribute\n  equal: [cluster]\n  when: |\n    a.labels.job ==\n      c.labels.job\n"
+        "- name: two\n  kind: attribute\n"
+        "- name: three\n  kind: attribute\n  when: 'a.severity.matches(\"(a{30}){30}\")'\n"
+    )
+
+    one, two, three = problems(tmp_path)
+
+    assert one.startswith(
+        f"{tmp_path}/rules.yaml:4: [0].when: line 2, column 11 of the expression: undeclared reference"
+    )
+    assert two.startswith(f"{tmp_path}/rules.yaml:7: [1]: the rule links everything; name labels in `equal`")
+    assert three.startswith(f"{tmp_path}/rules.yaml:11: [2].when: '(a{{30}}){{30}}' needs")

@@ -1,0 +1,120 @@
+"""Alerts of open situations that began lately, by a key of their own: where rules without a path find candidates."""
+
+import heapq
+from bisect import bisect_left, insort
+from collections.abc import Hashable, Iterable
+from typing import Generic, TypeVar
+
+from msgspec import Struct
+
+from foreshock.core.model import Alert
+
+Key = TypeVar("Key", bound=Hashable)
+Began = tuple[float, str]
+"""Onset in seconds since 1970, and fingerprint."""
+
+
+class _Place(Struct, Generic[Key]):
+    """Where an alert stands in the index."""
+
+    key: Key
+    situation: str
+    onset_s: float
+    alert: Alert
+
+
+class Nearby(Generic[Key]):
+    """An index (``correlation.rule.Index``) of the alerts that began within two windows, by key, then by situation.
+
+    Two windows: an alert may come a window late and still meet what began a window before it. What a question gets to
+    see follows from those alerts alone, not from the order in which they came; so it is the same after a restart.
+    A kind's index says what the key of an alert is, and may follow the keys that appear and vanish.
+
+    Args:
+        window_s: alerts whose onsets are further apart, in seconds, are no candidates.
+    """
+
+    def __init__(self, window_s: float) -> None:
+        self.window_s = window_s
+        self.by_key: dict[Key, dict[str, list[Began]]] = {}
+        self._places: dict[str, _Place[Key]] = {}
+        self._oldest: list[Began] = []  # a heap
+        self._now_s = 0.0
+
+    def key_of(self, alert: Alert) -> Key | None:
+        """None: no candidate for anything."""
+        raise NotImplementedError
+
+    def appeared(self, key: Key) -> None:
+        """There is an alert with ``key`` now."""
+
+    def vanished(self, key: Key) -> None:
+        """There is none any more."""
+
+    # ---- Index ----
+
+    def add(self, situation: str, alert: Alert) -> None:
+        self._take_out(alert.fingerprint)
+        key, onset_s = self.key_of(alert), alert.starts_at.timestamp()
+        if key is None or onset_s < self._now_s - 2 * self.window_s:
+            return
+        self._places[alert.fingerprint] = _Place(key, situation, onset_s, alert)
+        heapq.heappush(self._oldest, (onset_s, alert.fingerprint))
+        situations = self.by_key.get(key)
+        if situations is None:
+            situations = self.by_key[key] = {}
+            self.appeared(key)
+        insort(situations.setdefault(situation, []), (onset_s, alert.fingerprint))
+
+    def moved(self, situation: str, alert: Alert) -> None:
+        self.add(situation, alert)
+
+    def drop(self, situation: str, alerts: Iterable[Alert]) -> None:
+        for alert in alerts:
+            place = self._places.get(alert.fingerprint)
+            if place is not None and place.situation == situation:
+                self._take_out(alert.fingerprint)
+
+    # ---- questions ----
+
+    def forget_before(self, now_s: float) -> None:
+        """Drop what began too long ago; asked before every question, with the records' time."""
+        self._now_s = max(self._now_s, now_s)
+        horizon_s = self._now_s - 2 * self.window_s
+        while self._oldest and self._oldest[0][0] < horizon_s:
+            onset_s, fingerprint = heapq.heappop(self._oldest)
+            place = self._places.get(fingerprint)
+            if place is not None and place.onset_s == onset_s:
+                self._take_out(fingerprint)
+
+    def alert(self, fingerprint: str) -> Alert:
+        return self._places[fingerprint].alert
+
+    def has_near(self, began: list[Began], onset_s: float, but: str) -> bool:
+        """Whether one of ``began``, besides the alert ``but``, began within a window of ``onset_s``."""
+        at = bisect_left(began, (onset_s - self.window_s, ""))
+        while at < len(began) and began[at][1] == but:
+            at += 1
+        return at < len(began) and began[at][0] <= onset_s + self.window_s
+
+    def _take_out(self, fingerprint: str) -> None:
+        place = self._places.pop(fingerprint, None)
+        if place is None:
+            return
+        situations = self.by_key[place.key]
+        began = situations[place.situation]
+        del began[bisect_left(began, (place.onset_s, fingerprint))]
+        if began:
+            return
+        del situations[place.situation]
+        if not situations:
+            del self.by_key[place.key]
+            self.vanished(place.key)
+
+
+def nearest(began: list[Began], onset_s: float, most: int) -> list[Began]:
+    """Up to ``most`` of ``began`` with the gap to ``onset_s`` in place of the onset, the nearest first; equally near
+    ones in order of fingerprint."""
+    at = bisect_left(began, (onset_s, ""))
+    around = began[max(0, at - most) : at + most]
+    return sorted((abs(when - onset_s), fingerprint) for when, fingerprint in around)[:most]
