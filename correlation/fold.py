@@ -66,12 +66,14 @@ def first(
     event: Event,
     at: datetime,
     expire_after: timedelta | None,
+    origin: str = "",
 ) -> Alert:
     """The alert that an event with an unknown fingerprint begins; resolved at once if the event is a resolve."""
     ends_at, dated = end_of(event, at), date_of(event)
     return Alert(
         fingerprint=fingerprint,
         source=source,
+        origin=origin,
         labels=bytes(event.labels),
         annotations=bytes(event.annotations),
         severity=severity_of(event, labels),
@@ -178,17 +180,22 @@ def _fires(
         if alert.last_end is not None and onset < alert.last_end:
             return Outcome.LATE
         onset = min(onset, alert.starts_at)
-    elif over_at is not None and not alert.expired:
-        alert.last_end = _later(alert.last_end, over_at)
+    alert.dated = dated
+    begin(alert, at if onset is None else onset, at, settings)
+    return Outcome.FIRED_AGAIN
+
+
+def begin(alert: Alert, onset: datetime, at: datetime, settings: FoldSettings) -> None:
+    """A further occurrence of an alert that is over; the same one goes on where it only ran out."""
+    if alert.ends_at is not None and not alert.expired:
+        alert.last_end = _later(alert.last_end, alert.ends_at)
     alert.last_seen = at
     alert.firing = True
     alert.expired = False
-    alert.starts_at = at if onset is None else onset
-    alert.dated = dated
+    alert.starts_at = onset
     alert.ends_at = None
     alert.occurrences += 1
     _flip(alert, at, settings)
-    return Outcome.FIRED_AGAIN
 
 
 def _date_the_last(alert: Alert, onset: datetime, dated: datetime | None) -> None:

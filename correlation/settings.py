@@ -1,10 +1,12 @@
 """What an SRE tunes. Every number has its unit and its reason here; the reference page and the example file come from
 this."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from foreshock.core.errors import Invalid, Malformed
+from foreshock.core.matchers import parse_matcher
 from foreshock.core.quantities import Duration, parse_duration
 
 
@@ -16,7 +18,49 @@ def _duration(text: str, description: str) -> Any:
     return Field(default=parse_duration(text), description=description)
 
 
+class _About(_Section):
+    """Which sources an entry is for; with neither it is for all."""
+
+    collector: str = Field(default="", description="kind of collector; any where empty")
+    source: str = Field(default="", description="name of the source: NAME of /s/NAME, else the kind; any where empty")
+
+    def about(self, collector: str, source: str) -> bool:
+        return self.collector in ("", collector) and self.source in ("", source)
+
+
+class IdentityRule(_About):
+    """Which labels identify an alert. Give ``by`` or ``without``."""
+
+    match: tuple[str, ...] = Field(
+        default=(), description='only alerts whose labels fit all of these, written as in Alertmanager: team=~"db|web"'
+    )
+    by: tuple[str, ...] = Field(default=(), description="only these labels identify")
+    without: tuple[str, ...] = Field(default=(), description="all labels but these identify")
+
+    @field_validator("match")
+    @classmethod
+    def _are_matchers(cls, match: tuple[str, ...]) -> tuple[str, ...]:
+        for index, text in enumerate(match):
+            try:
+                parse_matcher(text)
+            except Malformed as error:
+                raise Invalid(error.args[0], hint=error.hint, path=(index,)) from None
+        return match
+
+    @model_validator(mode="after")
+    def _says_one_thing(self) -> Self:
+        if bool(self.by) == bool(self.without):
+            said = "both `by` and `without`" if self.by else "neither `by` nor `without`"
+            raise Invalid(f"an identity rule has {said}", hint="name the labels that identify, or those that do not")
+        return self
+
+
 class FoldSettings(_Section):
+    identity: tuple[IdentityRule, ...] = Field(
+        default=(),
+        description="which labels identify an alert, where not all do; the first entry that fits counts, for example "
+        "{source: prom-eu, without: [pod, prometheus_replica]}",
+    )
     expire_after: Duration = _duration(
         "5m", "an alert whose source names no end is over after this long without being sent again"
     )

@@ -100,7 +100,8 @@ class Alert(Struct, gc=False, kw_only=True):
     """The state of one condition over time: every event with the same fingerprint. Running state, changed only by fold.
 
     Attributes:
-        labels, annotations: JSON bytes as last received; ``read_labels`` opens them.
+        source: kind of the collector; origin: name of the source that sent it first.
+        labels: JSON bytes as first received; annotations: as last received. ``read_labels`` opens them.
         starts_at: onset of the present (or last) occurrence, as the source dates it.
         dated: the newest start its source gave for that occurrence, as it was sent; None where it gave none.
         ends_at: when the last occurrence ended; None while it holds.
@@ -115,6 +116,8 @@ class Alert(Struct, gc=False, kw_only=True):
         count: events folded into it; occurrences: how often it started to fire.
         ci: id of the CI it is bound to; empty if none. bound_by: the label and the way that bound it.
         situation: id of the situation it belongs to; empty if none.
+        variants: its label sets, where not all labels identify and it has several: see ``correlation.variants``.
+        clashes: its label sets are about different CIs, and that was told.
     """
 
     fingerprint: str
@@ -140,6 +143,9 @@ class Alert(Struct, gc=False, kw_only=True):
     bound_by: str = ""
     situation: str = ""
     url: str = ""
+    origin: str = ""
+    variants: "dict[str, Alert] | None" = None
+    clashes: bool = False
 
     @property
     def active(self) -> bool:

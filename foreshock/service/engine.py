@@ -13,20 +13,22 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from correlation import cause, fold, prioritise
+from correlation import cause, fold, prioritise, variants
 from correlation import ticket as ticket_text
-from correlation.bind import bind
+from correlation.bind import Binding, bind
 from correlation.evidence import Known as KnownAnomalies
 from correlation.feedback import KeptApart, said_first
 from correlation.fold import Outcome
 from correlation.group import number as situation_number
 from correlation.group import place
+from correlation.identity import Family, Scheme
 from correlation.next_step import Decision, Step, next_step
 from correlation.relate import Traces, View, link, relate
 from correlation.rule import Index, RuleInstance, RuleKind, build, shipped
 from correlation.settings import CorrelationSettings
 from correlation.structure import why_not_by_itself
 from correlation.suppress import ActiveSilence, silenced_by
+from foreshock.core import identity as fingerprints
 from foreshock.core.contracts import (
     AuditRow,
     Collector,
@@ -40,7 +42,6 @@ from foreshock.core.contracts import (
     Verb,
 )
 from foreshock.core.errors import Malformed
-from foreshock.core.identity import fingerprint
 from foreshock.core.model import (
     Alert,
     Cause,
@@ -60,14 +61,21 @@ from foreshock.core.model import (
     read_annotations,
     read_labels,
 )
+from foreshock.core.severity import Severity
 from foreshock.core.topology import Topology
 from foreshock.service import evidence, feedback, regroup
 from foreshock.service.records import OperatorRecord, SettingsRecord, TopologyRecord
+from foreshock.service.rekey import rekey
 from foreshock.service.timers import Due, Timers
 
 
 class SourceCount(Struct, kw_only=True):
-    """What one source has sent so far."""
+    """What one source has sent so far.
+
+    Attributes:
+        clashes: alerts found to be about several CIs at once under the present identity rules; clash: the last, with
+            the remedy.
+    """
 
     collector: str
     last_seen: Moment
@@ -75,6 +83,8 @@ class SourceCount(Struct, kw_only=True):
     events: int = 0
     rejected: int = 0
     last_error: str = ""
+    clashes: int = 0
+    clash: str = ""
 
 
 class Effects(Struct, kw_only=True):
@@ -94,7 +104,7 @@ class Effects(Struct, kw_only=True):
 
 
 class Saved(Struct, frozen=True, kw_only=True):
-    """Counters that belong to no alert or situation."""
+    """Counters that belong to no alert or situation. fingerprints: the version that alerts are saved with."""
 
     now: Moment
     situations: int
@@ -103,6 +113,29 @@ class Saved(Struct, frozen=True, kw_only=True):
     sources: dict[str, SourceCount]
     heard: dict[str, int]
     counts: dict[str, int]
+    fingerprints: int = 1
+
+
+class _Sender(Struct, frozen=True):
+    """Who sends, with what follows from that.
+
+    Attributes:
+        source: name of the instance. known: units of its family by the labels' bytes as received.
+    """
+
+    source: str
+    collector: Collector
+    family: Family
+    known: dict[bytes, Alert]
+    expire_after: timedelta | None
+
+
+class _Was(Struct, frozen=True):
+    """What matters of an alert as it was before an event."""
+
+    severity: Severity
+    starts_at: datetime
+    flaps: int
 
 
 class _Touched(Struct):
@@ -134,6 +167,8 @@ class _Touched(Struct):
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 _MAX_SPELLINGS = 8  # orders of labels remembered per alert; senders keep to one, so more are no gain
 _MAX_ENDS = 1000
+_MAX_SENDERS = 10_000
+_CLASH_AFTER = timedelta(minutes=6)  # longer than what is over but was not resolved goes on to fire
 _REMEMBERED = timedelta(hours=6)  # what ended is known for so long, so that a new situation can name the previous one
 
 
@@ -156,7 +191,8 @@ class Engine:
         self.now = _EPOCH
         self.alerts: dict[str, Alert] = {}
         self.known: dict[str, dict[bytes, Alert]] = {}
-        """By namespace, then by the labels' bytes as received: a re-send is found before anything is decoded."""
+        """By family, then by the labels' bytes as received: a re-send is found before anything is decoded. What is
+        found is the alert, or the one of its variants with those labels."""
         self.situations: dict[str, Situation] = {}
         self.silences: dict[str, ActiveSilence] = {}
         self.judgements: dict[str, Judgement] = {}
@@ -165,7 +201,7 @@ class Engine:
         self.sources: dict[str, SourceCount] = {}
         self.counts: dict[str, int] = dict.fromkeys(
             (
-                *Outcome, "ignored", "malformed", "expired", "flapping", "flaps",
+                *Outcome, "ignored", "malformed", "expired", "flapping", "flaps", "clashes",
                 "opened", "merged", "split", "moved", "reopened", "anomalies",
             ),
             0,
@@ -179,6 +215,8 @@ class Engine:
         self._last_order = 0
         self._last_judgement = 0
         self._heard: dict[str, int] = {}
+        self._scheme = Scheme()
+        self._senders: dict[tuple[str, str], _Sender] = {}
         self._timers = Timers(self._expires_at)
         self._affected: dict[str, set[str]] = {}
         self._spellings: dict[str, list[tuple[str, bytes]]] = {}
@@ -234,6 +272,8 @@ class Engine:
                 self._silences_changed()
             elif due is Due.ANOMALIES:
                 evidence.forget(self)
+            elif due is Due.CLASH and self._was_seen_at(key, moment - _CLASH_AFTER):
+                self._look_for_a_clash(key)
             else:
                 self._evict(key)
             if self._touched:
@@ -264,7 +304,8 @@ class Engine:
                 self._lose(record, source, -1, error, record.body)
                 return
         translate, dirty, repeats = collector.translate, self._dirty_alerts, 0
-        known = self.known.setdefault(collector.namespace, {})
+        sender = self._sender(collector, record.source)
+        known = sender.known
         for index, item in enumerate(taken.items):
             try:
                 if item.__class__ is Malformed:
@@ -291,76 +332,168 @@ class Engine:
                     dirty[alert.fingerprint] = None
                     repeats += 1
                     continue
-                self._fold(alert, event, at, collector, known, taken.labels.get(index))
+                self._fold(alert, event, at, sender, taken.labels.get(index))
             except Malformed as error:
                 self._lose(record, source, index, error, getattr(item, "payload", b"") or _text(item))
         counts[Outcome.REPEAT] += repeats
         source.events += len(taken.items)
 
     def _fold(
-        self,
-        alert: Alert | None,
-        event: Event,
-        at: datetime,
-        collector: Collector,
-        known: dict[bytes, Alert],
-        labels: dict[str, str] | None,
+        self, unit: Alert | None, event: Event, at: datetime, sender: _Sender, labels: dict[str, str] | None
     ) -> None:
-        if alert is None:
+        """unit: the alert, or the one of its variants, with these very labels, if they are known."""
+        if unit is None:
             if labels is None:
                 labels = read_labels(event.labels)
                 read_annotations(event.annotations)
-            identity = fingerprint(labels, namespace=collector.namespace)
+            identity = sender.family.key(labels)
             alert = self.alerts.get(identity)
-            if alert is None:
-                alert = fold.first(identity, collector.kind, labels, event, at, self._expire_after(collector))
-                self._first_seen(alert, labels, known)
+            unit = alert if alert is None or self._scheme.plain else variants.variant_of(alert, labels)
+            if unit is None:
+                one = fold.first(identity, sender.collector.kind, labels, event, at, sender.expire_after, sender.source)
+                sender.known[one.labels] = one
+                if alert is None:
+                    self._first_seen(one, labels)
+                else:
+                    self._joined(alert, one, at)
                 return
             spellings = self._spellings.setdefault(identity, [])
             if len(spellings) < _MAX_SPELLINGS:
                 spelling = bytes(event.labels)
-                spellings.append((collector.namespace, spelling))
-                known[spelling] = alert
-        elif bytes(event.annotations) != alert.annotations:
+                spellings.append((sender.family.name, spelling))
+                sender.known[spelling] = unit
+        elif bytes(event.annotations) != unit.annotations:
             read_annotations(event.annotations)
-        was_expiry, was_severity, was_start, was_flaps = alert.expires_at, alert.severity, alert.starts_at, alert.flaps
-        outcome = fold.fold(alert, event, at, self.settings.fold, self._expire_after(collector))
+        alert, settings, expire_after = self.alerts[unit.fingerprint], self.settings.fold, sender.expire_after
+        was, was_expiry = _Was(alert.severity, alert.starts_at, alert.flaps), unit.expires_at
+        if alert is unit:
+            outcome = fold.fold(alert, event, at, settings, expire_after)
+        else:
+            outcome = variants.fold_one(alert, unit, event, at, settings, expire_after)
+        if unit.expires_at is not None and unit.expires_at != was_expiry:
+            expires_at, unit.expires_at = unit.expires_at, was_expiry
+            self._expires(unit, expires_at)
+        self._folded(alert, outcome, was)
+
+    def _folded(self, alert: Alert, outcome: Outcome, was: _Was) -> None:
+        """What an event meant to its alert is what its situation hears."""
         self.counts[outcome] += 1
         self._dirty_alerts[alert.fingerprint] = None
-        if alert.expires_at is not None and alert.expires_at != was_expiry:
-            expires_at, alert.expires_at = alert.expires_at, was_expiry
-            self._expires(alert, expires_at)
-        if alert.situation and (alert.starts_at != was_start or outcome is Outcome.CHANGED):
+        if alert.situation and (alert.starts_at != was.starts_at or outcome is Outcome.CHANGED):
             for index in self._indexes:
                 index.moved(alert.situation, alert)
         if outcome is Outcome.RESOLVED:
-            self._ended(alert, was_flaps)
+            self._ended(alert, was.flaps)
         elif outcome is Outcome.FIRED_AGAIN:
             self.active += 1
-            self._fired_again(alert, was_flaps)
+            self._fired_again(alert, was.flaps)
         elif outcome is Outcome.CHANGED and alert.situation:
             self._touch(alert.situation).changed += 1
-            if alert.severity > was_severity:
+            if alert.severity > was.severity:
                 self._weigh(self.situations[alert.situation], alert)
 
-    def _expire_after(self, collector: Collector) -> timedelta | None:
-        return self.settings.fold.expire_after if collector.expires else None
+    def _sender(self, collector: Collector, source: str) -> _Sender:
+        found = self._senders.get((collector.kind, source))
+        if found is None:
+            if len(self._senders) >= _MAX_SENDERS:
+                self._senders.clear()
+            family = self._scheme.family(collector.namespace, collector.kind, source)
+            found = self._senders[collector.kind, source] = _Sender(
+                intern(source),
+                collector,
+                family,
+                self.known.setdefault(family.name, {}),
+                self.settings.fold.expire_after if collector.expires else None,
+            )
+        return found
 
-    def _first_seen(self, alert: Alert, labels: Mapping[str, str], known: dict[bytes, Alert]) -> None:
+    def _first_seen(self, alert: Alert, labels: Mapping[str, str]) -> None:
         self.counts[Outcome.NEW] += 1
-        binding = bind(labels, self.topology, self.settings.bind)
+        binding = self._bind(alert, labels)
         alert.ci, alert.bound_by = binding.ci, binding.how
         self.alerts[alert.fingerprint] = alert
-        known[alert.labels] = alert
         self._dirty_alerts[alert.fingerprint] = None
         if alert.firing:
             self.active += 1
-            expires_at, alert.expires_at = alert.expires_at, None
-            if expires_at is not None:
-                self._expires(alert, expires_at)
+            self._set_expiry(alert)
             self._place(alert)
         else:
             self._keep_for_a_while(alert)
+
+    def _joined(self, alert: Alert, one: Alert, at: datetime) -> None:
+        """A further label set of an alert."""
+        was = _Was(alert.severity, alert.starts_at, alert.flaps)
+        alert, outcome, gone = variants.join(alert, one, at, self.settings.fold)
+        self.alerts[alert.fingerprint] = alert
+        if gone is not None:
+            self._forget_spellings(gone)
+        self._set_expiry(one)
+        self._watch_for_clashes(alert)
+        self._folded(alert, outcome, was)
+
+    def _set_expiry(self, unit: Alert) -> None:
+        expires_at, unit.expires_at = unit.expires_at, None
+        if expires_at is not None:
+            self._expires(unit, expires_at)
+
+    def family(self, alert: Alert) -> Family:
+        """Which identity rules are about it."""
+        collector = self.collectors.get(alert.source)
+        return self._scheme.family(collector.namespace if collector else "", alert.source, alert.origin)
+
+    def identity(self, collector: Collector, source: str, labels: Mapping[str, str]) -> str:
+        """Fingerprint of the alert that these labels from that source belong to."""
+        return self._scheme.family(collector.namespace, collector.kind, source).key(labels)
+
+    def known_to(self, collector: Collector, source: str) -> Mapping[bytes, Alert]:
+        """What was received from that source, or one like it, by the labels' bytes."""
+        return self.known.get(self._scheme.family(collector.namespace, collector.kind, source).name, {})
+
+    def _bind(self, alert: Alert, labels: Mapping[str, str]) -> Binding:
+        """By the labels that identify before all others: what may change from one label set to the next must not move
+        an alert from CI to CI."""
+        identifying = labels if self._scheme.plain else self.family(alert).identifying(labels)
+        binding = bind(identifying, self.topology, self.settings.bind)
+        if binding.ci or identifying is labels:
+            return binding
+        return bind(labels, self.topology, self.settings.bind)
+
+    def _look_for_a_clash(self, key: str) -> None:
+        """Two label sets of one alert are about different CIs, and both still fire: the identity rules are too coarse.
+        What binds all of them alike is no clash."""
+        alert = self.alerts.get(key)
+        if alert is None or alert.variants is None or alert.clashes:
+            return
+        family = self.family(alert)
+        if bind(family.identifying(alert.read_labels()), self.topology, self.settings.bind).ci:
+            return
+        found = variants.clash(
+            alert,
+            family,
+            lambda labels: bind(labels, self.topology, self.settings.bind),
+            seen_by=self.now - _CLASH_AFTER,
+        )
+        source = self.sources.get(alert.origin)
+        if not found or source is None:
+            return
+        alert.clashes = True
+        self._dirty_alerts[key] = None
+        self.counts["clashes"] += 1
+        source.clashes += 1
+        source.clash = found
+        if source.clashes == 1:
+            self._say("source", alert.origin, "clash", found)
+
+    def _was_seen_at(self, key: str, first_seen: datetime) -> bool:
+        """Whether a timer is about a label set that is still there."""
+        alert = self.alerts.get(key)
+        return alert is not None and any(unit.first_seen == first_seen for unit in variants.units(alert))
+
+    def _watch_for_clashes(self, alert: Alert) -> None:
+        """Note when each of its label sets has fired for long enough."""
+        for unit in variants.units(alert) if alert.variants is not None and not alert.clashes else ():
+            if unit.first_seen + _CLASH_AFTER > self.now:
+                self._timers.at(unit.first_seen + _CLASH_AFTER, Due.CLASH, alert.fingerprint)
 
     def _other(self, item: Change | Samples | Ignored) -> None:
         self.counts["ignored"] += 1
@@ -396,21 +529,24 @@ class Engine:
 
     def _expires_at(self, key: str) -> datetime | None:
         alert = self.alerts.get(key)
-        return None if alert is None else alert.expires_at
+        return None if alert is None else variants.due(alert)
 
     def _expire(self, key: str) -> None:
         alert = self.alerts.get(key)
-        if alert is None or alert.expires_at is None:
+        due = None if alert is None else variants.due(alert)
+        if alert is None or due is None:
             return
-        if alert.expires_at > self.now:  # sent again in between
-            self._timers.expiry(key, alert.expires_at)
+        if due > self.now:  # sent again in between
+            self._timers.expiry(key, due)
             return
         was_flaps = alert.flaps
-        fold.resolve(alert, alert.expires_at, self.now, self.settings.fold)
-        alert.expired = True
-        self.counts["expired"] += 1
+        over = variants.expire(alert, self.now, self.settings.fold)
         self._dirty_alerts[key] = None
-        self._ended(alert, was_flaps)
+        if over:
+            self.counts["expired"] += 1
+            self._ended(alert, was_flaps)
+        elif (due := variants.due(alert)) is not None:
+            self._timers.expiry(key, due)
 
     def _ended(self, alert: Alert, was_flaps: int) -> None:
         self.active -= 1
@@ -499,13 +635,19 @@ class Engine:
     def _forget(self, alert: Alert) -> None:
         del self.alerts[alert.fingerprint]
         self._dirty_alerts[alert.fingerprint] = None
-        self.known[self._namespace(alert)].pop(alert.labels, None)
-        for namespace, spelling in self._spellings.pop(alert.fingerprint, ()):
-            self.known[namespace].pop(spelling, None)
+        for unit in variants.units(alert):
+            self._forget_spellings(unit)
+        self._spellings.pop(alert.fingerprint, None)
 
-    def _namespace(self, alert: Alert) -> str:
-        collector = self.collectors.get(alert.source)
-        return collector.namespace if collector else ""
+    def _forget_spellings(self, unit: Alert) -> None:
+        """Its labels are known no more, however they are written."""
+        spellings = self._spellings.get(unit.fingerprint, [])
+        for family, spelling in ((self.family(unit).name, unit.labels), *spellings):
+            known = self.known.get(family, {})
+            if known.get(spelling) is unit:
+                del known[spelling]
+                if (family, spelling) in spellings:
+                    spellings.remove((family, spelling))
 
     # ---- situations ----
 
@@ -604,7 +746,7 @@ class Engine:
 
     def members(self, situation: Situation) -> list[Alert]:
         """Its alerts in order of joining."""
-        return [self.alerts[member] for member in situation.members if member in self.alerts]
+        return [variants.whole(self.alerts[member]) for member in situation.members if member in self.alerts]
 
     def _fired_again(self, alert: Alert, was_flaps: int) -> None:
         if not self._flaps_on(alert, was_flaps):
@@ -877,7 +1019,7 @@ class Engine:
             actor=record.actor,
         )
         for alert in self.alerts.values():
-            binding = bind(alert.read_labels(), self.topology, self.settings.bind)
+            binding = self._bind(alert, alert.read_labels())
             if binding.ci != alert.ci or binding.how != alert.bound_by:
                 alert.ci, alert.bound_by = binding.ci, binding.how
                 self._dirty_alerts[alert.fingerprint] = None
@@ -935,12 +1077,14 @@ class Engine:
 
     def _read_settings(self, record: Record) -> None:
         read = msgspec.json.decode(record.body, type=SettingsRecord)
-        reopen = self.settings.group.reopen
+        reopen, identity = self.settings.group.reopen, self.settings.fold.identity
         self._use_settings(read)
         if self.settings.group.reopen < reopen:
             self._watch_what_is_over()
         self._dirty.add(("settings", ""))
         self._say("settings", "correlation", "loaded", actor=record.actor)
+        if self.settings.fold.identity != identity:
+            self._say("settings", "identity", "re-keyed", rekey(self), actor=record.actor)
         for situation in list(self.situations.values()):
             if situation.state is SituationState.OPEN:
                 self._evaluate(situation)
@@ -948,6 +1092,7 @@ class Engine:
     def _use_settings(self, read: SettingsRecord) -> None:
         before, rules_before = self.settings.relate, self.rule_instances
         self.settings = CorrelationSettings.model_validate(read.correlation)
+        self._scheme, self._senders = Scheme(self.settings.fold.identity), {}
         self.sinks = read.sinks
         self.rule_instances = shipped(self.rule_kinds) if read.rules is None else read.rules
         after = self.settings.relate
@@ -986,7 +1131,7 @@ class Engine:
         encode = msgspec.msgpack.Encoder().encode
         for key in self._dirty_alerts:
             alert = self.alerts.get(key)
-            yield "alert", key, None if alert is None else encode(alert)
+            yield "alert", key, None if alert is None else encode(variants.whole(alert))
         for key in self._dirty_situations:
             situation = self.situations.get(key)
             yield "situation", key, None if situation is None else encode(situation)
@@ -1019,6 +1164,7 @@ class Engine:
             sources=self.sources,
             heard=self._heard,
             counts=self.counts,
+            fingerprints=fingerprints.FINGERPRINT_VERSION,
         )
         yield "saved", "", encode(counters)
 
@@ -1038,6 +1184,7 @@ class Engine:
         topology: TopologyRecord | None = None
         learned: dict[str, bytes] = {}
         anomalies: list[bytes] = []
+        made_by = fingerprints.FINGERPRINT_VERSION
         for kind, key, body in items:
             if kind == "alert":
                 self.alerts[key] = read_alert(body)
@@ -1061,6 +1208,7 @@ class Engine:
                 self.sources, self._heard = saved.sources, saved.heard
                 self._last_judgement = saved.judgements
                 self.counts |= saved.counts
+                made_by = saved.fingerprints
         if topology is not None:
             self._use_topology(topology)
         self.situations = dict(sorted(self.situations.items(), key=lambda item: situation_number(item[0])))
@@ -1071,20 +1219,27 @@ class Engine:
         self._restore_alerts()
         feedback.restore(self)
         self._restore_timers()
+        if made_by != fingerprints.FINGERPRINT_VERSION:
+            rekey(self)
 
     def _restore_alerts(self) -> None:
         for alert in self.alerts.values():
-            alert.ci, alert.source = intern(alert.ci), intern(alert.source)
-            self.known.setdefault(self._namespace(alert), {})[alert.labels] = alert
+            alert.ci = intern(alert.ci)
             self.active += alert.firing
+        self._know_all()
+
+    def _know_all(self) -> None:
+        """Fill ``known`` anew, each label set as it was written first."""
+        self.known, self._spellings, self._senders = {}, {}, {}
+        for alert in self.alerts.values():
+            for unit in variants.units(alert):
+                unit.source, unit.origin = intern(unit.source), intern(unit.origin or unit.source)
+                self.known.setdefault(self.family(unit).name, {})[unit.labels] = unit
 
     def _restore_timers(self) -> None:
         """Timers are not saved: each follows from the state. One that no longer matters does nothing when it fires."""
         for alert in self.alerts.values():
-            if alert.expires_at is not None:
-                self._timers.expiry(alert.fingerprint, alert.expires_at)
-            if alert.held_until is not None:
-                self._timers.at(alert.held_until, Due.FLAP_RELEASE, alert.fingerprint)
+            self._watch(alert)
         for situation in self.situations.values():
             if situation.state is SituationState.OPEN:
                 self._timers.at(self.now, Due.SITUATION, situation.id)
@@ -1093,6 +1248,14 @@ class Engine:
                 if moment > self.now:
                     self._timers.at(moment, Due.SILENCES, active.silence.id)
         self._watch_what_is_over()
+
+    def _watch(self, alert: Alert) -> None:
+        """Set the timers of an alert, but the one for when it will be forgotten."""
+        if (due := variants.due(alert)) is not None:
+            self._timers.expiry(alert.fingerprint, due)
+        if alert.held_until is not None:
+            self._timers.at(alert.held_until, Due.FLAP_RELEASE, alert.fingerprint)
+        self._watch_for_clashes(alert)
 
     def _watch_what_is_over(self) -> None:
         """Note when each alert and situation that is over will be forgotten."""

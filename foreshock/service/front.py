@@ -55,7 +55,7 @@ class Front:
         fresh: no state was ever saved here, so there is nothing to load, and topology and settings come first.
         behind: where requests go that bring no events.
         wake: called when records were appended; set it to wake the engine.
-        known: the engine's alerts by namespace and labels' bytes; set it once there is an engine.
+        known: what the engine has received from a source, by the labels' bytes; set it once there is an engine.
     Raises:
         Held: another process owns the state folder or the database.
         Unavailable: the store cannot be reached.
@@ -78,7 +78,7 @@ class Front:
         self.fresh = self.journal.position()[1] == 0
         self.collectors = collector_kinds()
         self.wake: Callable[[], None] = lambda: None
-        self.known: Mapping[str, Mapping[bytes, Alert]] = {}
+        self.known: Callable[[Collector, str], Mapping[bytes, Alert]] = lambda collector, source: {}
         self.inbox = Inbox(self.journal, clock, on_append=self._appended, on_fatal=self.fatal)
         self.families: Callable[[], gauges.Families] = tuple
         self.metrics = gauges.Metrics(self._live)
@@ -99,7 +99,7 @@ class Front:
             clock=clock,
             closed=self.closed,
             actor=self.access.actor,
-            known=lambda namespace: self.known.get(namespace, {}),
+            known=lambda collector, source: self.known(collector, source),
             observe=self.metrics.observe,
         )
 

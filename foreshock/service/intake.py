@@ -63,7 +63,8 @@ class Intake:
     Args:
         closed: why nothing can be taken now, as (reason, seconds to wait), or None.
         actor: who sends, from the request's headers; raises Refusal where they may not.
-        known: alerts of a namespace by their labels' bytes; used to spare re-sends the checks they have passed.
+        known: what a collector received from a source, by the labels' bytes; used to spare re-sends the checks they
+            have passed.
         observe: called with (seconds, status, events, bytes) of each request.
     """
 
@@ -79,7 +80,7 @@ class Intake:
         clock: Callable[[], datetime],
         closed: Callable[[], tuple[str, int] | None],
         actor: Callable[[Scope], str],
-        known: Callable[[str], Mapping[bytes, Alert]],
+        known: Callable[[Collector, str], Mapping[bytes, Alert]],
         observe: Callable[[float, int, int, int], None],
     ) -> None:
         self._behind, self._inbox, self._limits, self._clock = behind, inbox, limits, clock
@@ -120,7 +121,7 @@ class Intake:
             body = await self._body(scope, reading)
             size = len(body)
             items = self._decode(collector, body)
-            errors, labels = self._check(collector, items)
+            errors, labels = self._check(collector, source, items)
             await self._inbox.append(
                 NewRecord(
                     kind=RecordKind.EVENTS,
@@ -206,12 +207,14 @@ class Intake:
             )
         return items
 
-    def _check(self, collector: Collector, items: Sequence[Any]) -> tuple[dict[int, str], dict[int, dict[str, str]]]:
+    def _check(
+        self, collector: Collector, source: str, items: Sequence[Any]
+    ) -> tuple[dict[int, str], dict[int, dict[str, str]]]:
         """What is wrong with which item, and the labels of those that are new and sound. A re-send of a known alert
         passed these checks when it was new."""
         errors: dict[int, str] = {}
         labels: dict[int, dict[str, str]] = {}
-        known, translate, now = self._known(collector.namespace), collector.translate, self._clock()
+        known, translate, now = self._known(collector, source), collector.translate, self._clock()
         for index, item in enumerate(items):
             try:
                 if item.__class__ is Malformed:

@@ -20,7 +20,6 @@ from correlation.rule import RuleInstance, RuleKind
 from correlation.settings import CorrelationSettings
 from foreshock.core.contracts import Collector, Record, RecordKind, Snapshot
 from foreshock.core.errors import ConfigError, Malformed, Problem
-from foreshock.core.identity import fingerprint
 from foreshock.core.model import Ended, Event, SituationState, read_labels
 from foreshock.core.quantities import Duration
 from foreshock.service.engine import Engine
@@ -197,7 +196,7 @@ def _place(engine: Engine, collector: Collector, given: Input, last: dict[str, s
             event = collector.translate(item, given.record.at)
             if not isinstance(event, Event):
                 raise Malformed("not an event")
-            identity = fingerprint(read_labels(event.labels), namespace=collector.namespace)
+            identity = engine.identity(collector, given.record.source, read_labels(event.labels))
         except Malformed:
             yield id, f"none-{id}"
             continue

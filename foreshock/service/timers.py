@@ -24,6 +24,7 @@ class Due(IntEnum):
     SILENCES = 3
     EVICTION = 4
     ANOMALIES = 5
+    CLASH = 6
 
 
 class Timers:

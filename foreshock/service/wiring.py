@@ -94,7 +94,7 @@ class Foreshock:
     def start(self) -> None:
         """The engine goes on with the next record, topology and settings come into force, and then the sinks hear of
         it; questions are answered from here on."""
-        self.front.known, self.front.wake = self.engine.known, self.runner.wake
+        self.front.known, self.front.wake = self.engine.known_to, self.runner.wake
         self.runner.start(self.inbox)
         self._record_settings()
         self._first_topology()

@@ -18,6 +18,7 @@ from correlation.fold import Outcome
 from correlation.relate import Traces
 from correlation.rule import RuleInstance, RuleKind, shipped
 from correlation.settings import CorrelationSettings
+from correlation.variants import MAX_VARIANTS, units, variant_key, whole
 from foreshock.core.contracts import AuditRow, Collector, DeadLetter, Order, Record, RecordKind, TicketChange, Verb
 from foreshock.core.matchers import parse_matcher
 from foreshock.core.model import (
@@ -146,6 +147,7 @@ class Story:
         summary: str = "it is down",
         labels: Mapping[str, str] | None = None,
         collector: str = "alertmanager",
+        source: str = "",
     ) -> "Story":
         """Alerts as Prometheus posts them. started_s: of the onset, now if None; holds_s: until ``endsAt``."""
         return self.post(
@@ -159,6 +161,7 @@ class Story:
                 for ci in cis
             ),
             collector=collector,
+            source=source,
         )
 
     def resolve(
@@ -170,6 +173,7 @@ class Story:
         ended_s: float | None = None,
         labels: Mapping[str, str] | None = None,
         collector: str = "alertmanager",
+        source: str = "",
     ) -> "Story":
         return self.post(
             *(
@@ -182,6 +186,7 @@ class Story:
                 for ci in cis
             ),
             collector=collector,
+            source=source,
         )
 
     def post(self, *items: Any, collector: str = "alertmanager", source: str = "") -> "Story":
@@ -491,7 +496,9 @@ def check_bounds(engine: Engine, in_force: Iterable[CorrelationSettings] = ()) -
             assert alert.fingerprint in home.members
     for namespace in engine.known.values():
         for alert in namespace.values():
-            assert engine.alerts.get(alert.fingerprint) is alert, "a re-send would reach an alert that is forgotten"
+            assert any(alert is unit for unit in units(engine.alerts[alert.fingerprint])), (
+                "a re-send would reach an alert that is forgotten"
+            )
     assert engine.active == sum(alert.firing for alert in engine.alerts.values())
 
 
@@ -533,6 +540,32 @@ def check_words_kept(engine: Engine) -> None:
                 one, two = ({each.fingerprint for each in side} for side in (judgement.one, judgement.apart))
                 meet = bool(one & situation.members.keys() and two & situation.members.keys())
             assert not meet, f"{situation.id} joins what {judgement.id} keeps apart"
+
+
+def check_identity(engine: Engine) -> None:
+    """Each alert has the fingerprint that the identity rules in force give each of its label sets, fires if one of them
+    does, and a re-send of any of them finds it."""
+    for key, alert in engine.alerts.items():
+        found = units(whole(alert))
+        assert len(found) <= MAX_VARIANTS
+        assert alert.firing is any(unit.firing for unit in found), f"{key} does not fire as its label sets do"
+        assert alert.count == sum(unit.count for unit in found)
+        assert alert.variants is None or list(alert.variants) == [variant_key(unit.read_labels()) for unit in found]
+        for unit in (alert, *found):
+            assert unit.fingerprint == key
+            assert engine.family(unit).key(unit.read_labels()) == key, f"{key} holds the labels of another alert"
+        for unit in found:
+            assert engine.known[engine.family(unit).name][unit.labels] is unit, "a re-send is not known"
+
+
+def census(engine: Engine) -> dict[str, Any]:
+    """What other identity rules must leave as it is: events counted, label sets, and those that fire."""
+    found = [(engine.family(unit).namespace, unit) for alert in engine.alerts.values() for unit in units(alert)]
+    return {
+        "events": sum(unit.count for _, unit in found),
+        "label sets": {(namespace, variant_key(unit.read_labels())) for namespace, unit in found},
+        "firing": {(namespace, variant_key(unit.read_labels())) for namespace, unit in found if unit.firing},
+    }
 
 
 def _traced(traces: Traces) -> dict[tuple[str, str], tuple[str, float]]:

@@ -14,10 +14,12 @@ from foreshock.service.engine import Engine
 from foreshock.testing.records import (
     UNTIL_FORGOTTEN_S,
     Story,
+    census,
     check_bounds,
     check_counted,
     check_equal,
     check_forgotten,
+    check_identity,
     check_resolutions,
     check_structure,
     check_tickets,
@@ -36,6 +38,9 @@ SETTINGS: tuple[dict[str, Any], ...] = (
         "group": {"reopen": "45m", "merge_threshold": 0.3},
         "fold": {"flap_changes": 2, "flap_hold": "90s"},
     },
+    {"fold": {"identity": [{"without": ["severity", "pod"]}]}},
+    {"fold": {"identity": [{"by": ["host"]}]}},
+    {"fold": {"identity": [{"source": "eu", "match": ["alertname=Down"], "without": ["host"]}, {"by": ["alertname"]}]}},
 )
 WORDS = ("critical", "warning", "odd")
 
@@ -51,14 +56,16 @@ def firing(draw: Any) -> Move:
     cis = draw(st.lists(pick(*CIS), min_size=1, max_size=3))
     started, holds = draw(pick(None, 0, -40, -700, 20)), draw(pick(None, 30, 65, 240, 3600))
     name, severity, summary = draw(pick("Down", "Slow")), draw(pick(*WORDS[:2])), draw(pick("a", "b"))
-    collector = draw(pick("alertmanager", "alertmanager", "alertmanager_webhook"))
+    collector, source = draw(pick(("alertmanager", ""), ("alertmanager", "eu"), ("alertmanager_webhook", "")))
+    pod = draw(pick("", "", "p1", "p2")) if collector == "alertmanager" else ""
 
     def move(story: Story) -> None:
         at = (story.now - story.start).total_seconds()
         begun = None if started is None else at + started if started else 0.0
         story.fire(
-            *cis, name=name, severity=severity, summary=summary, started_s=begun, holds_s=holds, collector=collector
-        )
+            *cis, name=name, severity=severity, summary=summary, started_s=begun, holds_s=holds,
+            labels={"pod": pod}, collector=collector, source=source,
+        )  # fmt: skip
 
     return move
 
@@ -67,9 +74,11 @@ def firing(draw: Any) -> Move:
 def resolving(draw: Any) -> Move:
     cis = draw(st.lists(pick(*CIS), min_size=1, max_size=3))
     name, severity, ended = draw(pick("Down", "Slow")), draw(pick(*WORDS[:2])), draw(pick(0, 0, -20, -400))
+    source, pod = draw(pick("", "", "eu")), draw(pick("", "", "p1"))
     return lambda story: story.resolve(
-        *cis, name=name, severity=severity, ended_s=(story.now - story.start).total_seconds() + ended
-    )
+        *cis, name=name, severity=severity, ended_s=(story.now - story.start).total_seconds() + ended,
+        labels={"pod": pod}, source=source,
+    )  # fmt: skip
 
 
 @st.composite
@@ -176,8 +185,16 @@ ticking: st.SearchStrategy[Move] = st.just(lambda story: story.tick())
 loading: st.SearchStrategy[Move] = pick(CHAIN, OTHER_CHAIN).map(
     lambda chain: lambda story: story.topology(*chain, criticality={"shop": 1, "mail": 3})
 )
+
+
+def tune(story: Story, settings: dict[str, Any], sinks: tuple[str, ...]) -> None:
+    before = census(story.tick().engine)
+    story.settings(settings, sinks=sinks)
+    assert census(story.engine) == before, "other identity rules lose or double something"
+
+
 tuning: st.SearchStrategy[Move] = st.tuples(pick(*SETTINGS), pick(("desk",), ("desk", "other"))).map(
-    lambda chosen: lambda story: story.settings(chosen[0], sinks=chosen[1])
+    lambda chosen: lambda story: tune(story, *chosen)
 )
 MOVES = st.one_of(
     firing(),
@@ -247,6 +264,7 @@ def test_a_situation_has_one_open_ticket_at_most_and_none_of_ours_once_it_is_ove
 def test_each_event_is_counted_as_one_thing_and_bounds_hold(story: Story):
     check_counted(story.engine, story.sent)
     check_bounds(story.engine, story.in_force)
+    check_identity(story.engine)
     check_structure(story.engine)
     assert len(story.told.dead_letters) == story.engine.counts["malformed"]
 

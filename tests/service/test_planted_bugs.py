@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from correlation import fold
+from correlation import fold, identity
 from correlation.next_step import Decision, Step, next_step
 from correlation.relate import Traces
 from correlation.settings import FoldSettings, TicketSettings
@@ -122,7 +122,7 @@ def join_the_labels_without_lengths(planter: Planter) -> None:
     def careless(labels: Mapping[str, str], *, namespace: str = "") -> str:
         return ",".join(f"{name}={value}" for name, value in sorted(labels.items()))
 
-    planter.setattr(engine_module, "fingerprint", careless)
+    planter.setattr(identity, "fingerprint", careless)
 
 
 def open_again_what_was_resolved(planter: Planter) -> None:

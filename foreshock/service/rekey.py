@@ -1,0 +1,113 @@
+"""Other identity rules come into force while alerts are open: each gets the fingerprint that it would have had from the
+beginning, none is lost and none is there twice. What was one alert and is so no more comes apart; what is one from now
+on is folded together, in one situation. A situation that has no alert of its own left is merged into the one that has
+them, so its ticket is resolved with a reference; other tickets hear nothing of it."""
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from correlation import rekey as planning
+from correlation.variants import units
+from foreshock.core.model import Alert, Judgement, Moved, Situation, SituationState, Witness
+from foreshock.service import feedback, regroup
+
+if TYPE_CHECKING:
+    from foreshock.service.engine import Engine
+
+
+def rekey(engine: "Engine") -> str:
+    """Give every alert the fingerprint of the identity rules in force; what changed, in words."""
+    for source in engine.sources.values():
+        source.clashes, source.clash = 0, ""
+    for alert in engine.alerts.values():
+        alert.clashes = False
+
+    def key_of(unit: Alert) -> str:
+        return engine.family(unit).key(unit.read_labels())
+
+    plan = planning.plan(engine.alerts.values(), key_of, engine.situations)
+    before = engine.alerts
+    become = planning.renamed(plan.parts)
+    for source_id, fingerprints, home in plan.homes:
+        how = Moved(at=engine.now, source=source_id, reason="they are the same alerts under other identity rules")
+        regroup.move(engine, engine.situations[source_id], fingerprints, engine.situations[home], how)
+    engine.alerts = planning.carry_out(plan.parts, engine.situations, engine.settings.fold)
+    engine._dirty_alerts.update(dict.fromkeys((*before, *engine.alerts)))
+    engine.active = sum(alert.firing for alert in engine.alerts.values())
+    homeless = _rename_members(engine, become)
+    engine._know_all()
+    for alert in engine.alerts.values():
+        binding = engine._bind(alert, alert.read_labels())
+        alert.ci, alert.bound_by = binding.ci, binding.how
+        engine._watch(alert)
+        engine._look_for_a_clash(alert.fingerprint)
+    engine._rebuild_traces()
+    for situation in list(engine.situations.values()):
+        if situation.state is SituationState.OPEN:
+            engine._affected[situation.id] = set()
+            for alert in engine.members(situation):
+                engine._weigh(situation, alert)
+    for alert in homeless:
+        engine._place(alert)
+    _rename_judged(engine, become)
+    engine._watch_what_is_over()
+    return _words(become, engine)
+
+
+def _rename_members(engine: "Engine", become: dict[str, tuple[str, ...]]) -> list[Alert]:
+    """The alerts that fire and have no room where they were."""
+    homeless = []
+    for situation in engine.situations.values():
+        for left_out in planning.rename_members(situation, become, engine.alerts, engine.settings.group.max_alerts):
+            alert = engine.alerts.get(left_out)
+            if alert is not None and alert.situation == situation.id:
+                alert.situation = ""
+                if alert.active:
+                    homeless.append(alert)
+        engine._dirty_situations[situation.id] = None
+    return homeless
+
+
+def _rename_judged(engine: "Engine", become: dict[str, tuple[str, ...]]) -> None:
+    """What people keep apart goes by the new fingerprints. Where that is one alert now, or in one situation because of
+    one, the word cannot be kept."""
+    for judgement in list(engine.judgements.values()):
+        renamed = msgspec.structs.replace(
+            judgement, one=_renamed(judgement.one, become), apart=_renamed(judgement.apart, become)
+        )
+        engine.apart.drop(judgement)
+        engine.judgements[judgement.id] = renamed
+        engine.apart.add(renamed)
+        engine._dirty.add(("judgement", judgement.id))
+        for situation in engine.situations.values():
+            if situation.state is SituationState.OPEN and _meet(engine, renamed, situation):
+                feedback.lapse(engine, judgement.id)
+                engine._say("feedback", judgement.id, "lapsed", "what it keeps apart is one by the identity rules")
+                break
+
+
+def _renamed(witnesses: tuple[Witness, ...], become: dict[str, tuple[str, ...]]) -> tuple[Witness, ...]:
+    found = (
+        msgspec.structs.replace(one, fingerprint=new)
+        for one in witnesses
+        for new in become.get(one.fingerprint, (one.fingerprint,))
+    )
+    return tuple({one.fingerprint: one for one in found}.values())
+
+
+def _meet(engine: "Engine", judgement: Judgement, situation: Situation) -> bool:
+    return any(
+        engine.apart.between(alert, situation, engine._affected[situation.id]) == judgement.id
+        for alert in engine.members(situation)
+    )
+
+
+def _words(become: dict[str, tuple[str, ...]], engine: "Engine") -> str:
+    renamed = sum(new != (old,) for old, new in become.items())
+    apart = sum(len(new) > 1 for new in become.values())
+    sets = sum(len(units(alert)) for alert in engine.alerts.values())
+    return (
+        f"{len(become)} alerts are {len(engine.alerts)} now, of {sets} label sets; {renamed} have another fingerprint, "
+        f"{apart} came apart"
+    )
