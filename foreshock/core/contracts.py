@@ -327,7 +327,8 @@ class SinkParts(Struct, frozen=True, kw_only=True):
 
 
 class AuditRow(Struct, frozen=True, kw_only=True):
-    """Who changed what, when, and by which record. kind: situation, ticket, silence, topology, settings."""
+    """Who changed what, when, and by which record. kind: situation, ticket, silence, topology, settings, source,
+    feedback."""
 
     record: int
     at: Moment

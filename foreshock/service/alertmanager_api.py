@@ -16,6 +16,7 @@ from fastapi.concurrency import run_in_threadpool
 from msgspec import Raw, Struct
 
 from correlation.suppress import ActiveSilence, silenced_by
+from correlation.variants import whole
 from foreshock import __version__
 from foreshock.core.contracts import NewRecord, RecordKind
 from foreshock.core.errors import Malformed, Unavailable
@@ -144,7 +145,7 @@ def alertmanager_api(
             return _bad(f"cannot read {filter!r}" if matchers is None else f"cannot read the expression {receiver!r}")
         up_to_date()
         with runner.looking() as engine:
-            chosen = _choose(engine, engine.alerts.values(), matchers, active=active, silenced=silenced)
+            chosen = _choose(engine, map(whole, engine.alerts.values()), matchers, active=active, silenced=silenced)
             return _json(chosen if _matches_receiver(receiver) else [])
 
     @router.get("/alerts/groups")

@@ -99,13 +99,16 @@ class Front:
             clock=clock,
             closed=self.closed,
             actor=self.access.actor,
-            known=lambda collector, source: self.known(collector, source),
+            known=self._known,
             observe=self.metrics.observe,
         )
 
     @property
     def app(self) -> App:
         return self.intake
+
+    def _known(self, collector: Collector, source: str) -> Mapping[bytes, Alert]:
+        return self.known(collector, source)
 
     def _appended(self) -> None:
         self.wake()

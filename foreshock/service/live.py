@@ -8,6 +8,7 @@ import msgspec
 from correlation.feedback import witness
 from correlation.next_step import next_step
 from correlation.suppress import silenced_by
+from correlation.variants import whole
 from foreshock import __version__
 from foreshock.core.contracts import (
     AuditRow,
@@ -205,6 +206,7 @@ class LiveViews:
             alert = engine.alerts.get(fingerprint)
             if alert is None:
                 return None
+            alert = whole(alert)
             situation = engine.situations.get(alert.situation)
             why = (
                 self._why(situation, alert, engine.alerts, engine.topology, engine.settings.group.threshold)
@@ -246,6 +248,8 @@ class LiveViews:
                 events=count.events if count else 0,
                 rejected=(count.rejected if count else 0) + (refused.requests if refused else 0),
                 last_error=(refused.last_error if refused else "") or (count.last_error if count else ""),
+                clashes=count.clashes if count else 0,
+                clash=count.clash if count else "",
             )
         return list(found.values())
 

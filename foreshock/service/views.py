@@ -163,7 +163,10 @@ class IncidentView(Struct, frozen=True, kw_only=True):
 
 
 class SourceView(Struct, frozen=True, kw_only=True):
-    """One sender. last_seen is None for a receiver nobody has used yet; path is where to post."""
+    """One sender. last_seen is None for a receiver nobody has used yet; path is where to post.
+
+    clashes: alerts that are about several CIs at once under the identity rules; clash: the last, with the remedy.
+    """
 
     name: str
     collector: str
@@ -174,6 +177,8 @@ class SourceView(Struct, frozen=True, kw_only=True):
     events: int
     rejected: int
     last_error: str = ""
+    clashes: int = 0
+    clash: str = ""
 
 
 class DeadLetterView(Struct, frozen=True, kw_only=True):

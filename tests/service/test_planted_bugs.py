@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from correlation import fold, identity
+from correlation import fold, identity, rekey, variants
 from correlation.next_step import Decision, Step, next_step
 from correlation.relate import Traces
 from correlation.settings import FoldSettings, TicketSettings
@@ -23,9 +23,11 @@ from foreshock.service.engine import Engine
 from foreshock.testing.records import (
     UNTIL_FORGOTTEN_S,
     Story,
+    census,
     check_bounds,
     check_counted,
     check_forgotten,
+    check_identity,
     check_resolutions,
     check_same,
     check_structure,
@@ -144,6 +146,37 @@ def forget_earlier_ends(planter: Planter) -> None:
 
 def say_every_flip(planter: Planter) -> None:
     planter.setattr(Engine, "_flaps_on", lambda self, alert, was_flaps: False)
+
+
+def let_one_label_set_end_all(planter: Planter) -> None:
+    real = fold.fold
+
+    def hasty(alert: Alert, *rest: Any) -> fold.Outcome:
+        outcome = real(alert, *rest)
+        alert.firing = alert.firing and outcome is not fold.Outcome.RESOLVED
+        return outcome
+
+    def fold_one(alert: Alert, one: Alert, *rest: Any) -> fold.Outcome:
+        return hasty(alert, *rest)
+
+    planter.setattr(variants, "fold_one", fold_one)
+
+
+def leave_the_old_fingerprints_in_situations(planter: Planter) -> None:
+    planter.setattr(rekey, "rename_members", lambda situation, become, alerts, most: [])
+
+
+def keep_one_of_those_that_become_one(planter: Planter) -> None:
+    planter.setattr(rekey, "combine", lambda found, key, settings: found[0])
+
+
+def restart_without_the_old_fingerprints_gone(planter: Planter) -> None:
+    real = Engine.checkpoint
+
+    def checkpoint(self: Engine) -> Any:
+        return ((kind, key, body) for kind, key, body in real(self) if body is not None)
+
+    planter.setattr(Engine, "checkpoint", checkpoint)
 
 
 def swallow_bad_items(planter: Planter) -> None:
@@ -282,6 +315,21 @@ def unsteady() -> Story:
     return story.after(2000).tick()
 
 
+WITHOUT_REPLICA = {"fold": {"identity": [{"without": ["replica"]}]}}
+
+
+def of_two_replicas(story: Story) -> Story:
+    return story.fire("db1", labels={"replica": "a"}).after(5).fire("db1", labels={"replica": "b"}).after(5)
+
+
+def said_by_two() -> Story:
+    return of_two_replicas(Story(settings=WITHOUT_REPLICA)).resolve("db1", labels={"replica": "a"})
+
+
+def one_from_now_on() -> Story:
+    return of_two_replicas(Story()).settings(WITHOUT_REPLICA).after(1).tick()
+
+
 def bad_item() -> Story:
     return Story().post({"labels": {"host": "a"}}, {"labels": {}})
 
@@ -360,6 +408,16 @@ def told_when_it_began_to_flap_and_when_it_settled(story: Story) -> None:
     assert story.verbs() == ["open", *["update"] * 5, "resolve"]  # three changes, that it flaps, that it has settled
 
 
+def still_fires(story: Story) -> None:
+    assert story.alert("db1").firing
+
+
+def nothing_lost_or_doubled(story: Story) -> None:
+    check_identity(story.engine)
+    check_structure(story.engine)
+    assert census(story.engine)["events"] == story.sent
+
+
 def two_alerts(story: Story) -> None:
     assert len(story.engine.alerts) == 2
 
@@ -407,6 +465,25 @@ BUGS = [
         say_every_flip,
         unsteady,
         told_when_it_began_to_flap_and_when_it_settled,
+    ),
+    Bug("a resolve by one of two replicas ends the alert", let_one_label_set_end_all, said_by_two, still_fires),
+    Bug(
+        "situations hold alerts by fingerprints of other identity rules",
+        leave_the_old_fingerprints_in_situations,
+        one_from_now_on,
+        nothing_lost_or_doubled,
+    ),
+    Bug(
+        "one of two alerts that become one is lost",
+        keep_one_of_those_that_become_one,
+        one_from_now_on,
+        nothing_lost_or_doubled,
+    ),
+    Bug(
+        "a restart brings back alerts under the fingerprints they had",
+        restart_without_the_old_fingerprints_gone,
+        one_from_now_on,
+        restarts_change_nothing,
     ),
     Bug("a bad item vanishes uncounted", swallow_bad_items, bad_item, all_counted),
     Bug(

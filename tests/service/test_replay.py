@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from correlation.settings import CorrelationSettings
 from foreshock.service.front import collector_kinds
 from foreshock.service.replay import read_input, replay
 from foreshock.service.settings import rule_kinds
@@ -29,4 +30,16 @@ def test_each_form_of_a_stream_is_read(tmp_path: Path, lines: list[object]) -> N
     collectors = collector_kinds()
     result = replay(read_input(stream, None, collectors), collectors, rule_kinds())
     assert (result.events, result.malformed) == (2, 0)
+    assert result.groups == [("0", "S-1"), ("1", "S-1")]
+
+
+def test_items_that_the_identity_rules_hold_to_be_one_alert_are_in_one_group(tmp_path: Path) -> None:
+    stream = tmp_path / "stream.jsonl"
+    labels = ({"alertname": "Crash", "pod": pod} for pod in ("web-1", "web-2"))
+    stream.write_text("".join(json.dumps({**ALERT, "labels": each}) + "\n" for each in labels))
+    collectors = collector_kinds()
+    settings = CorrelationSettings.model_validate({"fold": {"identity": [{"without": ["pod"]}]}})
+
+    result = replay(read_input(stream, None, collectors), collectors, rule_kinds(), settings=settings)
+
     assert result.groups == [("0", "S-1"), ("1", "S-1")]

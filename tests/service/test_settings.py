@@ -283,3 +283,24 @@ def test_any_environment_is_read_or_refused_and_nothing_else(environment: dict[s
         load_settings(None, environment, {})
     except ConfigError:
         return
+
+
+def test_an_identity_rule_that_cannot_be_meant_is_refused_with_its_line(write: Write):
+    config = write("""\
+correlation:
+  fold:
+    identity:
+      - {without: [pod]}
+      - {source: eu}
+      - {by: [host], without: [pod]}
+      - match: [host="db1", 'host=~"("']
+        by: [host]
+""")
+
+    neither, both, bad = problems(config)
+    assert neither == (
+        "foreshock.yaml:5: correlation.fold.identity[1]: an identity rule has neither `by` nor `without`; "
+        "name the labels that identify, or those that do not"
+    )
+    assert both.startswith("foreshock.yaml:6: correlation.fold.identity[2]: an identity rule has both")
+    assert bad.startswith("foreshock.yaml:7: correlation.fold.identity[3].match[1]: '(' is not a valid expression")
