@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from foreshock.core.contracts import ConnectorConfig
+from foreshock.core.learned import NOTHING, Learned
 from foreshock.core.model import Alert, Link
 
 if TYPE_CHECKING:
@@ -86,7 +87,8 @@ class RuleKind(Struct, frozen=True, kw_only=True):
         kind: the file's name. version: rises when its meaning changes.
         title: one line for people.
         config: parameters of an instance.
-        build: the rule with this tag and these parameters.
+        build: the rule with this tag and these parameters; a ``trained`` kind gets what was learned from history as a
+            third.
         shipped: a rule of this kind at its defaults, named like the kind, is in force unless a rules file says
             otherwise.
     """
@@ -95,8 +97,9 @@ class RuleKind(Struct, frozen=True, kw_only=True):
     version: int
     title: str
     config: type[RuleConfig]
-    build: Callable[[str, Any], Rule]
+    build: Callable[..., Rule]
     shipped: bool = True
+    trained: bool = False
 
 
 class RuleInstance(Struct, frozen=True, kw_only=True):
@@ -118,16 +121,23 @@ def shipped(kinds: Mapping[str, RuleKind]) -> tuple[RuleInstance, ...]:
     )
 
 
-def build(instances: Iterable[RuleInstance], kinds: Mapping[str, RuleKind]) -> tuple[Rule, ...]:
+def build(
+    instances: Iterable[RuleInstance], kinds: Mapping[str, RuleKind], learned: Learned = NOTHING
+) -> tuple[Rule, ...]:
     """The enabled rules. One of a kind that this version does not have is left out."""
     return tuple(
-        _build(instance, kinds[instance.kind]) for instance in instances if instance.enabled and instance.kind in kinds
+        _build(instance, kinds[instance.kind], learned)
+        for instance in instances
+        if instance.enabled and instance.kind in kinds
     )
 
 
-def _build(instance: RuleInstance, kind: RuleKind) -> Rule:
+def _build(instance: RuleInstance, kind: RuleKind, learned: Learned) -> Rule:
     config = kind.config.model_validate(instance.config)
-    return kind.build(f"{instance.name}@{version_of(kind, config)}", config)
+    tag = f"{instance.name}@{version_of(kind, config)}"
+    if not kind.trained:
+        return kind.build(tag, config)
+    return kind.build(f"{tag}.{learned.version}" if learned.version else tag, config, learned)
 
 
 def version_of(kind: RuleKind, config: RuleConfig) -> str:

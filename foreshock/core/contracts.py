@@ -34,6 +34,7 @@ class RecordKind(StrEnum):
     OPERATOR = "operator"
     TICKET = "ticket"
     ANOMALIES = "anomalies"
+    LEARNED = "learned"
 
 
 class Record(Struct, frozen=True, kw_only=True):

@@ -5,7 +5,7 @@ Read-only once built; a new version is a new object, so a swap is one assignment
 """
 
 import heapq
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from enum import Enum
 from sys import intern
 
@@ -160,6 +160,14 @@ class Topology:
         while way[-1] != ci:
             way.append(hops[way[-1]].before)
         return tuple(reversed(way))
+
+    def needs(self, ci: str) -> Collection[str]:
+        """What ``ci`` depends on directly."""
+        return self._needs.get(ci, _NOWHERE).keys()
+
+    def needed_by(self, ci: str) -> Collection[str]:
+        """What depends on ``ci`` directly."""
+        return self._needed_by.get(ci, _NOWHERE).keys()
 
     def dependents(self, ci: str) -> int:
         """How many CIs depend on ``ci`` directly: its degree as a hub."""

@@ -38,6 +38,8 @@ db = typer.Typer(help="The store's schema.", no_args_is_help=True)
 app.add_typer(incidents, name="incidents")
 app.add_typer(feedback, name="feedback")
 app.add_typer(db, name="db")
+learn = typer.Typer(help="What is learned from history.", invoke_without_command=True)
+app.add_typer(learn, name="learn")
 P = ParamSpec("P")
 out, err = Console(), Console(stderr=True)
 
@@ -410,6 +412,9 @@ def replay(
         Path | None, typer.Option(help="YAML with the `correlation` settings to use, in place of the input's own.")
     ] = None,
     mapping: Annotated[Path | None, typer.Option(help="YAML that says which column is what.")] = None,
+    learned: Annotated[
+        Path | None, typer.Option(help="What was learned, from `foreshock learn --out`, in place of the input's own.")
+    ] = None,
     output: Format = Output.TABLE,
 ) -> None:
     """Run recorded input through the engine on virtual time."""
@@ -418,6 +423,7 @@ def replay(
     from foreshock.connect.config import load
     from foreshock.service import replay as work
     from foreshock.service.front import collector_kinds
+    from foreshock.service.learning import read_learned
     from foreshock.service.rule_files import load_rules
     from foreshock.service.settings import rule_kinds
 
@@ -429,12 +435,66 @@ def replay(
     known = FileSource("replay", source).fetch() if source else None
     collectors = collector_kinds()
     inputs = work.read_input(input, columns, collectors)
-    result = work.replay(inputs, collectors, rule_kinds(), topology=known, settings=chosen, in_force=in_force)
+    result = work.replay(
+        inputs,
+        collectors,
+        rule_kinds(),
+        topology=known,
+        settings=chosen,
+        in_force=in_force,
+        learned=read_learned(learned) if learned else None,
+    )
     work.write(result, to)
     if output is Output.JSON:
         _print_json(result.summary())
     else:
         _table(("", ""), result.summary().items())
+
+
+# ---- learning -------------------------------------------------------------------------------------------------------
+
+
+@learn.callback()
+@told
+def learn_now(
+    context: typer.Context,
+    history: Annotated[
+        list[Path] | None, typer.Option(help="A file as `foreshock replay` reads it; may be given several times.")
+    ] = None,
+    topology: Annotated[
+        Path | None, typer.Option(help="Topology file or folder, in place of the history's own.")
+    ] = None,
+    mapping: Annotated[Path | None, typer.Option(help="YAML that says which column is what.")] = None,
+    config: Config = None,
+    to: Annotated[Path | None, typer.Option("--out", help="File for what was learned.")] = None,
+    output: Format = Output.TABLE,
+) -> None:
+    """Learn from history which alerts begin together."""
+    if context.invoked_subcommand is not None:
+        return
+    from itertools import chain
+
+    from cmdb_sync.file import FileConfig, FileSource
+    from foreshock.connect.config import load
+    from foreshock.service import learning
+    from foreshock.service import replay as work
+    from foreshock.service.front import collector_kinds
+    from foreshock.service.history import Recorded
+    from foreshock.service.settings import load_settings
+    from predictor.train import train
+
+    settings = load_settings(config, os.environ, {})
+    columns = load(mapping, work.ReplayMapping) if mapping else None
+    words = columns.topology if columns else work.TopologyWords()
+    known = FileSource("learn", FileConfig(path=topology, **words.model_dump())).fetch() if topology else None
+    collectors = collector_kinds()
+    recorded = Recorded(collectors, settings.correlation.bind, known)
+    inputs = chain.from_iterable(work.read_input(path, columns, collectors) for path in history or ())
+    occurrences = list(recorded.occurrences(inputs))
+    learned = train(occurrences, recorded.topology, settings.learn)
+    if to is not None:
+        learning.write_learned(learned, to)
+    _lines(*learning.card(learned))
 
 
 # ---- the store ------------------------------------------------------------------------------------------------------

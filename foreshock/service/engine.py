@@ -42,6 +42,7 @@ from foreshock.core.contracts import (
     Verb,
 )
 from foreshock.core.errors import Malformed
+from foreshock.core.learned import NOTHING
 from foreshock.core.model import (
     Alert,
     Cause,
@@ -64,7 +65,7 @@ from foreshock.core.model import (
 from foreshock.core.severity import Severity
 from foreshock.core.topology import Topology
 from foreshock.service import evidence, feedback, regroup
-from foreshock.service.records import OperatorRecord, SettingsRecord, TopologyRecord
+from foreshock.service.records import LearnedRecord, OperatorRecord, SettingsRecord, TopologyRecord
 from foreshock.service.rekey import rekey
 from foreshock.service.timers import Due, Timers
 
@@ -188,6 +189,7 @@ class Engine:
         self.settings = CorrelationSettings()
         self.sinks: tuple[str, ...] = ()
         self.topology = Topology()
+        self.learned = LearnedRecord(learned=NOTHING)
         self.now = _EPOCH
         self.alerts: dict[str, Alert] = {}
         self.known: dict[str, dict[bytes, Alert]] = {}
@@ -248,6 +250,8 @@ class Engine:
                 self._read_settings(record)
             elif record.kind is RecordKind.ANOMALIES:
                 evidence.hear(self, record.body)
+            elif record.kind is RecordKind.LEARNED:
+                self._read_learned(record)
             if self._touched:
                 self._settle()
         return self._effects
@@ -1045,7 +1049,7 @@ class Engine:
         return View(self._traces, self.topology, self.settings.relate, self.settings.group.threshold)
 
     def _build_rules(self, learned: Mapping[str, bytes]) -> None:
-        self.rules = build(self.rule_instances, self.rule_kinds)
+        self.rules = build(self.rule_instances, self.rule_kinds, self.learned.learned)
         for rule in self.rules:
             if rule.memory is not None and rule.tag in learned:
                 rule.memory.load(learned[rule.tag])
@@ -1074,6 +1078,14 @@ class Engine:
             if situation.state is SituationState.OPEN:
                 for alert in members:
                     self._index(situation, alert)
+
+    def _read_learned(self, record: Record) -> None:
+        self.learned = msgspec.json.decode(record.body, type=LearnedRecord)
+        self._rebuild_traces()
+        self._dirty.add(("learned", ""))
+        learned, pinned = self.learned.learned, self.learned.pinned
+        detail = f"{len(learned.pairs)} pairs, {len(learned.curves)} calibrated rules{', pinned' if pinned else ''}"
+        self._say("learned", learned.version or "nothing", "in force", detail, actor=record.actor)
 
     def _read_settings(self, record: Record) -> None:
         read = msgspec.json.decode(record.body, type=SettingsRecord)
@@ -1149,6 +1161,8 @@ class Engine:
                 yield kind, key, None if judgement is None else encode(judgement)
             elif kind == "topology":
                 yield kind, key, encode(self._topology_record())
+            elif kind == "learned":
+                yield kind, key, encode(self.learned)
             elif kind == "settings":
                 correlation = self.settings.model_dump(mode="json")
                 yield (
@@ -1202,6 +1216,8 @@ class Engine:
                 self._use_settings(msgspec.msgpack.decode(body, type=SettingsRecord))
             elif kind == "rule":
                 learned[key] = body
+            elif kind == "learned":
+                self.learned = msgspec.msgpack.decode(body, type=LearnedRecord)
             elif kind == "saved":
                 saved = msgspec.msgpack.decode(body, type=Saved)
                 self.now, self._last_situation, self._last_order = saved.now, saved.situations, saved.orders

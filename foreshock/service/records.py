@@ -5,6 +5,7 @@ from typing import Any
 from msgspec import Struct
 
 from correlation.rule import RuleInstance
+from foreshock.core.learned import Learned
 from foreshock.core.model import CI, Anomaly, JudgementKind, Relationship, Silence, Witness
 
 
@@ -53,6 +54,17 @@ class Statement(Struct, frozen=True, kw_only=True):
     cis: tuple[str, ...] = ()
     comment: str = ""
     past: dict[str, tuple[Witness, ...]] = {}
+
+
+class LearnedRecord(Struct, frozen=True, kw_only=True):
+    """Body of a LEARNED record: a whole version, so that replay decides with what the engine had.
+
+    Attributes:
+        pinned: a person chose this version; training does not replace it.
+    """
+
+    learned: Learned
+    pinned: bool = False
 
 
 class OperatorRecord(Struct, frozen=True, kw_only=True):

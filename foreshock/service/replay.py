@@ -20,10 +20,11 @@ from correlation.rule import RuleInstance, RuleKind
 from correlation.settings import CorrelationSettings
 from foreshock.core.contracts import Collector, Record, RecordKind, Snapshot
 from foreshock.core.errors import ConfigError, Malformed, Problem
+from foreshock.core.learned import Learned
 from foreshock.core.model import Ended, Event, SituationState, read_labels
 from foreshock.core.quantities import Duration
 from foreshock.service.engine import Engine
-from foreshock.service.records import SettingsRecord, TopologyRecord
+from foreshock.service.records import LearnedRecord, SettingsRecord, TopologyRecord
 
 _BATCH = 64
 _SINK = "replay"
@@ -117,9 +118,10 @@ def replay(
     topology: Snapshot | None = None,
     settings: CorrelationSettings | None = None,
     in_force: Sequence[RuleInstance] | None = None,
+    learned: Learned | None = None,
 ) -> Result:
-    """Run the engine over ``inputs``. ``topology``, ``settings`` and the rules ``in_force`` replace those recorded in
-    the input, from the first record on."""
+    """Run the engine over ``inputs``. ``topology``, ``settings``, the rules ``in_force`` and what was ``learned``
+    replace those recorded in the input, from the first record on."""
     engine = Engine(collectors, rules)
     result = Result(groups=[], situations={}, events=0, tickets=0, malformed=0, span_s=0.0)
     placed: list[tuple[str, str]] = []
@@ -130,9 +132,9 @@ def replay(
         record = given.record
         if first_at is None:
             first_at = record.at
-            for head in _heads(record, topology, settings, in_force):
+            for head in _heads(record, topology, settings, in_force, learned):
                 engine.step([(head, None)])
-        if record.kind is RecordKind.TOPOLOGY and topology:
+        if (record.kind is RecordKind.TOPOLOGY and topology) or (record.kind is RecordKind.LEARNED and learned):
             continue
         if record.kind is RecordKind.SETTINGS:
             record = _replaced(record, settings, in_force)
@@ -164,6 +166,7 @@ def _heads(
     topology: Snapshot | None,
     settings: CorrelationSettings | None,
     in_force: Sequence[RuleInstance] | None,
+    learned: Learned | None,
 ) -> Iterator[Record]:
     """The versions in force from the start, as records just before the first."""
     chosen = (settings or CorrelationSettings()).model_dump(mode="json")
@@ -173,6 +176,9 @@ def _heads(
     if topology is not None:
         read = TopologyRecord(version=topology.version, cis=topology.cis, relationships=topology.relationships)
         yield Record(number=0, at=first.at, kind=RecordKind.TOPOLOGY, body=msgspec.json.encode(read))
+    if learned is not None:
+        chosen_version = msgspec.json.encode(LearnedRecord(learned=learned))
+        yield Record(number=0, at=first.at, kind=RecordKind.LEARNED, body=chosen_version)
 
 
 def _replaced(record: Record, settings: CorrelationSettings | None, in_force: Sequence[RuleInstance] | None) -> Record:

@@ -59,6 +59,7 @@ from foreshock.core.contracts import ConnectorConfig, SinkKind, SourceKind
 from foreshock.core.errors import ConfigError, Invalid, Problem
 from foreshock.core.quantities import Duration, Size, parse_size
 from foreshock.service.tokens import tokens
+from predictor.settings import LearnSettings
 
 PREFIX = "FORESHOCK_"
 CLIENT_VARIABLES = frozenset({"FORESHOCK_CONFIG", "FORESHOCK_SERVER", "FORESHOCK_TOKEN_FILE"})
@@ -298,6 +299,7 @@ class Settings(Section):
         description="file or folder with rules that relate alerts; a rule named like a shipped one replaces it",
         examples=["rules"],
     )
+    learn: LearnSettings = Field(default_factory=LearnSettings, description="what is learned from history, and when")
     topology: tuple[SourceInstance, ...] = Field(
         default=(), description="sources of CIs and relationships; or only the path of a topology file or folder"
     )

@@ -20,6 +20,7 @@ from correlation.rule import RuleInstance, RuleKind, shipped
 from correlation.settings import CorrelationSettings
 from correlation.variants import MAX_VARIANTS, units, variant_key, whole
 from foreshock.core.contracts import AuditRow, Collector, DeadLetter, Order, Record, RecordKind, TicketChange, Verb
+from foreshock.core.learned import CoOccurrence, Learned, versioned
 from foreshock.core.matchers import parse_matcher
 from foreshock.core.model import (
     CI,
@@ -36,7 +37,14 @@ from foreshock.core.model import (
 )
 from foreshock.core.registry import kinds
 from foreshock.service.engine import Effects, Engine
-from foreshock.service.records import AnomaliesRecord, OperatorRecord, SettingsRecord, Statement, TopologyRecord
+from foreshock.service.records import (
+    AnomaliesRecord,
+    LearnedRecord,
+    OperatorRecord,
+    SettingsRecord,
+    Statement,
+    TopologyRecord,
+)
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 COLLECTORS = kinds(collectors, "COLLECTOR", Collector)
@@ -264,6 +272,12 @@ class Story:
             detector="robust@1",
         )
         return self._add(RecordKind.ANOMALIES, msgspec.json.encode(AnomaliesRecord(anomalies=(found,))))
+
+    def learned(self, *pairs: CoOccurrence) -> "Story":
+        """Pairs that history has shown to begin together come into force, in place of those before."""
+        return self._add(
+            RecordKind.LEARNED, msgspec.json.encode(LearnedRecord(learned=versioned(Learned(pairs=tuple(pairs)))))
+        )
 
     def silence(self, name: str, *matchers: str, for_s: float, starts_s: float | None = None) -> "Story":
         read = [parse_matcher(text) for text in matchers]

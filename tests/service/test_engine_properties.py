@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from foreshock.core.contracts import RecordKind, Verb
+from foreshock.core.learned import CoOccurrence, Side, Standing
 from foreshock.core.model import Direction, JudgementKind, SituationState
 from foreshock.service.engine import Engine
 from foreshock.testing.records import (
@@ -193,6 +194,26 @@ def tune(story: Story, settings: dict[str, Any], sinks: tuple[str, ...]) -> None
     assert census(story.engine) == before, "other identity rules lose or double something"
 
 
+PAIRS = tuple(
+    CoOccurrence(
+        a=a,
+        b=b,
+        together=9,
+        times=10,
+        expected=0.1,
+        strength=strength,
+        window_s=60,
+        lag_s=(-5, 0, 30),
+        standing=standing,
+    )
+    for a, b, strength, standing in (
+        (Side(name="Down", ci="mail"), Side(name="Slow", ci="web"), 0.9, None),
+        (Side(ci="stray"), Side(ci="api"), 0.6, None),
+        (Side(name="Down", kind="generic"), Side(name="Slow", kind="generic"), 0.8, Standing.NEEDED),
+        (Side(name="Slow"), Side(name="Slow"), 0.7, Standing.UNKNOWN),
+    )
+)
+learning: st.SearchStrategy[Move] = st.integers(0, len(PAIRS)).map(lambda n: lambda story: story.learned(*PAIRS[:n]))
 tuning: st.SearchStrategy[Move] = st.tuples(pick(*SETTINGS), pick(("desk",), ("desk", "other"))).map(
     lambda chosen: lambda story: tune(story, *chosen)
 )
@@ -212,6 +233,7 @@ MOVES = st.one_of(
     judging(),
     ticking,
     loading,
+    learning,
     tuning,
 )
 PAUSES = pick(0, 0, 0.25, 1, 4, 5, 17, 30, 61, 119, 120, 121, 240, 301, 700, 1800, 3601)

@@ -1,0 +1,29 @@
+"""One version of what is learned from history: pairs that begin together, and what each rule's strength is worth."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from foreshock.core.learned import NOTHING, Learned, Occurrence, versioned
+from foreshock.core.topology import Topology
+from predictor import cooccurrence
+from predictor.settings import LearnSettings
+
+
+def train(occurrences: Iterable[Occurrence], topology: Topology, settings: LearnSettings) -> Learned:
+    """The same history gives the same version, in whatever order it comes; an empty one gives ``NOTHING``."""
+    history = list(occurrences)
+    if not history:
+        return NOTHING
+    found = cooccurrence.fit(history, topology, settings.cooccurrence)
+    onsets = [occurrence.at_s for occurrence in history]
+    return versioned(
+        Learned(
+            since=datetime.fromtimestamp(min(onsets), UTC),
+            until=datetime.fromtimestamp(max(onsets), UTC),
+            occurrences=len(history),
+            tested=found.tested,
+            fdr=settings.cooccurrence.fdr,
+            half_life_s=settings.cooccurrence.half_life.total_seconds(),
+            pairs=found.pairs,
+        )
+    )
