@@ -395,55 +395,44 @@ def capture(
     out.print(f"wrote {written} records to {to}", markup=False, highlight=False)
 
 
+Recorded = Annotated[
+    Path, typer.Argument(help="A capture, an Alertmanager stream (JSONL), or CSV/JSONL with --mapping.")
+]
+OwnTopology = Annotated[
+    Path | None, typer.Option("--topology", help="Topology file or folder, in place of the input's own.")
+]
+OwnRules = Annotated[
+    Path | None, typer.Option("--rules", help="File or folder with the rules to use, in place of the input's own.")
+]
+OwnSettings = Annotated[
+    Path | None,
+    typer.Option("--settings", help="YAML with the `correlation` settings to use, in place of the input's own."),
+]
+OwnLearned = Annotated[
+    Path | None,
+    typer.Option("--learned", help="What was learned, from `foreshock learn --out`, in place of the input's own."),
+]
+Mapped = Annotated[Path | None, typer.Option("--mapping", help="YAML that says which column is what.")]
+
+
 @app.command()
 @told
 def replay(
-    input: Annotated[
-        Path, typer.Argument(help="A capture, an Alertmanager stream (JSONL), or CSV/JSONL with --mapping.")
-    ],
+    input: Recorded,
     to: Annotated[
         Path, typer.Option("--out", help="Folder for groups.csv, causes.csv, situations.jsonl and summary.json.")
     ],
-    topology: Annotated[Path | None, typer.Option(help="Topology file or folder, in place of the input's own.")] = None,
-    rules: Annotated[
-        Path | None, typer.Option(help="File or folder with the rules to use, in place of the input's own.")
-    ] = None,
-    settings: Annotated[
-        Path | None, typer.Option(help="YAML with the `correlation` settings to use, in place of the input's own.")
-    ] = None,
-    mapping: Annotated[Path | None, typer.Option(help="YAML that says which column is what.")] = None,
-    learned: Annotated[
-        Path | None, typer.Option(help="What was learned, from `foreshock learn --out`, in place of the input's own.")
-    ] = None,
+    topology: OwnTopology = None,
+    rules: OwnRules = None,
+    settings: OwnSettings = None,
+    mapping: Mapped = None,
+    learned: OwnLearned = None,
     output: Format = Output.TABLE,
 ) -> None:
     """Run recorded input through the engine on virtual time."""
-    from cmdb_sync.file import FileConfig, FileSource
-    from correlation.settings import CorrelationSettings
-    from foreshock.connect.config import load
     from foreshock.service import replay as work
-    from foreshock.service.front import collector_kinds
-    from foreshock.service.learning import read_learned
-    from foreshock.service.rule_files import load_rules
-    from foreshock.service.settings import rule_kinds
 
-    chosen = load(settings, CorrelationSettings) if settings else None
-    in_force = load_rules(rules) if rules else None
-    columns = load(mapping, work.ReplayMapping) if mapping else None
-    words = columns.topology if columns else work.TopologyWords()
-    source = FileConfig(path=topology, **words.model_dump()) if topology else None
-    known = FileSource("replay", source).fetch() if source else None
-    collectors = collector_kinds()
-    inputs = work.read_input(input, columns, collectors)
-    result = work.replay(
-        inputs,
-        collectors,
-        rule_kinds(),
-        topology=known,
-        settings=chosen,
-        in_force=in_force,
-        learned=read_learned(learned) if learned else None,
-    )
+    result = _recorded(work.replay, input, topology, rules, settings, mapping, learned)
     work.write(result, to)
     if output is Output.JSON:
         _print_json(result.summary())
@@ -451,50 +440,74 @@ def replay(
         _table(("", ""), result.summary().items())
 
 
-# ---- learning -------------------------------------------------------------------------------------------------------
-
-
-@learn.callback()
+@app.command()
 @told
-def learn_now(
-    context: typer.Context,
-    history: Annotated[
-        list[Path] | None, typer.Option(help="A file as `foreshock replay` reads it; may be given several times.")
-    ] = None,
-    topology: Annotated[
-        Path | None, typer.Option(help="Topology file or folder, in place of the history's own.")
-    ] = None,
-    mapping: Annotated[Path | None, typer.Option(help="YAML that says which column is what.")] = None,
-    config: Config = None,
-    to: Annotated[Path | None, typer.Option("--out", help="File for what was learned.")] = None,
-    output: Format = Output.TABLE,
+def timeline(
+    input: Recorded,
+    topology: OwnTopology = None,
+    rules: OwnRules = None,
+    settings: OwnSettings = None,
+    mapping: Mapped = None,
+    learned: OwnLearned = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
-    """Learn from history which alerts begin together."""
-    if context.invoked_subcommand is not None:
+    """When each ticket write would happen for recorded input, and what it waits for: delay, join, quiet, silences."""
+    import msgspec
+
+    from foreshock.service import timeline as work
+
+    rows = _recorded(work.timeline, input, topology, rules, settings, mapping, learned)
+    if as_json:
+        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(rows), indent=1) + b"\n")
         return
-    from itertools import chain
+    _table(
+        ("at (UTC)", "situation", "sink", "", "until", "why"),
+        (
+            (
+                f"{row.at:%Y-%m-%d %H:%M:%S}",
+                row.situation,
+                row.sink,
+                row.verb,
+                f"{row.until:%H:%M:%S}" if row.until else "",
+                row.reason,
+            )
+            for row in rows
+        ),
+    )
 
+
+def _recorded(
+    work: Callable[..., Any],
+    input: Path,
+    topology: Path | None,
+    rules: Path | None,
+    settings: Path | None,
+    mapping: Path | None,
+    learned: Path | None,
+) -> Any:
+    """Read what ``replay`` and ``timeline`` are given, and do the work."""
     from cmdb_sync.file import FileConfig, FileSource
+    from correlation.settings import CorrelationSettings
     from foreshock.connect.config import load
-    from foreshock.service import learning
-    from foreshock.service import replay as work
     from foreshock.service.front import collector_kinds
-    from foreshock.service.history import Recorded
-    from foreshock.service.settings import load_settings
-    from predictor.train import train
+    from foreshock.service.learning import read_learned
+    from foreshock.service.replay import ReplayMapping, TopologyWords, read_input
+    from foreshock.service.rule_files import load_rules
+    from foreshock.service.settings import rule_kinds
 
-    settings = load_settings(config, os.environ, {})
-    columns = load(mapping, work.ReplayMapping) if mapping else None
-    words = columns.topology if columns else work.TopologyWords()
-    known = FileSource("learn", FileConfig(path=topology, **words.model_dump())).fetch() if topology else None
+    columns = load(mapping, ReplayMapping) if mapping else None
+    words = columns.topology if columns else TopologyWords()
+    source = FileConfig(path=topology, **words.model_dump()) if topology else None
     collectors = collector_kinds()
-    recorded = Recorded(collectors, settings.correlation.bind, known)
-    inputs = chain.from_iterable(work.read_input(path, columns, collectors) for path in history or ())
-    occurrences = list(recorded.occurrences(inputs))
-    learned = train(occurrences, recorded.topology, settings.learn)
-    if to is not None:
-        learning.write_learned(learned, to)
-    _lines(*learning.card(learned))
+    return work(
+        read_input(input, columns, collectors),
+        collectors,
+        rule_kinds(),
+        topology=FileSource("replay", source).fetch() if source else None,
+        settings=load(settings, CorrelationSettings) if settings else None,
+        in_force=load_rules(rules) if rules else None,
+        learned=read_learned(learned) if learned else None,
+    )
 
 
 # ---- the store ------------------------------------------------------------------------------------------------------

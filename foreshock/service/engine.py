@@ -47,6 +47,7 @@ from foreshock.core.model import (
     Alert,
     Cause,
     Change,
+    Decided,
     Ended,
     Event,
     Judgement,
@@ -93,7 +94,7 @@ class Effects(Struct, kw_only=True):
 
     ``situations`` are those that changed visibly, in order of change; ``ended`` has the JSON of an ``Ended`` for each
     of them that is over, taken at the moment of the change: its alerts may move on within the same step.
-    ``judgements`` come with the number of their record.
+    ``judgements`` come with the number of their record, ``decisions`` with situation and sink.
     """
 
     situations: dict[str, Situation] = msgspec.field(default_factory=dict)
@@ -102,6 +103,7 @@ class Effects(Struct, kw_only=True):
     audit: list[AuditRow] = msgspec.field(default_factory=list)
     dead_letters: list[DeadLetter] = msgspec.field(default_factory=list)
     judgements: list[tuple[int, Judgement]] = msgspec.field(default_factory=list)
+    decisions: list[tuple[str, str, Decided]] = msgspec.field(default_factory=list)
 
 
 class Saved(Struct, frozen=True, kw_only=True):
@@ -700,6 +702,7 @@ class Engine:
             title=ticket_text.title(first),
             members={},
             tickets={},
+            decided={},
             version=0,
         )
         self.situations[situation.id] = situation
@@ -840,6 +843,7 @@ class Engine:
         for sink in self.sinks:
             ticket = situation.tickets.get(sink)
             decision = next_step(situation, ticket, self.now, self.settings.ticket)
+            self._note_decision(situation, sink, decision)
             if decision.again_at is not None:
                 self._timers.look_at(situation.id, decision.again_at)
             if decision.step in _VERBS:
@@ -850,6 +854,17 @@ class Engine:
             self._effects.ended[situation.id] = self.encode(situation)
         self._dirty_situations[situation.id] = None
 
+    def _note_decision(self, situation: Situation, sink: str, decision: Decision) -> None:
+        """So that people can ask later; that a ticket needs nothing, or the same decision again, says nothing new."""
+        if decision.step is Step.NOTHING and sink in situation.tickets:
+            return
+        last = situation.decided.get(sink)
+        step, reason, until = decision.step, decision.reason, decision.again_at
+        if last is None or last.reason != reason or last.step != step or last.until != until:
+            decided = Decided(at=self.now, step=step.value, reason=reason, until=until)
+            situation.decided[sink] = decided
+            self._effects.decisions.append((situation.id, sink, decided))
+
     def encode(self, situation: Situation) -> bytes:
         """The situation with its alerts as they are now, as JSON of an ``Ended``."""
         return msgspec.json.encode(Ended(situation=situation, alerts=tuple(self.members(situation))))
@@ -858,9 +873,11 @@ class Engine:
         if any(self.alerts[member].active for member in reversed(situation.members) if member in self.alerts):
             situation.cleared_at = None
             return
+        due = (situation.cleared_at or self.now) + self.settings.group.quiet
         if situation.cleared_at is None:
             situation.cleared_at = self.now
-        due = situation.cleared_at + self.settings.group.quiet
+            quiet = Decided(at=self.now, step="quiet", reason="no alert is active", until=due)
+            self._effects.decisions.append((situation.id, "", quiet))
         if self.now < due:
             self._timers.look_at(situation.id, due)
             return

@@ -21,9 +21,9 @@ from correlation.settings import CorrelationSettings
 from foreshock.core.contracts import Collector, Record, RecordKind, Snapshot
 from foreshock.core.errors import ConfigError, Malformed, Problem
 from foreshock.core.learned import Learned
-from foreshock.core.model import Ended, Event, SituationState, read_labels
+from foreshock.core.model import Ended, Event, Moved, Situation, SituationState, read_labels
 from foreshock.core.quantities import Duration
-from foreshock.service.engine import Engine
+from foreshock.service.engine import Effects, Engine
 from foreshock.service.records import LearnedRecord, SettingsRecord, TopologyRecord
 
 _BATCH = 64
@@ -124,32 +124,26 @@ def replay(
     replace those recorded in the input, from the first record on."""
     engine = Engine(collectors, rules)
     result = Result(groups=[], situations={}, events=0, tickets=0, malformed=0, span_s=0.0)
-    placed: list[tuple[str, str]] = []
+    placed: list[tuple[str, str, str, int]] = []
     last: dict[str, str] = {}
-    merged: dict[str, str] = {}
+    ways = _Ways()
     first_at: datetime | None = None
-    for given in inputs:
-        record = given.record
-        if first_at is None:
-            first_at = record.at
-            for head in _heads(record, topology, settings, in_force, learned):
-                engine.step([(head, None)])
-        if (record.kind is RecordKind.TOPOLOGY and topology) or (record.kind is RecordKind.LEARNED and learned):
-            continue
-        if record.kind is RecordKind.SETTINGS:
-            record = _replaced(record, settings, in_force)
+    for step, (record, given) in enumerate(prepared(inputs, topology, settings, in_force, learned)):
         effects = engine.step([(record, None)])
+        if given is None:
+            continue
+        first_at = first_at or record.at
         result.malformed += len(effects.dead_letters)
         result.tickets += sum(order.verb == "open" for order in effects.orders)
+        ways.hear(engine, effects, step)
         for id, situation in effects.situations.items():
             if situation.state is SituationState.MERGED:
-                merged[id] = situation.merged_into
                 result.situations.pop(id, None)
             elif id in effects.ended:
                 result.situations[id] = effects.ended[id]
         if record.kind is RecordKind.EVENTS:
             result.events += len(given.ids)
-            placed += _place(engine, collectors[record.collector], given, last)
+            placed += ((*item, step) for item in _place(engine, collectors[record.collector], given, last))
     for situation in engine.situations.values():
         if situation.state is SituationState.OPEN:
             situation.causes = engine.causes(situation)
@@ -157,8 +151,68 @@ def replay(
     result.situations = dict(sorted(result.situations.items(), key=lambda entry: number(entry[0])))
     if first_at is not None:
         result.span_s = (engine.now - first_at).total_seconds()
-    result.groups = [(item, _follow(group, merged)) for item, group in placed]
+    result.groups = [(item, ways.follow(alert, group, since)) for item, alert, group, since in placed]
     return result
+
+
+def prepared(
+    inputs: Iterable[Input],
+    topology: Snapshot | None,
+    settings: CorrelationSettings | None,
+    in_force: Sequence[RuleInstance] | None,
+    learned: Learned | None,
+) -> Iterator[tuple[Record, Input | None]]:
+    """Records as an engine should read them: the versions in force from the start, then the input, without what was
+    replaced. With each comes its input; None for what stands before the first."""
+    begun = False
+    for given in inputs:
+        record = given.record
+        if not begun:
+            begun = True
+            for head in _heads(record, topology, settings, in_force, learned):
+                yield head, None
+        if (record.kind is RecordKind.TOPOLOGY and topology) or (record.kind is RecordKind.LEARNED and learned):
+            continue
+        if record.kind is RecordKind.SETTINGS:
+            record = _replaced(record, settings, in_force)
+        yield record, given
+
+
+class _Ways:
+    """Where alerts went after they were placed: by merges, and one by one by splits and moves."""
+
+    def __init__(self) -> None:
+        self._merges: dict[str, tuple[int, str]] = {}
+        self._moves: dict[tuple[str, str], list[tuple[int, str]]] = {}
+        self._parted = (0, 0)
+        self._seen: set[tuple[str, Moved]] = set()
+
+    def hear(self, engine: Engine, effects: Effects, step: int) -> None:
+        parted = engine.counts["split"], engine.counts["moved"]
+        for id, situation in effects.situations.items():
+            if situation.state is SituationState.MERGED:
+                self._merges.setdefault(id, (step, situation.merged_into))
+            if parted != self._parted:
+                self._look_for_moves(situation, step)
+        self._parted = parted
+
+    def _look_for_moves(self, situation: Situation, step: int) -> None:
+        for alert, member in situation.members.items():
+            moved = member.moved
+            if moved is not None and (alert, moved) not in self._seen:
+                self._seen.add((alert, moved))
+                self._moves.setdefault((alert, moved.source), []).append((step, situation.id))
+
+    def follow(self, alert: str, group: str, since: int) -> str:
+        """The situation in which ``alert`` ended up that was in ``group`` before step ``since``."""
+        while True:
+            ways = [way for way in self._moves.get((alert, group), ()) if way[0] >= since]
+            if group in self._merges:
+                ways.append(self._merges[group])
+            if not ways:
+                return group
+            since, group = min(ways)
+            since += 1
 
 
 def _heads(
@@ -193,8 +247,8 @@ def _replaced(record: Record, settings: CorrelationSettings | None, in_force: Se
     return msgspec.structs.replace(record, body=msgspec.json.encode(read))
 
 
-def _place(engine: Engine, collector: Collector, given: Input, last: dict[str, str]) -> Iterator[tuple[str, str]]:
-    """Where each item of a record went; what went nowhere is a group of its own."""
+def _place(engine: Engine, collector: Collector, given: Input, last: dict[str, str]) -> Iterator[tuple[str, str, str]]:
+    """(item, alert, situation) for each item of a record; what went nowhere is a group of its own."""
     for id, item in zip(given.ids, collector.decode(given.record.body), strict=True):
         try:
             if isinstance(item, Malformed):
@@ -204,18 +258,12 @@ def _place(engine: Engine, collector: Collector, given: Input, last: dict[str, s
                 raise Malformed("not an event")
             identity = engine.identity(collector, given.record.source, read_labels(event.labels))
         except Malformed:
-            yield id, f"none-{id}"
+            yield id, "", f"none-{id}"
             continue
         alert = engine.alerts.get(identity)
         if alert is not None and alert.situation:
             last[identity] = alert.situation
-        yield id, last.get(identity, identity)
-
-
-def _follow(group: str, merged: Mapping[str, str]) -> str:
-    while group in merged:
-        group = merged[group]
-    return group
+        yield id, identity, last.get(identity, identity)
 
 
 # ---- input ----------------------------------------------------------------------------------------------------------
