@@ -3,6 +3,7 @@
 import heapq
 from bisect import bisect_left, insort
 from collections.abc import Hashable, Iterable
+from datetime import datetime
 from typing import Generic, TypeVar
 
 from msgspec import Struct
@@ -20,7 +21,6 @@ class _Place(Struct, Generic[Key]):
     key: Key
     situation: str
     onset_s: float
-    alert: Alert
 
 
 class Nearby(Generic[Key]):
@@ -58,7 +58,7 @@ class Nearby(Generic[Key]):
         key, onset_s = self.key_of(alert), alert.starts_at.timestamp()
         if key is None or onset_s < self._now_s - 2 * self.window_s:
             return
-        self._places[alert.fingerprint] = _Place(key, situation, onset_s, alert)
+        self._places[alert.fingerprint] = _Place(key, situation, onset_s)
         heapq.heappush(self._oldest, (onset_s, alert.fingerprint))
         situations = self.by_key.get(key)
         if situations is None:
@@ -77,18 +77,15 @@ class Nearby(Generic[Key]):
 
     # ---- questions ----
 
-    def forget_before(self, now_s: float) -> None:
+    def forget_before(self, now: datetime) -> None:
         """Drop what began too long ago; asked before every question, with the records' time."""
-        self._now_s = max(self._now_s, now_s)
+        self._now_s = now.timestamp()
         horizon_s = self._now_s - 2 * self.window_s
         while self._oldest and self._oldest[0][0] < horizon_s:
             onset_s, fingerprint = heapq.heappop(self._oldest)
             place = self._places.get(fingerprint)
             if place is not None and place.onset_s == onset_s:
                 self._take_out(fingerprint)
-
-    def alert(self, fingerprint: str) -> Alert:
-        return self._places[fingerprint].alert
 
     def has_near(self, began: list[Began], onset_s: float, but: str) -> bool:
         """Whether one of ``began``, besides the alert ``but``, began within a window of ``onset_s``."""

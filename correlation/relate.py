@@ -6,10 +6,12 @@ new alert then looks only where that set and the traces meet, however many alert
 """
 
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from msgspec import Struct
 
+from correlation.budget import PAIR
 from correlation.rule import Rule
 from correlation.settings import RelateSettings
 from foreshock.core.model import Alert, Link
@@ -49,13 +51,29 @@ class View:
     Attributes:
         memo: a rule's own notes by (rule, CI), for what depends on nothing but topology and settings; a new view
             starts empty.
+        alerts: all that are known, by fingerprint.
+        now: on the records' clock.
+        spent: steps each rule took for the alert at hand, by tag (see ``correlation.budget``).
     """
 
-    def __init__(self, traces: "Traces", topology: Topology, settings: RelateSettings, threshold: float) -> None:
+    def __init__(
+        self,
+        traces: "Traces",
+        topology: Topology,
+        settings: RelateSettings,
+        threshold: float,
+        alerts: Mapping[str, Alert] | None = None,
+    ) -> None:
         self.traces, self.topology, self.settings, self.threshold = traces, topology, settings, threshold
+        self.alerts: Mapping[str, Alert] = {} if alerts is None else alerts
+        self.now = datetime.fromtimestamp(0, UTC)
+        self.spent: dict[str, int] = {}
         self._window_s = settings.window.total_seconds()
         self._half_s = settings.half_gap.total_seconds()
         self.memo: dict[tuple[str, str], Any] = {}
+
+    def spend(self, rule: str, steps: int) -> None:
+        self.spent[rule] = self.spent.get(rule, 0) + steps
 
     def related(
         self, alert: Alert, ci: str, factor: float, via: str, rule: str, *, explains: bool, into: list[Candidate]
@@ -63,7 +81,9 @@ class View:
         """Add a candidate for each situation with a trace on ``ci``, as strong as ``factor`` and the gap between the
         onsets make it: a gap of ``half_gap`` leaves a half, falling as the inverse square; beyond ``window`` none."""
         onset_s = alert.starts_at.timestamp()
-        for situation, trace in self.traces.by_ci[ci].items():
+        traces = self.traces.by_ci[ci]
+        self.spend(rule, PAIR * len(traces))
+        for situation, trace in traces.items():
             gap_s = onset_s - trace.onset_s
             if -self._window_s <= gap_s <= self._window_s:
                 ratio = gap_s / self._half_s

@@ -63,7 +63,8 @@ class Rule(Struct, frozen=True, kw_only=True):
         tag: name@version; what candidates and links carry.
         relate: candidates among the open situations for a new alert, in any order; the alert may have no CI. The
             ``strength`` of a candidate is the probability that both alerts are the same problem, judged from this kind
-            of evidence alone; ``correlation.group`` combines what several rules say.
+            of evidence alone; ``correlation.group`` combines what several rules say. It tells ``View.spend`` what it
+            looked at; one that takes more than its budget for long is suspended.
         describe: the link in words, for people. It may be one that an earlier version of the rule made.
         index: its own index of open situations, if ``View.traces`` does not do.
         memory: what it has learned, if it learns.

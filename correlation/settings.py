@@ -102,6 +102,12 @@ class RelateSettings(_Section):
         description="cost of a step per relationship type; 1 for a type not named. What is just connected says little: "
         "two hosts behind one switch must not be one problem",
     )
+    budget: int = Field(
+        default=10_000,
+        ge=100,
+        description="steps that a rule may take for a new alert, on average: an open alert looked at is one, a "
+        "condition as many as it has parts; a rule that takes more for long is suspended until the next reload",
+    )
 
 
 class GroupSettings(_Section):

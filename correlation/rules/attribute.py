@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
+from correlation.budget import CONDITION, PAIR
 from correlation.nearby import Nearby, nearest
 from correlation.relate import Candidate, View
 from correlation.rule import Rule, RuleConfig, RuleKind
@@ -119,7 +120,7 @@ def _relate(
     tag: str, config: AttributeConfig, condition: Condition | None, equals: _Equals, alert: Alert, view: View
 ) -> list[Candidate]:
     key = equals.key_of(alert)
-    equals.forget_before(alert.last_seen.timestamp())
+    equals.forget_before(view.now)
     situations = equals.by_key.get(key, {}) if key is not None else {}
     if not situations or config.strength < view.threshold:
         return []
@@ -130,6 +131,7 @@ def _relate(
     if condition is not None:
         evidence = f"{evidence}, and {condition.text}" if evidence else condition.text
     found: list[Candidate] = []
+    view.spend(tag, PAIR * len(near))
     pairs = 0
     for others, situation in near:
         for gap_s, other in others:
@@ -139,7 +141,8 @@ def _relate(
                 return found
             pairs += 1
             if condition is not None:
-                theirs = _read("b", equals.alert(other), view.topology)
+                view.spend(tag, CONDITION + condition.cost)
+                theirs = _read("b", view.alerts[other], view.topology)
                 if not condition.holds({**mine, **theirs, "gap_s": gap_s}):
                     continue
             found.append(Candidate(situation, other, config.strength, "", tag, evidence=evidence))

@@ -10,6 +10,7 @@ from functools import partial
 
 from pydantic import Field
 
+from correlation.budget import PAIR
 from correlation.nearby import Nearby, nearest
 from correlation.relate import Candidate, View
 from correlation.rule import Rule, RuleConfig, RuleKind
@@ -22,6 +23,7 @@ _LOOKED_UP = 4  # of an alert's words, those that tell most
 _MAX_TEMPLATES = 32  # open at once with one word: more, and the word is common now
 _MAX_SITUATIONS = 64  # open at once with one template: the same
 _MAX_MET = 16  # other situations counted when a word comes
+_COMPARED = 20  # steps of comparing two templates
 _SHOWN = 4  # words in a reason
 
 Template = tuple[str, ...]
@@ -82,7 +84,7 @@ class _Texts(Nearby[Template]):
         template = self.template(alert)
         if len(template) < self._config.min_words:
             return
-        self.forget_before(now.timestamp())
+        self.forget_before(now)
         onset_s = alert.starts_at.timestamp()
         if self.has_near(self.by_key.get(template, {}).get(situation, []), onset_s, alert.fingerprint):
             return  # the common case in a storm: its situation has every word already
@@ -138,7 +140,7 @@ def _build(tag: str, config: TextConfig) -> Rule:
 def _relate(
     tag: str, config: TextConfig, vocabulary: Vocabulary, texts: _Texts, alert: Alert, view: View
 ) -> list[Candidate]:
-    texts.forget_before(alert.last_seen.timestamp())
+    texts.forget_before(view.now)
     template = texts.template(alert)
     if len(template) < config.min_words:
         return []
@@ -151,10 +153,12 @@ def _relate(
             looked_up.update(templates)
     found: list[Candidate] = []
     onset_s = alert.starts_at.timestamp()
+    view.spend(tag, _COMPARED * len(looked_up))
     for other in sorted(looked_up):
         shared = [word for word in ranked if word in other]
         strength = config.strength * vocabulary.told_by(shared[0])
         situations = texts.by_key[other]
+        view.spend(tag, PAIR * min(len(situations), _MAX_SITUATIONS))
         if strength < view.threshold or len(situations) > _MAX_SITUATIONS:
             continue
         strength *= _alike(shared, other, rarity, vocabulary)

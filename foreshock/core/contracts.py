@@ -328,8 +328,8 @@ class SinkParts(Struct, frozen=True, kw_only=True):
 
 
 class AuditRow(Struct, frozen=True, kw_only=True):
-    """Who changed what, when, and by which record. kind: situation, ticket, silence, topology, settings, source,
-    feedback."""
+    """Who changed what, when, and by which record. kind: situation, ticket, silence, topology, settings, rule,
+    source, feedback."""
 
     record: int
     at: Moment

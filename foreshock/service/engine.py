@@ -16,6 +16,7 @@ from msgspec import Struct
 from correlation import cause, fold, prioritise, variants
 from correlation import ticket as ticket_text
 from correlation.bind import Binding, bind
+from correlation.budget import Budget
 from correlation.evidence import Known as KnownAnomalies
 from correlation.feedback import KeptApart, said_first
 from correlation.fold import Outcome
@@ -23,7 +24,7 @@ from correlation.group import number as situation_number
 from correlation.group import place
 from correlation.identity import Family, Scheme
 from correlation.next_step import Decision, Step, next_step
-from correlation.relate import Traces, View, link, relate
+from correlation.relate import Candidate, Traces, View, link, relate
 from correlation.rule import Index, RuleInstance, RuleKind, build, shipped
 from correlation.settings import CorrelationSettings
 from correlation.structure import why_not_by_itself
@@ -60,12 +61,14 @@ from foreshock.core.model import (
     SituationState,
     Ticket,
     TicketState,
+    encode_texts,
     read_annotations,
     read_labels,
 )
 from foreshock.core.severity import Severity
 from foreshock.core.topology import Topology
 from foreshock.service import evidence, feedback, regroup
+from foreshock.service.ourselves import OURSELVES, suspension
 from foreshock.service.records import LearnedRecord, OperatorRecord, SettingsRecord, TopologyRecord
 from foreshock.service.rekey import rekey
 from foreshock.service.timers import Due, Timers
@@ -107,7 +110,8 @@ class Effects(Struct, kw_only=True):
 
 
 class Saved(Struct, frozen=True, kw_only=True):
-    """Counters that belong to no alert or situation. fingerprints: the version that alerts are saved with."""
+    """Counters that belong to no alert or situation. fingerprints: the version that alerts are saved with; ahead,
+    suspended: the budget of the rules."""
 
     now: Moment
     situations: int
@@ -117,6 +121,8 @@ class Saved(Struct, frozen=True, kw_only=True):
     heard: dict[str, int]
     counts: dict[str, int]
     fingerprints: int = 1
+    ahead: dict[str, int] = {}
+    suspended: dict[str, str] = {}
 
 
 class _Sender(Struct, frozen=True):
@@ -184,10 +190,11 @@ class Engine:
     """
 
     def __init__(self, collectors: Mapping[str, Collector], rules: Mapping[str, RuleKind]) -> None:
-        self.collectors = collectors
+        self.collectors = {**collectors, OURSELVES.kind: OURSELVES}
         self.rule_kinds = rules
         self.rule_instances: tuple[RuleInstance, ...] = shipped(rules)
         self.rules = build(self.rule_instances, rules)
+        self.budget = Budget()
         self.settings = CorrelationSettings()
         self.sinks: tuple[str, ...] = ()
         self.topology = Topology()
@@ -659,7 +666,7 @@ class Engine:
 
     def _place(self, alert: Alert) -> None:
         settings = self.settings
-        candidates = relate(alert, self.rules, self._view)
+        candidates, over = self._relate(alert)
         placement = place(
             feedback.allowed(self, alert, candidates) if self.apart else candidates,
             self.situations,
@@ -682,6 +689,31 @@ class Engine:
             if rule.memory is not None:
                 rule.memory.learn(alert.situation, alert, self.now)
                 self._dirty.add(("rule", rule.tag))
+        for tag in over:
+            reason = self.budget.suspended[tag]
+            self._say("rule", tag, "suspended", reason)
+            self._report(suspension(tag), f"The rule {tag} is suspended: {reason}. Narrow it, then load it again.")
+
+    def _relate(self, alert: Alert) -> tuple[list[Candidate], list[str]]:
+        """What the rules say of it, and the rules that went beyond their budget with it: they are not asked again."""
+        view, suspended = self._view, self.budget.suspended
+        view.now = self.now
+        asked = [rule for rule in self.rules if rule.tag not in suspended] if suspended else self.rules
+        found = relate(alert, asked, view)
+        spent, view.spent = view.spent, {}
+        return found, self.budget.charge(spent, self.settings.relate.budget)
+
+    def _report(self, labels: Mapping[str, str], summary: str) -> None:
+        """Something about ourselves that a person must see, as an alert like any other; over when there is nothing to
+        say."""
+        event = Event(
+            labels=encode_texts(labels),
+            annotations=encode_texts({"summary": summary}),
+            starts_at=self.now if summary else None,
+            ends_at=None if summary else self.now,
+        )
+        sender = self._sender(OURSELVES, OURSELVES.kind)
+        self._fold(sender.known.get(bytes(event.labels)), event, self.now, sender, None)
 
     def _open(self, alert: Alert) -> None:
         situation = self._new_situation(alert)
@@ -1063,7 +1095,7 @@ class Engine:
         )
 
     def _new_view(self) -> View:
-        return View(self._traces, self.topology, self.settings.relate, self.settings.group.threshold)
+        return View(self._traces, self.topology, self.settings.relate, self.settings.group.threshold, self.alerts)
 
     def _build_rules(self, learned: Mapping[str, bytes]) -> None:
         self.rules = build(self.rule_instances, self.rule_kinds, self.learned.learned)
@@ -1108,6 +1140,9 @@ class Engine:
         read = msgspec.json.decode(record.body, type=SettingsRecord)
         reopen, identity = self.settings.group.reopen, self.settings.fold.identity
         self._use_settings(read)
+        for tag in self.budget.reset():
+            self._say("rule", tag, "in force again", actor=record.actor)
+            self._report(suspension(tag), "")
         if self.settings.group.reopen < reopen:
             self._watch_what_is_over()
         self._dirty.add(("settings", ""))
@@ -1196,6 +1231,8 @@ class Engine:
             heard=self._heard,
             counts=self.counts,
             fingerprints=fingerprints.FINGERPRINT_VERSION,
+            ahead=self.budget.ahead,
+            suspended=self.budget.suspended,
         )
         yield "saved", "", encode(counters)
 
@@ -1241,6 +1278,7 @@ class Engine:
                 self.sources, self._heard = saved.sources, saved.heard
                 self._last_judgement = saved.judgements
                 self.counts |= saved.counts
+                self.budget.ahead, self.budget.suspended = saved.ahead, saved.suspended
                 made_by = saved.fingerprints
         if topology is not None:
             self._use_topology(topology)

@@ -37,7 +37,11 @@ def candidates(made: Rule, new: Alert, open_: Mapping[str, Sequence[Alert]]) -> 
     for situation, alerts in open_.items():
         for one in alerts:
             made.index.add(situation, one)
-    return list(made.relate(new, View(Traces(), ESTATE, RelateSettings(), 0.0)))
+    view = View(
+        Traces(), ESTATE, RelateSettings(), 0.0, {one.fingerprint: one for alerts in open_.values() for one in alerts}
+    )
+    view.now = new.last_seen
+    return list(made.relate(new, view))
 
 
 def test_alerts_with_equal_labels_are_related_without_a_ci_and_the_reason_names_the_values():
@@ -77,7 +81,7 @@ def test_a_condition_sees_both_alerts_and_the_kind_of_their_ci():
 
     assert (found.situation, found.other) == ("S-2", "switch")
     assert found.evidence.startswith('site=ber, and b.ci_kind == "switch"')
-    assert candidates(made, alert("new", 10, "", Severity.CRITICAL, site="ber"), {}) == []
+    assert candidates(made, alert("new", 10, "", Severity.CRITICAL, site="ber"), open_) == []
 
 
 def test_a_rule_without_equal_labels_looks_at_a_bounded_number_of_alerts():

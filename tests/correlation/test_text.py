@@ -33,8 +33,10 @@ def alert(name: str, summary: str, at_s: float, started_s: float | None = None) 
     )  # fmt: skip
 
 
-def view(threshold: float = 0.01) -> View:
-    return View(Traces(), Topology(), RelateSettings(), threshold)
+def view(at_s: float, threshold: float = 0.01) -> View:
+    made = View(Traces(), Topology(), RelateSettings(), threshold)
+    made.now = NOON + seconds(at_s)
+    return made
 
 
 class Watch:
@@ -49,7 +51,7 @@ class Watch:
         assert self.rule.memory is not None
         self.alerts += 1
         new = alert(f"a{self.alerts}", summary, at_s)
-        found = self.rule.relate(new, view())
+        found = self.rule.relate(new, view(at_s))
         self.rule.index.add(situation, new)
         self.rule.memory.learn(situation, new, new.last_seen)
         return found
@@ -173,5 +175,5 @@ def test_an_index_built_anew_answers_as_the_one_that_saw_everything(steps: list[
             for home, one in sorted(open_.values(), key=lambda entry: (entry[0], entry[1].fingerprint)):
                 rebuilt.index.add(home, one)
             new = alert("new", text, now_s)
-            answers = [sorted(each.relate(new, view(0.001)), key=repr) for each in (lived, rebuilt)]
+            answers = [sorted(each.relate(new, view(now_s, 0.001)), key=repr) for each in (lived, rebuilt)]
             assert answers[0] == answers[1]

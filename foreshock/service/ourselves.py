@@ -1,0 +1,31 @@
+"""What Foreshock reports about itself: alerts like any other, on the CI ``foreshock``, from the source of that name."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from foreshock.core.contracts import Collector, Ignored
+from foreshock.core.errors import Malformed
+
+NAME = "foreshock"
+
+
+def _decode(body: bytes) -> Sequence[Any]:
+    raise Malformed("nobody sends these")
+
+
+def _translate(item: Any, at: datetime) -> Ignored:
+    return Ignored("nobody sends these")
+
+
+OURSELVES = Collector(
+    kind=NAME, title="Foreshock about itself", facts="", decode=_decode, translate=_translate, sample="", namespace=NAME
+)
+"""What these alerts have in place of a collector: their labels are nobody else's."""
+
+
+def suspension(rule: str) -> dict[str, str]:
+    """Labels of the alert that a rule (name@version) was suspended."""
+    return {
+        "alertname": "ForeshockRuleSuspended", "ci": NAME, "rule": rule.partition("@")[0], "severity": "warning",
+    }  # fmt: skip
