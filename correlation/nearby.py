@@ -37,6 +37,7 @@ class Nearby(Generic[Key]):
     def __init__(self, window_s: float) -> None:
         self.window_s = window_s
         self.by_key: dict[Key, dict[str, list[Began]]] = {}
+        self.by_situation: dict[str, dict[Key, None]] = {}
         self._places: dict[str, _Place[Key]] = {}
         self._oldest: list[Began] = []  # a heap
         self._now_s = 0.0
@@ -55,8 +56,10 @@ class Nearby(Generic[Key]):
 
     def add(self, situation: str, alert: Alert) -> None:
         self._take_out(alert.fingerprint)
-        key, onset_s = self.key_of(alert), alert.starts_at.timestamp()
-        if key is None or onset_s < self._now_s - 2 * self.window_s:
+        self._now_s = max(self._now_s, alert.last_seen.timestamp())  # so a restart works out no key of an old alert
+        onset_s = alert.starts_at.timestamp()
+        key = self.key_of(alert) if self.is_recent(onset_s) else None
+        if key is None:
             return
         self._places[alert.fingerprint] = _Place(key, situation, onset_s)
         heapq.heappush(self._oldest, (onset_s, alert.fingerprint))
@@ -65,6 +68,7 @@ class Nearby(Generic[Key]):
             situations = self.by_key[key] = {}
             self.appeared(key)
         insort(situations.setdefault(situation, []), (onset_s, alert.fingerprint))
+        self.by_situation.setdefault(situation, {})[key] = None
 
     def moved(self, situation: str, alert: Alert) -> None:
         self.add(situation, alert)
@@ -87,6 +91,10 @@ class Nearby(Generic[Key]):
             if place is not None and place.onset_s == onset_s:
                 self._take_out(fingerprint)
 
+    def is_recent(self, onset_s: float) -> bool:
+        """Whether it began within two windows; what is older stands in no index and need not ask."""
+        return onset_s >= self._now_s - 2 * self.window_s
+
     def has_near(self, began: list[Began], onset_s: float, but: str) -> bool:
         """Whether one of ``began``, besides the alert ``but``, began within a window of ``onset_s``."""
         at = bisect_left(began, (onset_s - self.window_s, ""))
@@ -104,6 +112,10 @@ class Nearby(Generic[Key]):
         if began:
             return
         del situations[place.situation]
+        keys = self.by_situation[place.situation]
+        del keys[place.key]
+        if not keys:
+            del self.by_situation[place.situation]
         if not situations:
             del self.by_key[place.key]
             self.vanished(place.key)
@@ -112,6 +124,8 @@ class Nearby(Generic[Key]):
 def nearest(began: list[Began], onset_s: float, most: int) -> list[Began]:
     """Up to ``most`` of ``began`` with the gap to ``onset_s`` in place of the onset, the nearest first; equally near
     ones in order of fingerprint."""
+    if len(began) == 1:
+        return [(abs(began[0][0] - onset_s), began[0][1])]
     at = bisect_left(began, (onset_s, ""))
     around = began[max(0, at - most) : at + most]
     return sorted((abs(when - onset_s), fingerprint) for when, fingerprint in around)[:most]

@@ -1,6 +1,6 @@
 """How much it tells that two alerts share a word: learned from how often, and beside what else, each word has come."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 import msgspec
@@ -51,6 +51,22 @@ class Vocabulary:
         """1 for a word that never comes; 0.5 for one that comes once within a window; nearly 0 for common ones."""
         seen, _ = self._known(word)
         return self._rarity(seen)
+
+    def rarities(self, words: Iterable[str]) -> dict[str, float]:
+        """``rarity`` of each: an alert has two dozen words, and each new alert asks."""
+        known, era, window_s = self._words, self._era, self._window_s
+        watched_s = self._watched_s + window_s
+        found = {}
+        for word in words:
+            entry = known.get(word)
+            if entry is None:
+                seen = 0.0
+            elif entry.era == era:
+                seen = entry.seen
+            else:
+                seen = entry.seen * 0.5 ** (era - entry.era)
+            found[word] = 1.0 / (1.0 + (seen + 1.0) * window_s / watched_s)
+        return found
 
     def told_by(self, word: str) -> float:
         """The probability, 0..1, that two alerts near in time whose rarest common word is ``word`` are one problem.

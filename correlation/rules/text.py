@@ -81,15 +81,15 @@ class _Texts(Nearby[Template]):
     # ---- Memory ----
 
     def learn(self, situation: str, alert: Alert, now: datetime) -> None:
-        template = self.template(alert)
-        if len(template) < self._config.min_words:
-            return
         self.forget_before(now)
         onset_s = alert.starts_at.timestamp()
+        template = self.template(alert) if self.is_recent(onset_s) else ()
+        if len(template) < self._config.min_words:
+            return
         if self.has_near(self.by_key.get(template, {}).get(situation, []), onset_s, alert.fingerprint):
             return  # the common case in a storm: its situation has every word already
-        met = {word: self._met(word, onset_s, situation, alert.fingerprint) for word in template}
-        self._vocabulary.learn({word: others for word, others in met.items() if others is not None}, now)
+        brought = self._brought(template, situation, onset_s, alert.fingerprint)
+        self._vocabulary.learn({word: self._met(word, onset_s, situation, alert.fingerprint) for word in brought}, now)
 
     def save(self) -> bytes:
         return self._vocabulary.save()
@@ -110,15 +110,21 @@ class _Texts(Nearby[Template]):
         self._read = (alert.labels, alert.annotations, template)
         return template
 
-    def _met(self, word: str, onset_s: float, situation: str, fingerprint: str) -> int | None:
-        """How many other situations have an alert with ``word`` that began within a window, at most ``_MAX_MET``; None
-        if ``situation`` itself has one besides ``fingerprint``."""
+    def _brought(self, template: Template, situation: str, onset_s: float, fingerprint: str) -> list[str]:
+        """Words that no other alert of ``situation`` near in time has."""
+        left = set(template)
+        for other in self.by_situation.get(situation, ()):
+            if not left.isdisjoint(other) and self.has_near(self.by_key[other][situation], onset_s, fingerprint):
+                left.difference_update(other)
+                if not left:
+                    return []
+        return [word for word in template if word in left]
+
+    def _met(self, word: str, onset_s: float, situation: str, fingerprint: str) -> int:
+        """How many other situations have an alert with ``word`` that began within a window, at most ``_MAX_MET``."""
         templates = self.by_word.get(word, {})
         if len(templates) > _MAX_TEMPLATES:
             return _MAX_MET
-        for template in templates:
-            if self.has_near(self.by_key[template].get(situation, []), onset_s, fingerprint):
-                return None
         found: set[str] = set()
         for template in templates:
             for other, traces in self.by_key[template].items():
@@ -141,27 +147,36 @@ def _relate(
     tag: str, config: TextConfig, vocabulary: Vocabulary, texts: _Texts, alert: Alert, view: View
 ) -> list[Candidate]:
     texts.forget_before(view.now)
-    template = texts.template(alert)
+    onset_s = alert.starts_at.timestamp()
+    template = texts.template(alert) if texts.is_recent(onset_s) else ()
     if len(template) < config.min_words:
         return []
-    rarity = {word: vocabulary.rarity(word) for word in template}
-    ranked = sorted(template, key=lambda word: (-rarity[word], word))
+    rarity = vocabulary.rarities(template)
+    # The words come in alphabetical order, and sorting keeps it among equals.
+    ranked = sorted(template, key=rarity.__getitem__, reverse=True)
     looked_up: set[Template] = set()
     for word in ranked[:_LOOKED_UP]:
         templates = texts.by_word.get(word, {})
         if len(templates) <= _MAX_TEMPLATES:
             looked_up.update(templates)
     found: list[Candidate] = []
-    onset_s = alert.starts_at.timestamp()
     view.spend(tag, _COMPARED * len(looked_up))
+    told_by: dict[str, float] = {}
     for other in sorted(looked_up):
-        shared = [word for word in ranked if word in other]
-        strength = config.strength * vocabulary.told_by(shared[0])
         situations = texts.by_key[other]
         view.spend(tag, PAIR * min(len(situations), _MAX_SITUATIONS))
-        if strength < view.threshold or len(situations) > _MAX_SITUATIONS:
+        for rarest in ranked:
+            if rarest in other:
+                break
+        told = told_by.get(rarest)
+        if told is None:
+            told = told_by[rarest] = vocabulary.told_by(rarest)
+        if config.strength * told < view.threshold or len(situations) > _MAX_SITUATIONS:
             continue
-        strength *= _alike(shared, other, rarity, vocabulary)
+        shared = ranked if other == template else [word for word in ranked if word in other]
+        strength = config.strength * told * _alike(shared, other, rarity, vocabulary)
+        if strength < view.threshold:
+            continue
         evidence = ", ".join(shared[:_SHOWN])
         for situation, traces in situations.items():
             (gap_s, fingerprint) = nearest(traces, onset_s, 1)[0]
@@ -173,10 +188,12 @@ def _relate(
 
 def _alike(shared: list[str], other: Template, rarity: dict[str, float], vocabulary: Vocabulary) -> float:
     """Jaccard similarity of two templates, each word weighted by the square of its rarity; 0..1."""
-    both = sum(rarity[word] ** 2 for word in shared)
-    mine = sum(weight**2 for weight in rarity.values())
-    theirs = sum(vocabulary.rarity(word) ** 2 for word in other if word not in rarity)
-    return both / (mine + theirs)
+    if len(shared) == len(rarity) == len(other):
+        return 1.0
+    both = sum([rarity[word] ** 2 for word in shared])
+    mine = sum([weight * weight for weight in rarity.values()])
+    theirs = vocabulary.rarities([word for word in other if word not in rarity])
+    return both / (mine + sum([weight * weight for weight in theirs.values()]))
 
 
 def _describe(link: Link) -> str:

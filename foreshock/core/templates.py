@@ -8,6 +8,7 @@ alerts would no longer follow from those alerts; which words tell something is l
 
 import re
 import unicodedata
+from functools import lru_cache
 
 MAX_CHARACTERS = 1024
 MAX_WORDS = 32
@@ -22,6 +23,9 @@ _PIECE = re.compile(rf"[{_DENSE}]+|(?:(?![{_DENSE}])[\w-])+")
 _DIGIT = re.compile(r"\d")
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[^\W\d_a-zA-Z]+", re.ASCII)
 _UNICODE_WORD = re.compile(r"[^\W\d_]+")
+# A whole piece of ASCII without a digit; possessive, so that it never tries again.
+_PLAIN_PIECE = re.compile(r"(?<![\w-])[a-zA-Z_-]++(?![\w-])", re.ASCII)
+_REMEMBERED = 4096  # texts without their values, as pieces: machines write few
 _IS_DENSE = re.compile(rf"[{_DENSE}]")
 
 
@@ -32,24 +36,31 @@ def words(text: str) -> tuple[str, ...]:
     is a number, time, address, hash or id, and what stands in quotes is a value: both say nothing of the kind of
     message, nor does a single letter.
     """
-    text = _QUOTED.sub(" ", text[:MAX_CHARACTERS])
-    found: dict[str, None] = {}
+    text = text[:MAX_CHARACTERS]
+    if '"' in text or "'" in text or "`" in text:
+        text = _QUOTED.sub(" ", text)
     if text.isascii():
-        for piece in _PIECE.findall(text):
-            if not _DIGIT.search(piece):
-                for word in _WORD.findall(piece):
+        return _words_of(tuple(_PLAIN_PIECE.findall(text)))
+    found: dict[str, None] = {}
+    for piece in _PIECE.findall(_plain(text)):
+        if _IS_DENSE.match(piece):
+            dense = _DIGIT.sub("", piece)
+            found.update(dict.fromkeys(dense[at : at + 2] for at in range(max(1, len(dense) - 1))))
+        elif not _DIGIT.search(piece):
+            for part in _UNICODE_WORD.findall(piece):
+                for word in _WORD.findall(part) if part.isascii() else (part,):
                     if 1 < len(word) <= _MAX_WORD:
-                        found[word.lower()] = None
-    else:
-        for piece in _PIECE.findall(_plain(text)):
-            if _IS_DENSE.match(piece):
-                dense = _DIGIT.sub("", piece)
-                found.update(dict.fromkeys(dense[at : at + 2] for at in range(max(1, len(dense) - 1))))
-            elif not _DIGIT.search(piece):
-                for part in _UNICODE_WORD.findall(piece):
-                    for word in _WORD.findall(part) if part.isascii() else (part,):
-                        if 1 < len(word) <= _MAX_WORD:
-                            found[word.casefold()] = None
+                        found[word.casefold()] = None
+    return tuple(sorted(list(found)[:MAX_WORDS]))
+
+
+@lru_cache(_REMEMBERED)
+def _words_of(pieces: tuple[str, ...]) -> tuple[str, ...]:
+    found: dict[str, None] = {}
+    for piece in pieces:
+        for word in _WORD.findall(piece):
+            if 1 < len(word) <= _MAX_WORD:
+                found[word.lower()] = None
     return tuple(sorted(list(found)[:MAX_WORDS]))
 
 
