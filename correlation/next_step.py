@@ -1,12 +1,13 @@
 """What a sink should hear now of a situation: one pure function owns every branch."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 
 from msgspec import Struct
 
 from correlation.settings import TicketSettings
-from foreshock.core.model import Situation, SituationState, Ticket
+from foreshock.core.model import Held, HeldKind, Situation, SituationState, Ticket
 
 
 class Step(StrEnum):
@@ -28,8 +29,10 @@ class Decision(Struct, frozen=True):
 
 
 def next_step(situation: Situation, ticket: Ticket | None, now: datetime, settings: TicketSettings) -> Decision:
-    """WAIT: too young, or updated a moment ago. HOLD: suppression keeps a ticket from being opened or reopened; it
-    never keeps one from being resolved. A ticket that a person closed is theirs: it hears nothing more."""
+    """WAIT: too young, or updated a moment ago. A ticket that a person closed is theirs: it hears nothing more.
+
+    What suppression says comes after it, in ``hold_back``.
+    """
     ended = situation.state is not SituationState.OPEN
     if ticket is None:
         return _without_ticket(situation, now, settings, ended=ended)
@@ -45,8 +48,6 @@ def next_step(situation: Situation, ticket: Ticket | None, now: datetime, settin
             "merged into " + situation.merged_into if situation.merged_into else "every alert has recovered",
         )
     if not ticket.open:
-        if situation.held_by:
-            return Decision(Step.HOLD, situation.held_by)
         return Decision(Step.REOPEN, "an alert fired again")
     if situation.version <= ticket.version:
         return Decision(Step.NOTHING, "the ticket is up to date")
@@ -56,6 +57,27 @@ def next_step(situation: Situation, ticket: Ticket | None, now: datetime, settin
     if due is not None and now < due:
         return Decision(Step.WAIT, "changes are gathered into one update", due)
     return Decision(Step.UPDATE, "the situation changed")
+
+
+_QUIET = (HeldKind.SILENCE, HeldKind.MAINTENANCE, HeldKind.INHIBITION)
+"""Suppressors that also keep an open ticket from being escalated; the others only say "not yet" to a new one."""
+
+
+def may_be_held(decision: Decision, situation: Situation, ticket: Ticket | None) -> bool:
+    """Whether the step is a creation, a reopening or an escalation. Never a resolution, nor news in an open ticket."""
+    if decision.step is Step.UPDATE:
+        return ticket is not None and situation.priority < ticket.priority
+    return decision.step in (Step.OPEN, Step.REOPEN)
+
+
+def hold_back(decision: Decision, situation: Situation, ticket: Ticket | None, held: Sequence[Held]) -> Decision:
+    """HOLD where suppression (``held``, the reasons) keeps the step back; else the decision as it is."""
+    if not held or not may_be_held(decision, situation, ticket):
+        return decision
+    if decision.step is Step.UPDATE and not all(one.kind in _QUIET for one in held):
+        return decision
+    again_at = min((one.until for one in held if one.until is not None), default=None)
+    return Decision(Step.HOLD, "; ".join(one.reason for one in held), again_at)
 
 
 def _without_ticket(situation: Situation, now: datetime, settings: TicketSettings, *, ended: bool) -> Decision:
@@ -70,8 +92,6 @@ def _without_ticket(situation: Situation, now: datetime, settings: TicketSetting
         return Decision(
             Step.NOTHING, f"priority {situation.priority} is below {settings.min_priority}, where tickets begin"
         )
-    if situation.held_by:
-        return Decision(Step.HOLD, situation.held_by)
     due = situation.opened_at + (settings.delay_p1 if situation.priority == 1 else settings.delay)
     if situation.cleared_at is not None:
         return Decision(Step.WAIT, "no alert is active; it may have recovered")

@@ -1,13 +1,14 @@
 """What an SRE tunes. Every number has its unit and its reason here; the reference page and the example file come from
 this."""
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from foreshock.core.errors import Invalid, Malformed
-from foreshock.core.matchers import parse_matcher
+from foreshock.core.matchers import Matcher, parse_matcher
 from foreshock.core.quantities import Duration, parse_duration
+from foreshock.core.topology import DIRECTIONS
 
 
 class _Section(BaseModel):
@@ -16,6 +17,23 @@ class _Section(BaseModel):
 
 def _duration(text: str, description: str) -> Any:
     return Field(default=parse_duration(text), description=description)
+
+
+def _are_matchers(texts: tuple[str, ...]) -> tuple[str, ...]:
+    for index, text in enumerate(texts):
+        try:
+            parse_matcher(text)
+        except Malformed as error:
+            raise Invalid(str(error.args[0]), hint=error.hint, path=(index,)) from None
+    return texts
+
+
+Matchers = Annotated[tuple[str, ...], AfterValidator(_are_matchers), Field(max_length=100)]
+"""Matchers as Alertmanager writes them: ``severity="warning"``, with one of ``= != =~ !~``."""
+
+
+def read_matchers(texts: tuple[str, ...]) -> tuple[Matcher, ...]:
+    return tuple(parse_matcher(text) for text in texts)
 
 
 class _About(_Section):
@@ -31,21 +49,11 @@ class _About(_Section):
 class IdentityRule(_About):
     """Which labels identify an alert. Give ``by`` or ``without``."""
 
-    match: tuple[str, ...] = Field(
+    match: Matchers = Field(
         default=(), description='only alerts whose labels fit all of these, written as in Alertmanager: team=~"db|web"'
     )
     by: tuple[str, ...] = Field(default=(), description="only these labels identify")
     without: tuple[str, ...] = Field(default=(), description="all labels but these identify")
-
-    @field_validator("match")
-    @classmethod
-    def _are_matchers(cls, match: tuple[str, ...]) -> tuple[str, ...]:
-        for index, text in enumerate(match):
-            try:
-                parse_matcher(text)
-            except Malformed as error:
-                raise Invalid(error.args[0], hint=error.hint, path=(index,)) from None
-        return match
 
     @model_validator(mode="after")
     def _says_one_thing(self) -> Self:
@@ -154,6 +162,111 @@ class TicketSettings(_Section):
     )
 
 
+class InhibitRule(_Section):
+    """Inhibition by equal labels, as Alertmanager has it."""
+
+    name: str = Field(min_length=1, max_length=100, description="what reasons call it")
+    source_matchers: Matchers = Field(min_length=1, description="while an alert that matches all of these is active …")
+    target_matchers: Matchers = Field(min_length=1, description="… alerts that match all of these open no ticket …")
+    equal: tuple[str, ...] = Field(
+        default=(), max_length=20, description="… if both have equal values of these labels; an absent one is empty"
+    )
+
+
+_DEPENDENCE = (
+    "depends_on", "runs_on", "hosted_on", "uses", "calls", "member_of", "powered_by", "stored_on", "contains", "hosts",
+    "supports", "powers",
+)  # fmt: skip
+
+
+class UpstreamSettings(_Section):
+    """Inhibition along the topology."""
+
+    enabled: bool = Field(
+        default=True, description="an active alert upstream explains those on CIs that depend on its CI"
+    )
+    relationships: tuple[str, ...] = Field(
+        default=_DEPENDENCE,
+        description="types of relationships that explain; without connects_to, because a neighbour explains little",
+    )
+    min_severity: Literal["info", "warning", "minor", "major", "critical"] = Field(
+        default="critical", description="the alert upstream is at least this severe"
+    )
+    max_cost: float = Field(
+        default=3.0, gt=0, le=12, description="longest way up; a step costs what `relate.costs` says, else 1"
+    )
+    within: Duration = _duration(
+        "30m", "the two onsets are at most this far apart: what has fired for days explains nothing new"
+    )
+    source_matchers: Matchers = Field(default=(), description="only alerts that match all of these explain others")
+    target_matchers: Matchers = Field(default=(), description="only alerts that match all of these are explained")
+
+    @field_validator("relationships")
+    @classmethod
+    def _are_types(cls, types: tuple[str, ...]) -> tuple[str, ...]:
+        for index, name in enumerate(types):
+            if name not in DIRECTIONS:
+                hint = f"use some of {', '.join(DIRECTIONS)}"
+                raise Invalid(f"{name!r} is no type of relationship", hint=hint, path=(index,))
+        return types
+
+
+class TransientSettings(_Section):
+    """Auto-pause: what used to recover by itself gets time to do so again."""
+
+    enabled: bool = Field(
+        default=True,
+        description="a ticket waits where every alert is of a class (alertname and CI type) that mostly recovered by "
+        "itself; never at priority 1",
+    )
+    within: Duration = _duration(
+        "5m", "what ended so soon after its onset recovered by itself; so long its ticket waits"
+    )
+    min_ended: float = Field(
+        default=10, ge=1, description="a class is judged once it has ended this often; older ends count less"
+    )
+    min_share: float = Field(default=0.9, gt=0.5, le=1, description="share of them that recovered by themselves")
+    half_life: Duration = _duration("7d", "an end counts half after this long")
+    max_alerts: int = Field(default=5, ge=1, description="a situation with more active alerts than this does not wait")
+
+
+class ThresholdRule(_Section):
+    """Not before there are enough of them."""
+
+    name: str = Field(min_length=1, max_length=100, description="what reasons call it")
+    matchers: Matchers = Field(min_length=1, description="alerts that match all of these open a ticket only after …")
+    alerts: int = Field(default=0, ge=0, le=500, description="… so many of them joined the situation …")
+    cis: int = Field(default=0, ge=0, le=500, description="… or they came from so many CIs …")
+    within: Duration = _duration("10m", "… within this time; either number is enough, 0 leaves it out")
+
+    @model_validator(mode="after")
+    def _counts_something(self) -> Self:
+        if max(self.alerts, self.cis) < 2:
+            raise Invalid("neither `alerts` nor `cis` is 2 or more", hint="say from how many alerts or CIs on to open")
+        return self
+
+
+class SuppressSettings(_Section):
+    inhibit: tuple[InhibitRule, ...] = Field(
+        default=(), max_length=200, description="inhibition by equal labels; list what is further upstream first"
+    )
+    upstream: UpstreamSettings = Field(default_factory=UpstreamSettings, description="inhibition along the topology")
+    transient: TransientSettings = Field(
+        default_factory=TransientSettings, description="time to recover for what mostly does so by itself"
+    )
+    thresholds: tuple[ThresholdRule, ...] = Field(
+        default=(), max_length=200, description="open only after N alerts or N CIs"
+    )
+
+    @field_validator("inhibit", "thresholds")
+    @classmethod
+    def _have_own_names(cls, rules: tuple[Any, ...]) -> tuple[Any, ...]:
+        for index, rule in enumerate(rules):
+            if any(other.name == rule.name for other in rules[:index]):
+                raise Invalid(f"two are called {rule.name!r}", hint="give each its own name", path=(index, "name"))
+        return rules
+
+
 class PrioritySettings(_Section):
     matrix: tuple[tuple[int, int, int], ...] = Field(
         default=((1, 2, 3), (2, 3, 4), (3, 4, 5)),
@@ -187,5 +300,8 @@ class CorrelationSettings(_Section):
     ticket: TicketSettings = Field(default_factory=TicketSettings, description="when tickets are written")
     evidence: EvidenceSettings = Field(
         default_factory=EvidenceSettings, description="which metric anomalies are shown with a situation"
+    )
+    suppress: SuppressSettings = Field(
+        default_factory=SuppressSettings, description="what is real but must not disturb anyone now"
     )
     priority: PrioritySettings = Field(default_factory=PrioritySettings, description="how priority is computed")

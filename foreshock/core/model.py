@@ -362,6 +362,38 @@ class Decided(Struct, frozen=True, gc=False, kw_only=True):
     until: Moment | None = None
 
 
+class HeldKind(StrEnum):
+    """What suppresses: a person asked (SILENCE), planned work (MAINTENANCE), another alert explains it (INHIBITION),
+    nothing fires while a flapping alert is held open (FLAPPING), its like recovers by itself (TRANSIENT), there are too
+    few of it (THRESHOLD)."""
+
+    SILENCE = "silence"
+    MAINTENANCE = "maintenance"
+    INHIBITION = "inhibition"
+    FLAPPING = "flapping"
+    TRANSIENT = "transient"
+    THRESHOLD = "threshold"
+
+
+class Held(Struct, frozen=True, gc=False, kw_only=True):
+    """Why something real disturbs nobody now.
+
+    Attributes:
+        kind: which suppressor.
+        id: of the silence, window or rule; of an inhibition the fingerprint of the alert that explains; of a transient
+            the class; of a flapping alert its fingerprint.
+        reason: in words.
+        until: when this reason ends by itself; None: only when something changes.
+        alerts: how many active alerts of the situation it covers.
+    """
+
+    kind: HeldKind
+    id: str
+    reason: str
+    until: Moment | None = None
+    alerts: int = 1
+
+
 class SituationState(StrEnum):
     OPEN = "open"
     RESOLVED = "resolved"
@@ -389,7 +421,7 @@ class Situation(Struct, kw_only=True):
         impact, urgency: 1..3, 1 is the highest. priority: 1..5, 1 is the highest.
         criticality: of the most critical business service that depends on an affected CI, 1..4; 0 if there is none.
         services, causes: those services and the ranked causes, as of the last ticket write or the end.
-        held_by: why it may not open a ticket now, in words; empty if nothing holds it.
+        held: what keeps a ticket write back that is otherwise due, by kind and id; empty if nothing does.
         merged_into: the situation that took its alerts over; state is MERGED then.
         previous: an earlier situation with the same condition, if this one follows it.
         split_from: the situation whose alerts it was split off with; empty if it opened by itself.
@@ -419,7 +451,7 @@ class Situation(Struct, kw_only=True):
     version: int = 1
     news: tuple[News, ...] = ()
     reopened: int = 0
-    held_by: str = ""
+    held: tuple[Held, ...] = ()
     cleared_at: Moment | None = None
     resolved_at: Moment | None = None
     merged_into: str = ""
@@ -430,6 +462,11 @@ class Situation(Struct, kw_only=True):
     cause_said_by: str = ""
     tickets: dict[str, Ticket] = {}
     decided: dict[str, Decided] = {}
+
+    @property
+    def held_by(self) -> str:
+        """All that holds it, in words."""
+        return "; ".join(held.reason for held in self.held)
 
 
 class Ended(Struct, frozen=True, kw_only=True):
@@ -479,16 +516,6 @@ class Change(Struct, frozen=True, kw_only=True):
     url: str = ""
 
 
-class MaintenanceWindow(Struct, frozen=True, kw_only=True):
-    """Planned work: what fires on ``cis`` (and what depends on them) in starts_at <= t < ends_at opens nothing."""
-
-    id: str
-    starts_at: Moment
-    ends_at: Moment
-    title: str = ""
-    cis: tuple[str, ...] = ()
-
-
 class Forecast(Struct, frozen=True, kw_only=True):
     """A predicted incident on one CI.
 
@@ -528,6 +555,48 @@ class Silence(Struct, frozen=True, kw_only=True):
     comment: str
     updated_at: Moment
     annotations: dict[str, str] = {}
+
+
+class Span(Struct, frozen=True, gc=False, kw_only=True):
+    """starts_at <= t < ends_at."""
+
+    starts_at: Moment
+    ends_at: Moment
+
+
+class MaintenanceWindow(Struct, frozen=True, kw_only=True):
+    """Planned work: alerts in its scope open nothing while it runs. Resolutions always pass.
+
+    The times are concrete: who reads the calendar expands it up to a horizon, and what was expanded is what enters as a
+    record, so that a replay needs neither the calendar nor a time zone database.
+
+    Attributes:
+        id: stable: setting a window with the same id replaces it.
+        title, comment: what is done, and why; owner: the person or team that asked for it.
+        cis: ids or names of CIs. descendants: whether what depends on them is in scope too.
+        services: business services; in scope are they, and every CI that none but services named here need.
+        matchers: of labels; with CIs or services an alert must meet both.
+        spans: ascending, apart from each other.
+        calendar: iCalendar text of a recurring window, to expand it further; empty for one that happens once.
+        schedule: the recurrence in words, empty for one that happens once.
+        expanded_to: spans that begin before are known; None where there are no others.
+        origin: "operator", or the file that it is kept in.
+    """
+
+    id: str
+    title: str
+    owner: str
+    comment: str
+    spans: tuple[Span, ...]
+    cis: tuple[str, ...] = ()
+    descendants: bool = True
+    services: tuple[str, ...] = ()
+    matchers: tuple[SilenceMatcher, ...] = ()
+    calendar: str = ""
+    schedule: str = ""
+    expanded_to: Moment | None = None
+    origin: str = "operator"
+    updated_at: Moment
 
 
 class JudgementKind(StrEnum):

@@ -178,6 +178,14 @@ class Topology:
         found = self._needs.get(dependent, {}).get(dependency)
         return found[1] if found else ""
 
+    def steps_up(self, ci: str) -> Mapping[str, tuple[float, str]]:
+        """What ``ci`` depends on directly, with the cost of the step and the relationship type."""
+        return self._needs.get(ci, _NOWHERE)
+
+    def steps_down(self, ci: str) -> Mapping[str, tuple[float, str]]:
+        """What depends on ``ci`` directly, with the cost of the step and the relationship type."""
+        return self._needed_by.get(ci, _NOWHERE)
+
     def neighbours(self, ci: str) -> tuple[str, ...]:
         """CIs one relationship away, either way, sorted."""
         return tuple(sorted({*self._needs.get(ci, {}), *self._needed_by.get(ci, ())}))

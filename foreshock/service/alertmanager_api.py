@@ -6,7 +6,7 @@ it
 """
 
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,13 +15,13 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from msgspec import Raw, Struct
 
-from correlation.suppress import ActiveSilence, silenced_by
+from correlation.suppression.silences import ActiveSilence
 from correlation.variants import whole
 from foreshock import __version__
 from foreshock.core.contracts import NewRecord, RecordKind
 from foreshock.core.errors import Malformed, Unavailable
 from foreshock.core.matchers import Matcher, matches_all, parse_matcher
-from foreshock.core.model import Alert, Moment, Silence, SilenceMatcher, SituationState
+from foreshock.core.model import Alert, Held, HeldKind, Moment, Silence, SilenceMatcher, SituationState
 from foreshock.service.engine import Engine
 from foreshock.service.guard import refuse_cross_site
 from foreshock.service.inbox import Inbox
@@ -143,9 +143,10 @@ def alertmanager_api(
         matchers = _matchers(filter)
         if matchers is None or not _receiver(receiver):
             return _bad(f"cannot read {filter!r}" if matchers is None else f"cannot read the expression {receiver!r}")
+        wanted = Wanted(active=active, silenced=silenced, inhibited=inhibited)
         up_to_date()
         with runner.looking() as engine:
-            chosen = _choose(engine, map(whole, engine.alerts.values()), matchers, active=active, silenced=silenced)
+            chosen = _choose(engine, map(whole, engine.alerts.values()), matchers, wanted)
             return _json(chosen if _matches_receiver(receiver) else [])
 
     @router.get("/alerts/groups")
@@ -160,13 +161,14 @@ def alertmanager_api(
         matchers = _matchers(filter)
         if matchers is None or not _receiver(receiver):
             return _bad(f"cannot read {filter!r}" if matchers is None else f"cannot read the expression {receiver!r}")
+        wanted = Wanted(active=active, silenced=silenced, inhibited=inhibited)
         up_to_date()
         answer = []
         with runner.looking() as engine:
             for situation in engine.situations.values() if _matches_receiver(receiver) else ():
                 if situation.state is not SituationState.OPEN:
                     continue
-                chosen = _choose(engine, engine.members(situation), matchers, active=active, silenced=silenced)
+                chosen = _choose(engine, engine.members(situation), matchers, wanted)
                 if chosen and (muted or any(alert.status.state == "active" for alert in chosen)):
                     answer.append(
                         {
@@ -191,7 +193,8 @@ def alertmanager_api(
         up_to_date()
         wanted = {state for state, yes in (("active", active), ("expired", expired), ("pending", pending)) if yes}
         with runner.looking() as engine:
-            found = [_silence(held.silence, clock()) for held in engine.silences.values() if _about(held, matchers)]
+            known = list(engine.suppression.silences.values())
+        found = [_silence(held.silence, clock()) for held in known if _about(held, matchers)]
         found.sort(key=lambda s: (("active", "pending", "expired").index(s.status.state), s.ends_at))
         return _json([silence for silence in found if silence.status.state in wanted])
 
@@ -209,7 +212,7 @@ def alertmanager_api(
         if posted.id:
             await run_in_threadpool(up_to_date)
         with runner.looking() as engine:
-            known = engine.silences.get(posted.id)
+            known = engine.suppression.silences.get(posted.id)
         if posted.id and known is None:
             return _json(f"silence {posted.id} is not known", status=404)
         same = known is not None and known.silence.ends_at > now and known.silence.matchers == posted.matchers
@@ -235,7 +238,7 @@ def alertmanager_api(
     def silence(id: str) -> Response:
         up_to_date()
         with runner.looking() as engine:
-            held = engine.silences.get(id)
+            held = engine.suppression.silences.get(id)
         return (
             _json(f"silence {id} is not known", status=404) if held is None else _json(_silence(held.silence, clock()))
         )
@@ -245,7 +248,7 @@ def alertmanager_api(
         who = actor(request)
         await run_in_threadpool(up_to_date)
         with runner.looking() as engine:
-            held = engine.silences.get(id)
+            held = engine.suppression.silences.get(id)
         if held is None:
             return _json(f"silence {id} is not known", status=404)
         await _append(inbox, OperatorRecord(expire_silence=id), who)
@@ -254,21 +257,28 @@ def alertmanager_api(
     return router
 
 
-def _choose(
-    engine: Engine, alerts: Iterable[Alert], matchers: list[Matcher], *, active: bool, silenced: bool
-) -> list[GettableAlert]:
+class Wanted(Struct, frozen=True, kw_only=True):
+    """Which alerts an answer should hold, as the parameters of the same names say."""
+
+    active: bool = True
+    silenced: bool = True
+    inhibited: bool = True
+
+    def holds(self, status: AlertStatus) -> bool:
+        return (
+            (self.active or status.state != "active")
+            and (self.silenced or not status.silenced_by)
+            and (self.inhibited or not status.inhibited_by)
+        )
+
+
+def _choose(engine: Engine, alerts: Iterable[Alert], matchers: list[Matcher], wanted: Wanted) -> list[GettableAlert]:
     chosen = []
-    silences = list(engine.silences.values())
     for alert in alerts:
-        if not alert.firing:
+        if not alert.firing or (matchers and not matches_all(matchers, alert.read_labels())):
             continue
-        by: tuple[str, ...] = ()
-        if silences or matchers:
-            labels = alert.read_labels()
-            if not matches_all(matchers, labels):
-                continue
-            by = silenced_by(labels, silences, engine.now)
-        if (by and not silenced) or (not by and not active):
+        status = _status(engine.suppression.quieted(alert, engine.now))
+        if not wanted.holds(status):
             continue
         chosen.append(
             GettableAlert(
@@ -277,13 +287,24 @@ def _choose(
                 fingerprint=alert.fingerprint,
                 receivers=(RECEIVER,),
                 starts_at=alert.starts_at,
-                status=AlertStatus("suppressed" if by else "active", by),
+                status=status,
                 updated_at=alert.last_seen,
                 generator_url=alert.url,
                 labels=Raw(alert.labels),
             )
         )
     return chosen
+
+
+def _status(held: Sequence[Held]) -> AlertStatus:
+    """Maintenance windows are what Alertmanager knows as time intervals that mute."""
+
+    def by(kind: HeldKind) -> tuple[str, ...]:
+        return tuple(one.id for one in held if one.kind is kind)
+
+    return AlertStatus(
+        "suppressed" if held else "active", by(HeldKind.SILENCE), by(HeldKind.INHIBITION), by(HeldKind.MAINTENANCE)
+    )
 
 
 def _matchers(filters: list[str]) -> list[Matcher] | None:

@@ -353,7 +353,8 @@ def explain(
     _lines(
         f"{view['row']['id']}: {view['row']['title']}",
         f"priority {view['row']['priority']}: {view['priority_reason']}",
-        f"ticket: {view['row']['held_by'] or view['next_step'] or 'no sink is configured'}",
+        f"ticket: {view['next_step'] or 'no sink is configured'}",
+        *(f"held ({held['kind']}, {_alerts(held['alerts'])}): {held['reason']}" for held in view["held"]),
         *(
             f"cause {c['ci']} ({c['score']:.2f}): {'; '.join(p['evidence'] for p in c['contributions'])}"
             for c in view["causes"][:3]
@@ -361,6 +362,10 @@ def explain(
         "",
         *(line for alert in view["alerts"] for line in _explained(alert)),
     )
+
+
+def _alerts(count: int) -> str:
+    return f"{count} alert" + ("" if count == 1 else "s")
 
 
 def _explained(alert: dict[str, Any]) -> list[str]:
@@ -371,8 +376,7 @@ def _explained(alert: dict[str, Any]) -> list[str]:
     if why.get("rule"):
         strength = f"strength {why['strength']:.2f} against {why['threshold']:.2f}"
         lines.append(f"  {why['rule']}: {' -> '.join(why['path'])}, {why['gap_s']:.0f} s apart, {strength}")
-    if alert["silenced_by"]:
-        lines.append(f"  silenced by {', '.join(alert['silenced_by'])}")
+    lines += [f"  {held['kind']}: {held['reason']}" for held in alert["held"]]
     return lines
 
 

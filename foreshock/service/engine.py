@@ -23,12 +23,12 @@ from correlation.fold import Outcome
 from correlation.group import number as situation_number
 from correlation.group import place
 from correlation.identity import Family, Scheme
-from correlation.next_step import Decision, Step, next_step
+from correlation.next_step import Decision, Step, hold_back, may_be_held, next_step
 from correlation.relate import Candidate, Traces, View, link, relate
 from correlation.rule import Index, RuleInstance, RuleKind, build, shipped
 from correlation.settings import CorrelationSettings
 from correlation.structure import why_not_by_itself
-from correlation.suppress import ActiveSilence, silenced_by
+from correlation.suppression.suppression import Suppression
 from foreshock.core import identity as fingerprints
 from foreshock.core.contracts import (
     AuditRow,
@@ -51,12 +51,12 @@ from foreshock.core.model import (
     Decided,
     Ended,
     Event,
+    Held,
     Judgement,
     Member,
     Moment,
     Moved,
     Samples,
-    Silence,
     Situation,
     SituationState,
     Ticket,
@@ -205,7 +205,7 @@ class Engine:
         """By family, then by the labels' bytes as received: a re-send is found before anything is decoded. What is
         found is the alert, or the one of its variants with those labels."""
         self.situations: dict[str, Situation] = {}
-        self.silences: dict[str, ActiveSilence] = {}
+        self.suppression = Suppression(self._known_alert)
         self.judgements: dict[str, Judgement] = {}
         """What people said and is still to be respected; ``apart`` is made of it."""
         self.apart = KeptApart()
@@ -261,7 +261,7 @@ class Engine:
                 evidence.hear(self, record.body)
             elif record.kind is RecordKind.LEARNED:
                 self._read_learned(record)
-            if self._touched:
+            if self._touched or self.suppression.waiting:
                 self._settle()
         return self._effects
 
@@ -281,15 +281,15 @@ class Engine:
                 situation = self.situations.get(key)
                 if situation is not None and situation.state is SituationState.OPEN:  # what is over was told already
                     self._evaluate(situation)
-            elif due is Due.SILENCES:
-                self._silences_changed()
+            elif due is Due.SUPPRESSION:
+                self._suppression_changed()
             elif due is Due.ANOMALIES:
                 evidence.forget(self)
             elif due is Due.CLASH and self._was_seen_at(key, moment - _CLASH_AFTER):
                 self._look_for_a_clash(key)
             else:
                 self._evict(key)
-            if self._touched:
+            if self._touched or self.suppression.waiting:
                 self._settle()
         self.now = to
 
@@ -404,6 +404,8 @@ class Engine:
             self._touch(alert.situation).changed += 1
             if alert.severity > was.severity:
                 self._weigh(self.situations[alert.situation], alert)
+        if alert.active and (alert.starts_at != was.starts_at or alert.severity != was.severity):
+            self.suppression.changed(alert)
 
     def _sender(self, collector: Collector, source: str) -> _Sender:
         found = self._senders.get((collector.kind, source))
@@ -429,6 +431,7 @@ class Engine:
         if alert.firing:
             self.active += 1
             self._set_expiry(alert)
+            self.suppression.rose(alert)
             self._place(alert)
         else:
             self._keep_for_a_while(alert)
@@ -569,7 +572,17 @@ class Engine:
             self._touch(alert.situation).resolved += 1
         else:
             self._keep_for_a_while(alert)
+        if not alert.expired:
+            self.suppression.ended(alert, self.now, by_itself=not self._taken_on(alert))
+        if not alert.active:
+            self.suppression.fell(alert)
         self._begins_to_flap(alert)
+
+    def _taken_on(self, alert: Alert) -> bool:
+        """Whether a person has to do with it: what then ends did not end by itself."""
+        situation = self._situation_of(alert)
+        tickets = () if situation is None else situation.tickets.values()
+        return any(ticket.assignee or ticket.closed_by or ticket.kept_open_by for ticket in tickets)
 
     def _flaps_on(self, alert: Alert, was_flaps: int) -> bool:
         """Whether a change is one that nobody needs to hear of: how flapping begins and how it settles is told, what
@@ -600,8 +613,10 @@ class Engine:
             return
         self._tell(alert, ticket_text.settled(alert, fold.settle(alert)))
         self._dirty_alerts[key] = None
-        if not alert.active and not alert.situation:
-            self._keep_for_a_while(alert)
+        if not alert.active:
+            self.suppression.fell(alert)
+            if not alert.situation:
+                self._keep_for_a_while(alert)
 
     def _keep_for_a_while(self, alert: Alert) -> None:
         self._timers.at(self._forget_at(alert), Due.EVICTION, alert.fingerprint)
@@ -647,6 +662,7 @@ class Engine:
 
     def _forget(self, alert: Alert) -> None:
         del self.alerts[alert.fingerprint]
+        self.suppression.forget(alert.fingerprint)
         self._dirty_alerts[alert.fingerprint] = None
         for unit in variants.units(alert):
             self._forget_spellings(unit)
@@ -661,6 +677,9 @@ class Engine:
                 del known[spelling]
                 if (family, spelling) in spellings:
                     spellings.remove((family, spelling))
+
+    def _known_alert(self, fingerprint: str) -> Alert | None:
+        return self.alerts.get(fingerprint)
 
     # ---- situations ----
 
@@ -789,6 +808,7 @@ class Engine:
 
     def _fired_again(self, alert: Alert, was_flaps: int) -> None:
         if not self._flaps_on(alert, was_flaps):
+            self.suppression.rose(alert)
             self._goes_on(alert)
             self._begins_to_flap(alert)
         elif alert.situation:
@@ -866,20 +886,25 @@ class Engine:
                     what.words(),
                 )
                 self._evaluate(situation)
+        for released in self.suppression.released():
+            alert = self._known_alert(released)
+            situation = None if alert is None else self._situation_of(alert)
+            if situation is not None and situation.held:
+                self._evaluate(situation)
 
     def _evaluate(self, situation: Situation) -> None:
         """Clear, resolve, and tell the sinks, as far as it is time."""
         if situation.state is SituationState.OPEN:
             self._look_for_the_end(situation)
-        self._hold(situation)
-        for sink in self.sinks:
-            ticket = situation.tickets.get(sink)
-            decision = next_step(situation, ticket, self.now, self.settings.ticket)
+        held: tuple[Held, ...] = ()
+        for sink, decision, holds in self.decisions(situation):
+            held = holds or held
             self._note_decision(situation, sink, decision)
             if decision.again_at is not None:
                 self._timers.look_at(situation.id, decision.again_at)
             if decision.step in _VERBS:
                 self._order(situation, sink, _VERBS[decision.step], decision)
+        self._note_held(situation, held)
         self._effects.situations[situation.id] = situation
         self._effects.ended.pop(situation.id, None)
         if situation.state is not SituationState.OPEN:
@@ -923,22 +948,27 @@ class Engine:
         self._say("situation", situation.id, "resolved", f"quiet since {situation.cleared_at:%Y-%m-%d %H:%M:%S} UTC")
         self._timers.at(self.now + self.settings.group.reopen, Due.EVICTION, situation.id)
 
-    def _hold(self, situation: Situation) -> None:
-        """A situation is held back while every active alert in it is silenced; one alert outside a silence is enough
-        to tell."""
-        if situation.state is not SituationState.OPEN or not self.silences:
-            situation.held_by = ""
-            return
-        covering: set[str] = set()
-        for alert in self.members(situation):
-            if not alert.active:
-                continue
-            found = silenced_by(alert.read_labels(), self.silences.values(), self.now)
-            if not found:
-                situation.held_by = ""
-                return
-            covering.update(found)
-        situation.held_by = f"silenced by {', '.join(sorted(covering))}" if covering else situation.held_by
+    def decisions(self, situation: Situation) -> Iterator[tuple[str, Decision, tuple[Held, ...]]]:
+        """For each sink what it should hear now, with the reasons if suppression holds that back."""
+        holds: tuple[Held, ...] | None = None
+        for sink in self.sinks:
+            ticket = situation.tickets.get(sink)
+            decision = next_step(situation, ticket, self.now, self.settings.ticket)
+            if may_be_held(decision, situation, ticket):
+                holds = self.holds(situation) if holds is None else holds
+                decision = hold_back(decision, situation, ticket, holds)
+            yield sink, decision, (holds or ()) if decision.step is Step.HOLD else ()
+
+    def holds(self, situation: Situation) -> tuple[Held, ...]:
+        """What suppresses every active alert of the situation now, whether or not a ticket write is due; empty if one
+        alert may disturb."""
+        return self.suppression.holds(situation, self.members(situation), self.now)
+
+    def _note_held(self, situation: Situation, held: tuple[Held, ...]) -> None:
+        """What is not done is data too: told when it begins, ends, or has another reason."""
+        before, situation.held = situation.held, held
+        if [(one.kind, one.id) for one in before] != [(one.kind, one.id) for one in held]:
+            self._say("situation", situation.id, "held" if held else "no longer held", situation.held_by)
 
     # ---- tickets ----
 
@@ -1025,39 +1055,30 @@ class Engine:
             return
         if done.set_silence is not None:
             silence = done.set_silence
-            self.silences[silence.id] = ActiveSilence(silence)
-            self._dirty.add(("silence", silence.id))
-            for moment in (silence.starts_at, silence.ends_at):
-                if moment > self.now:
-                    self._timers.at(moment, Due.SILENCES, silence.id)
-            matchers = ", ".join(str(matcher) for matcher in self.silences[silence.id].matchers)
-            self._say(
-                "silence",
-                silence.id,
-                "set",
-                f"{{{matchers}}} until {silence.ends_at:%Y-%m-%d %H:%M:%S} UTC: {silence.comment}",
-                actor=record.actor,
-            )
-        if done.expire_silence in self.silences:
-            was = self.silences[done.expire_silence].silence
-            if was.ends_at > self.now:
-                ended = msgspec.structs.replace(
-                    was, ends_at=self.now, starts_at=min(was.starts_at, self.now), updated_at=self.now
-                )
-                self.silences[was.id] = ActiveSilence(ended)
-                self._dirty.add(("silence", was.id))
-                self._say("silence", was.id, "expired", actor=record.actor)
-        self._silences_changed()
+            matchers = self.suppression.set_silence(silence)
+            detail = f"{{{matchers}}} until {silence.ends_at:%Y-%m-%d %H:%M:%S} UTC: {silence.comment}"
+            self._say("silence", silence.id, "set", detail, actor=record.actor)
+        if done.expire_silence and self.suppression.end_silence(done.expire_silence, self.now):
+            self._say("silence", done.expire_silence, "expired", actor=record.actor)
+        if done.set_window is not None:
+            detail = self.suppression.set_window(done.set_window)
+            self._say("maintenance", done.set_window.id, "set", detail, actor=record.actor)
+        if done.end_window and self.suppression.end_window(done.end_window, self.now, only_running=done.only_running):
+            what = "this once" if done.only_running else ""
+            self._say("maintenance", done.end_window, "ended", what, actor=record.actor)
+        self._suppression_changed()
 
-    def _silences_changed(self) -> None:
-        """A silence began or ended: what still fires is looked at again; ended ones are kept for a day so people can
-        see them."""
-        for id, active in list(self.silences.items()):
-            if self.now - active.silence.ends_at > timedelta(days=1):
-                del self.silences[id]
-                self._dirty.add(("silence", id))
+    def _suppression_changed(self) -> None:
+        """A silence or a window was set, began or ended: what was held for any reason is looked at again."""
+        self.suppression.forget_the_past(self.now)
+        next_change = self.suppression.next_change(self.now)
+        if next_change is not None:
+            self._timers.at(next_change, Due.SUPPRESSION, "")
+        self._evaluate_held()
+
+    def _evaluate_held(self) -> None:
         for situation in list(self.situations.values()):
-            if situation.state is SituationState.OPEN:
+            if situation.held:
                 self._evaluate(situation)
 
     def _read_topology(self, record: Record) -> None:
@@ -1083,6 +1104,11 @@ class Engine:
                 self._dirty_situations[situation.id] = None
                 for alert in self.members(situation):
                     self._weigh(situation, alert)
+        self._use_suppression()
+        self._evaluate_held()
+
+    def _use_suppression(self) -> None:
+        self.suppression.use(self.settings, self.topology, self.alerts.values())
 
     def _use_topology(self, read: TopologyRecord) -> None:
         relate_settings = self.settings.relate
@@ -1149,6 +1175,7 @@ class Engine:
         self._say("settings", "correlation", "loaded", actor=record.actor)
         if self.settings.fold.identity != identity:
             self._say("settings", "identity", "re-keyed", rekey(self), actor=record.actor)
+        self._use_suppression()
         for situation in list(self.situations.values()):
             if situation.state is SituationState.OPEN:
                 self._evaluate(situation)
@@ -1200,10 +1227,7 @@ class Engine:
             situation = self.situations.get(key)
             yield "situation", key, None if situation is None else encode(situation)
         for kind, key in sorted(self._dirty):
-            if kind == "silence":
-                active = self.silences.get(key)
-                yield kind, key, None if active is None else encode(active.silence)
-            elif kind == "rule":
+            if kind == "rule":
                 memory = next((rule.memory for rule in self.rules if rule.tag == key), None)
                 yield kind, key, None if memory is None else memory.save()
             elif kind == "anomaly":
@@ -1222,6 +1246,9 @@ class Engine:
                     key,
                     encode(SettingsRecord(correlation=correlation, sinks=self.sinks, rules=self.rule_instances)),
                 )
+        for kind, key in self.suppression.unsaved():
+            item = self.suppression.item(kind, key)
+            yield kind, key, None if item is None else encode(item)
         counters = Saved(
             now=self.now,
             situations=self._last_situation,
@@ -1239,11 +1266,13 @@ class Engine:
     def saved(self) -> None:
         """The checkpoint is on disk."""
         self._dirty_alerts, self._dirty_situations, self._dirty = {}, {}, set()
+        self.suppression.saved()
 
     @property
     def unsaved(self) -> int:
         """How many pieces of state changed since the last checkpoint."""
-        return len(self._dirty_alerts) + len(self._dirty_situations) + len(self._dirty)
+        own = len(self._dirty_alerts) + len(self._dirty_situations) + len(self._dirty)
+        return own + len(self.suppression.unsaved())
 
     def restore(self, items: Iterable[tuple[str, str, bytes]]) -> None:
         """Take over the state of a checkpoint; the engine must be new."""
@@ -1258,8 +1287,8 @@ class Engine:
                 self.alerts[key] = read_alert(body)
             elif kind == "situation":
                 self.situations[key] = read_situation(body)
-            elif kind == "silence":
-                self.silences[key] = ActiveSilence(msgspec.msgpack.decode(body, type=Silence))
+            elif kind in Suppression.ITEMS:
+                self.suppression.restore(kind, key, body)
             elif kind == "anomaly":
                 anomalies.append(body)
             elif kind == "judgement":
@@ -1292,6 +1321,7 @@ class Engine:
         self._restore_timers()
         if made_by != fingerprints.FINGERPRINT_VERSION:
             rekey(self)
+        self._use_suppression()
 
     def _restore_alerts(self) -> None:
         for alert in self.alerts.values():
@@ -1314,10 +1344,9 @@ class Engine:
         for situation in self.situations.values():
             if situation.state is SituationState.OPEN:
                 self._timers.at(self.now, Due.SITUATION, situation.id)
-        for active in self.silences.values():
-            for moment in (active.silence.starts_at, active.silence.ends_at):
-                if moment > self.now:
-                    self._timers.at(moment, Due.SILENCES, active.silence.id)
+        next_change = self.suppression.next_change(self.now)
+        if next_change is not None:
+            self._timers.at(next_change, Due.SUPPRESSION, "")
         self._watch_what_is_over()
 
     def _watch(self, alert: Alert) -> None:

@@ -6,8 +6,7 @@ from datetime import datetime
 import msgspec
 
 from correlation.feedback import witness
-from correlation.next_step import next_step
-from correlation.suppress import silenced_by
+from correlation.suppression.suppressor import Case
 from correlation.variants import whole
 from foreshock import __version__
 from foreshock.core.contracts import (
@@ -21,7 +20,7 @@ from foreshock.core.contracts import (
     RecordKind,
 )
 from foreshock.core.errors import Rejected, Unavailable
-from foreshock.core.model import Alert, Ended, Judgement, JudgementKind, Link, Situation, SituationState
+from foreshock.core.model import Alert, Ended, Held, Judgement, JudgementKind, Link, Situation, SituationState
 from foreshock.core.topology import Topology
 from foreshock.service import feedback
 from foreshock.service.engine import Engine
@@ -171,10 +170,7 @@ class LiveViews:
             threshold = engine.settings.group.threshold
             by_fingerprint = {alert.fingerprint: alert for alert in alerts}
             causes = engine.causes(situation) if live else situation.causes
-            steps = [
-                next_step(situation, situation.tickets.get(sink), engine.now, engine.settings.ticket)
-                for sink in engine.sinks
-            ]
+            case = engine.suppression.case(situation, alerts, engine.now)
             row = self._row(situation, alerts, engine if live else None, now)
             return IncidentView(
                 row=row,
@@ -187,11 +183,12 @@ class LiveViews:
                 previous=situation.previous,
                 reopened=situation.reopened,
                 next_step="; ".join(
-                    f"{sink}: {step.step} ({step.reason})" for sink, step in zip(engine.sinks, steps, strict=True)
+                    f"{sink}: {step.step} ({step.reason})" for sink, step, _ in engine.decisions(situation)
                 ),
+                held=_held(situation, engine),
                 causes=causes,
                 alerts=tuple(
-                    self._alert(alert, engine, self._why(situation, alert, by_fingerprint, topology, threshold))
+                    self._alert(alert, engine, self._why(situation, alert, by_fingerprint, topology, threshold), case)
                     for alert in alerts
                 ),
                 timeline=_timeline(situation, alerts, trail),
@@ -213,7 +210,8 @@ class LiveViews:
                 if situation
                 else None
             )
-            return self._alert(alert, engine, why)
+            case = engine.suppression.case(situation, engine.members(situation), engine.now) if situation else None
+            return self._alert(alert, engine, why, case)
 
     def sources(self) -> list[SourceView]:
         self._up_to_date()
@@ -374,7 +372,7 @@ class LiveViews:
             cause=causes[0].ci if causes else "",
             cause_score=causes[0].score if causes else 0.0,
             assignment_group=situation.assignment_group,
-            held_by=situation.held_by,
+            held_by="; ".join(held.reason for held in _held(situation, engine)) if engine is not None else "",
             tickets=tuple(
                 TicketView(
                     sink=t.sink,
@@ -390,7 +388,7 @@ class LiveViews:
             services=situation.services,
         )
 
-    def _alert(self, alert: Alert, engine: Engine, why: WhyView | None) -> AlertView:
+    def _alert(self, alert: Alert, engine: Engine, why: WhyView | None, case: Case | None) -> AlertView:
         labels, annotations = alert.read_labels(), alert.read_annotations()
         return AlertView(
             fingerprint=alert.fingerprint,
@@ -411,7 +409,7 @@ class LiveViews:
             flaps=alert.flaps,
             url=alert.url,
             situation=alert.situation,
-            silenced_by=silenced_by(labels, engine.silences.values(), engine.now),
+            held=engine.suppression.reasons(alert, case) if case is not None else (),
             why=why,
         )
 
@@ -471,6 +469,13 @@ def _ci(engine: Engine, name: str) -> str:
     if not found and all(alert.ci != name for alert in engine.alerts.values()):
         raise Rejected(f"there is no CI {name!r}", hint="neither the topology nor an alert names it")
     return found[0] if found else name
+
+
+def _held(situation: Situation, engine: Engine) -> tuple[Held, ...]:
+    """What keeps a ticket write back; for one that has no ticket yet also what would, were it due now."""
+    if situation.held or situation.tickets or situation.state is not SituationState.OPEN:
+        return situation.held
+    return engine.holds(situation)
 
 
 def _priority_reason(situation: Situation, row: IncidentRow, topology: Topology) -> str:

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from correlation.rule import RuleInstance
 from foreshock.core.learned import Learned
-from foreshock.core.model import CI, Anomaly, JudgementKind, Relationship, Silence, Witness
+from foreshock.core.model import CI, Anomaly, JudgementKind, MaintenanceWindow, Relationship, Silence, Witness
 
 
 class TopologyRecord(Struct, frozen=True, kw_only=True):
@@ -68,8 +68,18 @@ class LearnedRecord(Struct, frozen=True, kw_only=True):
 
 
 class OperatorRecord(Struct, frozen=True, kw_only=True):
-    """Body of an OPERATOR record: set a silence, expire the one named, or say what belongs together."""
+    """Body of an OPERATOR record: what a person did.
+
+    Attributes:
+        expire_silence: the id of a silence that ends now.
+        end_window: the id of a maintenance window that ends now and does not come again; with only_running just the
+            span that runs.
+        judge: what belongs together.
+    """
 
     set_silence: Silence | None = None
     expire_silence: str = ""
+    set_window: MaintenanceWindow | None = None
+    end_window: str = ""
+    only_running: bool = False
     judge: Statement | None = None

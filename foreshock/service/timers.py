@@ -21,7 +21,7 @@ class Due(IntEnum):
     EXPIRY = 0
     FLAP_RELEASE = 1
     SITUATION = 2
-    SILENCES = 3
+    SUPPRESSION = 3
     EVICTION = 4
     ANOMALIES = 5
     CLASH = 6

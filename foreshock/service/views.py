@@ -5,7 +5,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from foreshock.core.contracts import DeskAction, DeskNote, DeskRecord
-from foreshock.core.model import Cause, Judgement, Moment
+from foreshock.core.model import Cause, Held, Judgement, Moment
 from foreshock.service.records import Statement
 
 
@@ -79,7 +79,7 @@ class WhyView(Struct, frozen=True, kw_only=True):
 
 class AlertView(Struct, frozen=True, kw_only=True):
     """state: firing, resolved or held (flapping). bound_by: how the CI was found, in words. flaps: changes since it
-    began to flap; 0 while it does not."""
+    began to flap; 0 while it does not. held: all that suppresses it."""
 
     fingerprint: str
     name: str
@@ -98,7 +98,7 @@ class AlertView(Struct, frozen=True, kw_only=True):
     occurrences: int
     url: str
     situation: str
-    silenced_by: tuple[str, ...] = ()
+    held: tuple[Held, ...] = ()
     why: WhyView | None = None
     flaps: int = 0
 
@@ -142,7 +142,10 @@ class GraphView(Struct, frozen=True, kw_only=True):
 
 
 class IncidentView(Struct, frozen=True, kw_only=True):
-    """The incident page: everything known of one situation."""
+    """The incident page: everything known of one situation.
+
+    held: why it has no ticket, or why its ticket is not escalated.
+    """
 
     row: IncidentRow
     impact: int
@@ -160,6 +163,7 @@ class IncidentView(Struct, frozen=True, kw_only=True):
     graph: GraphView
     records: tuple[DeskRecord, ...]
     notes: tuple[DeskNote, ...]
+    held: tuple[Held, ...] = ()
 
 
 class SourceView(Struct, frozen=True, kw_only=True):

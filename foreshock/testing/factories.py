@@ -10,7 +10,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from foreshock.core.contracts import DeskNote, DeskRecord, DeskState
-from foreshock.core.model import Cause, Contribution
+from foreshock.core.model import Cause, Contribution, Held, HeldKind
 from foreshock.service.views import (
     AlertView,
     DeadLetterView,
@@ -131,6 +131,16 @@ def make_alert_view(fingerprint: str = "a1", **fields: Any) -> AlertView:
         "why": WhyView(sentence="It opened this incident."),
     }
     return AlertView(fingerprint=fingerprint, **{**defaults, **fields})
+
+
+def make_held(**fields: Any) -> Held:
+    defaults: dict[str, Any] = {
+        "kind": HeldKind.SILENCE,
+        "id": "q1",
+        "reason": "silenced by mira until 2026-11-22 16:00:00 UTC: weekly restore test",
+        "until": NOW + timedelta(hours=2),
+    }
+    return Held(**{**defaults, **fields})
 
 
 def make_desk_record(number: str = "INC0000001", **fields: Any) -> DeskRecord:
@@ -348,7 +358,7 @@ def _storage_failure() -> IncidentView:
             )
         )
     alerts[-1] = replace(alerts[-1], state="resolved", ends_at=ago(3))
-    alerts[4] = replace(alerts[4], silenced_by=("weekly restore test",))
+    alerts[4] = replace(alerts[4], held=(make_held(),))
     nodes = [
         GraphNode(id="sto-2", label="sto-2", kind="storage array", role="cause", severity="critical", level=0),
         GraphNode(id="san-a", label="san-a", kind="switch", role="context", severity="", level=0),

@@ -16,6 +16,10 @@ from correlation import fold, identity, rekey, variants
 from correlation.next_step import Decision, Step, next_step
 from correlation.relate import Traces
 from correlation.settings import FoldSettings, TicketSettings
+from correlation.suppression import inhibition
+from correlation.suppression.inhibition import Inhibition
+from correlation.suppression.suppression import Suppression
+from correlation.suppression.transients import Transients
 from foreshock.core.model import Alert, Anomaly, Event, Evidence, JudgementKind, Situation, Ticket
 from foreshock.service import engine as engine_module
 from foreshock.service import evidence, feedback, regroup
@@ -28,6 +32,7 @@ from foreshock.testing.records import (
     check_counted,
     check_forgotten,
     check_identity,
+    check_nothing_is_due,
     check_resolutions,
     check_same,
     check_structure,
@@ -260,6 +265,40 @@ def respect_for_good(planter: Planter) -> None:
     planter.setattr(feedback, "lapse", lambda engine, id: None)
 
 
+def never_let_go_of_the_explained(planter: Planter) -> None:
+    planter.setattr(Inhibition, "released", lambda self: [])
+
+
+def sleep_through_the_end_of_a_window(planter: Planter) -> None:
+    planter.setattr(Engine, "_evaluate_held", lambda self: None)
+
+
+def restore_without_windows(planter: Planter) -> None:
+    real = Suppression.restore
+
+    def restore(self: Suppression, kind: str, key: str, body: bytes) -> None:
+        if kind != "window":
+            real(self, kind, key, body)
+
+    planter.setattr(Suppression, "restore", restore)
+
+
+def restore_without_what_was_learned(planter: Planter) -> None:
+    planter.setattr(Transients, "unsaved", lambda self: [])
+
+
+def hold_resolutions_too(planter: Planter) -> None:
+    def timid(decision: Decision, situation: Situation, ticket: Ticket | None, held: Any) -> Decision:
+        return Decision(Step.HOLD, "maintenance") if decision.step is Step.RESOLVE else decision
+
+    planter.setattr(engine_module, "may_be_held", lambda decision, situation, ticket: True)
+    planter.setattr(engine_module, "hold_back", timid)
+
+
+def let_a_circle_explain_itself(planter: Planter) -> None:
+    planter.setattr(inhibition, "_circles", lambda topology, types: {})
+
+
 # ---- the stories ----------------------------------------------------------------------------------------------------
 
 
@@ -372,6 +411,38 @@ def said_long_ago() -> Story:
     return parted().resolve("db1", "api").resolve("shop", severity="warning").after(UNTIL_FORGOTTEN_S)
 
 
+APART = {"group": {"threshold": 1.0}}
+
+
+def explained_from_upstream() -> Story:
+    story = Story(*SHOP, settings=APART).fire("db1").at(60).fire("api").at(120).tick()
+    return story.at(300).resolve("db1").at(301).tick()
+
+
+def worked_on() -> Story:
+    story = Story().window("w", "db1", spans_s=[(0, 900)]).fire("db1").at(100).tick()
+    return story.at(200).end_window("w").at(201).tick()
+
+
+def worked_on_and_over() -> Story:
+    story = Story().window("w", "db1", spans_s=[(50, 900)]).fire("db1").at(60).tick()
+    return story.at(100).resolve("db1").at(400).tick()
+
+
+def recovers_by_itself() -> Story:
+    story = Story(settings={"suppress": {"transient": {"min_ended": 2}}})
+    for offset in (0, 1000, 2000):
+        story.at(offset).fire("db1", severity="warning").at(offset + 60).resolve("db1", severity="warning")
+    return story.at(3000).fire("db1", severity="warning").at(3200).tick()
+
+
+def in_a_circle() -> Story:
+    story = Story("a depends_on b", "b depends_on c", "c depends_on a", settings=APART)
+    for offset, ci in enumerate("abc"):
+        story.at(offset * 5).fire(ci)
+    return story.at(400).tick()
+
+
 # ---- the checks -----------------------------------------------------------------------------------------------------
 
 
@@ -436,6 +507,14 @@ def words_count(story: Story) -> None:
 
 def forgotten(story: Story) -> None:
     check_forgotten(story.tick().engine)
+
+
+def nothing_is_due(story: Story) -> None:
+    check_nothing_is_due(story.engine)
+
+
+def somebody_hears_of_it(story: Story) -> None:
+    assert story.told.orders
 
 
 BUGS = [
@@ -510,6 +589,22 @@ BUGS = [
     Bug("a new alert joins in spite of a person", respect_nothing, said_beforehand, words_count),
     Bug("what people said counts for good", respect_for_good, said_long_ago, forgotten),
     Bug("a change of an alert is not saved", save_only_what_is_new, flapping, restarts_change_nothing),
+    Bug(
+        "what explained an alert ends and nobody looks",
+        never_let_go_of_the_explained,
+        explained_from_upstream,
+        nothing_is_due,
+    ),
+    Bug("a window ends and nobody looks", sleep_through_the_end_of_a_window, worked_on, nothing_is_due),
+    Bug("a restart forgets planned work", restore_without_windows, worked_on, restarts_change_nothing),
+    Bug(
+        "a restart forgets what recovers by itself",
+        restore_without_what_was_learned,
+        recovers_by_itself,
+        restarts_change_nothing,
+    ),
+    Bug("maintenance holds back a resolution", hold_resolutions_too, worked_on_and_over, no_ticket_left),
+    Bug("alerts in a circle explain each other", let_a_circle_explain_itself, in_a_circle, somebody_hears_of_it),
 ]
 named = pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name.replace(" ", "-"))
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from correlation.suppress import ActiveSilence, silenced_by
+from correlation.suppression.silences import ActiveSilence, silenced_by
 from foreshock.core.errors import Malformed
 from foreshock.core.model import Silence, SilenceMatcher
 from foreshock.testing.records import NOON, seconds
