@@ -1,65 +1,414 @@
-"""Where a problem most likely started: a first, honest ranking with every point visible."""
+"""Where a problem most likely started.
 
-from collections.abc import Iterable
+Each candidate collects evidence in nats (logarithm of how much likelier it makes what is seen) from what can be said of
+it in words: its own symptoms and metrics, the symptoms that all things of one kind behind it share, what else depends
+on it, a change shortly before. The score is its share of all evidence, so it falls as others become as likely, and
+its contributions are visible. CIs without alerts are candidates where what depends on them failed.
+
+Sources: Poisson surprise of rare events (``correlation.usual``); the entropy of which members fail as the price of
+blaming what they share (minimum description length, Rissanen 1978, doi:10.1016/0005-1098(78)90005-5).
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from itertools import islice
+from statistics import median
+from typing import Protocol
 
-from foreshock.core.model import Alert, Cause, Contribution
+from msgspec import Struct
+
+from correlation.bind import named
+from correlation.settings import BindSettings, CauseSettings, RelateSettings
+from foreshock.core.model import Alert, Anomaly, Cause, Change, Contribution
 from foreshock.core.severity import Severity
 from foreshock.core.topology import Topology
 
 MAX_CAUSES = 5
-_EXPLAINS, _FIRST, _SEVERE = 0.55, 0.3, 0.15  # what a candidate can earn at most; they sum to 1
+MAX_AFFECTED = 500
+"""CIs whose surroundings are looked at; of more, those with the strongest evidence."""
+
+_MOST_NATS = 9.0  # rarer than once in 8,000 says no more
+_PRESENT = 0.1  # nats of a symptom that is as usual as the others
+_BESIDE = 0.5  # an alert that names a second CI says so much of it, compared with the CI it is about
+_REPEATED = 0.8  # each further symptom of a CI says so much of the one before: they seldom come alone
+_TOGETHER = 1.0  # nats that a coincidence of one symptom on several members must be worth at least
+_MOST = 0.5  # share of its members that must show a symptom before the symptom is theirs in common
+_AT_MOST = 0.5  # nats that one affected CI gives to what it depends on
+_STEP = 0.5  # chance that a failure spreads along one unit of cost
+_REACH = 2.0  # units of cost
+_MAX_STEPS = 128  # CIs reached from one affected CI
+_SPREAD = 0.5  # what depends on a candidate counts so much beside what it shows itself
+_EXPLAINED = 0.7  # of a symptom that also shows on something the CI depends on
+_UNKNOWN = 0.5  # of a candidate that only labels name: the topology cannot say how it would reach the others
+_SURE = 10.0  # spreads; a metric that far off gives all that metrics can
+_METRIC = 3.0  # nats
+_ASIDE = 0.3  # of a metric, where another one is known to be what broke
+_CHANGE = 2.0  # nats of a change just before the first alert
+_SEVERE = 0.002  # nats for each level of severity: it decides where nothing else does
+_SHARPNESS = 2.0  # the share of the evidence is taken of its square
+_SAME_MOMENT_S = 1.0
 
 
-def rank(alerts: Iterable[Alert], topology: Topology) -> tuple[Cause, ...]:
-    """CIs with alerts, the most likely cause first, at most ``MAX_CAUSES``.
+class Rarity(Protocol):
+    """See ``correlation.usual.Usual.surprise``."""
 
-    Three kinds of evidence, each in 0..1 times its weight: the share of the other affected CIs that depend on the
-    candidate (failures spread from it); how early its first alert began within the span of onsets; and its severity.
-    Ties go to the earlier onset, then to the smaller id, so that the order never depends on arrival.
+    def surprise(self, fingerprint: str, name: str, now: datetime, span_s: float, /) -> float: ...
+
+
+class _Symptom(Struct, gc=False):
+    """The strongest sign of one name on one CI. gap_s: how long after the first alert it began."""
+
+    name: str
+    nats: float
+    nearness: float
+    gap_s: float
+
+
+class _Candidate(Struct):
+    """What speaks for one CI, in nats.
+
+    Attributes:
+        direct: signs on itself, by name. metrics: the same from metrics.
+        shared: signs of what directly depends on it, by (kind, relationship, name): those of each CI.
+        behind: from all that depends on it. affected: how many CIs that are.
     """
-    onset: dict[str, datetime] = {}
-    severity: dict[str, Severity] = {}
+
+    direct: dict[str, _Symptom] = {}
+    metrics: dict[str, tuple[float, Anomaly]] = {}
+    shared: dict[tuple[str, str, str], list[_Symptom]] = {}
+    behind: float = 0.0
+    affected: int = 0
+    severity: Severity = Severity.UNKNOWN
+    change: tuple[float, str] = (0.0, "")
+
+
+def rank(
+    alerts: Sequence[Alert],
+    topology: Topology,
+    *,
+    settings: CauseSettings | None = None,
+    binding: BindSettings | None = None,
+    timing: RelateSettings | None = None,
+    usual: Rarity | None = None,
+    anomalies: Iterable[Anomaly] = (),
+    changes: Iterable[Change] = (),
+    focus: str = "",
+    first_so_far: str = "",
+) -> tuple[Cause, ...]:
+    """Candidates, the most likely first, at most ``MAX_CAUSES``; ``doubt`` says whether that is worth a name.
+
+    The order never depends on the order of ``alerts``, and saying one again changes nothing.
+
+    Args:
+        timing: how near in time what belongs together begins, and how long after the first alert one says half as
+            much of the cause.
+        usual: how rare conditions are; without it all are equally rare.
+        focus: the metric that broke, where that is known: other metrics say less then.
+        first_so_far: the candidate that stood first when it was last told. It stays there until another one has
+            ``settings.margin`` more, so that people are not sent from one to the other while alerts trickle in.
+    """
+    settings, binding, timing = settings or CauseSettings(), binding or BindSettings(), timing or RelateSettings()
+    candidates = _direct(alerts, topology, timing, binding, usual)
+    _add_metrics(candidates, anomalies, focus)
+    reach = _spread(candidates, topology)
+    if candidates and alerts:
+        _add_changes(candidates, changes, min(alert.starts_at for alert in alerts), settings)
+    found = [(ci, _parts(ci, candidates, topology, reach)) for ci in candidates]
+    return _shares([(ci, parts) for ci, parts in found if _total(parts) > 0], settings, first_so_far)
+
+
+def doubt(causes: Sequence[Cause], settings: CauseSettings) -> str:
+    """Why no cause should be named, in words; empty where the first is likely enough."""
+    if not causes:
+        return "not enough evidence for a cause: no alert is bound to a CI"
+    first = causes[0]
+    if first.said_by or first.score >= settings.enough:
+        return ""
+    asked = f"{settings.enough:.0%} are asked for"
+    return f"not enough evidence for one cause: {first.ci} has {first.score:.0%} of it, {asked}"
+
+
+# ---- evidence -------------------------------------------------------------------------------------------------------
+
+
+def _direct(
+    alerts: Sequence[Alert],
+    topology: Topology,
+    timing: RelateSettings,
+    binding: BindSettings,
+    usual: Rarity | None,
+) -> dict[str, _Candidate]:
+    """What each CI shows itself. A sign counts as far as it is rarer than half of the signs here."""
+    if not alerts:
+        return {}
+    alerts = list({alert.fingerprint: alert for alert in alerts}.values())
+    first, last = min(alert.starts_at for alert in alerts), max(alert.starts_at for alert in alerts)
+    span_s = max((last - first).total_seconds(), timing.window.total_seconds())
+    half_s = timing.half_gap.total_seconds()
+    read = []
     for alert in alerts:
-        if not alert.ci:
+        labels = alert.read_labels()
+        name = name_of(labels)
+        rare = _MOST_NATS if usual is None else min(_MOST_NATS, usual.surprise(alert.fingerprint, name, last, span_s))
+        read.append((alert, labels, name, rare))
+    ordinary = median(rare for *_, rare in read)
+    found: dict[str, _Candidate] = {}
+    for alert, labels, name, rare in read:
+        gap_s = (alert.starts_at - first).total_seconds()
+        nearness = 1.0 / (1.0 + (gap_s / half_s) ** 2)
+        nats = nearness * (_PRESENT + max(0.0, rare - ordinary))
+        if alert.ci:
+            candidate = _note(found, alert.ci, _Symptom(name, nats, nearness, gap_s))
+            candidate.severity = max(candidate.severity, alert.severity)
+        for peer in _peers(alert, labels, topology, binding):
+            _note(found, peer, _Symptom(name, nats * _BESIDE, nearness, gap_s))
+    return found
+
+
+def name_of(labels: Mapping[str, str]) -> str:
+    """What kind of condition it is: the label alertname, or the first there is."""
+    return labels.get("alertname") or next(iter(labels.values()), "")
+
+
+def _peers(alert: Alert, labels: Mapping[str, str], topology: Topology, binding: BindSettings) -> list[str]:
+    """Other CIs that the alert is about as well. What its CI depends on anyway gets its part by that."""
+    peers = []
+    for label in binding.peers:
+        value = labels.get(label)
+        peer = named(value, topology, binding) if value else ""
+        if peer and peer != alert.ci and peer not in topology.needs(alert.ci):
+            peers.append(peer)
+    return peers
+
+
+def _note(found: dict[str, _Candidate], ci: str, symptom: _Symptom) -> _Candidate:
+    candidate = found.get(ci)
+    if candidate is None:
+        candidate = found[ci] = _Candidate(direct={}, metrics={}, shared={})
+    known = candidate.direct.get(symptom.name)
+    if known is None or (symptom.nats, -symptom.gap_s) > (known.nats, -known.gap_s):
+        candidate.direct[symptom.name] = symptom
+    return candidate
+
+
+def _add_metrics(found: dict[str, _Candidate], anomalies: Iterable[Anomaly], focus: str) -> None:
+    for anomaly in anomalies:
+        nats = _METRIC * min(1.0, math.log(max(anomaly.score, 1.0)) / math.log(_SURE))
+        if focus and anomaly.metric != focus:
+            nats *= _ASIDE
+        if nats <= 0:
             continue
-        known = onset.get(alert.ci)
-        onset[alert.ci] = alert.starts_at if known is None else min(known, alert.starts_at)
-        severity[alert.ci] = max(severity.get(alert.ci, Severity.UNKNOWN), alert.severity)
-    if not onset:
-        return ()
-    explained = dict.fromkeys(onset, 0)
-    for ci in onset:
-        for needed in topology.upstream(ci):
-            if needed != ci and needed in explained:
-                explained[needed] += 1
-    first, last = min(onset.values()), max(onset.values())
-    span_s = (last - first).total_seconds()
-    others = len(onset) - 1
+        candidate = found.get(anomaly.ci)
+        if candidate is None:
+            candidate = found[anomaly.ci] = _Candidate(direct={}, metrics={}, shared={})
+        known = candidate.metrics.get(anomaly.metric)
+        if known is None or (nats, anomaly.dimension) > (known[0], known[1].dimension):
+            candidate.metrics[anomaly.metric] = (nats, anomaly)
+
+
+def _spread(found: dict[str, _Candidate], topology: Topology) -> dict[str, dict[str, float]]:
+    """Each affected CI speaks for what it depends on: by name for its direct needs, and by the mere fact for all
+    within reach, which is the result."""
+    reach: dict[str, dict[str, float]] = {}
+    strength = {ci: _own(candidate) for ci, candidate in found.items()}
+    affected = sorted(found, key=lambda ci: (-strength[ci], ci))[:MAX_AFFECTED]
+    for ci in affected:
+        symptoms = list(found[ci].direct.values())
+        kind = topology.kind(ci)
+        for needed, (_, relation) in topology.steps_up(ci).items():
+            there = found.get(needed)
+            if there is None:
+                there = found[needed] = _Candidate(direct={}, metrics={}, shared={})
+            for symptom in symptoms:
+                there.shared.setdefault((kind, relation, symptom.name), []).append(symptom)
+        give = min(strength[ci], _AT_MOST)
+        reach[ci] = _within_reach(ci, topology)
+        for needed, cost in reach[ci].items():
+            there = found.get(needed)
+            if there is None:
+                there = found[needed] = _Candidate(direct={}, metrics={}, shared={})
+            there.behind += give * _STEP**cost
+            there.affected += 1
+    return reach
+
+
+def _within_reach(ci: str, topology: Topology) -> dict[str, float]:
+    """What ``ci`` depends on within ``_REACH``, and the cost of the cheapest way there."""
+    reached: dict[str, float] = {}
+    for needed, (cost, _) in islice(topology.steps_up(ci).items(), _MAX_STEPS):
+        if cost <= _REACH and cost < reached.get(needed, math.inf):
+            reached[needed] = cost
+        if cost < _REACH:
+            for further, (step, _) in islice(topology.steps_up(needed).items(), _MAX_STEPS - len(reached)):
+                if further != ci and cost + step <= _REACH and cost + step < reached.get(further, math.inf):
+                    reached[further] = cost + step
+        if len(reached) >= _MAX_STEPS:
+            break
+    return reached
+
+
+def _add_changes(
+    found: dict[str, _Candidate], changes: Iterable[Change], onset: datetime, settings: CauseSettings
+) -> None:
+    half_s = settings.change_half_gap.total_seconds()
+    for change in changes:
+        gap_s = (onset - change.at).total_seconds()
+        nats = _CHANGE / (1.0 + (gap_s / half_s) ** 2)
+        if gap_s < 0:
+            continue
+        for ci in change.cis:
+            if ci in found and (nats, change.id) > found[ci].change:
+                when = f"{gap_s:.0f} s" if gap_s < 120 else f"{gap_s / 60:.0f} min"
+                found[ci].change = (nats, f"{change.title or change.id} changed it {when} before")
+
+
+# ---- what it adds up to ---------------------------------------------------------------------------------------------
+
+
+def _together(nats: Iterable[float]) -> float:
+    """Signs of one CI come together, so each further one adds less than it would alone."""
+    return sum(each * _REPEATED**place for place, each in enumerate(sorted(nats, reverse=True)))
+
+
+def _own(candidate: _Candidate) -> float:
+    return _together([*(s.nats for s in candidate.direct.values()), *(nats for nats, _ in candidate.metrics.values())])
+
+
+def _parts(
+    ci: str, found: Mapping[str, _Candidate], topology: Topology, reach: Mapping[str, Mapping[str, float]]
+) -> list[Contribution]:
+    """Contributions in nats."""
+    candidate = found[ci]
+    direct = [symptom.nats for symptom in candidate.direct.values()]
+    metrics = [nats for nats, _ in candidate.metrics.values()]
+    members = _members(ci, candidate, topology)
+    alone, measured = _together(direct), _together(direct + metrics)
+    explained, by = _explained(ci, found, topology, reach)
+    parts = [
+        ("symptoms", alone, _say_symptoms(candidate)),
+        ("metrics", measured - alone, _say_metrics(candidate)),
+        ("members", _together(direct + metrics + [nats for nats, _ in members]) - measured, _say_members(members)),
+        ("dependents", _SPREAD * candidate.behind, _say_dependents(candidate)),
+        ("change", candidate.change[0], candidate.change[1]),
+        ("severity", _SEVERE * candidate.severity if direct else 0.0, f"its worst alert is {candidate.severity.word}"),
+        ("explained", -explained, f"{by}, which it depends on, shows the same"),
+    ]
+    kept = [Contribution(name=name, points=nats, evidence=words) for name, nats, words in parts if nats]
+    known = topology.cis.get(ci)
+    if known is None or known.implied:
+        total = _total(kept)
+        words = "the topology does not know it" if known is None else "it is known by what others say of it"
+        kept.append(Contribution(name="unknown", points=(_UNKNOWN - 1.0) * total, evidence=words))
+    return kept
+
+
+def _members(ci: str, candidate: _Candidate, topology: Topology) -> list[tuple[float, str]]:
+    """Symptoms that most of those of one kind share that depend on ``ci`` in one way.
+
+    They are worth what they are worth on each, less what it takes to say which of them show it.
+    """
+    found = []
+    sizes = topology.dependents_by_kind(ci) if candidate.shared else {}
+    for (kind, relation, name), symptoms in candidate.shared.items():
+        size, showing = sizes.get((kind, relation), 0), len(symptoms)
+        if showing < 2 or showing / size < _MOST:
+            continue
+        share = showing / size
+        which = 0.0 if share == 1 else -size * (share * math.log(share) + (1 - share) * math.log(1 - share))
+        nearness = sum(sorted(symptom.nearness for symptom in symptoms)) / showing
+        nats = sum(sorted(symptom.nats for symptom in symptoms)) - (_TOGETHER + which) * nearness
+        if nats > 0:
+            found.append((nats, f"{showing} of {size} {_plural(kind)} that depend on it show {name}"))
+    found.sort(key=lambda member: (-member[0], member[1]))
+    return found
+
+
+def _explained(
+    ci: str, found: Mapping[str, _Candidate], topology: Topology, reach: Mapping[str, Mapping[str, float]]
+) -> tuple[float, str]:
+    """What of its own signs also shows on something it depends on, in nats, and the strongest such CI."""
+    candidate = found[ci]
+    here = {name: symptom.nats for name, symptom in candidate.direct.items()}
+    here |= {name: nats for name, (nats, _) in candidate.metrics.items()}
+    if not here:
+        return 0.0, ""
+    less: dict[str, tuple[float, str]] = {}
+    for needed, cost in reach.get(ci, _NOWHERE).items():
+        there = found[needed]
+        if not (there.direct or there.metrics) or ci in reach.get(needed, _NOWHERE):
+            continue  # where each would explain the other, neither does
+        known = topology.cis.get(needed)
+        worth = _EXPLAINED * _STEP ** (cost - 1.0) * (_UNKNOWN if known is None or known.implied else 1.0)
+        for name, nats in here.items():
+            seen = there.direct[name].nats if name in there.direct else there.metrics.get(name, (0.0,))[0]
+            if seen > 0:
+                less[name] = max(less.get(name, (0.0, "")), (worth * min(nats, seen), needed))
+    if not less:
+        return 0.0, ""
+    rest = [nats - less[name][0] if name in less else nats for name, nats in here.items()]
+    return _together(here.values()) - _together(rest), max(less.values())[1]
+
+
+_NOWHERE: Mapping[str, float] = {}
+
+
+def _total(parts: Iterable[Contribution]) -> float:
+    return sum(part.points for part in parts)
+
+
+def _shares(
+    found: Sequence[tuple[str, list[Contribution]]], settings: CauseSettings, first_so_far: str
+) -> tuple[Cause, ...]:
+    """Scores are shares of the squares of what speaks for each, so that twice the evidence is four times as likely."""
+    totals = {ci: _total(parts) for ci, parts in found}
+    weights = sorted(total**_SHARPNESS for total in totals.values())
+    whole = sum(weights)
+    # Equal to the eye is equal: the last digits of a float must not decide.
+    ranked = sorted(found, key=lambda entry: (-round(totals[entry[0]], 6), entry[0]))
+    if ranked and first_so_far in totals and totals[first_so_far] * (1 + settings.margin) >= totals[ranked[0][0]]:
+        ranked.sort(key=lambda entry: entry[0] != first_so_far)
     causes = []
-    for ci, began in onset.items():
-        late_s = (began - first).total_seconds()
-        parts = (
-            Contribution(
-                name="explains",
-                points=round(_EXPLAINS * explained[ci] / others if others else _EXPLAINS, 4),
-                evidence=f"{explained[ci]} of {others} other affected CIs depend on it"
-                if others
-                else "it is the only affected CI",
-            ),
-            Contribution(
-                name="first",
-                points=round(_FIRST * (1 - late_s / span_s) if span_s else _FIRST, 4),
-                evidence="its alert began first" if late_s == 0 else f"its alert began {late_s:.0f} s after the first",
-            ),
-            Contribution(
-                name="severe",
-                points=round(_SEVERE * severity[ci] / Severity.CRITICAL, 4),
-                evidence=f"its worst alert is {severity[ci].word}",
-            ),
+    for ci, parts in ranked[:MAX_CAUSES]:
+        each = totals[ci] ** _SHARPNESS / whole / totals[ci]
+        shown = tuple(
+            Contribution(name=part.name, points=round(part.points * each, 4), evidence=part.evidence) for part in parts
         )
-        causes.append((-sum(part.points for part in parts), began, ci, parts))
-    causes.sort(key=lambda entry: entry[:3])
-    return tuple(
-        Cause(ci=ci, score=round(-score, 4), contributions=parts) for score, _, ci, parts in causes[:MAX_CAUSES]
+        causes.append(Cause(ci=ci, score=round(sum(part.points for part in shown), 4), contributions=shown))
+    return tuple(causes)
+
+
+# ---- in words -------------------------------------------------------------------------------------------------------
+
+
+def _say_symptoms(candidate: _Candidate) -> str:
+    ordered = sorted(candidate.direct.values(), key=lambda symptom: (-symptom.nats, symptom.name))
+    if not ordered:
+        return ""
+    strongest, gap_s = ordered[0], min(symptom.gap_s for symptom in ordered)
+    when = "among the first" if gap_s < _SAME_MOMENT_S else f"{gap_s:.0f} s after the first"
+    more = f" and {len(ordered) - 1} more" if len(ordered) > 1 else ""
+    return f"{strongest.name}{more}, {when}"
+
+
+def _say_metrics(candidate: _Candidate) -> str:
+    ordered = sorted(candidate.metrics.values(), key=lambda entry: (-entry[0], entry[1].metric))
+    return ", ".join(
+        f"{anomaly.metric} {anomaly.direction.value} by {anomaly.score:.1f} spreads" for _, anomaly in ordered[:3]
     )
+
+
+def _say_members(members: Sequence[tuple[float, str]]) -> str:
+    if not members:
+        return ""
+    more = f" and {len(members) - 1} more signs" if len(members) > 1 else ""
+    return members[0][1] + more
+
+
+def _say_dependents(candidate: _Candidate) -> str:
+    n = candidate.affected
+    return f"{n} affected CI{'s' if n != 1 else ''} depend{'s' if n == 1 else ''} on it"
+
+
+def _plural(kind: str) -> str:
+    return "CIs" if kind in ("", "generic") else f"{kind} CIs"

@@ -87,6 +87,11 @@ class BindSettings(_Section):
         ),
         description="labels that may name the CI, the most specific first",
     )  # fmt: skip
+    peers: tuple[str, ...] = Field(
+        default=("peer", "peer_ci", "peer_service", "peer.service", "upstream", "destination"),
+        description="labels that name a second CI the alert is about, for example the other end of a slow call: "
+        "evidence when causes are ranked",
+    )
     strip_domain: bool = Field(
         default=True, description="also try a host name without its domain: db1.example.com as db1"
     )
@@ -281,6 +286,26 @@ class PrioritySettings(_Section):
     default_group: str = Field(default="", description="assignment group where the causing CI has no owner")
 
 
+class CauseSettings(_Section):
+    change_half_gap: Duration = _duration(
+        "10m", "a change so long before the first alert counts half as much as one just before"
+    )
+    margin: float = Field(
+        default=0.1,
+        ge=0,
+        le=2,
+        description="another cause takes the first place from the one that was told last only if this much more speaks "
+        "for it; 0.1 is a tenth",
+    )
+    enough: float = Field(
+        default=0.25,
+        ge=0,
+        le=1,
+        description="share of the evidence that the first cause needs to be named; below it the ticket says that there "
+        "is not enough, and lists the candidates",
+    )
+
+
 class EvidenceSettings(_Section):
     window: Duration = Field(
         default=parse_duration("15m"),
@@ -304,4 +329,5 @@ class CorrelationSettings(_Section):
     suppress: SuppressSettings = Field(
         default_factory=SuppressSettings, description="what is real but must not disturb anyone now"
     )
+    cause: CauseSettings = Field(default_factory=CauseSettings, description="how causes are ranked")
     priority: PrioritySettings = Field(default_factory=PrioritySettings, description="how priority is computed")

@@ -50,7 +50,7 @@ def assignment_group(causes: Sequence[Cause], topology: Topology, default: str) 
 def fields(situation: Situation, members: Sequence[Alert]) -> dict[str, Any]:
     """title, description, impact, urgency, priority, severity, assignment_group, ci, services and causes, as
     ``contracts.Order`` names them. ``members`` in order of joining."""
-    first = situation.causes[0] if situation.causes else None
+    first = situation.causes[0] if situation.causes and not situation.cause_doubt else None
     return {
         "title": situation.title
         if len(members) == 1
@@ -73,6 +73,9 @@ def _description(situation: Situation, members: Sequence[Alert], first: Cause | 
     lines = [f"{size} since {situation.onset:%Y-%m-%d %H:%M:%S} UTC."]
     if first is not None:
         lines.append(f"Probable cause: {first.ci} (score {first.score:.2f}): {first.reason}.")
+    elif situation.causes:
+        candidates = ", ".join(f"{cause.ci} ({cause.score:.2f})" for cause in situation.causes)
+        lines.append(f"No probable cause: {situation.cause_doubt}. Candidates: {candidates}.")
     if situation.services:
         lines.append(f"Business services that depend on it: {', '.join(situation.services[:_MAX_SERVICES])}.")
     if situation.evidence:

@@ -222,7 +222,7 @@ class Cause(Struct, frozen=True, kw_only=True):
     """A CI that may be where the problem started.
 
     Attributes:
-        score: 0..1, the sum of its contributions.
+        score: 0..1, its share of all evidence and the sum of its contributions.
         said_by: the person who said that it was the cause; it stands first then, whatever its score.
     """
 
@@ -421,6 +421,7 @@ class Situation(Struct, kw_only=True):
         impact, urgency: 1..3, 1 is the highest. priority: 1..5, 1 is the highest.
         criticality: of the most critical business service that depends on an affected CI, 1..4; 0 if there is none.
         services, causes: those services and the ranked causes, as of the last ticket write or the end.
+        cause_doubt: why the first of the causes was not named as the cause then, in words; empty if it was.
         held: what keeps a ticket write back that is otherwise due, by kind and id; empty if nothing does.
         merged_into: the situation that took its alerts over; state is MERGED then.
         previous: an earlier situation with the same condition, if this one follows it.
@@ -447,6 +448,7 @@ class Situation(Struct, kw_only=True):
     criticality: int = 0
     services: tuple[str, ...] = ()
     causes: tuple[Cause, ...] = ()
+    cause_doubt: str = ""
     evidence: tuple[Evidence, ...] = ()
     version: int = 1
     news: tuple[News, ...] = ()

@@ -5,6 +5,7 @@ Read-only once built; a new version is a new object, so a swap is one assignment
 """
 
 import heapq
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from enum import Enum
 from sys import intern
@@ -41,6 +42,7 @@ DIRECTIONS: Mapping[str, Direction] = {
 
 
 _NOWHERE: Mapping[str, tuple[float, str]] = {}
+_MAX_KINDS = 10_000  # CIs whose dependents are counted; beyond it they are counted again
 
 
 class Hop(Struct, frozen=True, gc=False):
@@ -86,6 +88,7 @@ class Topology:
             if direction is not Direction.SOURCE_SUFFERS:
                 self._add_need(relation.target, relation.source, relation.type)
         self._upstream: dict[str, dict[str, Hop]] = {}
+        self._kinds: dict[str, Counter[tuple[str, str]]] = {}
         self._names = self._index_names()
         self._services = self._index_services()
 
@@ -185,6 +188,24 @@ class Topology:
     def steps_down(self, ci: str) -> Mapping[str, tuple[float, str]]:
         """What depends on ``ci`` directly, with the cost of the step and the relationship type."""
         return self._needed_by.get(ci, _NOWHERE)
+
+    def kind(self, ci: str) -> str:
+        """The kind of ``ci``; empty if nobody knows it."""
+        known = self.cis.get(ci)
+        return known.kind if known is not None else ""
+
+    def dependents_by_kind(self, ci: str) -> Mapping[tuple[str, str], int]:
+        """How many CIs of each kind depend on ``ci`` directly, by the type of the relationship. Counted once, so that
+        a hub costs what it has once."""
+        found = self._kinds.get(ci)
+        if found is None:
+            if len(self._kinds) >= _MAX_KINDS:
+                self._kinds.clear()
+            found = self._kinds[ci] = Counter(
+                (self.kind(dependent), relation)
+                for dependent, (_, relation) in self._needed_by.get(ci, _NOWHERE).items()
+            )
+        return found
 
     def neighbours(self, ci: str) -> tuple[str, ...]:
         """CIs one relationship away, either way, sorted."""

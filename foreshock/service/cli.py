@@ -311,7 +311,7 @@ def show_incident(
         f"next: {view['next_step']}",
         *([f"held: {row['held_by']}"] if row["held_by"] else []),
         "",
-        "probable causes",
+        f"candidates: {view['cause_doubt']}" if view["cause_doubt"] else "probable causes",
         *(
             f"  {c['score']:.2f}  {c['ci']}: {'; '.join(p['evidence'] for p in c['contributions'])}"
             for c in view["causes"]
@@ -348,13 +348,16 @@ def explain(
             _lines(*_explained(alert), f"  situation: {alert['situation'] or 'none'}")
         return
     if output is Output.JSON:
-        _print_json({key: view[key] for key in ("row", "priority_reason", "next_step", "causes", "alerts")})
+        _print_json(
+            {key: view[key] for key in ("row", "priority_reason", "next_step", "cause_doubt", "causes", "alerts")}
+        )
         return
     _lines(
         f"{view['row']['id']}: {view['row']['title']}",
         f"priority {view['row']['priority']}: {view['priority_reason']}",
         f"ticket: {view['next_step'] or 'no sink is configured'}",
         *(f"held ({held['kind']}, {_alerts(held['alerts'])}): {held['reason']}" for held in view["held"]),
+        *([f"no cause is named: {view['cause_doubt']}"] if view["cause_doubt"] else []),
         *(
             f"cause {c['ci']} ({c['score']:.2f}): {'; '.join(p['evidence'] for p in c['contributions'])}"
             for c in view["causes"][:3]

@@ -29,6 +29,7 @@ from correlation.rule import Index, RuleInstance, RuleKind, build, shipped
 from correlation.settings import CorrelationSettings
 from correlation.structure import why_not_by_itself
 from correlation.suppression.suppression import Suppression
+from correlation.usual import Usual
 from foreshock.core import identity as fingerprints
 from foreshock.core.contracts import (
     AuditRow,
@@ -219,6 +220,7 @@ class Engine:
         )  # fmt: skip
         self.active = 0
         self.anomalies = KnownAnomalies()
+        self.usual = Usual()
         self._traces = Traces()
         self._indexes = self._all_indexes()
         self._view = self._new_view()
@@ -399,6 +401,7 @@ class Engine:
             self._ended(alert, was.flaps)
         elif outcome is Outcome.FIRED_AGAIN:
             self.active += 1
+            self.usual.note(alert.fingerprint, cause.name_of(alert.read_labels()), self.now)
             self._fired_again(alert, was.flaps)
         elif outcome is Outcome.CHANGED and alert.situation:
             self._touch(alert.situation).changed += 1
@@ -430,6 +433,7 @@ class Engine:
         self._dirty_alerts[alert.fingerprint] = None
         if alert.firing:
             self.active += 1
+            self.usual.note(alert.fingerprint, cause.name_of(labels), self.now)
             self._set_expiry(alert)
             self.suppression.rose(alert)
             self._place(alert)
@@ -1009,11 +1013,26 @@ class Engine:
         """Its ranked causes now; those it ended with where it has ended."""
         if situation.state is not SituationState.OPEN:
             return situation.causes
-        return said_first(cause.rank(self.members(situation), self.topology), situation)
+        ranked = cause.rank(
+            self.members(situation),
+            self.topology,
+            settings=self.settings.cause,
+            binding=self.settings.bind,
+            timing=self.settings.relate,
+            usual=self.usual,
+            anomalies=[each.anomaly for each in situation.evidence],
+            first_so_far=situation.causes[0].ci if situation.causes else "",
+        )
+        return said_first(ranked, situation)
+
+    def doubt(self, causes: Sequence[Cause]) -> str:
+        """Why the first of ``causes`` should not be named as the cause, in words; empty where it should."""
+        return cause.doubt(causes, self.settings.cause)
 
     def _conclude(self, situation: Situation) -> None:
         """Write down what is otherwise worked out when somebody asks: for a ticket, or for good."""
         situation.causes, situation.services = self.causes(situation), self.services(situation)
+        situation.cause_doubt = self.doubt(situation.causes)
 
     def _read_ticket_change(self, record: Record) -> None:
         change = msgspec.json.decode(record.body, type=TicketChange)
@@ -1226,6 +1245,8 @@ class Engine:
         for key in self._dirty_situations:
             situation = self.situations.get(key)
             yield "situation", key, None if situation is None else encode(situation)
+        for part in sorted(self.usual.changed):
+            yield "usual", part, self.usual.save(part)
         for kind, key in sorted(self._dirty):
             if kind == "rule":
                 memory = next((rule.memory for rule in self.rules if rule.tag == key), None)
@@ -1267,12 +1288,13 @@ class Engine:
         """The checkpoint is on disk."""
         self._dirty_alerts, self._dirty_situations, self._dirty = {}, {}, set()
         self.suppression.saved()
+        self.usual.changed = set()
 
     @property
     def unsaved(self) -> int:
         """How many pieces of state changed since the last checkpoint."""
         own = len(self._dirty_alerts) + len(self._dirty_situations) + len(self._dirty)
-        return own + len(self.suppression.unsaved())
+        return own + len(self.suppression.unsaved()) + len(self.usual.changed)
 
     def restore(self, items: Iterable[tuple[str, str, bytes]]) -> None:
         """Take over the state of a checkpoint; the engine must be new."""
@@ -1282,6 +1304,7 @@ class Engine:
         learned: dict[str, bytes] = {}
         anomalies: list[bytes] = []
         made_by = fingerprints.FINGERPRINT_VERSION
+        usual: list[bytes] = []
         for kind, key, body in items:
             if kind == "alert":
                 self.alerts[key] = read_alert(body)
@@ -1291,6 +1314,8 @@ class Engine:
                 self.suppression.restore(kind, key, body)
             elif kind == "anomaly":
                 anomalies.append(body)
+            elif kind == "usual":
+                usual.append(body)
             elif kind == "judgement":
                 self.judgements[key] = msgspec.msgpack.decode(body, type=Judgement)
             elif kind == "topology":
@@ -1316,6 +1341,7 @@ class Engine:
         self._build_rules(learned)
         self._rebuild_traces()
         evidence.restore(self, anomalies)
+        self.usual.load(usual)
         self._restore_alerts()
         feedback.restore(self)
         self._restore_timers()

@@ -190,7 +190,7 @@ def _apply(engine: "Engine", said: Statement, judgement: Judgement) -> str:
 def _name_cause(engine: "Engine", situation: Situation, ci: str, by: str) -> str:
     situation.cause_said, situation.cause_said_by = ci, by
     if situation.state is not SituationState.OPEN:
-        situation.causes = said_first(situation.causes, situation)
+        situation.causes, situation.cause_doubt = said_first(situation.causes, situation), ""
     engine._touch(situation.id).notes.append(f"{by} said that {ci} was the cause")
     return f"{ci} stands first among the causes of {situation.id}"
 

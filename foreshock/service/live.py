@@ -186,6 +186,7 @@ class LiveViews:
                     f"{sink}: {step.step} ({step.reason})" for sink, step, _ in engine.decisions(situation)
                 ),
                 held=_held(situation, engine),
+                cause_doubt=engine.doubt(causes) if live else situation.cause_doubt,
                 causes=causes,
                 alerts=tuple(
                     self._alert(alert, engine, self._why(situation, alert, by_fingerprint, topology, threshold), case)
@@ -355,6 +356,7 @@ class LiveViews:
         alerts = list(alerts)
         cis = sorted({alert.ci for alert in alerts if alert.ci})
         causes = engine.causes(situation) if engine is not None else situation.causes
+        doubt = engine.doubt(causes) if engine is not None else situation.cause_doubt
         return IncidentRow(
             id=situation.id,
             title=situation.title,
@@ -369,8 +371,8 @@ class LiveViews:
             alerts=len(alerts),
             active=sum(alert.active for alert in alerts),
             events=sum(alert.count for alert in alerts),
-            cause=causes[0].ci if causes else "",
-            cause_score=causes[0].score if causes else 0.0,
+            cause=causes[0].ci if causes and not doubt else "",
+            cause_score=causes[0].score if causes and not doubt else 0.0,
             assignment_group=situation.assignment_group,
             held_by="; ".join(held.reason for held in _held(situation, engine)) if engine is not None else "",
             tickets=tuple(

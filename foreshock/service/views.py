@@ -32,7 +32,7 @@ class IncidentRow(Struct, frozen=True, kw_only=True):
         age_s: seconds since opened, up to its end.
         cis: affected CIs, number of them in ci_count; the list is cut at 5.
         alerts, active: members, and how many still fire. events: how many events they folded.
-        cause: the best candidate's CI; empty when there is none. cause_score: 0..1.
+        cause: the best candidate's CI; empty where there is none, or not enough evidence. cause_score: 0..1.
         held_by: why no ticket is opened; empty if nothing holds it.
     """
 
@@ -157,6 +157,7 @@ class IncidentView(Struct, frozen=True, kw_only=True):
     previous: str
     reopened: int
     next_step: str
+    cause_doubt: str
     causes: tuple[Cause, ...]
     alerts: tuple[AlertView, ...]
     timeline: tuple[TimelineEntry, ...]

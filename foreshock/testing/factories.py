@@ -172,6 +172,7 @@ def make_incident_view(row: IncidentRow | None = None, **fields: Any) -> Inciden
         "previous": "",
         "reopened": 0,
         "next_step": "",
+        "cause_doubt": "",
         "causes": (),
         "alerts": (make_alert_view(situation=row.id),),
         "timeline": (),
@@ -418,6 +419,7 @@ def _storage_failure() -> IncidentView:
         impact=1,
         urgency=1,
         priority_reason="checkout (criticality 1) depends on an affected CI; 8 alerts fire, worst critical",
+        cause_doubt="",
         next_step="Update INC0000041 if a further service joins; resolve 5 min after the last alert clears.",
         causes=(
             Cause(
@@ -665,6 +667,7 @@ def _hostile_incident() -> IncidentView:
     return make_incident_view(
         row,
         priority_reason=HOSTILE_SCRIPT,
+        cause_doubt=HOSTILE_TEMPLATE,
         next_step=HOSTILE_TEMPLATE,
         causes=(
             Cause(

@@ -1,0 +1,91 @@
+"""How often conditions begin."""
+
+from datetime import datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from correlation.usual import MAX_CONDITIONS, Usual
+from foreshock.testing.records import NOON
+
+SPAN_S = 600.0
+
+
+def hours(number: float) -> timedelta:
+    return timedelta(hours=number)
+
+
+def learned(*noted: tuple[str, str, datetime]) -> Usual:
+    usual = Usual()
+    for fingerprint, name, at in noted:
+        usual.note(fingerprint, name, at)
+    return usual
+
+
+def test_what_begins_every_hour_is_less_surprising_than_what_began_once():
+    usual = learned(("rare", "Raid", NOON), *(("often", "Cpu", NOON + hours(n)) for n in range(24)))
+    now = NOON + hours(24)
+
+    assert usual.surprise("rare", "Raid", now, SPAN_S) > usual.surprise("often", "Cpu", now, SPAN_S) + 2
+
+
+def test_a_condition_never_seen_is_judged_by_others_of_its_name():
+    usual = learned(*((f"host{n % 3}", "Cpu", NOON + hours(n / 60)) for n in range(60)), ("a", "Raid", NOON))
+    now = NOON + hours(2)
+
+    assert usual.surprise("new", "Cpu", now, SPAN_S) < usual.surprise("new", "Raid", now, SPAN_S)
+
+
+def test_the_present_onset_does_not_count_against_itself():
+    usual = learned(("a", "Raid", NOON), ("b", "Raid", NOON + hours(5)))
+    now = NOON + hours(5)
+
+    assert usual.surprise("b", "Raid", now, SPAN_S) == usual.surprise("never", "Raid", now, SPAN_S)
+
+
+def test_what_was_usual_long_ago_fades():
+    usual = learned(*(("a", "Cpu", NOON + hours(n)) for n in range(24)))
+    then = usual.surprise("a", "Cpu", NOON + hours(24), SPAN_S)
+    for week in range(1, 9):
+        usual.note("b", "Other", NOON + hours(24 * 7 * week + week))
+
+    assert usual.surprise("a", "Cpu", NOON + hours(24 * 60), SPAN_S) > then + 1
+
+
+def test_it_remembers_a_bounded_number_of_conditions_and_keeps_those_that_come_again():
+    usual = learned(*(("again", "Cpu", NOON) for _ in range(1000)))
+    for n in range(3 * MAX_CONDITIONS):
+        usual.note(f"once{n}", "Once", NOON)
+
+    assert len(usual._seen) <= MAX_CONDITIONS
+    assert "again" in usual._seen
+
+
+NOTES = st.lists(
+    st.tuples(st.sampled_from(["a1", "a2", "b1", "c1"]), st.sampled_from(["Cpu", "Disk"]), st.integers(0, 400)),
+    max_size=30,
+)
+
+
+@given(NOTES, NOTES)
+def test_a_checkpoint_taken_bit_by_bit_goes_on_as_if_there_had_been_none(
+    before: list[tuple[str, str, int]], after: list[tuple[str, str, int]]
+):
+    now = NOON
+    usual, parts = Usual(), set[str]()
+    for fingerprint, name, gap_h in before:
+        now += hours(gap_h / 10)
+        usual.note(fingerprint, name, now)
+        parts |= usual.changed
+        usual.changed = set()
+    saved = {part: usual.save(part) for part in parts}
+    again = Usual()
+    again.load(saved[part] for part in sorted(saved))
+    for fingerprint, name, gap_h in after:
+        now += hours(gap_h / 10)
+        usual.note(fingerprint, name, now)
+        again.note(fingerprint, name, now)
+
+    for fingerprint in ("a1", "a2", "b1", "c1", "new"):
+        for name in ("Cpu", "Disk"):
+            assert again.surprise(fingerprint, name, now, SPAN_S) == usual.surprise(fingerprint, name, now, SPAN_S)
