@@ -274,9 +274,10 @@ def _strength(partner: _Partner, at_s: float, other_s: float) -> float:
     return pair.strength / (1.0 + excess * excess) if excess <= _FAR else 0.0
 
 
-def _order(meeting: _Meeting) -> tuple[float, str, str, str]:
-    """The best first; nothing is left to the order of arrival."""
-    return -meeting.strength, meeting.fingerprint, str(meeting.partner.side), str(meeting.partner.pair.standing)
+def _order(meeting: _Meeting) -> tuple[float, bool, str, str, str]:
+    """The best first, what names its CIs among equals; nothing is left to the order of arrival."""
+    side, standing = meeting.partner.side, meeting.partner.pair.standing
+    return -meeting.strength, standing is not None, meeting.fingerprint, str(side), str(standing)
 
 
 _WAYS: Mapping[Standing, str] = {

@@ -14,6 +14,7 @@ from heapq import nsmallest
 import msgspec
 from msgspec import Struct
 
+from foreshock.core.errors import Malformed
 from foreshock.core.model import Moment
 from foreshock.core.topology import Topology
 
@@ -141,8 +142,23 @@ def versioned(learned: Learned) -> Learned:
     bare = msgspec.structs.replace(learned, version="")
     if bare == NOTHING:
         return NOTHING
+    bare = msgspec.json.decode(msgspec.json.encode(bare), type=Learned)  # so that 20 and 20.0 are one
     digest = hashlib.sha256(msgspec.json.encode(bare, order="deterministic")).hexdigest()[:_DIGEST_CHARACTERS]
     return msgspec.structs.replace(bare, version=f"{bare.until:%Y%m%d}-{digest}" if bare.until else digest)
+
+
+def decoded(body: bytes) -> Learned:
+    """A version from its JSON. Raises Malformed where it is none, or not what its version says."""
+    try:
+        learned = msgspec.json.decode(body, type=Learned)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Malformed(f"this is nothing that was learned: {error}") from None
+    if (sound := versioned(learned).version) != learned.version:
+        raise Malformed(
+            f"it says it is version {learned.version or 'nothing'}, its content is {sound or 'nothing'}",
+            hint="it was changed after it was trained; train again",
+        )
+    return learned
 
 
 class Occurrence(Struct, frozen=True, gc=False):

@@ -114,7 +114,7 @@ _State = Literal["open", "resolved", "merged", "all"]
 
 def api(views: Views, actions: Actions, *, actor: Callable[[Request], str]) -> APIRouter:
     """Args: actor: who is asking; the name that notes and audit rows carry."""
-    router = APIRouter(prefix="/api/v1", route_class=_ApiRoute, tags=["People's questions and actions"])
+    router = APIRouter(prefix="/api/v1", route_class=ApiRoute, tags=["People's questions and actions"])
     models = _Models()
     missing: dict[int | str, dict[str, Any]] = {404: {"model": ErrorBody, "description": "There is no such thing."}}
     wrong: dict[int | str, dict[str, Any]] = {422: {"model": ErrorBody, "description": "The request cannot be read."}}
@@ -270,7 +270,7 @@ def error_answer(code: int, error: str, hint: str = "", field: str = "") -> Resp
     return Response(body.model_dump_json(), status_code=code, media_type="application/json")
 
 
-class _ApiRoute(APIRoute):
+class ApiRoute(APIRoute):
     """Every error as ``ErrorBody``, every answer with the security headers and for nobody's cache."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

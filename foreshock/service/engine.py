@@ -1207,13 +1207,13 @@ class Engine:
         self.rule_instances = shipped(self.rule_kinds) if read.rules is None else read.rules
         after = self.settings.relate
         if (before.costs, before.max_cost) != (after.costs, after.max_cost):
-            self._use_topology(self._topology_record())
+            self._use_topology(self.topology_record())
             self._rebuild_traces()
         elif self.rule_instances != rules_before:
             self._rebuild_traces()
         self._view = self._new_view()
 
-    def _topology_record(self) -> TopologyRecord:
+    def topology_record(self) -> TopologyRecord:
         return TopologyRecord(
             version=self.topology.version,
             cis=tuple(self.topology.cis.values()),
@@ -1257,7 +1257,7 @@ class Engine:
                 judgement = self.judgements.get(key)
                 yield kind, key, None if judgement is None else encode(judgement)
             elif kind == "topology":
-                yield kind, key, encode(self._topology_record())
+                yield kind, key, encode(self.topology_record())
             elif kind == "learned":
                 yield kind, key, encode(self.learned)
             elif kind == "settings":

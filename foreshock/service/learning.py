@@ -1,50 +1,261 @@
-"""Versions of what was learned, as files and as text for people."""
+"""Learning beside the running engine: a child process trains on the history, its result comes into force as a record.
 
+The engine's process imports neither pandas nor scikit-learn: it hands the history over, line by line, and takes a plain
+table back.
+"""
+
+import subprocess
+import sys
+import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import IO
 
 import msgspec
+import structlog
 
-from foreshock.core.errors import ConfigError, Problem
-from foreshock.core.learned import CoOccurrence, Learned, Standing, versioned
+from foreshock.core.contracts import NewRecord, RecordKind
+from foreshock.core.errors import ConfigError, Malformed, Problem, Rejected, Unavailable
+from foreshock.core.learned import NOTHING, CoOccurrence, Learned, Occurrence, Standing, decoded
+from foreshock.core.model import Ended, Moment
+from foreshock.service import history, training
+from foreshock.service.inbox import Inbox
+from foreshock.service.records import LearnedRecord
+from foreshock.service.runner import Runner
+from foreshock.service.training import Task
+from foreshock.store.learned import LearnedVersions
+from foreshock.store.store import Store
+from predictor.settings import LearnSettings
 
+log = structlog.get_logger("learning")
+
+_TIMEOUT_S = 3600
+_MAX_ERROR = 2000
 _SHOWN_PAIRS = 5
+LATEST, PREVIOUS, NONE = "latest", "previous", "nothing"
+"""Words that stand for a version: the newest there is, the one before that in force, and none at all."""
+
+
+class LearnedRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One version in a list.
+
+    Attributes:
+        in_force: the engine uses it. pinned: a person chose it, so training does not replace it.
+        card: what a person should know of it before using it, line by line.
+    """
+
+    version: str
+    since: Moment | None
+    until: Moment | None
+    occurrences: int
+    tested: int
+    pairs: int
+    calibrated: tuple[str, ...]
+    in_force: bool
+    pinned: bool
+    card: tuple[str, ...]
+
+
+class Learner:
+    """Trains, lists versions and puts one into force."""
+
+    def __init__(
+        self,
+        *,
+        runner: Runner,
+        inbox: Inbox,
+        store: Store,
+        versions: LearnedVersions,
+        settings: LearnSettings,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._runner, self._inbox, self._store, self._versions = runner, inbox, store, versions
+        self._settings, self._clock = settings, clock
+        self._busy = threading.Lock()
+
+    # ---- training ----
+
+    def due(self) -> None:
+        """Train if the newest version is old enough, and use the new one unless a person has pinned another."""
+        newest = self._versions.newest_at_s()
+        if newest is not None and self._clock().timestamp() - newest < self._settings.every.total_seconds():
+            return
+        learned = self._train(self._settings.since)
+        if not learned.version:
+            return
+        self._versions.add(learned)
+        with self._runner.looking() as engine:
+            used = engine.learned
+        if not used.pinned and used.learned.version != learned.version and (learned.pairs or used.learned.pairs):
+            self._put_in_force(learned, pinned=False, actor="foreshock")
+
+    def train(self, since: timedelta | None, *, dry_run: bool, actor: str) -> LearnedRow:
+        """Train now, and use the result unless it is only to be looked at. Raises Rejected while training already, or
+        where there is no history; Unavailable where the training failed."""
+        learned = self._train(since or self._settings.since)
+        if not learned.version:
+            raise Rejected(
+                "there is no history to learn from yet", hint="situations are learned from once they are over"
+            )
+        if not dry_run:
+            self._versions.add(learned)
+            self._put_in_force(learned, pinned=False, actor=actor)
+        return self._row(learned)
+
+    def _train(self, since: timedelta) -> Learned:
+        if not self._busy.acquire(blocking=False):
+            raise Rejected("a training is under way", hint="ask again when it is over")
+        try:
+            with self._runner.looking() as engine:
+                task = Task(settings=self._settings.model_dump(mode="json"), topology=engine.topology_record())
+            return train_apart(task, self._history(self._clock() - since))
+        finally:
+            self._busy.release()
+
+    def _history(self, since: datetime) -> Iterator[Occurrence]:
+        with self._runner.looking() as engine:
+            open_ = [Ended(situation=s, alerts=tuple(engine.members(s))) for s in engine.situations.values()]
+            now = [one for situation in open_ for one in history.of_situation(situation)]
+        yield from now
+        for body in self._store.ended(since):
+            yield from history.of_situation(msgspec.json.decode(body, type=Ended))
+
+    # ---- versions ----
+
+    def rows(self) -> list[LearnedRow]:
+        """Newest first; the one in force is among them, also where its file is gone."""
+        versions = list(self._versions.all())
+        with self._runner.looking() as engine:
+            used = engine.learned.learned
+        if used.version and all(one.version != used.version for one in versions):
+            versions.append(used)
+        return [self._row(one) for one in versions]
+
+    def get(self, version: str) -> Learned:
+        return self._versions.get(version)
+
+    def use(self, version: str, *, actor: str) -> LearnedRow:
+        """Put a version into force: ``latest`` lets training go on, any other is pinned. Raises Rejected."""
+        learned = self._named(version)
+        self._put_in_force(learned, pinned=version != LATEST, actor=actor)
+        return self._row(learned)
+
+    def bring(self, body: bytes, *, actor: str) -> LearnedRow:
+        """Keep a version that was trained elsewhere, and put it into force, pinned. Raises Rejected."""
+        try:
+            learned = decoded(body)
+        except Malformed as error:
+            raise Rejected(str(error), hint=error.hint) from None
+        self._versions.add(learned)
+        self._put_in_force(learned, pinned=True, actor=actor)
+        return self._row(learned)
+
+    def _named(self, version: str) -> Learned:
+        if version == NONE:
+            return NOTHING
+        if version not in (LATEST, PREVIOUS):
+            return self._versions.get(version)
+        with self._runner.looking() as engine:
+            used = engine.learned.learned.version
+        versions = list(self._versions.all())
+        if version == LATEST and versions:
+            return versions[0]
+        places = [place for place, one in enumerate(versions) if one.version == used]
+        older = versions[places[0] + 1 :] if places else versions
+        if version == PREVIOUS and older:
+            return older[0]
+        raise Rejected(
+            f"there is no {version} version",
+            hint="`foreshock learn use nothing` switches it off; see `foreshock learn list`",
+        )
+
+    def _put_in_force(self, learned: Learned, *, pinned: bool, actor: str) -> None:
+        body = msgspec.json.encode(LearnedRecord(learned=learned, pinned=pinned))
+        number = self._inbox.append_now(NewRecord(kind=RecordKind.LEARNED, body=body, source="learning", actor=actor))
+        self._runner.caught_up(number)
+        log.info("learned", version=learned.version or NONE, pairs=len(learned.pairs), pinned=pinned, actor=actor)
+
+    def _row(self, learned: Learned) -> LearnedRow:
+        with self._runner.looking() as engine:
+            used = engine.learned
+        in_force = used.learned.version == learned.version
+        return LearnedRow(
+            version=learned.version or NONE,
+            since=learned.since,
+            until=learned.until,
+            occurrences=learned.occurrences,
+            tested=learned.tested,
+            pairs=len(learned.pairs),
+            calibrated=tuple(sorted(learned.curves)),
+            in_force=in_force,
+            pinned=in_force and used.pinned,
+            card=tuple(card(learned)),
+        )
+
+
+def train_apart(task: Task, occurrences: Iterable[Occurrence]) -> Learned:
+    """Train in a child process, at a low priority. Raises Unavailable with the end of what it said if it fails."""
+    command = [sys.executable, "-m", training.__name__]
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert child.stdin is not None
+    feeder = threading.Thread(target=_feed, args=(child.stdin, task, occurrences), daemon=True)
+    feeder.start()
+    # The feeder owns stdin; communicate() must not touch it.
+    child.stdin = None
+    try:
+        out, said = child.communicate(timeout=_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.communicate()
+        raise Unavailable(f"training took longer than {_TIMEOUT_S} s", hint="shorten `learn.since`") from None
+    feeder.join()
+    if child.returncode != 0:
+        told = said.decode("utf-8", "replace").strip()[-_MAX_ERROR:]
+        raise Unavailable(f"training ended with code {child.returncode}: {told}", hint="try a shorter `learn.since`")
+    return decoded(out)
+
+
+def _feed(stdin: IO[bytes], task: Task, occurrences: Iterable[Occurrence]) -> None:
+    encode = msgspec.json.Encoder().encode
+    try:
+        with stdin:
+            stdin.write(encode(task) + b"\n")
+            for occurrence in occurrences:
+                stdin.write(encode(occurrence) + b"\n")
+    except BrokenPipeError:
+        pass  # the child has ended early, and says why
+
+
+# ---- files and text for people --------------------------------------------------------------------------------------
 
 
 def read_learned(path: Path) -> Learned:
     """A version from its file. Raises ConfigError where it is none, or where it was changed since it was trained."""
     try:
-        learned = msgspec.json.decode(path.read_bytes(), type=Learned)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise _refused(path, f"cannot be read: {error}", "write one with `foreshock learn --out`") from None
-    if (sound := versioned(learned).version) != learned.version:
-        raise _refused(path, f"says it is {learned.version or 'nothing'}, its content is {sound}", "train it again")
-    return learned
-
-
-def write_learned(learned: Learned, path: Path) -> None:
-    path.write_bytes(msgspec.json.encode(learned))
-
-
-def _refused(path: Path, message: str, hint: str) -> ConfigError:
-    return ConfigError([Problem(file=str(path), line=None, path="", message=message, hint=hint)])
+        return decoded(path.read_bytes())
+    except (OSError, Malformed) as error:
+        problem = Problem(
+            file=str(path), line=None, path="", message=str(error), hint="write one with `foreshock learn --out`"
+        )
+        raise ConfigError([problem]) from None
 
 
 def card(learned: Learned) -> Iterator[str]:
     """What a person should know of a version before using it, line by line."""
     if not learned.version:
-        yield "nothing was learned: there is no history yet"
+        yield "nothing is learned"
         return
     yield f"version      {learned.version}"
-    span = f"{learned.since:%Y-%m-%d %H:%M} to {learned.until:%Y-%m-%d %H:%M} UTC"
-    yield f"history      {span}, {learned.occurrences} onsets"
+    if learned.since is not None and learned.until is not None:
+        span = f"{learned.since:%Y-%m-%d %H:%M} to {learned.until:%Y-%m-%d %H:%M} UTC"
+        yield f"history      {span}, {learned.occurrences} onsets"
     yield (
         f"pairs        {len(learned.pairs)} kept of {learned.tested} that could have been found, "
         f"at a false discovery rate of {learned.fdr:g}"
     )
-    levels = Counter(level(pair) for pair in learned.pairs)
-    for name, count in sorted(levels.items()):
+    for name, count in sorted(Counter(map(level, learned.pairs)).items()):
         yield f"             {count} {name}"
     yield f"half-life    a meeting {learned.half_life_s / 86_400:g} days ago weighs half"
     for pair in learned.pairs[:_SHOWN_PAIRS]:

@@ -30,6 +30,8 @@ from foreshock.service.console import console, not_found
 from foreshock.service.delivery import Lane
 from foreshock.service.engine import Engine
 from foreshock.service.front import Front
+from foreshock.service.learned_api import learned_api
+from foreshock.service.learning import Learner
 from foreshock.service.live import LiveViews
 from foreshock.service.reconcile import Reconciler
 from foreshock.service.records import SettingsRecord, TopologyRecord
@@ -38,6 +40,7 @@ from foreshock.service.runner import Runner
 from foreshock.service.scheduler import Scheduler
 from foreshock.service.settings import rule_kinds, sink_kinds, source_kinds
 from foreshock.store.desk import Desk
+from foreshock.store.learned import LearnedVersions
 from foreshock.store.outbox import Outbox
 from foreshock.store.retention import forget
 from foreshock.store.store import Store
@@ -48,6 +51,8 @@ _TICK = timedelta(seconds=1)
 _TOPOLOGY_POLL = timedelta(seconds=10)
 _RETENTION = timedelta(hours=1)
 _RECONCILE = timedelta(minutes=5)
+_LEARN = timedelta(hours=1)
+"""How often it is looked whether a training is due; a process that restarts each day would else never come to it."""
 
 
 class Foreshock:
@@ -72,6 +77,14 @@ class Foreshock:
         self.outbox, self.desk = Outbox(self.store), Desk(self.store)
         self.lanes, self.reconciler = self._build_lanes()
         self.scheduler = Scheduler(self.store, self.clock)
+        self.learner = Learner(
+            runner=self.runner,
+            inbox=self.inbox,
+            store=self.store,
+            versions=LearnedVersions(self.settings.state / "learned", self.settings.learn.keep),
+            settings=self.settings.learn,
+            clock=self.clock,
+        )
         self.views = LiveViews(
             runner=self.runner,
             inbox=self.inbox,
@@ -105,6 +118,8 @@ class Foreshock:
             self.scheduler.every(_TOPOLOGY_POLL, "topology", self.reload_topology)
         self.scheduler.every(_RETENTION, "retention", self._retain)
         self.scheduler.every(_RECONCILE, "reconcile", self._reconcile)
+        if self.settings.learn.every:
+            self.scheduler.every(min(self.settings.learn.every, _LEARN), "learn", self.learner.due)
         self.scheduler.start()
         self.front.families = self._families
         self.front.behind.app = Guarded(self._application(), self.front.access)
@@ -172,6 +187,7 @@ class Foreshock:
             alertmanager_api(self.runner, self.inbox, actor=_actor, clock=self.clock, started_at=self.clock())
         )
         application.include_router(api(self.views, self.views, actor=_actor))
+        application.include_router(learned_api(self.learner, actor=_actor))
         application.include_router(self._operations())
         application.include_router(console(self.views, self.views, actor=_actor, demo=self._demo))
         application.add_exception_handler(ForeshockError, _refused)

@@ -16,6 +16,8 @@ from foreshock.core.model import Judgement
 from foreshock.store import tables
 from foreshock.store.journal import Journal, open_sqlite
 
+_CHUNK = 200  # ended situations read at a time: each may hold hundreds of alerts
+
 
 class Store:
     """One database. Safe for several threads; writes queue at one lock with those of the journal.
@@ -82,6 +84,18 @@ class Store:
         )
         with self.read() as connection:
             return [SituationRow(**row) for row in connection.execute(query).mappings()]
+
+    def ended(self, since: datetime) -> Iterator[bytes]:
+        """JSON of an ``Ended`` for each situation that ended at or after ``since``, in order of their ids."""
+        table, last = tables.situation, ""
+        query = select(table.c.id, table.c.body).where(table.c.body.is_not(None), table.c.updated_at >= since)
+        while True:
+            with self.read() as connection:
+                rows = connection.execute(query.where(table.c.id > last).order_by(table.c.id).limit(_CHUNK)).all()
+            if not rows:
+                return
+            yield from (row.body for row in rows)
+            last = rows[-1].id
 
     def situation_of_ticket(self, number: str) -> str | None:
         with self.read() as connection:
