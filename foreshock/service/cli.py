@@ -124,11 +124,12 @@ def run(
     """Start Foreshock; Ctrl-C or SIGTERM stops it after it has finished what it took in."""
     from foreshock.service import logs
     from foreshock.service.server import serve
-    from foreshock.service.settings import load_settings
+    from foreshock.service.settings import SettingsSource
 
-    settings = load_settings(config, os.environ, {"listen": listen, "state": state})
+    source = SettingsSource(config, os.environ, {"listen": listen, "state": state})
+    settings = source.load()
     logs.configure(settings.log.level, settings.log.format)
-    _leave(serve(settings, ready=lambda _, url: _welcome(url)))
+    _leave(serve(settings, source=source, ready=lambda _, url: _welcome(url)))
 
 
 def _welcome(url: str) -> None:
@@ -160,6 +161,14 @@ See it work now, with a recorded outage:  foreshock demo    (.venv/bin/foreshock
         markup=False,
         soft_wrap=True,
     )
+
+
+@app.command()
+@told
+def reload(server: Server = _DEFAULT_SERVER, token_file: TokenFile = None) -> None:
+    """Let a running Foreshock read its settings and rules again; it goes on with the old ones if anything is wrong."""
+    changed = _client(server, token_file).post("/-/reload", None)["changed"]
+    out.print("The new settings and rules are in force." if changed else "Nothing has changed.")
 
 
 @app.command()

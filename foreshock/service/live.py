@@ -27,6 +27,7 @@ from foreshock.service.engine import Engine
 from foreshock.service.inbox import Inbox
 from foreshock.service.intake import Rejections
 from foreshock.service.records import OperatorRecord, Statement
+from foreshock.service.reload import LastReload
 from foreshock.service.runner import Runner
 from foreshock.service.views import (
     AlertView,
@@ -61,6 +62,7 @@ class LiveViews:
         backlog: (pending orders, age of the oldest in seconds).
         poke: asks the delivery lanes to look at once.
         topology_error: why the newest topology could not be loaded; empty if it was.
+        last_reload: how the last reload of settings and rules went.
         disk: (size, free) of the disk with the store, in bytes.
     """
 
@@ -79,6 +81,7 @@ class LiveViews:
         backlog: Callable[[], tuple[int, float]],
         poke: Callable[[], None],
         topology_error: Callable[[], str],
+        last_reload: Callable[[], LastReload],
         disk: Callable[[], tuple[int, int]],
         demo: bool,
     ) -> None:
@@ -86,6 +89,7 @@ class LiveViews:
         self._collectors, self._clock = collectors, clock
         self._rejections, self._jobs, self._closed, self._backlog = rejections, jobs, closed, backlog
         self._poke, self._topology_error, self._disk, self._demo = poke, topology_error, disk, demo
+        self._last_reload = last_reload
         self._started_at = clock()
 
     # ---- Views ----
@@ -101,6 +105,7 @@ class LiveViews:
         closed, (pending, oldest_s) = self._closed(), self._backlog()
         dead_letters = self._store.count_dead_letters()
         size, free = self._disk()
+        reload = self._last_reload()
         with self._runner.looking() as engine:
             return StatusView(
                 version=__version__,
@@ -119,6 +124,10 @@ class LiveViews:
                 cis=len(engine.topology.cis),
                 relationships=len(engine.topology.relationships),
                 topology_error=self._topology_error(),
+                rules=tuple(rule.tag for rule in engine.rules if rule.tag not in engine.budget.suspended),
+                rules_suspended=dict(engine.budget.suspended),
+                reloaded_at=reload.succeeded_at,
+                reload_error=reload.error,
                 jobs=tuple(self._jobs()),
                 disk_free_bytes=free,
                 disk_total_bytes=size,

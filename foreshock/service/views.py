@@ -212,6 +212,8 @@ class StatusView(Struct, frozen=True, kw_only=True):
     """The whole in one look. intake: accepting, or why not. topology: version, with the number of CIs and
     relationships.
 
+    rules: name@version of those in force. rules_suspended: of those that took more than their budget, with the reason.
+    reloaded_at, reload_error: when settings and rules were last put into force, and why the last reload was refused.
     disk_free_bytes, disk_total_bytes: of the file system with the store; 0 and 0 where that is not ours to know.
     """
 
@@ -232,6 +234,10 @@ class StatusView(Struct, frozen=True, kw_only=True):
     relationships: int
     topology_error: str
     jobs: tuple[JobView, ...]
+    rules: tuple[str, ...] = ()
+    rules_suspended: dict[str, str] = {}
+    reloaded_at: Moment | None = None
+    reload_error: str = ""
     disk_free_bytes: int = 0
     disk_total_bytes: int = 0
 
