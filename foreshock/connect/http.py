@@ -103,6 +103,7 @@ class Http:
         auth: Bearer, Basic or any signer.
         ca_file: authorities to trust instead of the public ones; verification cannot be switched off.
         proxy: address of an HTTP proxy; proxies and passwords of the environment are not used.
+        max_body_bytes: of an answer, decoded; a longer one is refused.
         secrets: what must not appear in messages besides the secrets of ``auth``.
     Raises: ConfigError where ``ca_file`` holds no certificates.
     """
@@ -118,6 +119,7 @@ class Http:
         secrets: tuple[str, ...] = (),
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         read_timeout_s: float = READ_TIMEOUT_S,
+        max_body_bytes: int = MAX_BODY_BYTES,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         assert base_url.startswith(("http://", "https://")), base_url
@@ -128,6 +130,7 @@ class Http:
         self._auth = auth
         self._verify: bool | str = True if ca_file is None else str(ca_file)
         self._timeout = (connect_timeout_s, read_timeout_s)
+        self._max_body_bytes = max_body_bytes
         self._now = now
         known = (*secrets, *getattr(auth, "secrets", ()))
         self._secrets = tuple(sorted({secret for secret in known if secret}, key=len, reverse=True))
@@ -194,7 +197,7 @@ class Http:
         except OSError as error:  # RequestException is one
             raise self._no_answer(error, place) from None
         with response:
-            limit = MAX_BODY_BYTES if response.ok else MAX_ERROR_BODY_BYTES
+            limit = self._max_body_bytes if response.ok else MAX_ERROR_BODY_BYTES
             try:
                 content, whole = _read_body(response.raw, limit, deadline)
             except (urllib3.exceptions.HTTPError, OSError) as error:

@@ -166,6 +166,11 @@ class Collector(Struct, frozen=True, kw_only=True):
     namespace: str = ""
     expires: bool = False
 
+    @property
+    def config(self) -> "type[ConnectorConfig]":
+        """Settings of an instance; a kind that is only posted to has none."""
+        return ConnectorConfig if self.poll is None else self.poll.config
+
 
 # ---- connectors in general ------------------------------------------------------------------------------------------
 
@@ -203,8 +208,8 @@ class MetricHistory(Protocol):
         """Points of one metric in start <= t < end, one ``Samples`` a series, sorted by CI and dimension; of all CIs,
         or of those named. ``step_s`` keeps the last point of each step of so many seconds. Units are the newest."""
 
-    def metrics(self) -> Sequence[str]:
-        """Names of the metrics there are, sorted."""
+    def metrics(self, since: datetime) -> Sequence[str]:
+        """Names of the metrics that have points since then (by the hour), sorted."""
 
     def forget(self, before: datetime, max_bytes: int) -> int:
         """Remove what is older than ``before``, and the oldest beyond ``max_bytes``; bytes that were freed."""

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -22,7 +22,7 @@ from correlation.rule import RuleKind
 from foreshock.core.contracts import Collector, Receive
 from foreshock.service.console.snippets import snippet
 from foreshock.service.front import collector_kinds
-from foreshock.service.settings import LIVE, PREFIX, Kind, Settings, rule_kinds, sink_kinds, source_kinds
+from foreshock.service.settings import PREFIX, Kind, Settings, rule_kinds, sink_kinds, source_kinds
 from foreshock.service.settings_files import default_text, instance_lines
 
 _BASE = "http://127.0.0.1:8420"
@@ -80,6 +80,8 @@ def _collector(collector: Collector) -> Iterator[str]:
     yield from (f"**Collector.** {collector.title}.", "", *_facts(f"{collectors.__name__}.{collector.kind}"), "")
     if collector.receive is not None:
         yield from _receiving(collector, collector.receive)
+    if collector.poll is not None:
+        yield from _configured(collector, "collectors")
 
 
 def _receiving(collector: Collector, receive: Receive) -> Iterator[str]:
@@ -152,9 +154,23 @@ def _answers(receive: Receive) -> Iterator[str]:
 def _instance(kind: Kind, key: str, module: str) -> Iterator[str]:
     word = "Sink" if key == "sinks" else "Source"
     yield from (f"**{word}.** {kind.title}.", "", *_facts(module), "")
+    yield from _configured(kind, key)
+
+
+def _configured(kind: Kind, key: str) -> Iterator[str]:
     yield from ("In the configuration file:", "", "```yaml", f"{key}:", *instance_lines(kind.kind, kind), "```")
     if kind.config.model_fields:
-        yield from ("", *_rows(kind.config.model_fields, None, ()))
+        yield from ("", *_rows(kind.config.model_fields, None, ()), *_listed(kind.config.model_fields))
+
+
+def _listed(fields: Mapping[str, FieldInfo]) -> Iterator[str]:
+    """The keys of each entry of a setting that is a list of parts."""
+    for name, info in fields.items():
+        part = next(
+            (one for one in get_args(info.annotation) if isinstance(one, type) and issubclass(one, BaseModel)), None
+        )
+        if part is not None:
+            yield from ("", f"Each of `{name}`:", "", *_rows(part.model_fields, None, ()))
 
 
 def _rule(kind: RuleKind) -> Iterator[str]:
@@ -205,14 +221,12 @@ Four places, the stronger first:
 3. the file named with `--config` or `{PREFIX}CONFIG`;
 4. the defaults below.
 
-A list (`topology`, `sinks`) is set as a whole. `topology` may also be only the path of a file or folder. Paths in the
-file start from the folder of the file, others from the working directory. Durations are written `30s`, `5m`, `2h`,
-`7d`, `1h30m`, sizes `5MiB`, `10GiB`; a bare number is refused.
+A list (`collectors`, `topology`, `sinks`) is set as a whole. `topology` may also be only the path of a file or folder.
+Paths in the file start from the folder of the file, others from the working directory. Durations are written `30s`,
+`5m`, `2h`, `7d`, `1h30m`, sizes `5MiB`, `10GiB`; a bare number is refused.
 
-Settings are read at the start, and again by a [reload](operations.md#run-it) (SIGHUP, `POST /-/reload`, `foreshock
-reload`), all or nothing. The column *comes into force* tells what a reload is enough for; a reload that meets a change
-of any other setting is refused. Those under `correlation` and the rules become a record of the inbox, so that a replay
-uses what was in force. The topology is read again every 10 seconds.
+Settings are read at the start. Those under `correlation` become a record of the inbox, so that a replay uses what was
+in force. The topology is read again every 10 seconds.
 
 The command line as a client reads `{PREFIX}SERVER`, `{PREFIX}TOKEN_FILE` and `{PREFIX}CONFIG`.""".splitlines(),
     ]
@@ -247,12 +261,8 @@ def _rows(fields: Mapping[str, FieldInfo], value: BaseModel | None, path: tuple[
         else:
             held = getattr(value, name) if value is not None else info.get_default(call_default_factory=True)
             shown = _default(info, held)
-        rows.append((f"`{key}`", shown, *((_force(key),) if value is not None else ()), info.description or ""))
-    return _table(("setting", "default", *(("comes into force",) if value is not None else ()), "meaning"), rows)
-
-
-def _force(key: str) -> str:
-    return "reload" if key.partition(".")[0] in LIVE else "restart"
+        rows.append((f"`{key}`", shown, info.description or ""))
+    return _table(("setting", "default", "meaning"), rows)
 
 
 def _default(info: FieldInfo, value: Any) -> str:

@@ -35,6 +35,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 import cmdb_sync
+import collectors
 import correlation.rules
 import incident_sink
 from correlation.rule import RuleKind
@@ -55,7 +56,7 @@ from foreshock.connect.config import (
     strictly,
 )
 from foreshock.core import registry
-from foreshock.core.contracts import ConnectorConfig, SinkKind, SourceKind
+from foreshock.core.contracts import Collector, ConnectorConfig, SinkKind, SourceKind
 from foreshock.core.errors import ConfigError, Invalid, Problem
 from foreshock.core.quantities import Duration, Size, parse_size
 from foreshock.service.tokens import tokens
@@ -70,10 +71,7 @@ _SERVICE_LINK = re.compile(r"FORESHOCK_(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_[0
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?")
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]")
 
-LIVE = frozenset({"correlation", "rules", "topology", "retention", "disk_guard", "log"})
-"""Settings that a reload puts into force, each with all below it. The others need a restart."""
-
-Kind = SourceKind | SinkKind | RuleKind
+Kind = SourceKind | SinkKind | RuleKind | Collector
 
 
 class SettingsSchema(GenerateJsonSchema):
@@ -114,6 +112,12 @@ def sink_kinds() -> Mapping[str, SinkKind]:
 def rule_kinds() -> Mapping[str, RuleKind]:
     """Kinds of rules that relate alerts, by name."""
     return _kinds(correlation.rules, "RULE", RuleKind)
+
+
+def polled_kinds() -> Mapping[str, Collector]:
+    """Kinds of collectors that ask, by name."""
+    kinds = _kinds(collectors, "COLLECTOR", Collector)
+    return {name: kind for name, kind in kinds.items() if kind.poll is not None}
 
 
 class Instance(Section):
@@ -181,7 +185,7 @@ class Instance(Section):
                 "name": {"type": "string", "pattern": f"^{_NAME.pattern}$"},
                 "kind": {"const": name},
                 **cls._more_keys(),
-                **built.get("properties", {}),
+                **_inlined(built.get("properties", {}), built.get("$defs", {})),
             }
             required = ["name", "kind", *built.get("required", [])]
             alternatives.append({
@@ -194,6 +198,22 @@ class Instance(Section):
     def _more_keys(cls) -> dict[str, Any]:
         """Schemas of the keys that not every instance has."""
         return {}
+
+
+def _inlined(schema: Any, definitions: Mapping[str, Any]) -> Any:
+    """The schema with each reference to a definition replaced by it: a kind's definitions are no settings' own."""
+    if isinstance(schema, dict):
+        if (reference := schema.get("$ref")) is not None:
+            found = definitions[reference.removeprefix("#/$defs/")]
+            return _inlined({**found, **{key: part for key, part in schema.items() if key != "$ref"}}, definitions)
+        return {key: _inlined(part, definitions) for key, part in schema.items()}
+    return [_inlined(part, definitions) for part in schema] if isinstance(schema, list) else schema
+
+
+class CollectorInstance(Instance):
+    """A collector that asks."""
+
+    kinds = staticmethod(polled_kinds)
 
 
 class SourceInstance(Instance):
@@ -254,6 +274,25 @@ class RetentionSettings(Section):
     size: Size = Field(default=parse_size("10GiB"), gt=0, description="the oldest records are removed beyond this size")
 
 
+class MetricSettings(Section):
+    age: Duration = Field(
+        default=timedelta(days=30), ge=timedelta(hours=1), description="points older than this are removed"
+    )
+    size: Size = Field(default=parse_size("5GiB"), gt=0, description="the oldest points are removed beyond this size")
+    learn: Duration = Field(
+        default=timedelta(days=7),
+        ge=timedelta(hours=1),
+        le=timedelta(days=90),
+        description="how much history tells what is usual for a metric; three days and more show the time of day",
+    )
+    window: Duration = Field(
+        default=timedelta(minutes=30),
+        ge=timedelta(minutes=5),
+        le=timedelta(hours=6),
+        description="how far back a deviation is looked for, each minute",
+    )
+
+
 class DiskGuardSettings(Section):
     min_free_percent: float = Field(
         default=5.0, ge=0, le=90, allow_inf_nan=False, description="of the disk that holds `state`"
@@ -303,6 +342,12 @@ class Settings(Section):
         examples=["rules"],
     )
     learn: LearnSettings = Field(default_factory=LearnSettings, description="what is learned from history, and when")
+    collectors: tuple[CollectorInstance, ...] = Field(
+        default=(), description="what Foreshock asks by itself; what is posted to it needs no entry"
+    )
+    metrics: MetricSettings = Field(
+        default_factory=MetricSettings, description="history of what collectors of metrics read, and its anomalies"
+    )
     topology: tuple[SourceInstance, ...] = Field(
         default=(), description="sources of CIs and relationships; or only the path of a topology file or folder"
     )
@@ -336,7 +381,7 @@ class Settings(Section):
         """SQLAlchemy's address of the store. May hold a password: never log it."""
         return self.store.url.get_secret_value() or f"sqlite:///{self.state / 'foreshock.db'}"
 
-    @field_validator("topology", "sinks")
+    @field_validator("collectors", "topology", "sinks")
     @classmethod
     def _have_own_names(cls, instances: tuple[Instance, ...]) -> tuple[Instance, ...]:
         for index, instance in enumerate(instances):
@@ -430,24 +475,6 @@ def load_settings(config: Path | None, environment: Mapping[str, str], flags: Ma
     return _Loading(config).load(environment, flags)
 
 
-class SettingsSource:
-    """Where the settings of one run come from, to read them again. Args as of ``load_settings``."""
-
-    def __init__(self, config: Path | None, environment: Mapping[str, str], flags: Mapping[str, Any]) -> None:
-        self._config, self._environment, self._flags = config, dict(environment), dict(flags)
-
-    def load(self) -> Settings:
-        """Raises ConfigError as ``load_settings`` does."""
-        return load_settings(self._config, self._environment, self._flags)
-
-    def where(self, name: str) -> Origin:
-        """Where a setting stands in the file, or would stand."""
-        if self._config is None:
-            return Origin(file="settings", line=None, path=name)
-        document = read_yaml(self._config)
-        return Origin(file=document.file, line=document.line_of((name,)), path=name)
-
-
 class _Loading:
     def __init__(self, config: Path | None) -> None:
         self._config = config
@@ -514,7 +541,7 @@ class _Loading:
     def _is_setting(self, path: PathTuple, file: str, shown: str) -> bool:
         if annotation_at(Settings, path) is not None:
             return True
-        if path[0] in ("topology", "sinks"):
+        if path[0] in ("collectors", "topology", "sinks"):
             self._report(file, shown, "a part of a list cannot be set by itself", "set the whole list, or use a file")
             return False
         depth = next(depth for depth in range(len(path)) if annotation_at(Settings, path[: depth + 1]) is None)

@@ -6,7 +6,7 @@
 import json
 import re
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,6 +21,7 @@ from foreshock.service.settings import (
     RuleEntry,
     Settings,
     SettingsSchema,
+    polled_kinds,
     rule_kinds,
     sink_kinds,
     source_kinds,
@@ -28,6 +29,14 @@ from foreshock.service.settings import (
 
 _WIDTH = 110
 _PLAIN = re.compile(r"[A-Za-z0-9_./-][A-Za-z0-9_./:+-]*")
+
+
+_KINDS: Mapping[str, Callable[[], Mapping[str, Kind]]] = {
+    "collectors": polled_kinds,
+    "topology": source_kinds,
+    "sinks": sink_kinds,
+}
+"""Settings that list instances."""
 
 
 def example() -> str:
@@ -43,9 +52,8 @@ def example() -> str:
     for name, info in Settings.model_fields.items():
         lines += _comment(info.description or "", "")
         value = getattr(defaults, name)
-        if name in ("topology", "sinks"):
-            kinds: Mapping[str, Kind] = source_kinds() if name == "topology" else sink_kinds()
-            lines += _instances(name, value, kinds)
+        if name in _KINDS:
+            lines += _instances(name, value, _KINDS[name]())
         else:
             lines += _setting(name, info, value, "")
         lines.append("")

@@ -232,10 +232,11 @@ class ParquetHistory:
             for series, times, values in joined.split()
         ]
 
-    def metrics(self) -> Sequence[str]:
+    def metrics(self, since: datetime) -> Sequence[str]:
         names: set[str] = set()
         for file in self._files():
-            names.update(self._try(file, lambda parquet: set(_metrics(parquet))) or ())
+            if since < file.hour + _HOUR:
+                names.update(self._try(file, lambda parquet: set(_metrics(parquet))) or ())
         return sorted(names)
 
     def size(self) -> int:

@@ -20,7 +20,17 @@ from correlation.relate import Traces
 from correlation.rule import RuleInstance, RuleKind, shipped
 from correlation.settings import CorrelationSettings
 from correlation.variants import MAX_VARIANTS, units, variant_key, whole
-from foreshock.core.contracts import AuditRow, Collector, DeadLetter, Order, Record, RecordKind, TicketChange, Verb
+from foreshock.core.contracts import (
+    AuditRow,
+    Collector,
+    DeadLetter,
+    NewRecord,
+    Order,
+    Record,
+    RecordKind,
+    TicketChange,
+    Verb,
+)
 from foreshock.core.learned import CoOccurrence, Learned, versioned
 from foreshock.core.matchers import parse_matcher
 from foreshock.core.model import (
@@ -353,6 +363,10 @@ class Story:
             sink=sink, situation=situation, sequence=sequence, state=state, number=number, origin="write"
         )
         return self._add(RecordKind.TICKET, msgspec.json.encode(change))
+
+    def take(self, record: NewRecord) -> "Story":
+        """A record as some part of the service made it."""
+        return self._add(record.kind, record.body, collector=record.collector, source=record.source)
 
     def _add(self, kind: RecordKind, body: bytes, **fields: str) -> "Story":
         record = Record(number=len(self.records) + 1, at=self.now, kind=kind, body=body, **fields)

@@ -272,6 +272,7 @@ class Prometheus(Server):
         external_labels: put on every alert and sample that leaves.
         config: merged over the generated configuration, top level key by key.
         options: further command line options.
+        past: samples it has from the start, as OpenMetrics text with times; ``promtool`` must be there.
     """
 
     executable = "prometheus"
@@ -287,10 +288,11 @@ class Prometheus(Server):
         external_labels: Mapping[str, str] | None = None,
         config: Mapping[str, Any] | None = None,
         options: Sequence[str] = (),
+        past: str = "",
         port: int | None = None,
     ) -> None:
         super().__init__(port)
-        self._rules = rules
+        self._rules, self._past = rules, past
         self._options = list(options)
         self._config: dict[str, Any] = {
             "global": {
@@ -326,6 +328,10 @@ class Prometheus(Server):
         # JSON is YAML; no emitter needed.
         (self.folder / "prometheus.yml").write_text(json.dumps(self._config, indent=1))
         (self.folder / "rules.yml").write_text(self._rules)
+        if self._past:
+            (self.folder / "past.txt").write_text(self._past)
+            self._hand_over()
+            self._run("promtool", "tsdb", "create-blocks-from", "openmetrics", "past.txt", "data")
 
     def _arguments(self) -> list[str]:
         return [

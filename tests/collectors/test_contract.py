@@ -16,7 +16,7 @@ import collectors
 from collectors import alertmanager, alertmanager_webhook, events
 from foreshock.core.contracts import Collector, Ignored
 from foreshock.core.errors import Malformed
-from foreshock.core.model import Change, Event, read_annotations, read_labels
+from foreshock.core.model import Change, Event, Samples, read_annotations, read_labels
 from foreshock.core.registry import kinds
 
 SAMPLES = Path(__file__).resolve().parents[1] / "samples"
@@ -170,6 +170,21 @@ def test_times_are_aware(collector: Collector):
     for event in read(collector, body_of(collector)):
         for moment in (event.starts_at, event.ends_at):
             assert moment is None or moment.tzinfo is not None
+
+
+@pytest.mark.parametrize("collector", [kind for kind in KINDS.values() if kind.poll], ids=lambda kind: kind.kind)
+def test_a_sample_of_what_is_asked_for_is_read_purely(collector: Collector):
+    results = read(collector, body_of(collector))
+
+    assert results
+    assert all(isinstance(one, Event | Change | Samples | Ignored) for one in results)
+    assert as_bytes(results) == as_bytes(read(collector, body_of(collector)))
+    for one in results:
+        if isinstance(one, Samples):
+            assert one.series.ci
+            assert one.series.metric
+            assert list(one.times) == sorted(one.times)
+            assert len(one.times) == len(one.values)
 
 
 BAD_ITEMS = [

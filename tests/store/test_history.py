@@ -49,7 +49,8 @@ def test_what_was_appended_is_read_with_its_series_and_by_its_time(history):
     assert found.series == LATENCY
     assert list(found.times) == [NOON_S, NOON_S + 60]
     assert list(found.values) == [0.5, 0.7]
-    assert history.metrics() == ["cpu", "latency"]
+    assert history.metrics(NOON - timedelta(days=1)) == ["cpu", "latency"]
+    assert history.metrics(NOON + timedelta(hours=1)) == []
     assert points(history, "latency", 0, 60) == {"db1": [(0.0, 0.5)]}
     assert points(history, "nothing") == {}
 
@@ -266,7 +267,7 @@ def test_a_history_is_a_dictionary_of_points_whatever_is_done_to_its_files(tmp_p
 
     read = {
         (metric, ci, at): value
-        for metric in history.metrics()
+        for metric in history.metrics(NOON - timedelta(days=1))
         for ci, found in points(history, metric).items()
         for at, value in found
     }
@@ -276,9 +277,11 @@ def test_a_history_is_a_dictionary_of_points_whatever_is_done_to_its_files(tmp_p
 
 def test_pandas_is_not_imported_for_any_of_this(tmp_path):
     code = (
-        "import sys, json; from pathlib import Path; from foreshock.store.history import ParquetHistory;"
-        "from foreshock.core.model import Samples, Series; h = ParquetHistory(Path(sys.argv[1]));"
-        "h.append('p', [Samples(series=Series(ci='a', metric='m'), times=[0.0], values=[1.0])]); h.metrics();"
+        "import sys, json; from datetime import UTC, datetime; from pathlib import Path;"
+        "from foreshock.store.history import ParquetHistory; h = ParquetHistory(Path(sys.argv[1]));"
+        "from foreshock.core.model import Samples, Series;"
+        "h.append('p', [Samples(series=Series(ci='a', metric='m'), times=[0.0], values=[1.0])]);"
+        "h.metrics(datetime.fromtimestamp(0, UTC));"
         "print(json.dumps('pandas' in sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)

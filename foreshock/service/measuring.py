@@ -1,0 +1,115 @@
+"""Everything about metrics that runs by itself: sources are asked, deviations become records, the history is tidied."""
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import msgspec
+import structlog
+from prometheus_client.core import CounterMetricFamily, Metric
+
+from foreshock.core.contracts import Collector, NewRecord, RecordKind
+from foreshock.core.errors import Unavailable
+from foreshock.service import metrics as gauges
+from foreshock.service.metric_process import MetricProcess
+from foreshock.service.polling import Polling
+from foreshock.service.records import AnomaliesRecord
+from foreshock.service.scheduler import Scheduler
+from foreshock.service.settings import CollectorInstance, MetricSettings
+from foreshock.service.views import SourceView
+
+log = structlog.get_logger("metrics")
+
+_DETECT = timedelta(minutes=1)
+_TIDY = timedelta(hours=1)
+_MAX_IN_RECORD = 100
+_MAX_AT_ONCE = 2000
+"""Anomalies told of in one round, the strongest; more of them is a storm that they would not explain."""
+
+
+class Measuring:
+    """Args:
+        folder: of the metric history.
+        append: puts a record into the inbox and returns once it is on disk.
+    Raises: ConfigError with the problems of all instances.
+    """
+
+    def __init__(
+        self,
+        instances: tuple[CollectorInstance, ...],
+        settings: MetricSettings,
+        folder: Path,
+        kinds: Mapping[str, Collector],
+        append: Callable[[NewRecord], object],
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._settings, self._append, self._clock = settings, append, clock
+        self._process = MetricProcess(folder)
+        self._polling = Polling(instances, kinds, self._process, append, clock)
+        self._anomalies = self._left_out = 0
+
+    def schedule(self, scheduler: Scheduler) -> None:
+        """Nothing where nothing is asked: then there is no process either."""
+        if self._polling.polled:
+            self._polling.schedule(scheduler)
+            scheduler.every(_DETECT, "detect", self.detect)
+            scheduler.every(_TIDY, "metric history", self.tidy)
+
+    def stop(self) -> None:
+        self._process.stop()
+
+    def detect(self) -> None:
+        """What left its usual band becomes records, for the engine to weigh."""
+        found = self._process.detect(self._clock(), learn=self._settings.learn, window=self._settings.window)
+        told = sorted(found, key=lambda anomaly: -anomaly.score)[:_MAX_AT_ONCE]
+        self._left_out += len(found) - len(told)
+        for first in range(0, len(told), _MAX_IN_RECORD):
+            part = tuple(told[first : first + _MAX_IN_RECORD])
+            body = msgspec.json.encode(AnomaliesRecord(anomalies=part))
+            self._append(NewRecord(kind=RecordKind.ANOMALIES, body=body, source="detectors", items=len(part)))
+            self._anomalies += len(part)
+
+    def tidy(self) -> None:
+        now = self._clock()
+        self._process.tidy(now, before=now - self._settings.age, max_bytes=self._settings.size)
+        if damaged := self._process.last.damaged:
+            raise Unavailable(
+                f"{len(damaged)} files of the metric history are damaged and were set aside: "
+                + ", ".join(sorted(damaged)[:5]),
+                hint="their points are missing; remove the folder `damaged` when you have seen it, and restart",
+            )
+
+    def sources(self) -> Iterable[SourceView]:
+        for polled in list(self._polling.polled.values()):
+            yield SourceView(
+                name=polled.name,
+                collector=polled.kind,
+                title=polled.title,
+                path="",
+                last_seen=polled.last_seen,
+                batches=polled.pages,
+                events=polled.items,
+                rejected=polled.rejected,
+                last_error=polled.last_error,
+            )
+
+    def families(self) -> Iterable[Metric]:
+        polled = list(self._polling.polled.values())
+        if not polled:
+            return
+        points = [((each.name,), float(each.points)) for each in polled]
+        yield gauges.labelled(
+            CounterMetricFamily, "foreshock_metric_points", "Points read into the metric history.", ("source",), points
+        )
+        yield gauges.gauge("foreshock_metric_series", "Series judged in the last round.", self._process.last.series)
+        yield gauges.gauge("foreshock_metric_history_bytes", "Bytes of the metric history.", self._process.last.bytes)
+        yield gauges.gauge(
+            "foreshock_metric_history_damaged_files", "Files set aside.", len(self._process.last.damaged)
+        )
+        yield gauges.labelled(
+            CounterMetricFamily,
+            "foreshock_anomalies",
+            "Anomalies found, by what became of them.",
+            ("outcome",),
+            [(("told",), float(self._anomalies)), (("left_out",), float(self._left_out))],
+        )

@@ -1,0 +1,175 @@
+"""A process of its own for metrics: it keeps their history and asks the detectors, so that neither the memory nor the
+computing of it is the engine's.
+
+Requests come in on standard input and answers go out on standard output, each a length and that many bytes of
+MessagePack; when the input ends, so does the process: it never outlives the one that started it. ``MetricProcess`` is
+the side that asks, ``metric_work`` the other.
+"""
+
+import select
+import subprocess
+import sys
+import threading
+import time
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import IO
+
+import msgspec
+from msgspec import Struct
+
+from foreshock.core.errors import Unavailable
+from foreshock.core.model import Anomaly, Moment, Samples, Series
+
+_PATIENCE_S = 300.0
+_LENGTH_BYTES = 8
+_WORK = "foreshock.service.metric_work"  # by name: here is none of what it imports
+
+
+class Points(Struct, frozen=True, array_like=True):
+    """``Samples`` on the wire: times and values as bytes of doubles."""
+
+    series: Series
+    times: bytes
+    values: bytes
+
+
+class Append(Struct, tag=True, frozen=True):
+    source: str
+    points: Sequence[Points]
+    cursor: str
+
+
+class Cursor(Struct, tag=True, frozen=True):
+    """Where the source goes on."""
+
+    source: str
+
+
+class Detect(Struct, tag=True, frozen=True):
+    """Deviations in the last ``window_s`` seconds, for those who know what is usual from the ``learn_s`` before."""
+
+    now: Moment
+    learn_s: float
+    window_s: float
+
+
+class Tidy(Struct, tag=True, frozen=True):
+    """Compact, and forget what is older than ``before`` or too much."""
+
+    now: Moment
+    before: Moment
+    max_bytes: int
+
+
+class Answer(Struct, frozen=True):
+    """error: why nothing was done. damaged: files of the history that were set aside, and why."""
+
+    cursor: str = ""
+    anomalies: Sequence[Anomaly] = ()
+    series: int = 0
+    bytes: int = 0
+    damaged: Mapping[str, str] = {}
+    error: str = ""
+
+
+Request = Append | Cursor | Detect | Tidy
+
+
+class MetricProcess:
+    """The process as the service sees it: started when it is first asked, and again after it ended. Thread-safe.
+
+    Args:
+        folder: of the history.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self.last = Answer()
+        """The newest answer about what is kept: series, bytes, damaged."""
+
+    def append(self, source: str, samples: Iterable[Samples], cursor: str) -> None:
+        """On disk when it returns. Raises Unavailable."""
+        points = [
+            Points(each.series, array("d", each.times).tobytes(), array("d", each.values).tobytes()) for each in samples
+        ]
+        self._ask(Append(source, points, cursor))
+
+    def cursor(self, source: str) -> str:
+        return self._ask(Cursor(source)).cursor
+
+    def detect(self, now: datetime, *, learn: timedelta, window: timedelta) -> Sequence[Anomaly]:
+        """Anomalies that are news."""
+        answer = self._ask(Detect(now, learn.total_seconds(), window.total_seconds()))
+        self.last = msgspec.structs.replace(self.last, series=answer.series)
+        return answer.anomalies
+
+    def tidy(self, now: datetime, *, before: datetime, max_bytes: int) -> None:
+        answer = self._ask(Tidy(now, before, max_bytes))
+        self.last = msgspec.structs.replace(self.last, bytes=answer.bytes, damaged=answer.damaged)
+
+    def stop(self) -> None:
+        with self._lock:
+            self._end(timeout_s=10.0)
+
+    def _ask(self, request: Request) -> Answer:
+        with self._lock:
+            process = self._process
+            if process is None or process.poll() is not None:
+                self._end(timeout_s=0.0)
+                process = self._process = self._start()
+            assert process.stdin is not None
+            assert process.stdout is not None
+            try:
+                send(process.stdin, msgspec.msgpack.encode(request))
+                answer = msgspec.msgpack.decode(_receive_in_time(process.stdout), type=Answer)
+            except (OSError, EOFError) as error:
+                self._end(timeout_s=0.0)
+                raise Unavailable(f"the process for metrics ended or hangs: {error}", hint="see its log") from error
+        if answer.error:
+            raise Unavailable(answer.error)
+        return answer
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", _WORK, str(self._folder)]
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
+
+    def _end(self, *, timeout_s: float) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        with suppress(OSError), process:  # what it did not read any more is nobody's
+            if process.stdin is not None:
+                process.stdin.close()
+            try:
+                process.wait(timeout_s)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def _receive_in_time(stream: IO[bytes]) -> bytes:
+    deadline = time.monotonic() + _PATIENCE_S
+    ready, _, _ = select.select([stream], [], [], max(0.0, deadline - time.monotonic()))
+    if not ready:
+        raise EOFError(f"no answer within {_PATIENCE_S:.0f} s")
+    return receive(stream)
+
+
+def receive(stream: IO[bytes]) -> bytes:
+    """Raises EOFError at the end."""
+    length = stream.read(_LENGTH_BYTES)
+    body = stream.read(int.from_bytes(length)) if len(length) == _LENGTH_BYTES else b""
+    if not body:
+        raise EOFError("the stream ended")
+    return body
+
+
+def send(stream: IO[bytes], body: bytes) -> None:
+    stream.write(len(body).to_bytes(_LENGTH_BYTES))
+    stream.write(body)
+    stream.flush()
