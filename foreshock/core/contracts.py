@@ -373,12 +373,12 @@ class SituationRow(Struct, frozen=True, kw_only=True):
     body: bytes | None = None
 
 
-class CheckpointItem(Struct, frozen=True, kw_only=True):
-    """One piece of engine state; ``body`` None removes it."""
+class Block(Struct, frozen=True, kw_only=True):
+    """A part of the engine's saved state. position: of the checkpoint it belongs to; counts once that one is whole."""
 
-    kind: str
-    key: str
-    body: bytes | None
+    number: int
+    position: int
+    body: bytes
 
 
 class Step(Struct, frozen=True, kw_only=True):
@@ -394,7 +394,9 @@ class Step(Struct, frozen=True, kw_only=True):
     audit: Sequence[AuditRow] = ()
     dead_letters: Sequence[DeadLetter] = ()
     judgements: Sequence[tuple[int, Judgement]] = ()
-    checkpoint: Callable[[], Iterable[CheckpointItem]] | None = None
+    blocks: Sequence[Block] = ()
+    blocks_gone_before: int = 0
+    checkpoint: int | None = None
 
 
 # ---- the desk's records ---------------------------------------------------------------------------------------------

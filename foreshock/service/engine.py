@@ -1284,8 +1284,18 @@ class Engine:
         )
         yield "saved", "", encode(counters)
 
+    def save_again(self, items: Iterable[tuple[str, str]]) -> None:
+        """Have these pieces, by (kind, key), in the next checkpoint although they did not change."""
+        for kind, key in items:
+            if kind == "alert":
+                self._dirty_alerts[key] = None
+            elif kind == "situation":
+                self._dirty_situations[key] = None
+            else:
+                self._dirty.add((kind, key))
+
     def saved(self) -> None:
-        """The checkpoint is on disk."""
+        """The checkpoint was taken over."""
         self._dirty_alerts, self._dirty_situations, self._dirty = {}, {}, set()
         self.suppression.saved()
         self.usual.changed = set()

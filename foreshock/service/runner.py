@@ -9,11 +9,12 @@ from contextlib import contextmanager
 
 import structlog
 
-from foreshock.core.contracts import CheckpointItem, Items, Record, SituationRow, Step
+from foreshock.core.contracts import Items, Record, SituationRow, Step
 from foreshock.core.errors import Fenced, Unavailable
 from foreshock.core.model import Situation
 from foreshock.service.engine import Effects, Engine
 from foreshock.service.inbox import Inbox
+from foreshock.service.saving import Saver
 from foreshock.store.journal import Journal
 
 log = structlog.get_logger("engine")
@@ -26,7 +27,8 @@ _POLITE_RECORDS = 4
 _STEP_PAUSE_S = 0.02
 """Between steps under load: the intake gets its turn at the processor, and the next step has more to share one
 commit."""
-_CHECKPOINT_ITEMS = 20_000
+_CHECKPOINT_ITEMS = 5000
+"""What is encoded at once, while questions wait: some milliseconds."""
 _CHECKPOINT_S = 60.0
 _CHECKPOINT_RECORDS = 500
 """A start that had to read more records than this again saves its state at once: the next crash may come soon."""
@@ -48,6 +50,7 @@ class Runner:
     ) -> None:
         self.engine, self._journal = engine, journal
         self._on_orders, self._on_fatal = on_orders, on_fatal
+        self._saver = Saver(engine)
         self.position = 0
         self.steps = 0
         self.busy_s = 0.0
@@ -62,7 +65,7 @@ class Runner:
     def restore(self) -> int:
         """Bring the engine to the position on disk; the number of records it had to read again."""
         position, checkpoint = self._journal.position()
-        self.engine.restore(self._journal.checkpoint_items())
+        self.engine.restore(self._saver.read(self._journal.blocks()))
         at = checkpoint
         while at < position:
             records = self._journal.records(at, limit=_STEP_RECORDS, upto=position)
@@ -125,11 +128,12 @@ class Runner:
                     continue
                 if self._stopping and self._inbox.last <= self.position:
                     with self._lock:
-                        self._commit(Effects(), self.position, save=True)
+                        self._save_all()
                     return
-                if self.engine.unsaved and time.monotonic() - self._saved_at > _CHECKPOINT_S:
+                if self._saver.busy or self._is_time_to_save():
                     with self._lock:
-                        self._commit(Effects(), self.position, save=True)
+                        self._commit(Effects(), self.position)
+                    continue
                 self._wake.wait(1.0)
                 self._wake.clear()
         except Exception as error:
@@ -137,12 +141,25 @@ class Runner:
                 log.exception("the engine stopped")
             self._on_fatal(error)
 
-    def _commit(self, effects: Effects, position: int, *, save: bool = False) -> None:
-        save = (
-            save
-            or self.engine.unsaved >= _CHECKPOINT_ITEMS
-            or (self.engine.unsaved > 0 and time.monotonic() - self._saved_at > _CHECKPOINT_S)
-        )
+    def _is_time_to_save(self) -> bool:
+        unsaved = self.engine.unsaved
+        return unsaved >= _CHECKPOINT_ITEMS or (unsaved > 0 and time.monotonic() - self._saved_at > _CHECKPOINT_S)
+
+    def _save_all(self) -> None:
+        """Finish the checkpoint under way, and then one of what changed since."""
+        self._finish_saving()
+        self._saver.begin(self.position)
+        self._finish_saving()
+
+    def _finish_saving(self) -> None:
+        while self._saver.busy:
+            self._commit(Effects(), self.position)
+
+    def _commit(self, effects: Effects, position: int) -> None:
+        if not self._saver.busy and self._is_time_to_save():
+            self._saver.begin(position)
+            self._saved_at = time.monotonic()
+        part = self._saver.take()
         step = Step(
             read_from=self.position,
             position=position,
@@ -151,7 +168,9 @@ class Runner:
             audit=effects.audit,
             dead_letters=effects.dead_letters,
             judgements=effects.judgements,
-            checkpoint=self._state if save else None,
+            blocks=part.blocks,
+            blocks_gone_before=part.gone_before,
+            checkpoint=part.checkpoint,
         )
         refused = False
         while True:
@@ -168,16 +187,10 @@ class Runner:
                 time.sleep(_RETRY_S)
         if refused:
             log.info("the store takes the engine's results again")
-        if save:
-            self.engine.saved()
-            self._saved_at = time.monotonic()
         with self._moved:
             self.position = position
             self.steps += 1
             self._moved.notify_all()
-
-    def _state(self) -> Iterator[CheckpointItem]:
-        return (CheckpointItem(kind=kind, key=key, body=body) for kind, key, body in self.engine.checkpoint())
 
 
 def _politely(records: Iterable[Given]) -> Iterator[Given]:

@@ -9,22 +9,22 @@ once; here only one connection ever writes or checkpoints, so it cannot occur.
 """
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import zstandard
 
-from foreshock.core.contracts import CheckpointItem, NewRecord, Record, RecordKind, SituationRow, Step
+from foreshock.core.contracts import NewRecord, Record, RecordKind, SituationRow, Step
 from foreshock.core.errors import Fenced, Held, Unavailable
 from foreshock.store.moments import from_micros, to_micros
 
 PARTITION = 0
-_CHUNK_ROWS = 500
+_CHUNK_BLOCKS = 16
+_BEYOND = 2**62  # no block has this number
 _ZSTD_LEVEL = 1  # a batch of alerts shrinks about tenfold already; higher levels cost more than they save
 _ADVISORY_LOCK = 0x464F5245  # "FORE"
 
@@ -38,11 +38,11 @@ COLUMNS = {
     "audit": ("record", "at", "actor", "kind", "subject", "action", "detail"),
     "dead_letter": ("record", "item", "at", "source", "stage", "error", "payload"),
     "judgement": ("id", "record", "at", "situation", "other", "body"),
-    "checkpoint_item": ("kind", "key", "body"),
+    "checkpoint_block": ("number", "position", "body"),
 }  # fmt: skip
 """What is inserted here; a key that the database counts itself is left out. A test holds it against ``tables``."""
 
-REPLACED_BY = {"situation": ("id",), "checkpoint_item": ("kind", "key")}
+REPLACED_BY = {"situation": ("id",)}
 """Tables in which a row with the same key is replaced."""
 
 
@@ -243,17 +243,17 @@ class Journal:
             return position, checkpoint
         return 0, 0
 
-    def checkpoint_items(self) -> Iterator[tuple[str, str, bytes]]:
-        """In order of kind and key, read in portions: a large state needs no second copy."""
-        last = ("", "")
-        while rows := self._rows(
-            "SELECT kind, key, body FROM checkpoint_item WHERE (kind, key) > (?, ?) ORDER BY kind, key LIMIT ?",
-            *last,
-            _CHUNK_ROWS,
-        ):
-            for kind, key, body in rows:
-                yield kind, key, bytes(body)
-            last = rows[-1][:2]
+    def blocks(self) -> Iterator[tuple[int, bytes]]:
+        """(number, body) of the blocks of saved state that are in force, the newest first. What was written of a
+        checkpoint that was never finished is deleted before."""
+        _, checkpoint = self.position()
+        with self._transaction() as cursor:
+            cursor.execute(self._sql("DELETE FROM checkpoint_block WHERE position > ?"), (checkpoint,))
+        statement = "SELECT number, body FROM checkpoint_block WHERE number < ? ORDER BY number DESC LIMIT ?"
+        last = _BEYOND
+        while rows := self._rows(statement, last, _CHUNK_BLOCKS):
+            yield from rows
+            last = rows[-1][0]
 
     def commit(self, step: Step) -> None:
         """Write one engine step, moving the position from what the engine read. Raises Fenced, and writes nothing, if
@@ -275,20 +275,11 @@ class Journal:
                 if rows:
                     cursor.executemany(self._insert[table], rows)
             if step.checkpoint is not None:
-                self._checkpoint(cursor, step.checkpoint())
                 cursor.execute(
-                    self._sql("UPDATE engine SET checkpoint = ? WHERE partition = ?"), (step.position, PARTITION)
+                    self._sql("UPDATE engine SET checkpoint = ? WHERE partition = ?"), (step.checkpoint, PARTITION)
                 )
-
-    def _checkpoint(self, cursor: Any, items: Iterable[CheckpointItem]) -> None:
-        left, gone = iter(items), []
-        while chunk := list(islice(left, _CHUNK_ROWS)):
-            gone += [(item.kind, item.key) for item in chunk if item.body is None]
-            rows = [(item.kind, item.key, item.body) for item in chunk if item.body is not None]
-            if rows:
-                cursor.executemany(self._insert["checkpoint_item"], rows)
-        if gone:
-            cursor.executemany(self._sql("DELETE FROM checkpoint_item WHERE kind = ? AND key = ?"), gone)
+            if step.blocks_gone_before:
+                cursor.execute(self._sql("DELETE FROM checkpoint_block WHERE number < ?"), (step.blocks_gone_before,))
 
 
 def _rows_of(step: Step) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
@@ -311,6 +302,7 @@ def _rows_of(step: Step) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
             for o in step.orders
         ],
     )
+    yield "checkpoint_block", [(block.number, block.position, block.body) for block in step.blocks]
     yield "audit", [(a.record, to_micros(a.at), a.actor, a.kind, a.subject, a.action, a.detail) for a in step.audit]
     yield (
         "dead_letter",

@@ -70,12 +70,12 @@ engine = Table(
     Column("checkpoint", BigInteger, nullable=False),
 )
 
-checkpoint_item = Table(
-    "checkpoint_item",
+checkpoint_block = Table(
+    "checkpoint_block",
     metadata,
-    Column("kind", String(16), primary_key=True),
-    Column("key", String(128), primary_key=True),
-    Column("body", LargeBinary, nullable=False),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("position", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),  # zstd
 )
 
 situation = Table(

@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
+import zstandard
+from alembic import command
 from sqlalchemy import text
 
 from foreshock.store import migrations
@@ -30,6 +33,24 @@ def test_an_upgrade_can_be_repeated(empty: Store):
     migrations.upgrade(empty.migration_engine)
 
     assert not migrations.upgrade(empty.migration_engine)
+    empty.close()
+
+
+def test_saved_state_of_an_older_schema_is_kept(empty: Store):
+    items = [("alert", f"{number:03}", b"body") for number in range(300)]
+    with empty.migration_engine.begin() as connection:
+        config = migrations._config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0002")
+        connection.execute(text("INSERT INTO engine (partition, position, checkpoint) VALUES (0, 9, 7)"))
+        row = text("INSERT INTO checkpoint_item (kind, key, body) VALUES (:kind, :key, :body)")
+        connection.execute(row, [{"kind": kind, "key": key, "body": body} for kind, key, body in items])
+
+    migrations.upgrade(empty.migration_engine)
+
+    unpack = zstandard.ZstdDecompressor().decompress
+    kept = [tuple(item) for _, body in empty.journal.blocks() for item in msgspec.msgpack.decode(unpack(body))]
+    assert sorted(kept) == items
     empty.close()
 
 

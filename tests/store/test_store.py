@@ -7,7 +7,7 @@ from sqlalchemy import select
 
 from foreshock.core.contracts import (
     AuditRow,
-    CheckpointItem,
+    Block,
     DeadLetter,
     NewRecord,
     Order,
@@ -131,18 +131,37 @@ def test_a_situation_written_again_replaces_what_was_known(store: Store):
     assert (found.state, found.version, found.body) == ("open", 2, None)
 
 
-def test_a_checkpoint_stands_at_its_step_and_holds_what_was_last_said_of_each_item(store: Store):
-    def items(*said: tuple[str, bytes | None]) -> Step:
-        saved = [CheckpointItem(kind="alert", key=key, body=body) for key, body in said]
-        position, _ = store.journal.position()
-        return Step(read_from=position, position=position + 1, checkpoint=lambda: saved)
+def block(number: int, position: int) -> Block:
+    return Block(number=number, position=position, body=str(number).encode())
 
-    store.journal.commit(items(("a", b"1"), ("b", b"1")))
-    store.journal.commit(items(("a", b"2"), ("b", None)))
-    store.journal.commit(Step(read_from=2, position=9))
 
-    assert list(store.journal.checkpoint_items()) == [("alert", "a", b"2")]
-    assert store.journal.position() == (9, 2)
+def test_a_checkpoint_counts_once_its_last_block_is_written(store: Store):
+    journal = store.journal
+    journal.commit(Step(read_from=0, position=4, blocks=[block(1, 4)], checkpoint=4))
+    journal.commit(Step(read_from=4, position=7, blocks=[block(2, 7), block(3, 7)]))
+    journal.commit(Step(read_from=7, position=9, blocks=[block(4, 7)], checkpoint=7))
+
+    assert list(journal.blocks()) == [(4, b"4"), (3, b"3"), (2, b"2"), (1, b"1")]
+    assert journal.position() == (9, 7)
+
+
+def test_blocks_of_a_checkpoint_that_was_never_finished_are_gone_at_the_next_start(store: Store):
+    journal = store.journal
+    journal.commit(Step(read_from=0, position=4, blocks=[block(1, 4)], checkpoint=4))
+    journal.commit(Step(read_from=4, position=7, blocks=[block(2, 7)]))
+
+    assert list(journal.blocks()) == [(1, b"1")]
+
+    journal.commit(Step(read_from=7, position=8, blocks=[block(2, 8)], checkpoint=8))
+    assert list(journal.blocks()) == [(2, b"2"), (1, b"1")]
+
+
+def test_blocks_that_are_needed_no_more_are_deleted(store: Store):
+    journal = store.journal
+    journal.commit(Step(read_from=0, position=4, blocks=[block(1, 4), block(2, 4), block(3, 4)], checkpoint=4))
+    journal.commit(Step(read_from=4, position=5, blocks_gone_before=3))
+
+    assert list(journal.blocks()) == [(3, b"3")]
 
 
 def test_numbers_go_on_after_the_inbox_was_emptied(store: Store):
