@@ -199,15 +199,33 @@ class Moved(Struct, frozen=True, gc=False, kw_only=True):
     reason: str = ""
 
 
+class Considered(Struct, frozen=True, gc=False, kw_only=True):
+    """A situation that an alert was related to and did not join, as it was decided then.
+
+    Attributes:
+        other: the alert there that was related, how strongly, and the rule that said so.
+        why: what kept it out, in words.
+    """
+
+    situation: str
+    other: str
+    strength: float
+    rule: str
+    why: str
+
+
 class Member(Struct, frozen=True, gc=False, kw_only=True):
     """One alert's place in a situation: when it joined (records' clock) and why; no link for one that opened its own.
 
-    moved: how it came to this situation if that was not by joining it; joined_at and link tell of the first one then.
+    Attributes:
+        moved: how it came to this situation if that was not by joining it; joined_at and link tell of the first then.
+        considered: the situations it might have joined instead, the strongest first, bounded.
     """
 
     joined_at: Moment
     link: Link | None = None
     moved: Moved | None = None
+    considered: tuple[Considered, ...] = ()
 
 
 class Contribution(Struct, frozen=True, kw_only=True):
@@ -346,6 +364,21 @@ class Ticket(Struct, frozen=True, kw_only=True):
     version: int = 0
     written_at: Moment | None = None
     heard: int = 0
+
+
+class Versions(Struct, frozen=True, kw_only=True):
+    """What decisions were made by, from one moment on.
+
+    Attributes:
+        rules: name@version of each rule in force. topology: of the CMDB sources. learned: of what history has taught.
+        settings: digest of the `correlation` settings.
+    """
+
+    since: Moment
+    rules: tuple[str, ...] = ()
+    topology: str = ""
+    learned: str = ""
+    settings: str = ""
 
 
 class Decided(Struct, frozen=True, gc=False, kw_only=True):

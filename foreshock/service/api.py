@@ -25,8 +25,10 @@ from foreshock.service.guard import HEADERS, refuse_cross_site
 from foreshock.service.records import Statement
 from foreshock.service.views import (
     Actions,
+    AgainstView,
     AlertView,
     DeadLetterView,
+    ExplainView,
     IncidentRow,
     IncidentView,
     SourceView,
@@ -156,6 +158,29 @@ def api(views: Views, actions: Actions, *, actor: Callable[[Request], str]) -> A
     )
     def alert(fingerprint: Annotated[str, Path(max_length=64)]) -> Response:
         return _found(views.alert(fingerprint), f"alert {fingerprint!r}", "alerts are kept as long as their incident")
+
+    @router.get(
+        "/explain/{id}",
+        response_model=models.of(ExplainView),
+        responses={**missing, **wrong},
+        summary="Why the alerts of an incident are together, what caused it, and why it has a ticket or none",
+    )
+    def explain(
+        name: Annotated[str, Path(alias="id", max_length=64, description="situation id, ticket number or fingerprint")],
+    ) -> Response:
+        return _found(views.explain(name), f"alert or incident {name!r}", "list them with GET /api/v1/incidents")
+
+    @router.get(
+        "/explain/{id}/against/{other}",
+        response_model=models.list_of(AgainstView),
+        responses={**missing, **wrong, 409: refused[409]},
+        summary="Why an alert, or each alert of an incident, is or is not in another incident",
+    )
+    def against(
+        name: Annotated[str, Path(alias="id", max_length=64, description="fingerprint, situation id or ticket number")],
+        other: Annotated[str, Path(max_length=64, description="situation id or ticket number")],
+    ) -> Response:
+        return _found(views.against(name, other), f"alert or incident {name!r}", "its page shows the fingerprint")
 
     @router.get("/sources", response_model=models.list_of(SourceView), summary="Who reports here")
     def sources() -> Response:

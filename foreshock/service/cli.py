@@ -124,11 +124,12 @@ def run(
     """Start Foreshock; Ctrl-C or SIGTERM stops it after it has finished what it took in."""
     from foreshock.service import logs
     from foreshock.service.server import serve
-    from foreshock.service.settings import load_settings
+    from foreshock.service.settings import SettingsSource
 
-    settings = load_settings(config, os.environ, {"listen": listen, "state": state})
+    source = SettingsSource(config, os.environ, {"listen": listen, "state": state})
+    settings = source.load()
     logs.configure(settings.log.level, settings.log.format)
-    _leave(serve(settings, ready=lambda _, url: _welcome(url)))
+    _leave(serve(settings, source=source, ready=lambda _, url: _welcome(url)))
 
 
 def _welcome(url: str) -> None:
@@ -160,6 +161,14 @@ See it work now, with a recorded outage:  foreshock demo    (.venv/bin/foreshock
         markup=False,
         soft_wrap=True,
     )
+
+
+@app.command()
+@told
+def reload(server: Server = _DEFAULT_SERVER, token_file: TokenFile = None) -> None:
+    """Let a running Foreshock read its settings and rules again; it goes on with the old ones if anything is wrong."""
+    changed = _client(server, token_file).post("/-/reload", None)["changed"]
+    out.print("The new settings and rules are in force." if changed else "Nothing has changed.")
 
 
 @app.command()
@@ -326,42 +335,31 @@ def show_incident(
 @told
 def explain(
     id: Annotated[str, typer.Argument(help="Situation id, ticket number, or the fingerprint of an alert.")],
+    against: Annotated[str, typer.Option(help="An incident: why is it, or each of its alerts, not in there?")] = "",
     server: Server = _DEFAULT_SERVER,
     token_file: TokenFile = None,
     output: Format = Output.TABLE,
 ) -> None:
-    """Why the alerts of an incident are together, what caused it, and why it has a ticket or none."""
+    """Why alerts are together or are not, what caused it, and why there is a ticket or none."""
     client = _client(server, token_file)
-    view = client.get(f"/api/v1/incidents/{id}")
+    view = client.get(f"/api/v1/explain/{id}" + (f"/against/{against}" if against else ""))
     if view is None:
-        alert = client.get(f"/api/v1/alerts/{id}")
-        if alert is None:
-            _say(
-                ForeshockError(
-                    f"there is no incident and no alert {id!r}", hint="see `foreshock incidents list --state all`"
-                ),
-                FAILED,
-            )
-        if output is Output.JSON:
-            _print_json(alert)
-        else:
-            _lines(*_explained(alert), f"  situation: {alert['situation'] or 'none'}")
-        return
+        hint = "see `foreshock incidents list --state all`"
+        _say(ForeshockError(f"there is no incident and no alert {id!r}", hint=hint), FAILED)
     if output is Output.JSON:
-        _print_json(
-            {key: view[key] for key in ("row", "priority_reason", "next_step", "cause_doubt", "causes", "alerts")}
-        )
+        _print_json(view)
+        return
+    if against:
+        _lines(*(line for each in view for line in _told_apart(each)))
         return
     _lines(
-        f"{view['row']['id']}: {view['row']['title']}",
-        f"priority {view['row']['priority']}: {view['priority_reason']}",
-        f"ticket: {view['next_step'] or 'no sink is configured'}",
+        *(_headed(view) if view["situation"] else ["in no situation"]),
         *(f"held ({held['kind']}, {_alerts(held['alerts'])}): {held['reason']}" for held in view["held"]),
+        *(f"  {_decided(each)}" for each in view["decisions"]),
         *([f"no cause is named: {view['cause_doubt']}"] if view["cause_doubt"] else []),
-        *(
-            f"cause {c['ci']} ({c['score']:.2f}): {'; '.join(p['evidence'] for p in c['contributions'])}"
-            for c in view["causes"][:3]
-        ),
+        *(f"cause {_caused(cause)}" for cause in view["causes"][:3]),
+        *(f"{j['at'][:19]} {j['actor']} said {j['kind']}: {j['outcome']}" for j in reversed(view["judgements"])),
+        *_versions("decided by", view["now"]),
         "",
         *(line for alert in view["alerts"] for line in _explained(alert)),
     )
@@ -371,14 +369,60 @@ def _alerts(count: int) -> str:
     return f"{count} alert" + ("" if count == 1 else "s")
 
 
+def _headed(view: dict[str, Any]) -> list[str]:
+    return [
+        f"{view['situation']}: {view['title']}",
+        f"priority {view['priority']}: {view['priority_reason']}",
+        f"ticket: {view['next_step'] or 'no sink is configured'}",
+    ]
+
+
+def _decided(each: dict[str, Any]) -> str:
+    until = f", until {each['until'][11:19]}" if each["until"] else ""
+    return f"{each['at'][:19].replace('T', ' ')} {each['sink']}: {each['step']}: {each['reason']}{until}"
+
+
+def _caused(cause: dict[str, Any]) -> str:
+    parts = "; ".join(f"{part['evidence']} ({part['points']:+.2f})" for part in cause["contributions"])
+    return f"{cause['ci']} ({cause['score']:.2f}): {parts}"
+
+
+def _versions(what: str, versions: dict[str, Any] | None) -> list[str]:
+    if versions is None:
+        return []
+    named = [f"topology {versions['topology'] or 'none'}", f"settings {versions['settings']}"]
+    named += [f"learned {versions['learned']}"] if versions["learned"] else []
+    return [f"{what}: rules {', '.join(versions['rules'])}; {'; '.join(named)}"]
+
+
+def _told_apart(each: dict[str, Any]) -> list[str]:
+    lines = [each["sentence"]]
+    if link := each["link"]:
+        strength = f"strength {link['strength']:.2f} against {link['threshold']:.2f}"
+        lines.append(f"  {link['rule']}: {' -> '.join(link['path'])}, {link['gap_s']:.0f} s apart, {strength}")
+        lines.append(f"    {link['sentence']}")
+    lines += [f"  {reason}" for reason in each["obstacles"]]
+    for past in each["decided"]:
+        lines.append(f"  {past['at'][:19].replace('T', ' ')} {_considered(past)}")
+        lines += _versions("    decided by", past["versions"])
+    return lines + _versions("  asked of", each["now"])
+
+
+def _considered(past: dict[str, Any]) -> str:
+    return f"not {past['situation']} ({past['rule']}, strength {past['strength']:.2f}): {past['why']}"
+
+
 def _explained(alert: dict[str, Any]) -> list[str]:
     why = alert["why"] or {}
     events = f"{alert['count']} event" + ("" if alert["count"] == 1 else "s")
-    what = f"{alert['name']} on {alert['ci'] or 'no CI'} ({alert['state']}, {events})"
+    what = f"{alert['name']} on {alert['ci'] or 'no CI'} ({alert['state']}, {events}, {alert['fingerprint'][:8]})"
     lines = [f"{what}: {why.get('sentence', 'it is in no situation')}", f"  bound by {alert['bound_by']}"]
     if why.get("rule"):
         strength = f"strength {why['strength']:.2f} against {why['threshold']:.2f}"
         lines.append(f"  {why['rule']}: {' -> '.join(why['path'])}, {why['gap_s']:.0f} s apart, {strength}")
+    if why.get("moved"):
+        lines.append(f"  {why['moved']}")
+    lines += [f"  {_considered(past)}" for past in why.get("considered", ())]
     lines += [f"  {held['kind']}: {held['reason']}" for held in alert["held"]]
     return lines
 

@@ -49,6 +49,7 @@ from foreshock.core.model import (
     Alert,
     Cause,
     Change,
+    Considered,
     Decided,
     Ended,
     Event,
@@ -62,13 +63,14 @@ from foreshock.core.model import (
     SituationState,
     Ticket,
     TicketState,
+    Versions,
     encode_texts,
     read_annotations,
     read_labels,
 )
 from foreshock.core.severity import Severity
 from foreshock.core.topology import Topology
-from foreshock.service import evidence, feedback, regroup
+from foreshock.service import decisions, evidence, feedback, regroup
 from foreshock.service.ourselves import OURSELVES, suspension
 from foreshock.service.records import LearnedRecord, OperatorRecord, SettingsRecord, TopologyRecord
 from foreshock.service.rekey import rekey
@@ -118,6 +120,7 @@ class Saved(Struct, frozen=True, kw_only=True):
     situations: int
     orders: int
     judgements: int = 0
+    versions: tuple[Versions, ...] = ()
     sources: dict[str, SourceCount]
     heard: dict[str, int]
     counts: dict[str, int]
@@ -207,6 +210,8 @@ class Engine:
         found is the alert, or the one of its variants with those labels."""
         self.situations: dict[str, Situation] = {}
         self.suppression = Suppression(self._known_alert)
+        self.versions: list[Versions] = []
+        """What was in force since when, the newest last."""
         self.judgements: dict[str, Judgement] = {}
         """What people said and is still to be respected; ``apart`` is made of it."""
         self.apart = KeptApart()
@@ -263,6 +268,8 @@ class Engine:
                 evidence.hear(self, record.body)
             elif record.kind is RecordKind.LEARNED:
                 self._read_learned(record)
+            if record.kind in _NEW_VERSIONS:
+                decisions.note_versions(self)
             if self._touched or self.suppression.waiting:
                 self._settle()
         return self._effects
@@ -696,15 +703,16 @@ class Engine:
             self.now,
             settings.group,
         )
+        losers = decisions.considered(self, alert, candidates, placement)
         if placement.join is None:
-            self._open(alert)
+            self._open(alert, losers)
         else:
             join = placement.join
             other = self.alerts[join.other]
             self._join(
                 self.situations[join.situation],
                 alert,
-                Member(joined_at=self.now, link=link(alert, join, other, self.topology)),
+                Member(joined_at=self.now, link=link(alert, join, other, self.topology), considered=losers),
             )
             for loser in placement.merge:
                 self._merge(self.situations[join.situation], self.situations[loser])
@@ -738,10 +746,10 @@ class Engine:
         sender = self._sender(OURSELVES, OURSELVES.kind)
         self._fold(sender.known.get(bytes(event.labels)), event, self.now, sender, None)
 
-    def _open(self, alert: Alert) -> None:
+    def _open(self, alert: Alert, considered: tuple[Considered, ...]) -> None:
         situation = self._new_situation(alert)
         situation.previous = alert.situation
-        self._join(situation, alert, Member(joined_at=self.now))
+        self._join(situation, alert, Member(joined_at=self.now, considered=considered))
 
     def _new_situation(self, first: Alert) -> Situation:
         """An empty one, to be named after its first alert."""
@@ -903,7 +911,7 @@ class Engine:
         held: tuple[Held, ...] = ()
         for sink, decision, holds in self.decisions(situation):
             held = holds or held
-            self._note_decision(situation, sink, decision)
+            decisions.note_step(self, situation, sink, decision)
             if decision.again_at is not None:
                 self._timers.look_at(situation.id, decision.again_at)
             if decision.step in _VERBS:
@@ -914,17 +922,6 @@ class Engine:
         if situation.state is not SituationState.OPEN:
             self._effects.ended[situation.id] = self.encode(situation)
         self._dirty_situations[situation.id] = None
-
-    def _note_decision(self, situation: Situation, sink: str, decision: Decision) -> None:
-        """So that people can ask later; that a ticket needs nothing, or the same decision again, says nothing new."""
-        if decision.step is Step.NOTHING and sink in situation.tickets:
-            return
-        last = situation.decided.get(sink)
-        step, reason, until = decision.step, decision.reason, decision.again_at
-        if last is None or last.reason != reason or last.step != step or last.until != until:
-            decided = Decided(at=self.now, step=step.value, reason=reason, until=until)
-            situation.decided[sink] = decided
-            self._effects.decisions.append((situation.id, sink, decided))
 
     def encode(self, situation: Situation) -> bytes:
         """The situation with its alerts as they are now, as JSON of an ``Ended``."""
@@ -1275,6 +1272,7 @@ class Engine:
             situations=self._last_situation,
             orders=self._last_order,
             judgements=self._last_judgement,
+            versions=tuple(self.versions),
             sources=self.sources,
             heard=self._heard,
             counts=self.counts,
@@ -1340,7 +1338,7 @@ class Engine:
                 saved = msgspec.msgpack.decode(body, type=Saved)
                 self.now, self._last_situation, self._last_order = saved.now, saved.situations, saved.orders
                 self.sources, self._heard = saved.sources, saved.heard
-                self._last_judgement = saved.judgements
+                self._last_judgement, self.versions = saved.judgements, list(saved.versions)
                 self.counts |= saved.counts
                 self.budget.ahead, self.budget.suspended = saved.ahead, saved.suspended
                 made_by = saved.fingerprints
@@ -1403,6 +1401,7 @@ class Engine:
                 self._timers.at(self._gone_at(situation), Due.EVICTION, situation.id)
 
 
+_NEW_VERSIONS = frozenset({RecordKind.TOPOLOGY, RecordKind.SETTINGS, RecordKind.LEARNED})
 _VERBS: Mapping[Step, Verb] = {
     Step.OPEN: Verb.OPEN,
     Step.UPDATE: Verb.UPDATE,

@@ -1,10 +1,11 @@
 """Answers people's questions from the running engine and the store."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
 
+from correlation import ticket as ticket_text
 from correlation.feedback import witness
 from correlation.suppression.suppressor import Case
 from correlation.variants import whole
@@ -20,17 +21,24 @@ from foreshock.core.contracts import (
     RecordKind,
 )
 from foreshock.core.errors import Rejected, Unavailable
-from foreshock.core.model import Alert, Ended, Held, Judgement, JudgementKind, Link, Situation, SituationState
+from foreshock.core.model import Alert, Ended, Held, Judgement, JudgementKind, Link, Moved, Situation, SituationState
 from foreshock.core.topology import Topology
-from foreshock.service import feedback
+from foreshock.service import explain, feedback
+from foreshock.service.decisions import versions_at
 from foreshock.service.engine import Engine
+from foreshock.service.explain import Comparison
 from foreshock.service.inbox import Inbox
 from foreshock.service.intake import Rejections
 from foreshock.service.records import OperatorRecord, Statement
+from foreshock.service.reload import LastReload
 from foreshock.service.runner import Runner
 from foreshock.service.views import (
+    AgainstView,
     AlertView,
+    ConsideredView,
     DeadLetterView,
+    DecidedView,
+    ExplainView,
     GraphEdge,
     GraphNode,
     GraphView,
@@ -48,6 +56,9 @@ from foreshock.store.store import Store
 _MAX_CIS_IN_ROW = 5
 _MAX_NODES = 60
 _MAX_PAYLOAD = 4096
+_MAX_JUDGEMENTS = 50
+_MAX_AGAINST = 20
+_MIN_START = 4
 _LANES = {"situation": "incident", "ticket": "ticket"}
 
 
@@ -62,6 +73,7 @@ class LiveViews:
         backlog: (pending orders, age of the oldest in seconds).
         poke: asks the delivery lanes to look at once.
         topology_error: why the newest topology could not be loaded; empty if it was.
+        last_reload: how the last reload of settings and rules went.
         disk: (size, free) of the disk with the store, in bytes.
     """
 
@@ -81,6 +93,7 @@ class LiveViews:
         backlog: Callable[[], tuple[int, float]],
         poke: Callable[[], None],
         topology_error: Callable[[], str],
+        last_reload: Callable[[], LastReload],
         disk: Callable[[], tuple[int, int]],
         demo: bool,
     ) -> None:
@@ -94,6 +107,7 @@ class LiveViews:
             backlog,
         )
         self._poke, self._topology_error, self._disk, self._demo = poke, topology_error, disk, demo
+        self._last_reload = last_reload
         self._started_at = clock()
 
     # ---- Views ----
@@ -109,6 +123,7 @@ class LiveViews:
         closed, (pending, oldest_s) = self._closed(), self._backlog()
         dead_letters = self._store.count_dead_letters()
         size, free = self._disk()
+        reload = self._last_reload()
         with self._runner.looking() as engine:
             return StatusView(
                 version=__version__,
@@ -127,6 +142,10 @@ class LiveViews:
                 cis=len(engine.topology.cis),
                 relationships=len(engine.topology.relationships),
                 topology_error=self._topology_error(),
+                rules=tuple(rule.tag for rule in engine.rules if rule.tag not in engine.budget.suspended),
+                rules_suspended=dict(engine.budget.suspended),
+                reloaded_at=reload.succeeded_at,
+                reload_error=reload.error,
                 jobs=tuple(self._jobs()),
                 disk_free_bytes=free,
                 disk_total_bytes=size,
@@ -169,13 +188,13 @@ class LiveViews:
         records = tuple(filter(None, (record, self._book.get(record.problem) if record and record.problem else None)))
         notes = tuple(self._book.notes(record.number)) if record else ()
         trail = self._store.audit(situation.id)
+        judgements = tuple(self._store.judgements(situation=situation.id, limit=_MAX_JUDGEMENTS))
         now = self._clock()
         with self._runner.looking() as engine:
             if live:
                 situation = engine.situations.get(situation.id, situation)
                 alerts = tuple(engine.members(situation)) or alerts
             topology = engine.topology
-            threshold = engine.settings.group.threshold
             by_fingerprint = {alert.fingerprint: alert for alert in alerts}
             causes = engine.causes(situation) if live else situation.causes
             case = engine.suppression.case(situation, alerts, engine.now)
@@ -197,13 +216,26 @@ class LiveViews:
                 cause_doubt=engine.doubt(causes) if live else situation.cause_doubt,
                 causes=causes,
                 alerts=tuple(
-                    self._alert(alert, engine, self._why(situation, alert, by_fingerprint, topology, threshold), case)
+                    self._alert(alert, engine, self._why(engine, situation, alert, by_fingerprint), case)
                     for alert in alerts
                 ),
                 timeline=_timeline(situation, alerts, trail),
                 graph=_graph(alerts, topology, causes[0].ci if causes else ""),
                 records=records,
                 notes=notes,
+                split_from=situation.split_from,
+                decisions=tuple(
+                    DecidedView(
+                        sink=sink,
+                        at=each.at,
+                        step=each.step,
+                        reason=each.reason,
+                        until=each.until,
+                        versions=versions_at(engine.versions, each.at),
+                    )
+                    for sink, each in situation.decided.items()
+                ),
+                judgements=judgements,
             )
 
     def alert(self, fingerprint: str) -> AlertView | None:
@@ -214,13 +246,97 @@ class LiveViews:
                 return None
             alert = whole(alert)
             situation = engine.situations.get(alert.situation)
-            why = (
-                self._why(situation, alert, engine.alerts, engine.topology, engine.settings.group.threshold)
-                if situation
-                else None
-            )
+            why = self._why(engine, situation, alert, engine.alerts) if situation else None
             case = engine.suppression.case(situation, engine.members(situation), engine.now) if situation else None
             return self._alert(alert, engine, why, case)
+
+    def explain(self, id: str) -> ExplainView | None:
+        self._up_to_date()
+        with self._runner.looking() as engine:
+            one = engine.alerts.get(id) or _only(engine, id)
+            now = engine.versions[-1] if engine.versions else None
+        view = self.incident(one.situation if one is not None else id)
+        if view is None and one is None:
+            return None
+        alerts = view.alerts if view is not None else ()
+        if one is not None:
+            found = self.alert(one.fingerprint)
+            alerts = (found,) if found is not None else ()
+        return ExplainView(
+            situation=view.row.id if view else "",
+            title=view.row.title if view else "",
+            state=view.row.state if view else "",
+            priority=view.row.priority if view else 0,
+            priority_reason=view.priority_reason if view else "",
+            held=view.held if view else (),
+            cause_doubt=view.cause_doubt if view else "",
+            next_step=view.next_step if view else "",
+            decisions=view.decisions if view else (),
+            causes=view.causes if view else (),
+            alerts=alerts,
+            judgements=view.judgements if view else (),
+            now=now,
+        )
+
+    def against(self, id: str, situation: str) -> list[AgainstView] | None:
+        self._up_to_date()
+        target = self._find(situation)
+        if target is None:
+            raise Rejected(f"there is no incident {situation!r}", hint="list them with foreshock incidents list")
+        with self._runner.looking() as engine:
+            one = engine.alerts.get(id) or _only(engine, id)
+        found = None if one is not None else self._find(id)
+        if one is None and found is None:
+            return None
+        alerts = [one] if one is not None else list(found[1] if found else ())[:_MAX_AGAINST]
+        with self._runner.looking() as engine:
+            there, members = engine.situations.get(target[0].id, target[0]), target[1]
+            compared = Comparison(engine, explain.closest(alerts[0], members)) if alerts else None
+            return [self._against(engine, alert, there, members, compared) for alert in alerts if compared]
+
+    def _against(
+        self,
+        engine: Engine,
+        alert: Alert,
+        there: Situation,
+        members: Sequence[Alert],
+        compared: Comparison,
+    ) -> AgainstView:
+        threshold = engine.settings.group.threshold
+        by_fingerprint = {member.fingerprint: member for member in members}
+        home = engine.situations.get(alert.situation)
+        together = alert.fingerprint in there.members and there.state is not SituationState.MERGED
+        name = ticket_text.title(alert)
+        decided: tuple[ConsideredView, ...] = ()
+        obstacles: list[str] = []
+        if together:
+            why = self._why(engine, there, alert, by_fingerprint)
+            sentence = f"{name} is in {there.id}: {why.sentence if why else ''}"
+        else:
+            best = compared.strongest(alert)
+            decided = explain.decided(engine, alert, home, there)
+            obstacles = explain.obstacles(engine, alert, there, members, best)
+            why = self.why(best, by_fingerprint, engine.topology, threshold) if best else None
+            weak = f"the strongest link is {best.strength:.2f}, {threshold:.2f} is needed" if best else ""
+            if best and best.strength >= threshold:
+                weak = (
+                    f"now a link of strength {best.strength:.2f} would relate them; when it was placed there was none"
+                )
+            words = f"{weak} ({why.sentence})" if why else "no rule relates it to an alert there"
+            sentence = explain.sentence(name, alert.situation, there, decided, obstacles, words)
+        return AgainstView(
+            alert=alert.fingerprint,
+            name=name,
+            ci=alert.ci,
+            home=alert.situation,
+            situation=there.id,
+            together=together,
+            sentence=sentence,
+            link=why,
+            obstacles=tuple(obstacles),
+            decided=decided,
+            now=engine.versions[-1] if engine.versions else None,
+        )
 
     def sources(self) -> list[SourceView]:
         self._up_to_date()
@@ -424,17 +540,26 @@ class LiveViews:
             why=why,
         )
 
-    def _why(
-        self, situation: Situation, alert: Alert, alerts: Mapping[str, Alert], topology: Topology, threshold: float
-    ) -> WhyView | None:
+    def _why(self, engine: Engine, situation: Situation, alert: Alert, alerts: Mapping[str, Alert]) -> WhyView | None:
         member = situation.members.get(alert.fingerprint)
         if member is None:
             return None
         if member.link is None:
-            return WhyView(
-                sentence="it was the first alert; nothing open was related to it", path=(alert.ci,) if alert.ci else ()
+            why = WhyView(
+                sentence="it was the first alert; nothing open was related to it"
+                if not member.considered
+                else "it was the first alert; it joined nothing that was open",
+                path=(alert.ci,) if alert.ci else (),
             )
-        return self.why(member.link, alerts, topology, threshold)
+        else:
+            why = self.why(member.link, alerts, engine.topology, engine.settings.group.threshold)
+        return msgspec.structs.replace(
+            why,
+            joined_at=member.joined_at,
+            versions=versions_at(engine.versions, member.joined_at),
+            moved=_moved(member.moved),
+            considered=explain.considered(engine, situation, alert.fingerprint),
+        )
 
     def why(self, link: Link, alerts: Mapping[str, Alert], topology: Topology, threshold: float) -> WhyView:
         """A link in words, with the types of the relationships it walked."""
@@ -460,6 +585,24 @@ def _path(name: str, collector: Collector | None) -> str:
     if collector is None or collector.receive is None:
         return ""
     return ("" if name == collector.kind else f"/s/{name}") + collector.receive.path
+
+
+def _only(engine: Engine, start: str) -> Alert | None:
+    """The one alert whose fingerprint begins so; None if there is none. Raises Rejected where there are several."""
+    if len(start) < _MIN_START or start.startswith("S-"):
+        return None
+    found = [alert for fingerprint, alert in engine.alerts.items() if fingerprint.startswith(start)]
+    if len(found) > 1:
+        raise Rejected(f"{len(found)} alerts begin with {start!r}", hint="give more of the fingerprint")
+    return found[0] if found else None
+
+
+def _moved(moved: Moved | None) -> str:
+    """How an alert came over, in words."""
+    if moved is None:
+        return ""
+    why = ": ".join(filter(None, (moved.by, moved.reason)))
+    return f"it came over from {moved.source}" + (f" ({why})" if why else "")
 
 
 def _whole(known: Iterable[str], start: str) -> str:

@@ -22,7 +22,7 @@ from correlation.rule import RuleKind
 from foreshock.core.contracts import Collector, Receive
 from foreshock.service.console.snippets import snippet
 from foreshock.service.front import collector_kinds
-from foreshock.service.settings import PREFIX, Kind, Settings, rule_kinds, sink_kinds, source_kinds
+from foreshock.service.settings import LIVE, PREFIX, Kind, Settings, rule_kinds, sink_kinds, source_kinds
 from foreshock.service.settings_files import default_text, instance_lines
 
 _BASE = "http://127.0.0.1:8420"
@@ -225,8 +225,10 @@ A list (`collectors`, `topology`, `sinks`) is set as a whole. `topology` may als
 Paths in the file start from the folder of the file, others from the working directory. Durations are written `30s`,
 `5m`, `2h`, `7d`, `1h30m`, sizes `5MiB`, `10GiB`; a bare number is refused.
 
-Settings are read at the start. Those under `correlation` become a record of the inbox, so that a replay uses what was
-in force. The topology is read again every 10 seconds.
+Settings are read at the start, and again by a [reload](operations.md#run-it) (SIGHUP, `POST /-/reload`, `foreshock
+reload`), all or nothing. The column *comes into force* tells what a reload is enough for; a reload that meets a change
+of any other setting is refused. Those under `correlation` and the rules become a record of the inbox, so that a replay
+uses what was in force. The topology is read again every 10 seconds.
 
 The command line as a client reads `{PREFIX}SERVER`, `{PREFIX}TOKEN_FILE` and `{PREFIX}CONFIG`.""".splitlines(),
     ]
@@ -261,8 +263,12 @@ def _rows(fields: Mapping[str, FieldInfo], value: BaseModel | None, path: tuple[
         else:
             held = getattr(value, name) if value is not None else info.get_default(call_default_factory=True)
             shown = _default(info, held)
-        rows.append((f"`{key}`", shown, info.description or ""))
-    return _table(("setting", "default", "meaning"), rows)
+        rows.append((f"`{key}`", shown, *((_force(key),) if value is not None else ()), info.description or ""))
+    return _table(("setting", "default", *(("comes into force",) if value is not None else ()), "meaning"), rows)
+
+
+def _force(key: str) -> str:
+    return "reload" if key.partition(".")[0] in LIVE else "restart"
 
 
 def _default(info: FieldInfo, value: Any) -> str:

@@ -6,20 +6,25 @@ import gc
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+import structlog
 import uvicorn
 
 from foreshock.core.errors import Fenced, ForeshockError
 from foreshock.service.clock import utc_now
 from foreshock.service.front import Front
-from foreshock.service.settings import Settings
+from foreshock.service.settings import Settings, SettingsSource
 
 if TYPE_CHECKING:
     from foreshock.service.wiring import Foreshock
+
+log = structlog.get_logger("server")
 
 OK, FAILED, TEMPORARY = 0, 1, 75
 _DRAIN_S = 25
@@ -32,11 +37,13 @@ def serve(
     settings: Settings,
     *,
     clock: Callable[[], datetime] = utc_now,
+    source: SettingsSource | None = None,
     demo: bool = False,
     ready: "Callable[[Foreshock, str], None]" = lambda foreshock, url: None,
 ) -> int:
     """Run until SIGTERM or SIGINT; the exit code. ``ready`` is called with the console's address once all requests are
-    answered; events are taken in before that, unless this is the very first start.
+    answered; events are taken in before that, unless this is the very first start. SIGHUP reads settings and rules
+    again from ``source``.
 
     Raises what ``Front`` and ``Foreshock`` raise, ForeshockError where the address is taken.
     """
@@ -75,7 +82,7 @@ def serve(
     def load() -> None:
         from foreshock.service.wiring import Foreshock
 
-        foreshock = Foreshock(front, demo=demo)
+        foreshock = Foreshock(front, source=source, demo=demo)
         foreshock.start()
         # What was loaded lives as long as we do; looking through it again and again for garbage is wasted time.
         gc.freeze()
@@ -85,9 +92,19 @@ def serve(
 
     if front.fresh:
         load()
+
+    def reload() -> None:
+        if not loaded:
+            log.warning("SIGHUP came while the state was being loaded; the settings were just read")
+            return
+        with suppress(ForeshockError):  # it is told where it is refused
+            loaded[0].reloader.reload("SIGHUP")
+
     # uvicorn raises the signal again after it has shut down; we still have work to do then.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, lambda *_: threading.Thread(target=reload, daemon=True).start())
     if failed:
         server.should_exit = True
 

@@ -71,6 +71,9 @@ _SERVICE_LINK = re.compile(r"FORESHOCK_(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_[0
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?")
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]")
 
+LIVE = frozenset({"correlation", "rules", "topology", "retention", "disk_guard", "log"})
+"""Settings that a reload puts into force, each with all below it. The others need a restart."""
+
 Kind = SourceKind | SinkKind | RuleKind | Collector
 
 
@@ -473,6 +476,24 @@ def load_settings(config: Path | None, environment: Mapping[str, str], flags: Ma
             from the working directory.
     """
     return _Loading(config).load(environment, flags)
+
+
+class SettingsSource:
+    """Where the settings of one run come from, to read them again. Args as of ``load_settings``."""
+
+    def __init__(self, config: Path | None, environment: Mapping[str, str], flags: Mapping[str, Any]) -> None:
+        self._config, self._environment, self._flags = config, dict(environment), dict(flags)
+
+    def load(self) -> Settings:
+        """Raises ConfigError as ``load_settings`` does."""
+        return load_settings(self._config, self._environment, self._flags)
+
+    def where(self, name: str) -> Origin:
+        """Where a setting stands in the file, or would stand."""
+        if self._config is None:
+            return Origin(file="settings", line=None, path=name)
+        document = read_yaml(self._config)
+        return Origin(file=document.file, line=document.line_of((name,)), path=name)
 
 
 class _Loading:

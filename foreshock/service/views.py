@@ -5,7 +5,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from foreshock.core.contracts import DeskAction, DeskNote, DeskRecord
-from foreshock.core.model import Cause, Held, Judgement, Moment
+from foreshock.core.model import Cause, Held, Judgement, Moment, Versions
 from foreshock.service.records import Statement
 
 
@@ -57,6 +57,36 @@ class IncidentRow(Struct, frozen=True, kw_only=True):
     services: tuple[str, ...] = ()
 
 
+class DecidedView(Struct, frozen=True, kw_only=True):
+    """The latest decision for one sink: what it is to hear, why, until when, and by which versions it was decided."""
+
+    sink: str
+    at: Moment
+    step: str
+    reason: str
+    until: Moment | None
+    versions: Versions | None
+
+
+class ConsideredView(Struct, frozen=True, kw_only=True):
+    """A decision at the time an alert was placed: it might have joined ``situation`` and did not.
+
+    Attributes:
+        alert, other: fingerprints of the one that was placed and of the one that was related to it.
+        strength: 0..1. rule: name@version. why: what kept it out, in words.
+        versions: what it was decided by; None if that is longer ago than is remembered.
+    """
+
+    at: Moment
+    alert: str
+    situation: str
+    other: str
+    strength: float
+    rule: str
+    why: str
+    versions: Versions | None
+
+
 class WhyView(Struct, frozen=True, kw_only=True):
     """Why an alert is in its situation.
 
@@ -65,6 +95,9 @@ class WhyView(Struct, frozen=True, kw_only=True):
         path: CI ids from this alert's CI to the other alert's CI. relations: type of each step, one fewer than path.
         strength, threshold: 0..1. gap_s: seconds between the onsets. rule: kind@version.
         other: fingerprint of the alert it was linked to; empty for the one that opened the situation.
+        joined_at, versions: when and by what it was decided; None where that was worked out for a question.
+        moved: how it came over from another situation, in words; empty if it joined this one.
+        considered: the situations it might have joined instead.
     """
 
     sentence: str
@@ -75,6 +108,36 @@ class WhyView(Struct, frozen=True, kw_only=True):
     gap_s: float = 0.0
     rule: str = ""
     other: str = ""
+    joined_at: Moment | None = None
+    versions: Versions | None = None
+    moved: str = ""
+    considered: tuple[ConsideredView, ...] = ()
+
+
+class AgainstView(Struct, frozen=True, kw_only=True):
+    """Why an alert is, or is not, in a situation.
+
+    Attributes:
+        alert: fingerprint. name, ci: of the alert. home: the situation it is in. situation: the one it was asked about.
+        together: whether it is in it. sentence: the answer in one sentence.
+        link: the strongest link between it and the alerts there, worked out with present rules and topology (the one
+            that was decided, where they are together); None if no rule relates them.
+        obstacles: what would keep it out whatever relates them, and where nothing does, what is missing, in words.
+        decided: what was decided about the two when either was placed.
+        now: the versions in force now.
+    """
+
+    alert: str
+    name: str
+    ci: str
+    home: str
+    situation: str
+    together: bool
+    sentence: str
+    link: WhyView | None
+    obstacles: tuple[str, ...]
+    decided: tuple[ConsideredView, ...]
+    now: Versions | None
 
 
 class AlertView(Struct, frozen=True, kw_only=True):
@@ -165,6 +228,32 @@ class IncidentView(Struct, frozen=True, kw_only=True):
     records: tuple[DeskRecord, ...]
     notes: tuple[DeskNote, ...]
     held: tuple[Held, ...] = ()
+    split_from: str = ""
+    decisions: tuple[DecidedView, ...] = ()
+    judgements: tuple[Judgement, ...] = ()
+
+
+class ExplainView(Struct, frozen=True, kw_only=True):
+    """Why an incident is what it is, or where one alert stands: ``alerts`` is that one alone then.
+
+    Attributes:
+        situation: id; empty for an alert in none. next_step: what each sink hears now, and why.
+        decisions: the latest for each sink, as it was decided. now: the versions in force now.
+    """
+
+    situation: str
+    title: str
+    state: str
+    priority: int
+    priority_reason: str
+    held: tuple[Held, ...]
+    cause_doubt: str
+    next_step: str
+    decisions: tuple[DecidedView, ...]
+    causes: tuple[Cause, ...]
+    alerts: tuple[AlertView, ...]
+    judgements: tuple[Judgement, ...]
+    now: Versions | None
 
 
 class SourceView(Struct, frozen=True, kw_only=True):
@@ -212,6 +301,8 @@ class StatusView(Struct, frozen=True, kw_only=True):
     """The whole in one look. intake: accepting, or why not. topology: version, with the number of CIs and
     relationships.
 
+    rules: name@version of those in force. rules_suspended: of those that took more than their budget, with the reason.
+    reloaded_at, reload_error: when settings and rules were last put into force, and why the last reload was refused.
     disk_free_bytes, disk_total_bytes: of the file system with the store; 0 and 0 where that is not ours to know.
     """
 
@@ -232,6 +323,10 @@ class StatusView(Struct, frozen=True, kw_only=True):
     relationships: int
     topology_error: str
     jobs: tuple[JobView, ...]
+    rules: tuple[str, ...] = ()
+    rules_suspended: dict[str, str] = {}
+    reloaded_at: Moment | None = None
+    reload_error: str = ""
     disk_free_bytes: int = 0
     disk_total_bytes: int = 0
 
@@ -248,6 +343,14 @@ class Views(Protocol):
         """By situation id or by ticket number."""
 
     def alert(self, fingerprint: str) -> AlertView | None: ...
+
+    def explain(self, id: str) -> ExplainView | None:
+        """Of an incident by situation id or ticket number, or of an alert by fingerprint or the beginning of one."""
+
+    def against(self, id: str, situation: str) -> list[AgainstView] | None:
+        """Why an alert (by fingerprint, or the beginning of one), or each alert of an incident, is or is not in
+        ``situation``; bounded. None if there is no such alert or incident. Raises Rejected where ``situation`` is
+        none."""
 
     def sources(self) -> list[SourceView]: ...
 

@@ -1,16 +1,19 @@
 """Introduces the parts to each other: the one place that knows them all."""
 
+import dataclasses
 import shutil
-from collections.abc import Iterable, Mapping
+import threading
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
 import msgspec
 import structlog
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from correlation.rule import RuleInstance
 from foreshock import __version__
 from foreshock.connect.http import Http
 from foreshock.core.contracts import (
@@ -22,6 +25,7 @@ from foreshock.core.contracts import (
 )
 from foreshock.core.errors import ConfigError, ForeshockError, Unavailable
 from foreshock.core.model import CI, Relationship
+from foreshock.service import logs
 from foreshock.service import metrics as gauges
 from foreshock.service.access import Guarded
 from foreshock.service.alertmanager_api import alertmanager_api
@@ -30,16 +34,18 @@ from foreshock.service.console import console, not_found
 from foreshock.service.delivery import Lane
 from foreshock.service.engine import Engine
 from foreshock.service.front import Front
+from foreshock.service.guard import refuse_cross_site
 from foreshock.service.learned_api import learned_api
 from foreshock.service.learning import Learner
 from foreshock.service.live import LiveViews
 from foreshock.service.measuring import Measuring
 from foreshock.service.reconcile import Reconciler
 from foreshock.service.records import SettingsRecord, TopologyRecord
+from foreshock.service.reload import Reloader
 from foreshock.service.rule_files import load_rules
 from foreshock.service.runner import Runner
 from foreshock.service.scheduler import Scheduler
-from foreshock.service.settings import rule_kinds, sink_kinds, source_kinds
+from foreshock.service.settings import Settings, SettingsSource, rule_kinds, sink_kinds, source_kinds
 from foreshock.store.desk import Desk
 from foreshock.store.learned import LearnedVersions
 from foreshock.store.outbox import Outbox
@@ -54,6 +60,7 @@ _RETENTION = timedelta(hours=1)
 _RECONCILE = timedelta(minutes=5)
 _LEARN = timedelta(hours=1)
 """How often it is looked whether a training is due; a process that restarts each day would else never come to it."""
+_BARRIER_POLL_S = 0.5
 
 
 class Foreshock:
@@ -61,20 +68,24 @@ class Foreshock:
 
     Args:
         front: what takes events in, which may be going on already.
+        source: where the settings came from, for a reload.
     Raises:
         ConfigError: the rules, or a secret of a collector, cannot be read.
         Unavailable: the store cannot be read.
     """
 
-    def __init__(self, front: Front, *, demo: bool = False) -> None:
+    def __init__(self, front: Front, *, source: SettingsSource | None = None, demo: bool = False) -> None:
         self.front, self.settings, self.clock, self._demo = front, front.settings, front.clock, demo
         self.inbox, self.metrics, self.closed = front.inbox, front.metrics, front.closed
-        self._rules = load_rules(self.settings.rules)
         self._topology_error = ""
+        self.reloader = Reloader(self.settings, source, self._put_into_force, self.clock)
+        self._stopping = threading.Event()
+        self._warm_up = threading.Thread(target=self._deliver_once_warm, name="warm-up", daemon=True)
         self.store = Store(self.settings.store_url, front.journal)
         self.engine = Engine(front.collectors, rule_kinds())
         self.runner = Runner(self.engine, front.journal, on_orders=self._poke, on_fatal=front.fatal)
         self.replayed = self.runner.restore()
+        rules = self._first_rules()
         self.outbox, self.desk = Outbox(self.store), Desk(self.store)
         self.lanes, self.reconciler = self._build_lanes()
         self.scheduler = Scheduler(self.store, self.clock)
@@ -108,24 +119,24 @@ class Foreshock:
             backlog=self._backlog,
             poke=self._poke,
             topology_error=lambda: self._topology_error,
+            last_reload=lambda: self.reloader.last,
             disk=lambda: shutil.disk_usage(self.settings.state)[::2],
             demo=demo,
         )
+        self._rules = rules
 
     # ---- life ----
 
     def start(self) -> None:
-        """The engine goes on with the next record, topology and settings come into force, and then the sinks hear of
-        it; questions are answered from here on."""
+        """The engine goes on with the next record, settings, rules and topology come into force, and once they are the
+        sinks hear of it; questions are answered from here on."""
         self.front.known, self.front.wake = self.engine.known_to, self.runner.wake
         self.runner.start(self.inbox)
-        self._record_settings()
+        self._record_settings(self.settings, self._rules, actor="foreshock")
         self._first_topology()
-        for lane in self.lanes:
-            lane.start()
+        self._warm_up.start()
         self.scheduler.every(_TICK, "tick", self._tick)
-        if self.settings.topology:
-            self.scheduler.every(_TOPOLOGY_POLL, "topology", self.reload_topology)
+        self.scheduler.every(_TOPOLOGY_POLL, "topology", self.reload_topology)
         self.scheduler.every(_RETENTION, "retention", self._retain)
         self.scheduler.every(_RECONCILE, "reconcile", self._reconcile)
         if self.settings.learn.every:
@@ -140,6 +151,9 @@ class Foreshock:
         """Finish what is in the inbox, let deliveries end, save the state, give the store back."""
         self.front.drain()
         self.scheduler.stop()
+        self._stopping.set()
+        if self._warm_up.ident is not None:
+            self._warm_up.join()
         self.measuring.stop()
         for lane in self.lanes:
             lane.stop(timeout=10.0)
@@ -148,6 +162,17 @@ class Foreshock:
         self.store.close()
         self.front.stop()
         log.info("stopped", position=self.runner.position)
+
+    def _deliver_once_warm(self) -> None:
+        """The barrier before the first ticket write: the state is loaded, and what was taken in before settings, rules
+        and topology is reflected, and they are. Nothing half known is told to anybody."""
+        barrier = self.inbox.last
+        while not self.runner.caught_up(barrier, _BARRIER_POLL_S):
+            if self._stopping.is_set():
+                return
+        for lane in self.lanes:
+            lane.start()
+        log.info("ticket writes begin", position=self.runner.position)
 
     # ---- parts ----
 
@@ -211,6 +236,17 @@ class Foreshock:
     def _operations(self) -> APIRouter:
         router = APIRouter(tags=["Operations"])
 
+        @router.post("/-/reload", dependencies=[Depends(refuse_cross_site)], summary="Read settings and rules again")
+        def reload(request: Request) -> Response:
+            """Answers once they are in force. 422 lists what is wrong, with file and line; then the old ones stay."""
+            try:
+                changed = self.reloader.reload(_actor(request))
+            except ConfigError as error:
+                problems = [dataclasses.asdict(problem) for problem in error.problems]
+                hint = "the old settings stay in force"
+                return JSONResponse({"error": str(error), "hint": hint, "problems": problems}, 422)
+            return JSONResponse({"changed": changed})
+
         @router.get("/metrics")
         def scrape(request: Request) -> Response:
             body, content_type = self.metrics.render(request.headers.get("accept", ""))
@@ -236,24 +272,57 @@ class Foreshock:
         if due is not None and due <= self.clock():
             self.inbox.append_now(NewRecord(kind=RecordKind.TICK, body=b"", source="scheduler", items=0))
 
-    def _record_settings(self) -> None:
+    def _first_rules(self) -> Sequence[RuleInstance]:
+        """Those of the files. Where they have mistakes and others were in force before, a restart goes on with those,
+        because it must not wait for a person after a power cut. Raises ConfigError."""
+        try:
+            rules = load_rules(self.settings.rules)
+        except ConfigError as error:
+            if not self.runner.position:
+                raise
+            self.reloader.started(str(error))
+            log.error("the rules were not loaded, the old ones stay in force", error=str(error))
+            return self.engine.rule_instances
+        self.reloader.started()
+        return rules
+
+    def _put_into_force(self, settings: Settings, rules: Sequence[RuleInstance], actor: str) -> bool:
+        """What a reload has read and found sound, as one record; whether it differs from what was in force. A rule that
+        is suspended gets another try even if nothing differs."""
+        if settings.topology != self.settings.topology:
+            self._read_topology(settings)  # so that a mistake there leaves everything as it is
+        with self.runner.looking() as engine:
+            suspended = bool(engine.budget.suspended)
+        changed = self._record_settings(settings, rules, actor=actor, again=suspended)
+        if settings.log != self.settings.log:
+            logs.configure(settings.log.level, settings.log.format)
+        changed = changed or settings != self.settings
+        self.settings = self.front.settings = settings
+        self.runner.caught_up(self.inbox.last)
+        if self.settings.topology:
+            self.reload_topology()
+        return changed
+
+    def _record_settings(
+        self, settings: Settings, rules: Sequence[RuleInstance], *, actor: str, again: bool = False
+    ) -> bool:
+        """False where they are in force already; with ``again`` that does not matter."""
         wanted = SettingsRecord(
-            correlation=self.settings.correlation.model_dump(mode="json"),
-            sinks=tuple(sink.name for sink in self.settings.sinks),
-            rules=self._rules,
+            correlation=settings.correlation.model_dump(mode="json"),
+            sinks=tuple(sink.name for sink in settings.sinks),
+            rules=tuple(rules),
         )
         with self.runner.looking() as engine:
             same = (
-                engine.settings == self.settings.correlation
+                engine.settings == settings.correlation
                 and engine.sinks == wanted.sinks
                 and engine.rule_instances == wanted.rules
             )
-        if not same:
+        if not same or again:
             self.inbox.append_now(
-                NewRecord(
-                    kind=RecordKind.SETTINGS, body=msgspec.json.encode(wanted), source="settings", actor="foreshock"
-                )
+                NewRecord(kind=RecordKind.SETTINGS, body=msgspec.json.encode(wanted), source="settings", actor=actor)
             )
+        return not same
 
     def _first_topology(self) -> None:
         """A start with mistakes in the files ends there; one that knows a topology from before goes on with that one,
@@ -269,7 +338,7 @@ class Foreshock:
         """Read the sources; a new version becomes a record. A source that cannot be read leaves the old topology in
         force."""
         try:
-            read = self._read_topology()
+            read = self._read_topology(self.settings)
         except ForeshockError as error:
             self._topology_error = str(error)
             if not self.settings.topology:
@@ -285,13 +354,13 @@ class Foreshock:
             NewRecord(kind=RecordKind.TOPOLOGY, body=msgspec.json.encode(read), source="topology", actor="foreshock")
         )
 
-    def _read_topology(self) -> TopologyRecord:
+    def _read_topology(self, settings: Settings) -> TopologyRecord:
         """All sources together; a CI that several know is taken from the first."""
         kinds = source_kinds()
         cis: dict[str, CI] = {}
         relationships: dict[Relationship, None] = {}
         versions = []
-        for instance in self.settings.topology:
+        for instance in settings.topology:
             snapshot = kinds[instance.kind].build(instance.name, instance.config).fetch()
             versions.append(snapshot.version)
             for ci in snapshot.cis:
@@ -322,7 +391,7 @@ class Foreshock:
             for situation in engine.situations.values():
                 states[situation.state.value] = states.get(situation.state.value, 0) + 1
             sources = [((name,), source.last_seen.timestamp()) for name, source in engine.sources.items()]
-            active, alerts = engine.active, len(engine.alerts)
+            active, alerts, suspended = engine.active, len(engine.alerts), len(engine.budget.suspended)
         pending, oldest_s = self._backlog()
         yield gauges.gauge(
             "foreshock_inbox_lag_records", "Records on disk that are not reflected yet.", self.runner.lag
@@ -383,6 +452,19 @@ class Foreshock:
         yield gauges.gauge(
             "foreshock_topology_loaded", "1 if the newest topology is in force.", 0.0 if self._topology_error else 1.0
         )
+        last = self.reloader.last
+        yield gauges.gauge(
+            "foreshock_config_last_reload_successful",
+            "1 if the settings and rules in force are those of the files.",
+            0.0 if last.error else 1.0,
+        )
+        if last.succeeded_at is not None:
+            yield gauges.gauge(
+                "foreshock_config_last_reload_success_timestamp_seconds",
+                "When settings and rules were last put into force.",
+                last.succeeded_at.timestamp(),
+            )
+        yield gauges.gauge("foreshock_rules_suspended", "Rules that took more than their budget.", suspended)
         yield from self.measuring.families()
         runs = self.scheduler.counts()
         yield gauges.labelled(

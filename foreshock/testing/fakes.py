@@ -10,8 +10,10 @@ from foreshock.core.errors import Rejected
 from foreshock.core.model import Judgement, Witness
 from foreshock.service.records import Statement
 from foreshock.service.views import (
+    AgainstView,
     AlertView,
     DeadLetterView,
+    ExplainView,
     IncidentRow,
     IncidentView,
     SourceView,
@@ -99,6 +101,48 @@ class MemoryViews:
                 if alert.fingerprint == fingerprint:
                     return alert
         return None
+
+    def explain(self, id: str) -> ExplainView | None:
+        view = self.incident(id)
+        if view is None:
+            return None
+        return ExplainView(
+            situation=view.row.id,
+            title=view.row.title,
+            state=view.row.state,
+            priority=view.row.priority,
+            priority_reason=view.priority_reason,
+            held=view.held,
+            cause_doubt=view.cause_doubt,
+            next_step=view.next_step,
+            decisions=view.decisions,
+            causes=view.causes,
+            alerts=view.alerts,
+            judgements=tuple(self.judgements(incident=view.row.id)),
+            now=None,
+        )
+
+    def against(self, id: str, situation: str) -> list[AgainstView] | None:
+        there, alert = self.incident(situation), self.alert(id)
+        if there is None:
+            raise Rejected(f"there is no incident {situation!r}", hint="check the id")
+        if alert is None:
+            return None
+        return [
+            AgainstView(
+                alert=id,
+                name=alert.name,
+                ci=alert.ci,
+                home=alert.situation,
+                situation=there.row.id,
+                together=alert in there.alerts,
+                sentence=f"{alert.name} is where it is",
+                link=alert.why,
+                obstacles=(),
+                decided=(),
+                now=None,
+            )
+        ]
 
     def sources(self) -> list[SourceView]:
         return list(self._sources)

@@ -11,8 +11,10 @@ from foreshock.core.contracts import DeskRecord
 from foreshock.core.model import Judgement, Label
 from foreshock.service.api import MORE, api
 from foreshock.service.views import (
+    AgainstView,
     AlertView,
     DeadLetterView,
+    ExplainView,
     IncidentRow,
     IncidentView,
     SourceView,
@@ -43,6 +45,8 @@ def make_client(views: MemoryViews | None = None) -> TestClient:
         ("/dead-letters", list[DeadLetterView]),
         ("/problems", list[DeskRecord]),
         ("/feedback", list[Judgement]),
+        ("/explain/S-41", ExplainView),
+        ("/explain/c0ffee01/against/S-66", list[AgainstView]),
     ],
 )
 def test_an_answer_reads_back_as_the_value_it_was(path: str, kind: Any):
