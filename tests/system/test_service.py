@@ -6,6 +6,8 @@ import base64
 import gzip
 import http.client
 import json
+import os
+import signal
 import sqlite3
 import threading
 import time
@@ -54,6 +56,33 @@ def refused(*arguments: str) -> tuple[int, str]:
     """Exit code and message of a start that must fail by itself."""
     done = run_foreshock("run", *arguments)
     return done.returncode, done.stderr
+
+
+# ---- reloading ----------------------------------------------------------------------------------------------------
+
+
+def test_sighup_puts_new_rules_into_force_and_bad_ones_leave_it_as_it_is(tmp_path: Path):
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("[]\n")
+    with ForeshockServer(config={"rules": str(rules)}) as server:
+        rules.write_text("- {name: same-app, kind: attribute, equal: [app], strength: 0.9}\n")
+        os.kill(server.pid, signal.SIGHUP)
+        eventually(lambda: any(tag.startswith("same-app@") for tag in server.get("/api/v1/status")["rules"]))
+        fire(server, "A", app="shop", host="web1")
+        fire(server, "B", app="shop", host="web2")
+        assert [row["alerts"] for row in server.incidents()] == [2]
+
+        rules.write_text("- {name: same-app, kind: attribute, equals: [app]}\n")
+        os.kill(server.pid, signal.SIGHUP)
+        eventually(lambda: f"{rules}:1: [0].equals: unknown key" in server.get("/api/v1/status")["reload_error"])
+        fire(server, "C", app="shop", host="web3")
+        assert [row["alerts"] for row in server.incidents()] == [3]
+
+        asked = run_foreshock("reload", "--server", server.url)
+        assert (asked.returncode, f"{rules}:1: [0].equals: unknown key" in asked.stderr) == (1, True)
+        rules.write_text("[]\n")
+        asked = run_foreshock("reload", "--server", server.url)
+        assert (asked.returncode, asked.stdout) == (0, "The new settings and rules are in force.\n")
 
 
 # ---- starting and stopping ------------------------------------------------------------------------------------------
