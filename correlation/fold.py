@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from sys import intern
 
+from correlation.clock import NO_SKEW
 from correlation.settings import FoldSettings
 from foreshock.core.model import Alert, Event
 from foreshock.core.severity import Severity, parse_severity
@@ -35,27 +36,42 @@ def in_utc(moment: datetime) -> datetime:
         return datetime.max.replace(tzinfo=UTC)
 
 
-def end_of(event: Event, at: datetime) -> datetime | None:
+def in_our_time(moment: datetime, ahead: timedelta) -> datetime:
+    """In UTC, and on our clock where the source's runs ``ahead``."""
+    if not ahead:
+        return in_utc(moment)
+    try:
+        return in_utc(moment) - ahead
+    except OverflowError:
+        return datetime.max.replace(tzinfo=UTC)
+
+
+def end_of(event: Event, at: datetime, ahead: timedelta = NO_SKEW) -> datetime | None:
     """When the event says the condition ended; None while it holds."""
     ends_at = event.ends_at
-    return in_utc(ends_at) if ends_at is not None and ends_at.year >= _LONG_AGO_YEAR and ends_at <= at else None
+    if ends_at is None or ends_at.year < _LONG_AGO_YEAR:
+        return None
+    ends_at = in_our_time(ends_at, ahead)
+    return ends_at if ends_at <= at else None
 
 
 def date_of(event: Event) -> datetime | None:
-    """When the source says it began; None where it does not."""
+    """When the source says it began, on its own clock; None where it does not."""
     starts_at = event.starts_at
     return None if starts_at is None or starts_at.year < _LONG_AGO_YEAR else in_utc(starts_at)
 
 
-def onset_of(dated: datetime | None, at: datetime) -> datetime | None:
+def onset_of(dated: datetime | None, at: datetime, ahead: timedelta = NO_SKEW) -> datetime | None:
     """Onset as the source dates it, never after the record: a source whose clock runs ahead did not see the future."""
-    return None if dated is None else min(dated, at)
+    return None if dated is None else min(in_our_time(dated, ahead), at)
 
 
-def expiry_of(event: Event, at: datetime, expire_after: timedelta | None) -> datetime | None:
+def expiry_of(
+    event: Event, at: datetime, expire_after: timedelta | None, ahead: timedelta = NO_SKEW
+) -> datetime | None:
     """When the condition counts as over if it is not sent again (Prometheus dates that itself, in ``endsAt``)."""
     if event.ends_at is not None and event.ends_at.year >= _LONG_AGO_YEAR:
-        return in_utc(event.ends_at)
+        return in_our_time(event.ends_at, ahead)
     return None if expire_after is None else at + expire_after
 
 
@@ -67,9 +83,10 @@ def first(
     at: datetime,
     expire_after: timedelta | None,
     origin: str = "",
+    ahead: timedelta = NO_SKEW,
 ) -> Alert:
     """The alert that an event with an unknown fingerprint begins; resolved at once if the event is a resolve."""
-    ends_at, dated = end_of(event, at), date_of(event)
+    ends_at, dated = end_of(event, at, ahead), date_of(event)
     return Alert(
         fingerprint=fingerprint,
         source=source,
@@ -77,10 +94,10 @@ def first(
         labels=bytes(event.labels),
         annotations=bytes(event.annotations),
         severity=severity_of(event, labels),
-        starts_at=onset_of(dated, at) or at,
+        starts_at=onset_of(dated, at, ahead) or at,
         dated=dated,
         ends_at=ends_at,
-        expires_at=None if ends_at else expiry_of(event, at, expire_after),
+        expires_at=None if ends_at else expiry_of(event, at, expire_after, ahead),
         first_seen=at,
         last_seen=at,
         firing=ends_at is None,
@@ -92,8 +109,15 @@ def severity_of(event: Event, labels: dict[str, str]) -> Severity:
     return parse_severity(event.severity or labels.get("severity", ""))
 
 
-def fold(alert: Alert, event: Event, at: datetime, settings: FoldSettings, expire_after: timedelta | None) -> Outcome:
-    """Fold ``event`` into ``alert`` and say what it was.
+def fold(
+    alert: Alert,
+    event: Event,
+    at: datetime,
+    settings: FoldSettings,
+    expire_after: timedelta | None,
+    ahead: timedelta = NO_SKEW,
+) -> Outcome:
+    """Fold ``event`` into ``alert`` and say what it was. ahead: by how much the clock of its source runs ahead.
 
     Late events change nothing but the count and, where they tell it, when an occurrence began or ended: a resolve dated
     before the present occurrence began, and a firing that belongs to an occurrence already known to have ended. So
@@ -104,10 +128,13 @@ def fold(alert: Alert, event: Event, at: datetime, settings: FoldSettings, expir
     same occurrence: the source, or the way to it, was away for a while.
     """
     alert.count += 1
-    ends_at, dated = end_of(event, at), date_of(event)
-    onset = onset_of(dated, at)
+    ends_at, dated = end_of(event, at, ahead), date_of(event)
+    onset = onset_of(dated, at, ahead)
     if ends_at is not None:
-        outcome = _ends(alert, ends_at, at, settings) if alert.firing else _ended_already(alert, ends_at, at)
+        newest = max(alert.starts_at, onset_of(alert.dated, at, ahead) or alert.starts_at)
+        outcome = (
+            _ends(alert, ends_at, newest, at, settings) if alert.firing else _ended_already(alert, ends_at, newest)
+        )
         if onset is not None and onset <= ends_at and not alert.firing:
             _date_the_last(alert, onset, dated)
         return outcome
@@ -124,7 +151,7 @@ def fold(alert: Alert, event: Event, at: datetime, settings: FoldSettings, expir
         outcome = _fires(alert, onset, dated, at, settings)
         if outcome is Outcome.LATE:
             return outcome
-    alert.expires_at = expiry_of(event, at, expire_after)
+    alert.expires_at = expiry_of(event, at, expire_after, ahead)
     changed = False
     if event.severity and (severity := parse_severity(event.severity)) != alert.severity:
         alert.severity, changed = severity, True
@@ -134,9 +161,8 @@ def fold(alert: Alert, event: Event, at: datetime, settings: FoldSettings, expir
     return Outcome.CHANGED if changed and outcome is Outcome.REPEAT else outcome
 
 
-def _ends(alert: Alert, ends_at: datetime, at: datetime, settings: FoldSettings) -> Outcome:
-    """A resolve comes while the alert fires."""
-    newest = _newest_onset(alert, at)
+def _ends(alert: Alert, ends_at: datetime, newest: datetime, at: datetime, settings: FoldSettings) -> Outcome:
+    """A resolve comes while the alert fires. newest: the latest onset we know of."""
     if ends_at < newest:  # it ended an earlier occurrence than the newest we know of, which began after that
         alert.last_end = _later(alert.last_end, ends_at)
         if alert.starts_at < ends_at:
@@ -147,7 +173,7 @@ def _ends(alert: Alert, ends_at: datetime, at: datetime, settings: FoldSettings)
     return Outcome.RESOLVED
 
 
-def _ended_already(alert: Alert, ends_at: datetime, at: datetime) -> Outcome:
+def _ended_already(alert: Alert, ends_at: datetime, newest: datetime) -> Outcome:
     """A resolve comes for an alert that is over: the same again, or an end we did not know."""
     known = alert.ends_at or ends_at
     if ends_at == known:
@@ -159,13 +185,9 @@ def _ended_already(alert: Alert, ends_at: datetime, at: datetime) -> Outcome:
         alert.last_end, alert.ends_at = known, ends_at
     else:
         alert.last_end = _later(alert.last_end, ends_at)
-    if alert.last_end is not None and alert.starts_at < alert.last_end <= (newest := _newest_onset(alert, at)):
+    if alert.last_end is not None and alert.starts_at < alert.last_end <= newest:
         alert.starts_at = newest
     return Outcome.LATE
-
-
-def _newest_onset(alert: Alert, at: datetime) -> datetime:
-    return alert.starts_at if alert.dated is None else max(alert.starts_at, min(alert.dated, at))
 
 
 def _fires(

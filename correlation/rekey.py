@@ -131,12 +131,15 @@ def rename_members(
 
 
 def _renamed(member: Member, new: str, become: Mapping[str, tuple[str, ...]]) -> Member:
-    link = member.link
-    if link is None:
-        return member
-    other = become.get(link.other, (link.other,))[0]
-    changed: Link | None = None if other == new else msgspec.structs.replace(link, alert=new, other=other)
-    return msgspec.structs.replace(member, link=changed)
+    def now(fingerprint: str) -> str:
+        return become.get(fingerprint, (fingerprint,))[0]
+
+    link: Link | None = member.link
+    if link is not None:
+        other = now(link.other)
+        link = None if other == new else msgspec.structs.replace(link, alert=new, other=other)
+    considered = tuple(msgspec.structs.replace(each, other=now(each.other)) for each in member.considered)
+    return msgspec.structs.replace(member, link=link, considered=considered)
 
 
 def _pairs(parts: Mapping[str, Sequence[tuple[Alert, Alert]]]) -> Iterable[tuple[str, Alert]]:

@@ -63,6 +63,15 @@ class IdentityRule(_About):
         return self
 
 
+class SourceRule(_About):
+    """What is special about a source."""
+
+    expire_after: Duration | None = Field(default=None, description="instead of fold.expire_after", examples=["30m"])
+    late_is_clock: bool = Field(
+        default=False, description="where its events are dated long before they come, its clock is behind: correct that"
+    )
+
+
 class FoldSettings(_Section):
     identity: tuple[IdentityRule, ...] = Field(
         default=(),
@@ -72,11 +81,29 @@ class FoldSettings(_Section):
     expire_after: Duration = _duration(
         "5m", "an alert whose source names no end is over after this long without being sent again"
     )
+    learn_expiry: Duration = _duration(
+        "1h",
+        "where alerts of a source turn out to fire on after they ran out, its expire_after is raised, up to this; "
+        "0s: never",
+    )
+    sources: tuple[SourceRule, ...] = Field(
+        default=(),
+        description="sources that need something else; the first entry that fits counts, for example "
+        "{source: nightly, expire_after: 26h}",
+    )
+    max_skew: Duration = _duration("5m", "the clock of a source is corrected if it is wrong by no more than this")
     flap_changes: int = Field(
         default=4, ge=2, le=20, description="changes between firing and resolved that make an alert flapping …"
     )
     flap_within: Duration = _duration("10m", "… if they happen within this time")
-    flap_hold: Duration = _duration("5m", "a flapping alert counts as active until it has been resolved for this long")
+    flap_hold: Duration = _duration("5m", "a flapping alert counts as active until it has kept still for this long")
+
+    def about(self, collector: str, source: str) -> SourceRule:
+        """What is special about a source."""
+        return next((rule for rule in self.sources if rule.about(collector, source)), _NOTHING_SPECIAL)
+
+
+_NOTHING_SPECIAL = SourceRule()
 
 
 class BindSettings(_Section):

@@ -38,6 +38,11 @@ def settled(alert: Alert, changes: int) -> str:
     )
 
 
+def unsaid(ran_out: int, alerts: int) -> str:
+    """That the end was not reported, of so many of the alerts."""
+    return f"Of {_count(alerts, 'alert')} {ran_out} ended because nobody sent it again; no source said that it is over."
+
+
 def assignment_group(causes: Sequence[Cause], topology: Topology, default: str) -> str:
     """The owner of the likeliest cause that has one."""
     for candidate in causes:

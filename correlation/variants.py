@@ -13,6 +13,7 @@ import msgspec
 
 from correlation import fold
 from correlation.bind import Binding
+from correlation.clock import NO_SKEW
 from correlation.fold import Outcome
 from correlation.identity import Family
 from correlation.settings import FoldSettings
@@ -71,10 +72,16 @@ def expire(alert: Alert, now: datetime, settings: FoldSettings) -> bool:
 
 
 def fold_one(
-    alert: Alert, one: Alert, event: Event, at: datetime, settings: FoldSettings, expire_after: timedelta | None
+    alert: Alert,
+    one: Alert,
+    event: Event,
+    at: datetime,
+    settings: FoldSettings,
+    expire_after: timedelta | None,
+    ahead: timedelta = NO_SKEW,
 ) -> Outcome:
     """Fold ``event`` into ``one`` of the label sets of ``alert``; what it was to the alert."""
-    said = fold.fold(one, event, at, settings, expire_after)
+    said = fold.fold(one, event, at, settings, expire_after, ahead)
     _keep_still((one,))
     return _told(alert, one, said, at, settings)
 

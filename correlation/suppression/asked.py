@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from correlation.suppression.maintenance import ActiveWindow, Running, scope
 from correlation.suppression.silences import ActiveSilence, ByLabel
 from correlation.suppression.suppressor import Case
+from correlation.variants import units
 from foreshock.core.model import Alert, Held, HeldKind, MaintenanceWindow, Silence
 from foreshock.core.topology import Topology
 
@@ -92,7 +93,7 @@ class Asked:
             return ()
         found = self._known.get(alert.fingerprint)
         if found is None:
-            found = self._known[alert.fingerprint] = self._look_up(alert.ci, alert.read_labels())
+            found = self._known[alert.fingerprint] = self._look_up(alert)
         return found
 
     def generation(self, now: datetime) -> int:
@@ -110,7 +111,14 @@ class Asked:
             self._scopes[id] = None if found is None else found[0]
         return self._scopes[id]
 
-    def _look_up(self, ci: str, labels: Mapping[str, str]) -> tuple[Held, ...]:
+    def _look_up(self, alert: Alert) -> tuple[Held, ...]:
+        """Of an alert of several label sets each that fires must be covered: one outside is enough to tell."""
+        sets = [unit for unit in units(alert) if unit.firing] or units(alert)
+        found = [self._covering_labels(alert.ci, unit.read_labels()) for unit in sets]
+        common = set.intersection(*({(held.kind, held.id) for held in each} for each in found))
+        return tuple(held for held in found[0] if (held.kind, held.id) in common)
+
+    def _covering_labels(self, ci: str, labels: Mapping[str, str]) -> tuple[Held, ...]:
         found = [active.held for active in self._silences.matching(labels)]
         found += self._running.held(ci, labels)
         return tuple(sorted(found, key=lambda held: (held.kind, held.id)))

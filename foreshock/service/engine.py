@@ -17,6 +17,7 @@ from correlation import cause, fold, prioritise, variants
 from correlation import ticket as ticket_text
 from correlation.bind import Binding, bind
 from correlation.budget import Budget
+from correlation.clock import NO_SKEW
 from correlation.evidence import Known as KnownAnomalies
 from correlation.feedback import KeptApart, said_first
 from correlation.fold import Outcome
@@ -70,29 +71,12 @@ from foreshock.core.model import (
 )
 from foreshock.core.severity import Severity
 from foreshock.core.topology import Topology
-from foreshock.service import decisions, evidence, feedback, regroup
+from foreshock.service import decisions, evidence, feedback, regroup, sources
 from foreshock.service.ourselves import OURSELVES, suspension
 from foreshock.service.records import LearnedRecord, OperatorRecord, SettingsRecord, TopologyRecord
 from foreshock.service.rekey import rekey
+from foreshock.service.sources import Sender, SourceCount
 from foreshock.service.timers import Due, Timers
-
-
-class SourceCount(Struct, kw_only=True):
-    """What one source has sent so far.
-
-    Attributes:
-        clashes: alerts found to be about several CIs at once under the present identity rules; clash: the last, with
-            the remedy.
-    """
-
-    collector: str
-    last_seen: Moment
-    batches: int = 0
-    events: int = 0
-    rejected: int = 0
-    last_error: str = ""
-    clashes: int = 0
-    clash: str = ""
 
 
 class Effects(Struct, kw_only=True):
@@ -129,20 +113,6 @@ class Saved(Struct, frozen=True, kw_only=True):
     suspended: dict[str, str] = {}
 
 
-class _Sender(Struct, frozen=True):
-    """Who sends, with what follows from that.
-
-    Attributes:
-        source: name of the instance. known: units of its family by the labels' bytes as received.
-    """
-
-    source: str
-    collector: Collector
-    family: Family
-    known: dict[bytes, Alert]
-    expire_after: timedelta | None
-
-
 class _Was(Struct, frozen=True):
     """What matters of an alert as it was before an event."""
 
@@ -157,6 +127,7 @@ class _Touched(Struct):
     joined: int = 0
     fired_again: int = 0
     resolved: int = 0
+    ran_out: int = 0
     changed: int = 0
     anomalies: int = 0
     notes: list[str] = []
@@ -168,6 +139,7 @@ class _Touched(Struct):
                 (self.joined, "joined"),
                 (self.fired_again, "fired again"),
                 (self.resolved, "resolved"),
+                (self.ran_out, "not sent again"),
                 (self.changed, "changed"),
             )
             if n
@@ -181,6 +153,7 @@ _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 _MAX_SPELLINGS = 8  # orders of labels remembered per alert; senders keep to one, so more are no gain
 _MAX_ENDS = 1000
 _MAX_SENDERS = 10_000
+_OUR_FAMILY = Family(OURSELVES.namespace, ())
 _CLASH_AFTER = timedelta(minutes=6)  # longer than what is over but was not resolved goes on to fire
 _REMEMBERED = timedelta(hours=6)  # what ended is known for so long, so that a new situation can name the previous one
 
@@ -234,7 +207,7 @@ class Engine:
         self._last_judgement = 0
         self._heard: dict[str, int] = {}
         self._scheme = Scheme()
-        self._senders: dict[tuple[str, str], _Sender] = {}
+        self._senders: dict[tuple[str, str], Sender] = {}
         self._timers = Timers(self._expires_at)
         self._affected: dict[str, set[str]] = {}
         self._spellings: dict[str, list[tuple[str, bytes]]] = {}
@@ -310,11 +283,7 @@ class Engine:
 
     def _read_events(self, record: Record, taken: Items | None) -> None:
         at, counts = record.at, self.counts
-        source = self.sources.get(record.source)
-        if source is None:
-            source = self.sources[intern(record.source)] = SourceCount(collector=record.collector, last_seen=at)
-        source.last_seen = at
-        source.batches += 1
+        source = sources.hear(self, intern(record.source), record.collector, at)
         collector = self.collectors.get(record.collector)
         if collector is None:  # a record of another version of Foreshock
             self._lose(record, source, -1, Malformed(f"there is no collector named {record.collector!r}"), record.body)
@@ -327,7 +296,8 @@ class Engine:
                 return
         translate, dirty, repeats = collector.translate, self._dirty_alerts, 0
         sender = self._sender(collector, record.source)
-        known = sender.known
+        known, ahead = sender.known, sender.ahead
+        there = at + ahead if ahead else at  # what the clock of the source says
         for index, item in enumerate(taken.items):
             try:
                 if item.__class__ is Malformed:
@@ -342,7 +312,7 @@ class Engine:
                     alert is not None
                     and alert.firing
                     and event.ends_at is not None
-                    and event.ends_at > at
+                    and event.ends_at > there
                     and event.starts_at == alert.dated
                     and not event.severity
                     and bytes(event.annotations) == alert.annotations
@@ -350,7 +320,7 @@ class Engine:
                     alert.count += 1
                     alert.last_seen = at
                     if alert.expires_at != event.ends_at:
-                        self._expires(alert, event.ends_at)
+                        self._expires(alert, event.ends_at, ahead)
                     dirty[alert.fingerprint] = None
                     repeats += 1
                     continue
@@ -361,7 +331,7 @@ class Engine:
         source.events += len(taken.items)
 
     def _fold(
-        self, unit: Alert | None, event: Event, at: datetime, sender: _Sender, labels: dict[str, str] | None
+        self, unit: Alert | None, event: Event, at: datetime, sender: Sender, labels: dict[str, str] | None
     ) -> None:
         """unit: the alert, or the one of its variants, with these very labels, if they are known."""
         if unit is None:
@@ -372,8 +342,11 @@ class Engine:
             alert = self.alerts.get(identity)
             unit = alert if alert is None or self._scheme.plain else variants.variant_of(alert, labels)
             if unit is None:
-                one = fold.first(identity, sender.collector.kind, labels, event, at, sender.expire_after, sender.source)
+                one = fold.first(
+                    identity, sender.collector.kind, labels, event, at, sender.expire_after, sender.source, sender.ahead
+                )
                 sender.known[one.labels] = one
+                sources.time_it(self, sender.source, fold.date_of(event), at)
                 if alert is None:
                     self._first_seen(one, labels)
                 else:
@@ -386,16 +359,17 @@ class Engine:
                 sender.known[spelling] = unit
         elif bytes(event.annotations) != unit.annotations:
             read_annotations(event.annotations)
-        alert, settings, expire_after = self.alerts[unit.fingerprint], self.settings.fold, sender.expire_after
-        was, was_expiry = _Was(alert.severity, alert.starts_at, alert.flaps), unit.expires_at
-        if alert is unit:
-            outcome = fold.fold(alert, event, at, settings, expire_after)
-        else:
-            outcome = variants.fold_one(alert, unit, event, at, settings, expire_after)
-        if unit.expires_at is not None and unit.expires_at != was_expiry:
-            expires_at, unit.expires_at = unit.expires_at, was_expiry
+        alert, how = self.alerts[unit.fingerprint], (at, self.settings.fold, sender.expire_after, sender.ahead)
+        was, before = _Was(alert.severity, alert.starts_at, alert.flaps), sources.as_it_was(unit)
+        outcome = fold.fold(alert, event, *how) if alert is unit else variants.fold_one(alert, unit, event, *how)
+        if unit.expires_at is not None and unit.expires_at != before.expires_at:
+            expires_at, unit.expires_at = unit.expires_at, before.expires_at
             self._expires(unit, expires_at)
+        if outcome is not Outcome.REPEAT:
+            sources.learn(self, sender, event, unit, before, at)
         self._folded(alert, outcome, was)
+        if alert is not unit and unit.firing is not before.firing:
+            self._label_sets_changed(alert)
 
     def _folded(self, alert: Alert, outcome: Outcome, was: _Was) -> None:
         """What an event meant to its alert is what its situation hears."""
@@ -417,18 +391,19 @@ class Engine:
         if alert.active and (alert.starts_at != was.starts_at or alert.severity != was.severity):
             self.suppression.changed(alert)
 
-    def _sender(self, collector: Collector, source: str) -> _Sender:
+    def _sender(self, collector: Collector, source: str) -> Sender:
         found = self._senders.get((collector.kind, source))
         if found is None:
             if len(self._senders) >= _MAX_SENDERS:
                 self._senders.clear()
-            family = self._scheme.family(collector.namespace, collector.kind, source)
-            found = self._senders[collector.kind, source] = _Sender(
+            family, known = self._family_of(collector, source), self.sources.get(source)
+            found = self._senders[collector.kind, source] = Sender(
                 intern(source),
                 collector,
                 family,
                 self.known.setdefault(family.name, {}),
-                self.settings.fold.expire_after if collector.expires else None,
+                sources.expire_after(self, source, collector.kind, expires=collector.expires),
+                NO_SKEW if known is None or known.clock is None else known.clock.ahead,
             )
         return found
 
@@ -457,6 +432,14 @@ class Engine:
         self._set_expiry(one)
         self._watch_for_clashes(alert)
         self._folded(alert, outcome, was)
+        self._label_sets_changed(alert)
+
+    def _label_sets_changed(self, alert: Alert) -> None:
+        """Others of its label sets fire than before: what is held for them may be held no longer."""
+        self.suppression.forget(alert.fingerprint)
+        situation = self._situation_of(alert)
+        if situation is not None and situation.held:
+            self._evaluate(situation)
 
     def _set_expiry(self, unit: Alert) -> None:
         expires_at, unit.expires_at = unit.expires_at, None
@@ -465,16 +448,20 @@ class Engine:
 
     def family(self, alert: Alert) -> Family:
         """Which identity rules are about it."""
-        collector = self.collectors.get(alert.source)
-        return self._scheme.family(collector.namespace if collector else "", alert.source, alert.origin)
+        return self._family_of(self.collectors.get(alert.source, OURSELVES), alert.origin)
+
+    def _family_of(self, collector: Collector, source: str) -> Family:
+        if collector is OURSELVES:  # which are no business of anybody's rules
+            return _OUR_FAMILY
+        return self._scheme.family(collector.namespace, collector.kind, source)
 
     def identity(self, collector: Collector, source: str, labels: Mapping[str, str]) -> str:
         """Fingerprint of the alert that these labels from that source belong to."""
-        return self._scheme.family(collector.namespace, collector.kind, source).key(labels)
+        return self._family_of(collector, source).key(labels)
 
     def known_to(self, collector: Collector, source: str) -> Mapping[bytes, Alert]:
         """What was received from that source, or one like it, by the labels' bytes."""
-        return self.known.get(self._scheme.family(collector.namespace, collector.kind, source).name, {})
+        return self.known.get(self._family_of(collector, source).name, {})
 
     def _bind(self, alert: Alert, labels: Mapping[str, str]) -> Binding:
         """By the labels that identify before all others: what may change from one label set to the next must not move
@@ -542,11 +529,11 @@ class Engine:
 
     # ---- alerts in time ----
 
-    def _expires(self, alert: Alert, expires_at: datetime) -> None:
+    def _expires(self, alert: Alert, expires_at: datetime, ahead: timedelta = NO_SKEW) -> None:
         """Set when the alert is over by itself. It stands in one bucket; a later end is seen when that bucket is
-        opened."""
+        opened. ahead: of the clock that says so."""
         was = alert.expires_at
-        expires_at = fold.in_utc(expires_at)
+        expires_at = fold.in_our_time(expires_at, ahead)
         # Alerts of one batch mostly end at one moment: they share one value.
         if len(self._ends) > _MAX_ENDS:
             self._ends.clear()
@@ -566,11 +553,13 @@ class Engine:
         if due > self.now:  # sent again in between
             self._timers.expiry(key, due)
             return
-        was_flaps = alert.flaps
+        was_flaps, held = alert.flaps, due - variants.whole(alert).last_seen
         over = variants.expire(alert, self.now, self.settings.fold)
+        if alert.variants is not None:
+            self.suppression.forget(key)
         self._dirty_alerts[key] = None
         if over:
-            self.counts["expired"] += 1
+            sources.ran_out(self, alert, held)
             self._ended(alert, was_flaps)
         elif (due := variants.due(alert)) is not None:
             self._timers.expiry(key, due)
@@ -580,7 +569,9 @@ class Engine:
         if self._flaps_on(alert, was_flaps):
             return
         if alert.situation:
-            self._touch(alert.situation).resolved += 1
+            touched = self._touch(alert.situation)
+            touched.resolved += not alert.expired
+            touched.ran_out += alert.expired
         else:
             self._keep_for_a_while(alert)
         if not alert.expired:
@@ -940,6 +931,8 @@ class Engine:
             self._timers.look_at(situation.id, due)
             return
         members = self.members(situation)
+        if ran_out := sum(alert.expired for alert in members):
+            ticket_text.tell(situation, ticket_text.unsaid(ran_out, len(members)))
         self._conclude(situation)
         situation.state = SituationState.RESOLVED
         situation.resolved_at = self.now
@@ -1180,7 +1173,7 @@ class Engine:
 
     def _read_settings(self, record: Record) -> None:
         read = msgspec.json.decode(record.body, type=SettingsRecord)
-        reopen, identity = self.settings.group.reopen, self.settings.fold.identity
+        reopen, before = self.settings.group.reopen, self.settings.fold
         self._use_settings(read)
         for tag in self.budget.reset():
             self._say("rule", tag, "in force again", actor=record.actor)
@@ -1189,9 +1182,11 @@ class Engine:
             self._watch_what_is_over()
         self._dirty.add(("settings", ""))
         self._say("settings", "correlation", "loaded", actor=record.actor)
-        if self.settings.fold.identity != identity:
+        if self.settings.fold.identity != before.identity:
             self._say("settings", "identity", "re-keyed", rekey(self), actor=record.actor)
         self._use_suppression()
+        if self.settings.fold != before:
+            sources.correct_all(self)
         for situation in list(self.situations.values()):
             if situation.state is SituationState.OPEN:
                 self._evaluate(situation)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
@@ -23,7 +24,7 @@ from foreshock.core.contracts import (
 from foreshock.core.errors import Rejected, Unavailable
 from foreshock.core.model import Alert, Ended, Held, Judgement, JudgementKind, Link, Moved, Situation, SituationState
 from foreshock.core.topology import Topology
-from foreshock.service import explain, feedback
+from foreshock.service import explain, feedback, sources
 from foreshock.service.decisions import versions_at
 from foreshock.service.engine import Engine
 from foreshock.service.explain import Comparison
@@ -59,6 +60,7 @@ _MAX_PAYLOAD = 4096
 _MAX_JUDGEMENTS = 50
 _MAX_AGAINST = 20
 _MIN_START = 4
+_NOT_HEARD: Mapping[str, Any] = {"last_seen": None, "batches": 0, "events": 0}
 _LANES = {"situation": "incident", "ticket": "ticket"}
 
 
@@ -357,6 +359,7 @@ class LiveViews:
         }
         with self._runner.looking() as engine:
             counts = {name: msgspec.structs.replace(count) for name, count in engine.sources.items()}
+            facts = {name: sources.facts(engine, name) for name in counts}
         for name in sorted({*counts, *rejected}):
             count, refused = counts.get(name), rejected.get(name)
             kind = count.collector if count else name if name in self._collectors else ""
@@ -366,13 +369,9 @@ class LiveViews:
                 collector=kind,
                 title=collector.title if collector else "refused requests only",
                 path=_path(name, collector),
-                last_seen=count.last_seen if count else None,
-                batches=count.batches if count else 0,
-                events=count.events if count else 0,
                 rejected=(count.rejected if count else 0) + (refused.requests if refused else 0),
                 last_error=(refused.last_error if refused else "") or (count.last_error if count else ""),
-                clashes=count.clashes if count else 0,
-                clash=count.clash if count else "",
+                **facts.get(name, _NOT_HEARD),
             )
         found |= {source.name: source for source in self._polled()}
         return list(found.values())

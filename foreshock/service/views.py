@@ -260,6 +260,10 @@ class SourceView(Struct, frozen=True, kw_only=True):
     """One sender. last_seen is None for a receiver nobody has used yet; path is where to post.
 
     clashes: alerts that are about several CIs at once under the identity rules; clash: the last, with the remedy.
+    expired: alerts that ran out because they were not sent again. silent_since: the last it was heard of before that,
+    None while it reports. holds_s: how long an alert without an end of its own is waited for; None: until it is
+    resolved. clock: how its clock stands, in words, empty if there is nothing to tell; lag_s: seconds from its dates to
+    their receipt where they should be fresh, below zero if they lie ahead; None as long as too little was seen.
     """
 
     name: str
@@ -273,6 +277,11 @@ class SourceView(Struct, frozen=True, kw_only=True):
     last_error: str = ""
     clashes: int = 0
     clash: str = ""
+    expired: int = 0
+    silent_since: Moment | None = None
+    holds_s: float | None = None
+    clock: str = ""
+    lag_s: float | None = None
 
 
 class DeadLetterView(Struct, frozen=True, kw_only=True):

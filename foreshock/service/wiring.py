@@ -46,6 +46,7 @@ from foreshock.service.rule_files import load_rules
 from foreshock.service.runner import Runner
 from foreshock.service.scheduler import Scheduler
 from foreshock.service.settings import Settings, SettingsSource, rule_kinds, sink_kinds, source_kinds
+from foreshock.service.sources import reading
 from foreshock.store.desk import Desk
 from foreshock.store.learned import LearnedVersions
 from foreshock.store.outbox import Outbox
@@ -391,6 +392,9 @@ class Foreshock:
             for situation in engine.situations.values():
                 states[situation.state.value] = states.get(situation.state.value, 0) + 1
             sources = [((name,), source.last_seen.timestamp()) for name, source in engine.sources.items()]
+            lags = [((name,), reading(engine, name).lag_s) for name in engine.sources]
+            silent = [((name,), float(s.silent_since is not None)) for name, s in engine.sources.items()]
+            clashes = [((name,), float(s.clashes)) for name, s in engine.sources.items()]
             active, alerts, suspended = engine.active, len(engine.alerts), len(engine.budget.suspended)
         pending, oldest_s = self._backlog()
         yield gauges.gauge(
@@ -420,6 +424,12 @@ class Foreshock:
             ("source",),
             sources,
         )
+        for name, help, rows in (
+            ("clock_lag_seconds", "Receipt minus date of what should be fresh; below zero its clock is ahead.", lags),
+            ("silent", "1 while a source is silent and its alerts run out.", silent),
+            ("clashes", "Alerts about several CIs at once under the identity rules.", clashes),
+        ):
+            yield gauges.labelled(GaugeMetricFamily, f"foreshock_source_{name}", help, ("source",), rows)
         yield gauges.gauge("foreshock_outbox_pending", "Ticket writes not yet delivered.", pending)
         yield gauges.gauge(
             "foreshock_outbox_oldest_age_seconds", "Age of the oldest ticket write not yet delivered.", oldest_s

@@ -42,7 +42,7 @@ SETTINGS: tuple[dict[str, Any], ...] = (
         "fold": {"flap_changes": 2, "flap_hold": "90s"},
     },
     {"fold": {"identity": [{"without": ["severity", "pod"]}]}},
-    {"fold": {"identity": [{"by": ["host"]}]}},
+    {"fold": {"identity": [{"by": ["host"]}], "sources": [{"late_is_clock": True}], "expire_after": "1m"}},
     {"fold": {"identity": [{"source": "eu", "match": ["alertname=Down"], "without": ["host"]}, {"by": ["alertname"]}]}},
 )
 SUPPRESSING: tuple[dict[str, Any], ...] = (

@@ -8,6 +8,7 @@ import pytest
 from correlation.variants import MAX_VARIANTS
 from foreshock.core import identity
 from foreshock.core.model import Alert, SituationState
+from foreshock.service.ourselves import suspension
 from foreshock.testing.records import (
     Story,
     census,
@@ -87,6 +88,26 @@ def test_a_re_send_of_any_of_them_is_found_by_its_bytes_and_keeps_it_alive():
     story.after(1).tick()
     assert (one(story).firing, one(story).expired, one(story).ends_at) == (False, True, story.time(780))
     is_sound(story)
+
+
+def test_a_silence_must_cover_each_label_set_that_fires():
+    story = Story(settings=WITHOUT_REPLICA).silence("q", 'replica="a"', for_s=9000)
+    story.fire("web", labels=replica("a")).after(40).tick()
+    assert story.verbs() == []
+
+    story.fire("web", labels=replica("b")).after(40).tick()
+    assert story.verbs() == ["open"]
+    is_sound(story)
+
+
+def test_what_foreshock_says_of_itself_is_no_business_of_identity_rules():
+    story = Story(settings=by_rules({"by": ["alertname"]})).after(1)
+    for rule in ("one@1", "two@1"):
+        story.engine._report(suspension(rule), "it is suspended")
+    story.settings(ALL_LABELS).settings(by_rules({"by": ["alertname"]}))
+
+    assert len(story.engine.alerts) == 2
+    check_identity(story.engine)
 
 
 def test_the_worst_of_those_that_fire_says_how_bad_it_is():

@@ -15,12 +15,12 @@ import pytest
 from correlation import fold, identity, rekey, variants
 from correlation.next_step import Decision, Step, next_step
 from correlation.relate import Traces
-from correlation.settings import FoldSettings, TicketSettings
+from correlation.settings import TicketSettings
 from correlation.suppression import inhibition
 from correlation.suppression.inhibition import Inhibition
 from correlation.suppression.suppression import Suppression
 from correlation.suppression.transients import Transients
-from foreshock.core.model import Alert, Anomaly, Event, Evidence, JudgementKind, Situation, Ticket
+from foreshock.core.model import Alert, Anomaly, Evidence, JudgementKind, Situation, Ticket
 from foreshock.service import engine as engine_module
 from foreshock.service import evidence, feedback, regroup
 from foreshock.service.engine import Engine
@@ -60,9 +60,9 @@ class Bug:
 def forget_the_late_check(planter: Planter) -> None:
     real = fold.fold
 
-    def careless(alert: Alert, event: Event, at: datetime, settings: FoldSettings, expire_after: Any) -> fold.Outcome:
+    def careless(alert: Alert, *rest: Any) -> fold.Outcome:
         alert.expired = True  # which makes every firing a continuation
-        return real(alert, event, at, settings, expire_after)
+        return real(alert, *rest)
 
     planter.setattr(fold, "fold", careless)
 
