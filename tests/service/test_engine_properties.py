@@ -8,6 +8,7 @@ import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from correlation.rule import RuleInstance
 from foreshock.core.contracts import RecordKind, Verb
 from foreshock.core.learned import CoOccurrence, Side, Standing
 from foreshock.core.model import Direction, JudgementKind, SituationState
@@ -28,6 +29,7 @@ from foreshock.testing.records import (
     check_tickets,
     check_words_kept,
     replay,
+    shipped_rules,
 )
 
 CIS = ("shop", "api", "db1", "web", "mail", "stray")
@@ -41,6 +43,7 @@ SETTINGS: tuple[dict[str, Any], ...] = (
         "group": {"reopen": "45m", "merge_threshold": 0.3},
         "fold": {"flap_changes": 2, "flap_hold": "90s"},
     },
+    {"group": {"threshold": 0.1}},
     {"fold": {"identity": [{"without": ["severity", "pod"]}]}},
     {"fold": {"identity": [{"by": ["host"]}], "sources": [{"late_is_clock": True}], "expire_after": "1m"}},
     {"fold": {"identity": [{"source": "eu", "match": ["alertname=Down"], "without": ["host"]}, {"by": ["alertname"]}]}},
@@ -69,6 +72,26 @@ SUPPRESSING: tuple[dict[str, Any], ...] = (
             "thresholds": [{"name": "few", "matchers": ['alertname="Down"'], "alerts": 2, "within": "2m"}],
         },
     },
+)
+RULES: tuple[tuple[RuleInstance, ...] | None, ...] = (
+    None,
+    None,
+    (
+        *shipped_rules(text={"strength": 1.0, "min_words": 1, "window": "20m"}),
+        RuleInstance(name="pods", kind="attribute", config={"equal": ["pod"], "strength": 0.7}),
+    ),
+    (
+        *shipped_rules(),
+        RuleInstance(
+            name="worse-first",
+            kind="attribute",
+            config={
+                "equal": ["alertname"],
+                "when": 'a.severity == "warning" && b.severity == "critical" && b.annotations.summary == "a"',
+                "window": "30m",
+            },
+        ),
+    ),
 )
 WORDS = ("critical", "warning", "odd")
 
@@ -232,9 +255,11 @@ loading: st.SearchStrategy[Move] = pick(CHAIN, OTHER_CHAIN).map(
 )
 
 
-def tune(story: Story, settings: dict[str, Any], sinks: tuple[str, ...]) -> None:
+def tune(
+    story: Story, settings: dict[str, Any], sinks: tuple[str, ...], rules: tuple[RuleInstance, ...] | None
+) -> None:
     before = census(story.tick().engine)
-    story.settings(settings, sinks=sinks)
+    story.settings(settings, sinks=sinks, rules=rules)
     assert census(story.engine) == before, "other identity rules lose or double something"
 
 
@@ -258,9 +283,9 @@ PAIRS = tuple(
     )
 )
 learning: st.SearchStrategy[Move] = st.integers(0, len(PAIRS)).map(lambda n: lambda story: story.learned(*PAIRS[:n]))
-tuning: st.SearchStrategy[Move] = st.tuples(pick(*SETTINGS, *SUPPRESSING), pick(("desk",), ("desk", "other"))).map(
-    lambda chosen: lambda story: tune(story, *chosen)
-)
+tuning: st.SearchStrategy[Move] = st.tuples(
+    pick(*SETTINGS, *SUPPRESSING), pick(("desk",), ("desk", "other")), pick(*RULES)
+).map(lambda chosen: lambda story: tune(story, *chosen))
 MOVES = st.one_of(
     firing(),
     firing(),
@@ -286,7 +311,12 @@ PAUSES = pick(0, 0, 0.25, 1, 4, 5, 17, 30, 61, 119, 120, 121, 240, 301, 700, 180
 
 @st.composite
 def stories(draw: Any) -> Story:
-    story = Story(*CHAIN, criticality={"shop": 1, "mail": 3}, settings=draw(pick(*SETTINGS, *SUPPRESSING)))
+    story = Story(
+        *CHAIN,
+        criticality={"shop": 1, "mail": 3},
+        settings=draw(pick(*SETTINGS, *SUPPRESSING)),
+        rules=draw(pick(*RULES)),
+    )
     for pause, move in draw(st.lists(st.tuples(PAUSES, MOVES), min_size=1, max_size=14)):
         move(story.after(pause))
     return story

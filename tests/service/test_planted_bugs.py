@@ -13,13 +13,16 @@ import msgspec
 import pytest
 
 from correlation import fold, identity, rekey, variants
+from correlation.nearby import Nearby
 from correlation.next_step import Decision, Step, next_step
 from correlation.relate import Traces
+from correlation.rule import RuleInstance
 from correlation.settings import TicketSettings
 from correlation.suppression import inhibition
 from correlation.suppression.inhibition import Inhibition
 from correlation.suppression.suppression import Suppression
 from correlation.suppression.transients import Transients
+from correlation.vocabulary import Vocabulary
 from foreshock.core.model import Alert, Anomaly, Evidence, JudgementKind, Situation, Ticket
 from foreshock.service import engine as engine_module
 from foreshock.service import evidence, feedback, regroup
@@ -468,6 +471,10 @@ def restarts_change_nothing(story: Story) -> None:
     check_same(story.records, restarts=range(len(story.records)))
 
 
+def a_late_restart_changes_nothing(story: Story) -> None:
+    check_same(story.records, restarts=[len(story.records) * 2 // 3])
+
+
 def began_the_second_time(story: Story) -> None:
     assert story.alert("db1").starts_at == story.time(100)
 
@@ -517,7 +524,66 @@ def somebody_hears_of_it(story: Story) -> None:
     assert story.told.orders
 
 
+def restart_without_what_a_rule_learned(planter: Planter) -> None:
+    planter.setattr(Vocabulary, "load", lambda self, saved: None)
+
+
+def leave_changed_texts_as_they_were_indexed(planter: Planter) -> None:
+    planter.setattr(Nearby, "moved", lambda self, situation, alert: None)
+
+
+def restart_without_the_budget(planter: Planter) -> None:
+    restore = Engine.restore
+
+    def generous(engine: Engine, items: Any) -> None:
+        restore(engine, items)
+        engine.budget.reset()
+
+    planter.setattr(Engine, "restore", generous)
+
+
+def strained() -> Story:
+    """A rule without labels to look up looks at every open alert, again and again."""
+    hard = RuleInstance(
+        name="hard", kind="attribute", config={"when": "a.labels.app == b.labels.app && gap_s < 0.0", "window": "1h"}
+    )
+    story = Story(settings={"relate": {"budget": 100}}, rules=(*shipped_rules(), hard))
+    for number in range(45):
+        story.after(1).fire(f"n{number}", labels={"app": f"a{number}"})
+    return story
+
+
+def learned_from_texts() -> Story:
+    story = Story()
+    for number in range(20):
+        text = "replica set lost its quorum" if number == 3 else "disk usage high"
+        story.after(1500).fire(f"n{number}", name="Trouble", summary=text, holds_s=60)
+    story.after(1500).fire("x", name="Trouble", summary="replica set lost its quorum").after(5)
+    return story.fire("y", name="Trouble", summary="replica set lost its quorum")
+
+
+def said_something_else() -> Story:
+    story = Story(settings={"group": {"threshold": 0.1}}, rules=shipped_rules(text={"labels": [], "strength": 1.0}))
+    for number in range(6):
+        story.after(2000).fire(f"n{number}", summary="disk usage high")
+    story.after(2000).fire("x", summary="disk usage high").after(5).fire("x", summary="replica set lost its quorum")
+    return story.after(5).fire("y", summary="replica set lost its quorum").after(5).fire("z", summary="disk usage high")
+
+
 BUGS = [
+    Bug(
+        "a restart forgets what a rule learned",
+        restart_without_what_a_rule_learned,
+        learned_from_texts,
+        restarts_change_nothing,
+    ),
+    Bug(
+        "a rule goes by what an alert said before",
+        leave_changed_texts_as_they_were_indexed,
+        said_something_else,
+        restarts_change_nothing,
+    ),
+    Bug("a restart lets a suspended rule go on", restart_without_the_budget, strained, a_late_restart_changes_nothing),
     Bug("a firing that a resolve overtook is believed", forget_the_late_check, overtaken, stays_over),
     Bug("a silence holds back a resolution", let_silences_block_resolutions, silenced_and_over, no_ticket_left),
     Bug("an end by time-out is dated by the next record", expire_at_the_tick, timed_out, ticks_change_nothing),
