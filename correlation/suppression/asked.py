@@ -73,7 +73,7 @@ class Asked:
     def forget_the_past(self, now: datetime) -> list[tuple[str, str]]:
         """Drop what has ended long ago; (kind of checkpoint item, id) of each."""
         silences = [id for id, active in self.silences.items() if now - active.silence.ends_at > KEPT]
-        windows = [id for id, active in self.windows.items() if active.is_over(now - KEPT)]
+        windows = [id for id, active in self.windows.items() if active.was_over(now - KEPT)]
         for id in silences:
             del self.silences[id]
         for id in windows:

@@ -39,7 +39,12 @@ class ActiveWindow:
 
     def is_over(self, now: datetime) -> bool:
         """Nothing of it is left, as far as it was expanded."""
-        return not self.window.calendar and (not self.window.spans or self.window.spans[-1].ends_at <= now)
+        window = self.window
+        return window.expanded_to is None and (not window.spans or window.spans[-1].ends_at <= now)
+
+    def was_over(self, before: datetime) -> bool:
+        """Nothing of it was left before that, and nobody has changed it since."""
+        return self.is_over(before) and self.window.updated_at < before
 
     def held(self, span: Span) -> Held:
         window = self.window
@@ -60,7 +65,7 @@ def ended(window: MaintenanceWindow, now: datetime, *, only_running: bool) -> Ma
         return msgspec.structs.replace(
             window, spans=(*begun, *(span for span in window.spans if span.starts_at > now)), updated_at=now
         )
-    return msgspec.structs.replace(window, spans=begun, calendar="", expanded_to=None, updated_at=now)
+    return msgspec.structs.replace(window, spans=begun, expanded_to=None, updated_at=now)
 
 
 def in_words(window: MaintenanceWindow) -> str:

@@ -612,10 +612,10 @@ class MaintenanceWindow(Struct, frozen=True, kw_only=True):
         services: business services; in scope are they, and every CI that none but services named here need.
         matchers: of labels; with CIs or services an alert must meet both.
         spans: ascending, apart from each other.
-        calendar: iCalendar text of a recurring window, to expand it further; empty for one that happens once.
-        schedule: the recurrence in words, empty for one that happens once.
+        calendar: the iCalendar text that the spans were read from; empty where they were just given.
+        schedule: the recurrence as it was written, empty for one that happens once.
         expanded_to: spans that begin before are known; None where there are no others.
-        origin: "operator", or the file that it is kept in.
+        origin: "operator", or "configuration" where it is kept in a file.
     """
 
     id: str

@@ -25,12 +25,11 @@ from foreshock.core.model import Alert, Held, HeldKind, Moment, Silence, Silence
 from foreshock.service.engine import Engine
 from foreshock.service.guard import refuse_cross_site
 from foreshock.service.inbox import Inbox
+from foreshock.service.quiet import silence_refusal
 from foreshock.service.records import OperatorRecord
 from foreshock.service.runner import Runner
 
 RECEIVER = {"name": "foreshock"}
-_MAX_SILENCE_MATCHERS = 100
-_MAX_COMMENT = 10_000
 _NO_EXPIRY = timedelta(minutes=5)
 _CONFIG = """\
 # Foreshock is not configured by routes; see `foreshock init`.
@@ -206,7 +205,9 @@ def alertmanager_api(
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             return _bad(f"the silence cannot be read: {error}")
         now = clock()
-        refused = _refusal(posted, now)
+        refused = silence_refusal(
+            posted.matchers, posted.starts_at, posted.ends_at, posted.created_by, posted.comment, now
+        )
         if refused:
             return _bad(refused)
         if posted.id:
@@ -348,31 +349,6 @@ def _silence(silence: Silence, now: datetime) -> GettableSilence:
         matchers=silence.matchers,
         starts_at=silence.starts_at,
     )
-
-
-def _refusal(posted: PostableSilence, now: datetime) -> str:
-    """Why a silence is not taken; empty if it is."""
-    if not posted.matchers:
-        return "a silence needs at least one matcher"
-    if len(posted.matchers) > _MAX_SILENCE_MATCHERS:
-        return f"a silence has {len(posted.matchers)} matchers, {_MAX_SILENCE_MATCHERS} are allowed"
-    if posted.ends_at <= posted.starts_at:
-        return "endsAt must be after startsAt"
-    if posted.ends_at <= now:
-        return f"endsAt {posted.ends_at.isoformat()} is over already"
-    if not posted.comment.strip() or not posted.created_by.strip():
-        return "a silence needs a comment and its creator: somebody will ask why"
-    if len(posted.comment) > _MAX_COMMENT:
-        return f"the comment has {len(posted.comment)} characters, {_MAX_COMMENT} are allowed"
-    try:
-        matchers = [
-            Matcher(name=m.name, value=m.value, is_regex=m.is_regex, is_equal=m.is_equal) for m in posted.matchers
-        ]
-    except Malformed as error:
-        return str(error)
-    if matches_all(matchers, {}):
-        return "the matchers match every alert; name at least one value"
-    return ""
 
 
 async def _append(inbox: Inbox, record: OperatorRecord, actor: str) -> None:

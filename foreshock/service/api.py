@@ -19,7 +19,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, create_model
 
 from correlation import feedback
 from foreshock.core.contracts import DeskAction, DeskNote, DeskRecord
-from foreshock.core.errors import Rejected, Unavailable
+from foreshock.core.errors import Invalid, Rejected, Unavailable
 from foreshock.core.model import Judgement, JudgementKind
 from foreshock.service.guard import HEADERS, refuse_cross_site
 from foreshock.service.records import Statement
@@ -317,6 +317,10 @@ async def _or_error(handle: Callable[[Request], Coroutine[Any, Any, Response]], 
         first = error.errors()[0]
         # ("query", "limit") -> limit; ("body", 17) is the place of a syntax error in the JSON.
         field = ".".join(str(part) for part in first["loc"][1:] if isinstance(part, str)) or str(first["loc"][0])
+        said = first.get("ctx", {}).get("error")
+        if isinstance(said, Invalid):
+            field = ".".join(str(part) for part in (*first["loc"][1:], *said.path)) or field
+            return error_answer(422, f"{field}: {said}", said.hint or "see /api/openapi.json", field)
         return error_answer(422, f"{field}: {first['msg']}", "see /api/openapi.json", field)
     except HTTPException as error:
         message, _, hint = str(error.detail).partition("; ")

@@ -14,6 +14,7 @@ from enum import StrEnum
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, ParamSpec
+from urllib.parse import urlencode
 
 import typer
 from rich.console import Console
@@ -40,6 +41,10 @@ app.add_typer(feedback, name="feedback")
 app.add_typer(db, name="db")
 learn = typer.Typer(help="What is learned from history.", invoke_without_command=True)
 app.add_typer(learn, name="learn")
+silence = typer.Typer(help="Silences: who asked for quiet, and until when.", no_args_is_help=True)
+app.add_typer(silence, name="silence")
+maintenance = typer.Typer(help="Maintenance windows: planned work that opens no ticket.", no_args_is_help=True)
+app.add_typer(maintenance, name="maintenance")
 P = ParamSpec("P")
 out, err = Console(), Console(stderr=True)
 
@@ -559,6 +564,224 @@ def _recorded(
         in_force=load_rules(rules) if rules else None,
         learned=read_learned(learned) if learned else None,
     )
+
+
+# ---- silences and maintenance ---------------------------------------------------------------------------------------
+
+Matching = Annotated[list[str], typer.Argument(help='Matchers, as in Alertmanager: alertname=DiskFull, job=~"db.*".')]
+Cis = Annotated[list[str], typer.Option("--ci", help="Id or name of a CI; may be given several times.")]
+Services = Annotated[
+    list[str], typer.Option("--service", help="Business service: it, and what only services named here need.")
+]
+Matchers = Annotated[list[str], typer.Option("--matcher", help='Label: alertname=DiskFull, job=~"db.*".')]
+Descendants = Annotated[bool, typer.Option(help="Whether what depends on the CIs is covered too.")]
+
+
+@silence.command("list")
+@told
+def list_silences(
+    server: Server = _DEFAULT_SERVER, token_file: TokenFile = None, output: Format = Output.TABLE
+) -> None:
+    """Silences, active ones first; ended ones for a day."""
+    found = _client(server, token_file).get("/api/v1/silences")
+    if output is Output.JSON:
+        _print_json(found)
+        return
+    _table(
+        ("silence", "state", "matchers", "until", "by", "holds", "comment"),
+        (
+            (
+                row["id"],
+                row["state"],
+                ", ".join(row["matchers"]),
+                _minute(row["ends_at"]),
+                row["created_by"],
+                f"{row['held']} incident{'s' if row['held'] != 1 else ''}",
+                row["comment"],
+            )
+            for row in found
+        ),
+    )
+
+
+@silence.command("preview")
+@told
+def preview_silence(
+    matchers: Matching, server: Server = _DEFAULT_SERVER, token_file: TokenFile = None, output: Format = Output.TABLE
+) -> None:
+    """What a silence would cover, of what is active now. Nothing is set."""
+    _preview(server, token_file, output, matchers=matchers)
+
+
+@silence.command("add")
+@told
+def add_silence(
+    matchers: Matching,
+    comment: Annotated[str, typer.Option(help="Why; somebody will ask.")],
+    length: Annotated[str, typer.Option("--for", help="How long: 30m, 2h, 1d.")] = "1h",
+    server: Server = _DEFAULT_SERVER,
+    token_file: TokenFile = None,
+) -> None:
+    """Set a silence from now on."""
+    said = {"matchers": matchers, "length": length, "comment": comment}
+    made = _client(server, token_file).post("/api/v1/silences", said)
+    _lines(f"silence {made['id']} until {_minute(made['ends_at'])} UTC")
+
+
+@silence.command("expire")
+@told
+def expire_silence(
+    id: Annotated[str, typer.Argument(help="Id of the silence.")],
+    server: Server = _DEFAULT_SERVER,
+    token_file: TokenFile = None,
+) -> None:
+    """End a silence now; what still fires is looked at at once."""
+    made = _client(server, token_file).post(f"/api/v1/silences/{id}/expire", {})
+    _lines(f"silence {made['id']} is {made['state']}")
+
+
+@maintenance.command("list")
+@told
+def list_windows(server: Server = _DEFAULT_SERVER, token_file: TokenFile = None, output: Format = Output.TABLE) -> None:
+    """Maintenance windows, those that run first."""
+    _windows(_client(server, token_file).get("/api/v1/maintenance"), output)
+
+
+@maintenance.command("preview")
+@told
+def preview_window(
+    ci: Cis = [],  # noqa: B006 (typer reads defaults this way)
+    service: Services = [],  # noqa: B006
+    matcher: Matchers = [],  # noqa: B006
+    descendants: Descendants = True,
+    server: Server = _DEFAULT_SERVER,
+    token_file: TokenFile = None,
+    output: Format = Output.TABLE,
+) -> None:
+    """What a window would cover, of what is active now. Nothing is set."""
+    _preview(server, token_file, output, cis=ci, services=service, matchers=matcher, descendants=descendants)
+
+
+@maintenance.command("add")
+@told
+def add_window(
+    title: Annotated[str, typer.Argument(help="What is done.")],
+    comment: Annotated[str, typer.Option(help="Why; somebody will ask.")],
+    starts: Annotated[str, typer.Option(help="Beginning: 2026-12-01 22:00.")],
+    ends: Annotated[str, typer.Option(help="End; or give --for.")] = "",
+    length: Annotated[str, typer.Option("--for", help="How long: 2h; or give --ends.")] = "",
+    rrule: Annotated[str, typer.Option(help="How it recurs, as in iCalendar: FREQ=WEEKLY;BYDAY=SU.")] = "",
+    time_zone: Annotated[str, typer.Option(help="IANA time zone of the times: Europe/Berlin.")] = "UTC",
+    owner: Annotated[str, typer.Option(help="Person or team that asked for it; you, if left out.")] = "",
+    ci: Cis = [],  # noqa: B006
+    service: Services = [],  # noqa: B006
+    matcher: Matchers = [],  # noqa: B006
+    descendants: Descendants = True,
+    id: Annotated[str, typer.Option(help="Window to put this one in the place of.")] = "",
+    server: Server = _DEFAULT_SERVER,
+    token_file: TokenFile = None,
+) -> None:
+    """Plan a maintenance window, once or recurring."""
+    said = {
+        "id": id, "title": title, "comment": comment, "owner": owner, "starts": starts, "ends": ends,
+        "length": length or None, "rrule": rrule, "time_zone": time_zone, "cis": ci, "services": service,
+        "matchers": matcher, "descendants": descendants,
+    }  # fmt: skip
+    _windows([_client(server, token_file).post("/api/v1/maintenance", said)], Output.TABLE)
+
+
+@maintenance.command("import")
+@told
+def import_windows(
+    file: Annotated[Path, typer.Argument(help="iCalendar file (.ics).")],
+    ci: Cis = [],  # noqa: B006
+    service: Services = [],  # noqa: B006
+    matcher: Matchers = [],  # noqa: B006
+    descendants: Descendants = True,
+    time_zone: Annotated[str, typer.Option(help="IANA time zone of times that name none.")] = "UTC",
+    server: Server = _DEFAULT_SERVER,
+    token_file: TokenFile = None,
+    output: Format = Output.TABLE,
+) -> None:
+    """Take the windows of an iCalendar file; the same file again changes nothing.
+
+    --ci, --service and --matcher are for events that have no property X-FORESHOCK-CI, -SERVICE or -MATCHER.
+    """
+    try:
+        body = file.read_bytes()
+    except OSError as error:
+        _say(ForeshockError(f"{file} cannot be read: {error.strerror}", hint="name an .ics file"), FAILED)
+    scope = {"ci": ci, "service": service, "matcher": matcher, "descendants": descendants, "time_zone": time_zone}
+    _windows(
+        _client(server, token_file).post(f"/api/v1/maintenance/import?{urlencode(scope, doseq=True)}", body), output
+    )
+
+
+@maintenance.command("end")
+@told
+def end_window(
+    id: Annotated[str, typer.Argument(help="Id of the window.")],
+    this_once: Annotated[bool, typer.Option("--this-once", help="Only the span that runs now.")] = False,
+    server: Server = _DEFAULT_SERVER,
+    token_file: TokenFile = None,
+) -> None:
+    """End a window now; what still fires is looked at at once."""
+    path = f"/api/v1/maintenance/{id}/end" + ("?only_running=true" if this_once else "")
+    _windows([_client(server, token_file).post(path, {})], Output.TABLE)
+
+
+def _preview(server: str, token_file: Path | None, output: Output, **scope: Any) -> None:
+    found = _client(server, token_file).post("/api/v1/preview", scope)
+    if output is Output.JSON:
+        _print_json(found)
+        return
+    if found["unknown"]:
+        _lines(f"not in the topology: {', '.join(found['unknown'])}")
+    among = f" on {found['scope']}{'+' if found['cut'] else ''} CIs in scope" if found["scope"] else ""
+    _lines(f"covers {found['matched']} of {_alerts(found['active'])} that are active now{among}")
+    _table(
+        ("", "incident", "covered", "then", "ticket", "title"),
+        (
+            (
+                f"P{row['priority']}",
+                row["id"],
+                f"{row['covered']}/{row['active']}",
+                "held" if row["whole"] else "told as before",
+                ", ".join(row["tickets"]) or "-",
+                row["title"],
+            )
+            for row in found["incidents"]
+        ),
+    )
+
+
+def _windows(found: list[dict[str, Any]], output: Output) -> None:
+    if output is Output.JSON:
+        _print_json(found)
+        return
+    _table(
+        ("window", "state", "from", "until", "recurs", "scope", "owner", "title"),
+        (
+            (
+                row["id"],
+                row["state"],
+                *(
+                    [_minute(row["spans"][0]["starts_at"]), _minute(row["spans"][0]["ends_at"])]
+                    if row["spans"]
+                    else "--"
+                ),
+                row["schedule"] or "-",
+                ", ".join((*row["cis"], *row["services"], *row["matchers"])),
+                row["owner"],
+                row["title"],
+            )
+            for row in found
+        ),
+    )
+
+
+def _minute(moment: str) -> str:
+    return moment[:16].replace("T", " ")
 
 
 # ---- the store ------------------------------------------------------------------------------------------------------

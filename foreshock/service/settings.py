@@ -59,6 +59,7 @@ from foreshock.core import registry
 from foreshock.core.contracts import Collector, ConnectorConfig, SinkKind, SourceKind
 from foreshock.core.errors import ConfigError, Invalid, Problem
 from foreshock.core.quantities import Duration, Size, parse_size
+from foreshock.service.maintenance import Entry
 from foreshock.service.tokens import tokens
 from predictor.settings import LearnSettings
 
@@ -71,7 +72,7 @@ _SERVICE_LINK = re.compile(r"FORESHOCK_(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_[0
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?")
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]")
 
-LIVE = frozenset({"correlation", "rules", "topology", "retention", "disk_guard", "log"})
+LIVE = frozenset({"correlation", "rules", "topology", "maintenance", "retention", "disk_guard", "log"})
 """Settings that a reload puts into force, each with all below it. The others need a restart."""
 
 Kind = SourceKind | SinkKind | RuleKind | Collector
@@ -354,6 +355,9 @@ class Settings(Section):
     topology: tuple[SourceInstance, ...] = Field(
         default=(), description="sources of CIs and relationships; or only the path of a topology file or folder"
     )
+    maintenance: tuple[Entry, ...] = Field(
+        default=(), description="planned work: while it runs, what it covers opens no ticket"
+    )
     sinks: tuple[SinkInstance, ...] = Field(default_factory=_default_sinks, description="where tickets are kept")
     limits: LimitSettings = Field(default_factory=LimitSettings, description="bounds on what a sender may post")
     retention: RetentionSettings = Field(default_factory=RetentionSettings, description="how long records are kept")
@@ -384,9 +388,9 @@ class Settings(Section):
         """SQLAlchemy's address of the store. May hold a password: never log it."""
         return self.store.url.get_secret_value() or f"sqlite:///{self.state / 'foreshock.db'}"
 
-    @field_validator("collectors", "topology", "sinks")
+    @field_validator("collectors", "topology", "sinks", "maintenance")
     @classmethod
-    def _have_own_names(cls, instances: tuple[Instance, ...]) -> tuple[Instance, ...]:
+    def _have_own_names(cls, instances: tuple[Any, ...]) -> tuple[Any, ...]:
         for index, instance in enumerate(instances):
             if any(other.name == instance.name for other in instances[:index]):
                 raise Invalid(f"two are called {instance.name!r}", hint="give each its own name", path=(index, "name"))
@@ -562,7 +566,7 @@ class _Loading:
     def _is_setting(self, path: PathTuple, file: str, shown: str) -> bool:
         if annotation_at(Settings, path) is not None:
             return True
-        if path[0] in ("collectors", "topology", "sinks"):
+        if path[0] in ("collectors", "topology", "sinks", "maintenance"):
             self._report(file, shown, "a part of a list cannot be set by itself", "set the whole list, or use a file")
             return False
         depth = next(depth for depth in range(len(path)) if annotation_at(Settings, path[: depth + 1]) is None)

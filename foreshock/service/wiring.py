@@ -38,7 +38,10 @@ from foreshock.service.guard import refuse_cross_site
 from foreshock.service.learned_api import learned_api
 from foreshock.service.learning import Learner
 from foreshock.service.live import LiveViews
+from foreshock.service.maintenance import planned
 from foreshock.service.measuring import Measuring
+from foreshock.service.quiet import LiveQuiet
+from foreshock.service.quiet_api import quiet_api
 from foreshock.service.reconcile import Reconciler
 from foreshock.service.records import SettingsRecord, TopologyRecord
 from foreshock.service.reload import Reloader
@@ -57,6 +60,7 @@ log = structlog.get_logger("foreshock")
 
 _TICK = timedelta(seconds=1)
 _TOPOLOGY_POLL = timedelta(seconds=10)
+_MAINTENANCE = timedelta(hours=1)
 _RETENTION = timedelta(hours=1)
 _RECONCILE = timedelta(minutes=5)
 _LEARN = timedelta(hours=1)
@@ -124,6 +128,7 @@ class Foreshock:
             disk=lambda: shutil.disk_usage(self.settings.state)[::2],
             demo=demo,
         )
+        self.quiet = LiveQuiet(self.runner, self.inbox, self.clock)
         self._rules = rules
 
     # ---- life ----
@@ -134,11 +139,13 @@ class Foreshock:
         self.front.known, self.front.wake = self.engine.known_to, self.runner.wake
         self.runner.start(self.inbox)
         self._record_settings(self.settings, self._rules, actor="foreshock")
+        self._first_windows()
         self._first_topology()
         self._warm_up.start()
         self.scheduler.every(_TICK, "tick", self._tick)
         self.scheduler.every(_TOPOLOGY_POLL, "topology", self.reload_topology)
         self.scheduler.every(_RETENTION, "retention", self._retain)
+        self.scheduler.every(_MAINTENANCE, "maintenance", self.quiet.extend)
         self.scheduler.every(_RECONCILE, "reconcile", self._reconcile)
         if self.settings.learn.every:
             self.scheduler.every(min(self.settings.learn.every, _LEARN), "learn", self.learner.due)
@@ -226,6 +233,7 @@ class Foreshock:
         )
         application.include_router(api(self.views, self.views, actor=_actor))
         application.include_router(learned_api(self.learner, actor=_actor))
+        application.include_router(quiet_api(self.quiet, actor=_actor))
         application.include_router(self._operations())
         application.include_router(console(self.views, self.views, actor=_actor, demo=self._demo))
         application.add_exception_handler(ForeshockError, _refused)
@@ -294,7 +302,9 @@ class Foreshock:
             self._read_topology(settings)  # so that a mistake there leaves everything as it is
         with self.runner.looking() as engine:
             suspended = bool(engine.budget.suspended)
+        windows = planned(settings.maintenance, self.clock())  # a calendar that cannot be read leaves all as it is
         changed = self._record_settings(settings, rules, actor=actor, again=suspended)
+        changed = self.quiet.keep(windows, actor=actor) or changed
         if settings.log != self.settings.log:
             logs.configure(settings.log.level, settings.log.format)
         changed = changed or settings != self.settings
@@ -324,6 +334,17 @@ class Foreshock:
                 NewRecord(kind=RecordKind.SETTINGS, body=msgspec.json.encode(wanted), source="settings", actor=actor)
             )
         return not same
+
+    def _first_windows(self) -> None:
+        """Planned work of the settings. A calendar that cannot be read ends the first start there, and leaves the
+        windows of later ones as they were: a restart after a power cut must not wait for a person."""
+        try:
+            self.quiet.keep(planned(self.settings.maintenance, self.clock()), actor="foreshock")
+        except ConfigError as error:
+            if not self.runner.position:
+                raise
+            self.reloader.started(str(error))
+            log.error("planned maintenance was not read, what is known stays in force", error=str(error))
 
     def _first_topology(self) -> None:
         """A start with mistakes in the files ends there; one that knows a topology from before goes on with that one,

@@ -65,15 +65,15 @@ def test_a_scope_is_bounded_and_says_so(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_ending_it_leaves_what_was():
-    planned = window((0, 60), (90, 120), calendar="RRULE")
+    planned = window((0, 60), (90, 120), expanded_to=NOON + seconds(500))
 
     over = ended(planned, NOON + seconds(30), only_running=False)
     cut = ended(planned, NOON + seconds(30), only_running=True)
 
     assert [span.ends_at for span in over.spans] == [NOON + seconds(30)]
-    assert not over.calendar
+    assert over.expanded_to is None
     assert [span.ends_at for span in cut.spans] == [NOON + seconds(30), NOON + seconds(120)]
-    assert cut.calendar
+    assert cut.expanded_to == planned.expanded_to
     assert ended(planned, NOON, only_running=True).spans == planned.spans[1:]
 
 
@@ -88,7 +88,7 @@ def test_it_is_told_in_words():
 def test_what_is_over_is_forgotten_after_a_day_a_recurring_one_is_not():
     asked = Asked()
     asked.set_window(window())
-    asked.set_window(window(id="weekly", calendar="RRULE"))
+    asked.set_window(window(id="weekly", expanded_to=NOON + seconds(500)))
 
     assert asked.forget_the_past(NOON + seconds(86_000)) == []
     assert asked.forget_the_past(NOON + seconds(86_461)) == [("window", "w")]
