@@ -33,6 +33,20 @@ class CoOccurrenceSettings(BaseModel):
     )
 
 
+class CalibrationSettings(BaseModel):
+    """How the strengths of links become probabilities."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    min_pairs: float = Field(
+        default=50, ge=1, description="a rule with fewer judged pairs of either answer keeps its bare strength"
+    )
+    isotonic_from: float = Field(
+        default=1000, ge=10, description="from so many pairs on the curve is free, below it has three parameters"
+    )
+    prior: float = Field(default=20, gt=0, description="the bare strength counts like so many pairs")
+
+
 class LearnSettings(BaseModel):
     """How Foreshock learns from its history."""
 
@@ -46,4 +60,7 @@ class LearnSettings(BaseModel):
     keep: int = Field(default=20, ge=2, le=1000, description="versions kept to go back to")
     cooccurrence: CoOccurrenceSettings = Field(
         default_factory=CoOccurrenceSettings, description="which alerts begin together more often than chance explains"
+    )
+    calibration: CalibrationSettings = Field(
+        default_factory=CalibrationSettings, description="what a link's strength is worth as a probability"
     )

@@ -5,12 +5,19 @@ from datetime import UTC, datetime
 
 from foreshock.core.learned import NOTHING, Learned, Occurrence, versioned
 from foreshock.core.topology import Topology
-from predictor import cooccurrence
+from predictor import calibration, cooccurrence
+from predictor.calibration import Judged
 from predictor.settings import LearnSettings
 
 
-def train(occurrences: Iterable[Occurrence], topology: Topology, settings: LearnSettings) -> Learned:
-    """The same history gives the same version, in whatever order it comes; an empty one gives ``NOTHING``."""
+def train(
+    occurrences: Iterable[Occurrence], topology: Topology, settings: LearnSettings, judged: Iterable[Judged] = ()
+) -> Learned:
+    """The same history gives the same version, in whatever order it comes; an empty one gives ``NOTHING``.
+
+    Args:
+        judged: what rules said of pairs that are known to be one problem or two.
+    """
     history = list(occurrences)
     if not history:
         return NOTHING
@@ -25,5 +32,6 @@ def train(occurrences: Iterable[Occurrence], topology: Topology, settings: Learn
             fdr=settings.cooccurrence.fdr,
             half_life_s=settings.cooccurrence.half_life.total_seconds(),
             pairs=found.pairs,
+            curves=calibration.fit(judged, settings.calibration),
         )
     )

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from msgspec import Struct
 from pydantic import Field
 
+from correlation.budget import PAIR
 from correlation.relate import Candidate, View
 from correlation.rule import Rule, RuleConfig, RuleKind
 from foreshock.core.learned import CoOccurrence, Learned, Side, Standing, around, class_of, mirrored, stem
@@ -183,6 +184,7 @@ class _CoOccurrence:
         name, at_s = class_of(alert.read_labels()), alert.starts_at.timestamp()
         best: dict[str, _Meeting] = {}
         for situation, meeting in self._meetings(name, alert.ci, at_s, view):
+            view.spend(self.tag, PAIR)
             if meeting.strength >= view.threshold:
                 known = best.get(situation)
                 if known is None or _order(meeting) < _order(known):
@@ -195,11 +197,13 @@ class _CoOccurrence:
     def _meetings(self, name: str, ci: str, at_s: float, view: View) -> Iterator[tuple[str, _Meeting]]:
         table = self.table
         if ci:
-            for partner in table.by_alert.get((name, ci), ()):
+            alerts, cis = table.by_alert.get((name, ci), ()), table.by_ci.get(ci, ())
+            view.spend(self.tag, PAIR * (len(alerts) + len(cis)))
+            for partner in alerts:
                 row = self.open.on_ci.get(partner.side.ci, _NONE).get(partner.side.name)
                 if row is not None:
                     yield from self._on(row, partner, at_s)
-            for partner in table.by_ci.get(ci, ()):
+            for partner in cis:
                 for situation, trace in view.traces.by_ci.get(partner.side.ci, {}).items():
                     strength = _strength(partner, at_s, trace.onset_s)
                     yield situation, _Meeting(strength, partner, trace.fingerprint)
@@ -217,7 +221,9 @@ class _CoOccurrence:
         ways = self.table.by_type.get((name, kind))
         if ways is not None:
             cis = view.topology.cis
-            for other, standing in self._standings(ci, view).items():
+            standings = self._standings(ci, view)
+            view.spend(self.tag, PAIR * len(standings))
+            for other, standing in standings.items():
                 for their, row in self.open.on_ci.get(other, _NONE).items():
                     there = cis.get(other)
                     partner = ways.get((their, there.kind if there is not None else "", standing))

@@ -1205,6 +1205,10 @@ class Engine:
             self._rebuild_traces()
         self._view = self._new_view()
 
+    def settings_record(self) -> SettingsRecord:
+        correlation = self.settings.model_dump(mode="json")
+        return SettingsRecord(correlation=correlation, sinks=self.sinks, rules=self.rule_instances)
+
     def topology_record(self) -> TopologyRecord:
         return TopologyRecord(
             version=self.topology.version,
@@ -1253,12 +1257,7 @@ class Engine:
             elif kind == "learned":
                 yield kind, key, encode(self.learned)
             elif kind == "settings":
-                correlation = self.settings.model_dump(mode="json")
-                yield (
-                    kind,
-                    key,
-                    encode(SettingsRecord(correlation=correlation, sinks=self.sinks, rules=self.rule_instances)),
-                )
+                yield kind, key, encode(self.settings_record())
         for kind, key in self.suppression.unsaved():
             item = self.suppression.item(kind, key)
             yield kind, key, None if item is None else encode(item)

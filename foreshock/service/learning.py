@@ -8,23 +8,25 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import chain
 from pathlib import Path
-from typing import IO
 
 import msgspec
 import structlog
 
-from foreshock.core.contracts import NewRecord, RecordKind
+from correlation import feedback
+from foreshock.core.contracts import NewRecord, Record, RecordKind
 from foreshock.core.errors import ConfigError, Malformed, Problem, Rejected, Unavailable
-from foreshock.core.learned import NOTHING, CoOccurrence, Learned, Occurrence, Standing, decoded
-from foreshock.core.model import Ended, Moment
-from foreshock.service import history, training
+from foreshock.core.learned import NOTHING, CoOccurrence, Learned, Standing, decoded
+from foreshock.core.model import Label, Moment
+from foreshock.service import training
+from foreshock.service.engine import Engine
 from foreshock.service.inbox import Inbox
 from foreshock.service.records import LearnedRecord
 from foreshock.service.runner import Runner
-from foreshock.service.training import Task
+from foreshock.service.training import Task, piece
 from foreshock.store.learned import LearnedVersions
 from foreshock.store.store import Store
 from predictor.settings import LearnSettings
@@ -32,6 +34,11 @@ from predictor.settings import LearnSettings
 log = structlog.get_logger("learning")
 
 _TIMEOUT_S = 3600
+_MAX_JUDGEMENTS = 5000
+_MAX_RECORDS = 200_000
+_CHUNK = 200
+_BEFORE_A_LABEL = timedelta(hours=1)
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_ERROR = 2000
 _SHOWN_PAIRS = 5
 LATEST, PREVIOUS, NONE = "latest", "previous", "nothing"
@@ -108,19 +115,33 @@ class Learner:
         if not self._busy.acquire(blocking=False):
             raise Rejected("a training is under way", hint="ask again when it is over")
         try:
+            labels = tuple(row for one in self._store.judgements(limit=_MAX_JUDGEMENTS) for row in feedback.labels(one))
             with self._runner.looking() as engine:
-                task = Task(settings=self._settings.model_dump(mode="json"), topology=engine.topology_record())
-            return train_apart(task, self._history(self._clock() - since))
+                task = Task(
+                    settings=self._settings.model_dump(mode="json"),
+                    topology=engine.topology_record(),
+                    head=_head(engine) if labels else (),
+                    labels=labels,
+                )
+            return train_apart(task, chain(self._situations(self._clock() - since), self._records(labels)))
         finally:
             self._busy.release()
 
-    def _history(self, since: datetime) -> Iterator[Occurrence]:
+    def _situations(self, since: datetime) -> Iterator[bytes]:
         with self._runner.looking() as engine:
-            open_ = [Ended(situation=s, alerts=tuple(engine.members(s))) for s in engine.situations.values()]
-            now = [one for situation in open_ for one in history.of_situation(situation)]
-        yield from now
-        for body in self._store.ended(since):
-            yield from history.of_situation(msgspec.json.decode(body, type=Ended))
+            bodies = [engine.encode(situation) for situation in engine.situations.values()]
+        for body in chain(bodies, self._store.ended(since)):
+            yield piece("ended", body)
+
+    def _records(self, labels: Sequence[Label]) -> Iterator[bytes]:
+        """From a while before the first alert that somebody spoke of; of too many the newest."""
+        if not labels:
+            return
+        since = min(label.alert.onset for label in labels) - _BEFORE_A_LABEL
+        at = max(0, self._runner.position - _MAX_RECORDS)
+        while records := self._store.journal.records(at, limit=_CHUNK, upto=self._runner.position):
+            yield from (piece("record", msgspec.json.encode(record)) for record in records if record.at >= since)
+            at = records[-1].number
 
     # ---- versions ----
 
@@ -195,12 +216,22 @@ class Learner:
         )
 
 
-def train_apart(task: Task, occurrences: Iterable[Occurrence]) -> Learned:
+def _head(engine: Engine) -> tuple[Record, ...]:
+    """Settings and topology as they are now: what they were before the history is not kept."""
+    settings, topology = engine.settings_record(), engine.topology_record()
+    bodies = (
+        (RecordKind.SETTINGS, msgspec.json.encode(settings)),
+        (RecordKind.TOPOLOGY, msgspec.json.encode(topology)),
+    )
+    return tuple(Record(number=0, at=_LONG_AGO, kind=kind, body=body) for kind, body in bodies)
+
+
+def train_apart(task: Task, pieces: Iterable[bytes]) -> Learned:
     """Train in a child process, at a low priority. Raises Unavailable with the end of what it said if it fails."""
     command = [sys.executable, "-m", training.__name__]
     child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert child.stdin is not None
-    feeder = threading.Thread(target=_feed, args=(child.stdin, task, occurrences), daemon=True)
+    feeder = threading.Thread(target=training.feed, args=(child.stdin, task, pieces), daemon=True)
     feeder.start()
     # The feeder owns stdin; communicate() must not touch it.
     child.stdin = None
@@ -215,17 +246,6 @@ def train_apart(task: Task, occurrences: Iterable[Occurrence]) -> Learned:
         told = said.decode("utf-8", "replace").strip()[-_MAX_ERROR:]
         raise Unavailable(f"training ended with code {child.returncode}: {told}", hint="try a shorter `learn.since`")
     return decoded(out)
-
-
-def _feed(stdin: IO[bytes], task: Task, occurrences: Iterable[Occurrence]) -> None:
-    encode = msgspec.json.Encoder().encode
-    try:
-        with stdin:
-            stdin.write(encode(task) + b"\n")
-            for occurrence in occurrences:
-                stdin.write(encode(occurrence) + b"\n")
-    except BrokenPipeError:
-        pass  # the child has ended early, and says why
 
 
 # ---- files and text for people --------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ from foreshock.core.contracts import (
     TicketChange,
     Verb,
 )
-from foreshock.core.learned import CoOccurrence, Learned, versioned
+from foreshock.core.learned import CoOccurrence, Curve, Learned, versioned
 from foreshock.core.matchers import parse_matcher
 from foreshock.core.model import (
     CI,
@@ -286,11 +286,10 @@ class Story:
         )
         return self._add(RecordKind.ANOMALIES, msgspec.json.encode(AnomaliesRecord(anomalies=(found,))))
 
-    def learned(self, *pairs: CoOccurrence) -> "Story":
-        """Pairs that history has shown to begin together come into force, in place of those before."""
-        return self._add(
-            RecordKind.LEARNED, msgspec.json.encode(LearnedRecord(learned=versioned(Learned(pairs=tuple(pairs)))))
-        )
+    def learned(self, *pairs: CoOccurrence, curves: Mapping[str, Curve] | None = None) -> "Story":
+        """Pairs that history has shown to begin together, and curves, come into force in place of those before."""
+        learned = versioned(Learned(pairs=tuple(pairs), curves=dict(curves or {})))
+        return self._add(RecordKind.LEARNED, msgspec.json.encode(LearnedRecord(learned=learned)))
 
     def silence(self, name: str, *matchers: str, for_s: float, starts_s: float | None = None) -> "Story":
         silence = Silence(
