@@ -226,6 +226,8 @@ class MemoryViews:
             outcome="noted",
         )
         self._judgements.append(judged)
+        if (view := self.incident(said.situation)) is not None:
+            self.put(replace(view, judgements=(judged, *view.judgements)))
         return judged
 
     def judgements(self, *, incident: str = "", limit: int = 200) -> list[Judgement]:

@@ -35,6 +35,7 @@ PAGES = [
     "/incidents/S-41?lane=person",
     "/incidents/S-42",
     "/incidents/S-45",
+    "/incidents/S-66?why_not=c0ffee01",
     "/incidents/S-66",
     "/incidents/INC0000041",
     "/sources",
@@ -381,6 +382,75 @@ def test_a_poll_says_whether_an_open_incident_has_changed():
     after = client.get("/incidents/S-41?fragment=1", headers={"if-none-match": etag})
 
     assert (before.status_code, after.status_code) == (304, 200)
+
+
+# ---- what belongs together ------------------------------------------------------------------------------------------
+
+
+def test_a_split_is_told_back_first_and_done_when_it_is_confirmed():
+    views = example_views()
+    client = make_client(views)
+    form = {"kind": "split", "alert": ["c0ffee01", "c0ffee02"], "comment": "another <b>fan</b>"}
+
+    asked = client.post("/incidents/S-41/feedback", data=form)
+
+    assert asked.status_code == 200
+    assert "2 of 9 alerts of S-41" in asked.text
+    assert "another &lt;b&gt;fan&lt;/b&gt;" in asked.text
+    assert views.judgements() == []
+    fields = [(a["name"] or "", a["value"] or "") for tag, a in Seen(asked.text).tags if tag == "input" and "name" in a]
+    done = client.post("/incidents/S-41/feedback", data=_many(fields))
+    assert (done.status_code, done.headers["location"]) == (303, "/incidents/S-41#structure")
+    said = views.judgements()[0]
+    assert (said.actor, said.kind, said.comment) == ("ada", "split", "another <b>fan</b>")
+    assert [one.fingerprint for one in said.one] == ["c0ffee01", "c0ffee02"]
+    assert "another &lt;b&gt;fan&lt;/b&gt;" in client.get("/incidents/S-41").text
+
+
+def test_alerts_with_a_place_to_go_are_moved():
+    asked = make_client().post(
+        "/incidents/S-41/feedback", data={"kind": "split", "alert": "c0ffee01", "other": "INC0000043"}
+    )
+
+    assert "1 of 9 alerts of S-41" in asked.text
+    assert "move to S-43" in asked.text
+
+
+@pytest.mark.parametrize(
+    ("form", "problem"),
+    [
+        ({"kind": "split"}, "no alert is chosen"),
+        ({"kind": "merge"}, "no other incident is named"),
+        ({"kind": "merge", "other": "S-999", "confirmed": "yes"}, "there is no incident"),
+        ({"kind": "cause"}, "no CI is named"),
+        ({"kind": "cause", "ci": "esx4", "comment": "x" * 2001}, "2001 characters"),
+        ({"kind": "guess"}, "does not say what to do"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_and_what_was_typed_stays(form: dict[str, str], problem: str):
+    views = example_views()
+
+    answer = make_client(views).post("/incidents/S-41/feedback", data={"comment": "<i>why</i>", **form})
+
+    assert answer.status_code == 409
+    assert problem in answer.text
+    assert views.judgements() == []
+    if form["kind"] != "guess" and "comment" not in form:
+        assert "&lt;i&gt;why&lt;/i&gt;" in answer.text
+
+
+def test_a_person_asks_why_something_is_not_in_an_incident():
+    client = make_client()
+
+    assert "is where it is" in client.get("/incidents/S-66?why_not=c0ffee01").text
+    assert "There is no incident and no alert" in client.get("/incidents/S-66?why_not=nothing").text
+
+
+def _many(fields: list[tuple[str, str]]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name, value in fields:
+        found.setdefault(name, []).append(value)
+    return found
 
 
 # ---- the desk -------------------------------------------------------------------------------------------------------

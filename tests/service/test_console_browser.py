@@ -38,6 +38,7 @@ PAGES = {
     "incident-held": "/incidents/S-45",
     "incident-merged": "/incidents/S-42",
     "incident-hostile": "/incidents/S-66",
+    "incident-why-not": "/incidents/S-41?why_not=c0ffee01",
     "sources": "/sources",
     "dead-letters": "/dead-letters",
     "problems": "/problems",
@@ -207,6 +208,25 @@ def test_an_incident_is_resolved_and_a_problem_opened_through_the_forms(open_pag
 
     expect(page.locator("#desk")).to_contain_text("resolved")
     expect(page.locator("#desk")).to_contain_text("Fixed")
+
+
+def test_alerts_are_split_off_after_a_look_at_what_will_happen(open_page: Callable[..., Page]):
+    page = open_page("/incidents/S-41")
+
+    page.locator("summary", has_text="Split off or move alerts").click()
+    page.locator("#structure").get_by_role("checkbox").first.check()
+    page.locator("#split-why").fill("its own fan")
+    shoot(page, "incident-split")
+    page.locator("#structure").get_by_role("button", name="Review").first.click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Split an incident")
+    expect(page.get_by_role("main")).to_contain_text("1 of 9 alerts")
+    shoot(page, "confirm")
+    assert [rule["id"] for rule in Axe().run(page).response["violations"]] == []
+    page.get_by_role("button", name="Split an incident").click()
+
+    page.wait_for_url("**/incidents/S-41#structure")
+    expect(page.locator("#structure")).to_contain_text("its own fan")
+    shoot(page, "incident-said")
 
 
 def test_the_filter_answers_at_once_and_stays_in_the_address(open_page: Callable[..., Page]):

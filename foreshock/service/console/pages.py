@@ -24,15 +24,26 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from foreshock.core.contracts import DeskAction, DeskNote, DeskRecord, DeskState
 from foreshock.core.errors import ForeshockError, Rejected
 from foreshock.core.topology import DIRECTIONS, Direction
-from foreshock.service.console import static_files, words
+from foreshock.service.console import statements, static_files, words
 from foreshock.service.console.picture import draw
 from foreshock.service.console.snippets import base_url, snippet
 from foreshock.service.guard import HEADERS, refuse_cross_site
-from foreshock.service.views import Actions, GraphView, IncidentRow, IncidentView, TimelineEntry, Views, WhyView
+from foreshock.service.views import (
+    Actions,
+    AgainstView,
+    GraphView,
+    IncidentRow,
+    IncidentView,
+    TimelineEntry,
+    Views,
+    WhyView,
+)
 
 LIST_LIMIT = 500
 MAX_FORM_BYTES = 64 * 1024
 MAX_FORM_FIELDS = 16
+MAX_TICKED = 1000
+OTHERS_LISTED = 100
 MAX_TEXT = 8000
 MAX_TITLE = 250
 MAX_QUERY = 200
@@ -95,8 +106,15 @@ def console(views: Views, actions: Actions, *, actor: Callable[[Request], str], 
         )
 
     def incident_page(
-        view: IncidentView, *, lane: str = "", code: int = 200, problem: str = "", typed: Mapping[str, str] = {}
+        view: IncidentView,
+        *,
+        lane: str = "",
+        code: int = 200,
+        problem: str = "",
+        typed: Mapping[str, Any] = {},
+        asked: str = "",
     ) -> Response:
+        cis = [*(cause.ci for cause in view.causes), *(alert.ci for alert in view.alerts if alert.ci)]
         return page(
             "incident.html",
             code=code,
@@ -112,6 +130,10 @@ def console(views: Views, actions: Actions, *, actor: Callable[[Request], str], 
             problem=problem,
             typed=typed,
             shown=ALERTS_SHOWN,
+            others=[row for row in views.incidents(limit=OTHERS_LISTED) if row.id != view.row.id],
+            cis=list(dict.fromkeys([*cis, *(node.id for node in view.graph.nodes)])),
+            asked=asked,
+            answers=_answers(views, asked, view.row.id),
         )
 
     def record_page(
@@ -134,7 +156,7 @@ def console(views: Views, actions: Actions, *, actor: Callable[[Request], str], 
         )
 
     @router.get("/incidents/{name}")
-    def incident(request: Request, name: str, lane: str = "", fragment: str = "") -> Response:
+    def incident(request: Request, name: str, lane: str = "", fragment: str = "", why_not: str = "") -> Response:
         view = views.incident(name)
         if view is None:
             # A record a person opened on the desk has no situation, but its number is a fair question too.
@@ -146,7 +168,32 @@ def console(views: Views, actions: Actions, *, actor: Callable[[Request], str], 
             etag = _incident_etag(view)
             same = request.headers.get("if-none-match") == etag
             return Response(status_code=304 if same else 200, headers={"ETag": etag})
-        return incident_page(view, lane=lane)
+        return incident_page(view, lane=lane, asked=why_not.strip()[:MAX_QUERY])
+
+    @router.post("/incidents/{name}/feedback", dependencies=change)
+    def judge(request: Request, name: str, fields: Annotated[list[tuple[str, str]], Depends(read_fields)]) -> Response:
+        view = views.incident(name)
+        if view is None:
+            raise HTTPException(404, detail=f"there is no incident {name[:80]!r}")
+        given = [(field, value) for field, value in fields if field != "confirmed"]
+        try:
+            said = statements.read(given, view)
+            sentences = statements.consequences(said, view, views)
+            if ("confirmed", "yes") in fields:
+                actions.judge(said, actor=actor(request))
+                return RedirectResponse(f"/incidents/{words.path(view.row.id)}#structure", status_code=303)
+        except Rejected as error:
+            typed = {**dict(given), "form": "structure", "alerts": [v for f, v in given if f == "alert"]}
+            return incident_page(view, code=409, problem=str(error), typed=typed)
+        return page(
+            "confirm.html",
+            here="incidents",
+            row=view.row,
+            heading=statements.title(said),
+            sentences=sentences,
+            comment=said.comment,
+            fields=given,
+        )
 
     @router.post("/records/{number}/{action}", dependencies=change)
     def act(
@@ -251,8 +298,27 @@ class _ConsoleRoute(APIRoute):
         return handle_for_people
 
 
+def _answers(views: Views, asked: str, situation: str) -> list[AgainstView]:
+    """Why what was asked about is not in ``situation``; nothing where it is unknown."""
+    if not asked:
+        return []
+    try:
+        return views.against(asked, situation) or []
+    except Rejected:
+        return []
+
+
 async def read_form(request: Request) -> dict[str, str]:
-    """The fields of a posted form; 413 and 415 where it is too large or no form."""
+    """The fields of a posted form, one value each; 413 and 415 where it is too large or no form."""
+    return dict(await _read_fields(request, MAX_FORM_FIELDS))
+
+
+async def read_fields(request: Request) -> list[tuple[str, str]]:
+    """The same with every value of a field that comes more than once, as ticked boxes do."""
+    return await _read_fields(request, MAX_TICKED)
+
+
+async def _read_fields(request: Request, limit: int) -> list[tuple[str, str]]:
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
@@ -262,7 +328,7 @@ async def read_form(request: Request) -> dict[str, str]:
     if body and kind != "application/x-www-form-urlencoded":
         raise HTTPException(415, detail="the form was not sent as application/x-www-form-urlencoded")
     try:
-        return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=MAX_FORM_FIELDS))
+        return parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=limit)
     except ValueError:
         raise HTTPException(400, detail="the form cannot be read") from None
 
@@ -339,7 +405,7 @@ def _incident_etag(view: IncidentView) -> str:
     members = [(alert.fingerprint, alert.state, alert.severity) for alert in view.alerts]
     row = view.row
     head = (row.title, row.state, row.priority, row.assignment_group, row.held_by, row.tickets)
-    return _etag(head, members, view.causes, view.records, view.notes, view.next_step)
+    return _etag(head, members, view.causes, view.records, view.notes, view.next_step, view.judgements)
 
 
 def _row_text(row: IncidentRow) -> str:
