@@ -67,12 +67,14 @@ def heard(clock: Clock, at: datetime, last_seen: datetime) -> None:
 
 
 def sample(clock: Clock, dated: datetime, at: datetime) -> bool:
-    """Take a sample from an event that should be fresh; whether it is one."""
+    """Take a sample from an event that should be fresh; whether that changes what is known."""
     if dated <= at and dated < clock.in_touch_since:
         return False
     lag_s, lags_s = round((at - dated).total_seconds(), 3), clock.lags_s
     if clock.sampled_at == at:
-        lags_s, lag_s = lags_s[:-1], min(lag_s, lags_s[-1])
+        if lag_s >= lags_s[-1]:
+            return False
+        lags_s = lags_s[:-1]
     clock.lags_s, clock.sampled_at = (*lags_s, lag_s)[-SAMPLES:], at
     return True
 

@@ -9,7 +9,7 @@ import msgspec
 from correlation import ticket as ticket_text
 from correlation.feedback import witness
 from correlation.suppression.suppressor import Case
-from correlation.variants import whole
+from correlation.variants import units, whole
 from foreshock import __version__
 from foreshock.core.contracts import (
     AuditRow,
@@ -46,6 +46,7 @@ from foreshock.service.views import (
     IncidentRow,
     IncidentView,
     JobView,
+    LabelSetView,
     SourceView,
     StatusView,
     TicketView,
@@ -533,6 +534,8 @@ class LiveViews:
             count=alert.count,
             occurrences=alert.occurrences,
             flaps=alert.flaps,
+            origin=alert.origin,
+            label_sets=_label_sets(alert),
             url=alert.url,
             situation=alert.situation,
             held=engine.suppression.reasons(alert, case) if case is not None else (),
@@ -629,6 +632,20 @@ def _held(situation: Situation, engine: Engine) -> tuple[Held, ...]:
     if situation.held or situation.tickets or situation.state is not SituationState.OPEN:
         return situation.held
     return engine.holds(situation)
+
+
+def _label_sets(alert: Alert) -> tuple[LabelSetView, ...]:
+    """Each with what is not the same in all of them; none where there is one only."""
+    found = [] if alert.variants is None else [(unit, unit.read_labels()) for unit in units(alert)]
+    shared = set.intersection(*(set(labels.items()) for _, labels in found)) if found else set()
+    return tuple(
+        LabelSetView(
+            labels={name: value for name, value in labels.items() if (name, value) not in shared},
+            state="firing" if unit.firing else "resolved",
+            count=unit.count,
+        )
+        for unit, labels in found
+    )
 
 
 def _priority_reason(situation: Situation, row: IncidentRow, topology: Topology) -> str:

@@ -140,9 +140,18 @@ class AgainstView(Struct, frozen=True, kw_only=True):
     now: Versions | None
 
 
+class LabelSetView(Struct, frozen=True, kw_only=True):
+    """One of several label sets of an alert. labels: those in which they differ. state: firing or resolved."""
+
+    labels: dict[str, str]
+    state: str
+    count: int
+
+
 class AlertView(Struct, frozen=True, kw_only=True):
     """state: firing, resolved or held (flapping). bound_by: how the CI was found, in words. flaps: changes since it
-    began to flap; 0 while it does not. held: all that suppresses it."""
+    began to flap; 0 while it does not. held: all that suppresses it. source: kind of the collector; origin: name of
+    the source that sent it first. label_sets: where it has several."""
 
     fingerprint: str
     name: str
@@ -164,6 +173,8 @@ class AlertView(Struct, frozen=True, kw_only=True):
     held: tuple[Held, ...] = ()
     why: WhyView | None = None
     flaps: int = 0
+    origin: str = ""
+    label_sets: tuple[LabelSetView, ...] = ()
 
 
 class TimelineEntry(Struct, frozen=True, kw_only=True):

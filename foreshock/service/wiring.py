@@ -13,6 +13,7 @@ from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from correlation.clock import State
 from correlation.rule import RuleInstance
 from foreshock import __version__
 from foreshock.connect.http import Http
@@ -413,7 +414,8 @@ class Foreshock:
             for situation in engine.situations.values():
                 states[situation.state.value] = states.get(situation.state.value, 0) + 1
             sources = [((name,), source.last_seen.timestamp()) for name, source in engine.sources.items()]
-            lags = [((name,), reading(engine, name).lag_s) for name in engine.sources]
+            clocks = {name: reading(engine, name) for name in engine.sources}
+            lags = [((name,), found.lag_s) for name, found in clocks.items() if found.state is not State.UNKNOWN]
             silent = [((name,), float(s.silent_since is not None)) for name, s in engine.sources.items()]
             clashes = [((name,), float(s.clashes)) for name, s in engine.sources.items()]
             active, alerts, suspended = engine.active, len(engine.alerts), len(engine.budget.suspended)

@@ -11,7 +11,7 @@ from foreshock.service.console import console, not_found
 from foreshock.service.console.picture import BOX_WIDTH, COLUMN_MAX, cut, draw, fold
 from foreshock.service.console.snippets import base_url, snippet
 from foreshock.service.console.words import age, gap, href, linked, matches, visible
-from foreshock.service.views import GraphEdge, GraphNode, GraphView, TimelineEntry, WhyView
+from foreshock.service.views import GraphEdge, GraphNode, GraphView, LabelSetView, TimelineEntry, WhyView
 from foreshock.testing.factories import (
     HOSTILE_SCRIPT,
     HOSTILE_URLS,
@@ -540,6 +540,31 @@ def test_sources_show_what_to_paste_with_the_address_the_reader_uses():
 
     assert 'targets: ["foreshock.test:8080"]' in text
     assert "url: http://foreshock.test:8080/api/v1/collect/alertmanager" in text
+
+
+def test_a_source_that_needs_somebody_says_why():
+    source = make_source_view(
+        silent_since=NOW, expired=7, clock="its clock is 40 s ahead of ours", clash="Down is one alert for a and b"
+    )
+    text = Seen(make_client(MemoryViews(status=make_status_view(), sources=[source])).get("/sources").text).text
+
+    assert "Nothing has come since 2026-11-22 14:05:00 UTC" in text
+    assert "Its clock is 40 s ahead of ours." in text
+    assert "Down is one alert for a and b" in text
+
+
+def test_an_alert_of_several_label_sets_shows_which_of_them_fires():
+    sets = (
+        LabelSetView(labels={"replica": "a"}, state="resolved", count=3),
+        LabelSetView(labels={"replica": "b"}, state="firing", count=4),
+    )
+    view = make_incident_view(alerts=(make_alert_view(label_sets=sets),))
+    text = Seen(
+        make_client(MemoryViews(status=make_status_view(), incidents=[view])).get(f"/incidents/{view.row.id}").text
+    ).text
+
+    assert "One alert of 2 label sets" in text
+    assert "replica=b" in text
 
 
 def test_a_host_header_that_is_no_address_does_not_reach_the_snippet():
