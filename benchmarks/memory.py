@@ -90,22 +90,23 @@ def holders(work: Path, alerts: int, top: int) -> list[tuple[str, float, float]]
     from foreshock.service import replay
     from foreshock.service.engine import Engine
     from foreshock.service.front import collector_kinds
-    from foreshock.service.settings import rule_kinds
+    from foreshock.service.rule_files import load_rules
+    from foreshock.service.settings import load_settings, rule_kinds
 
     known = FileSource("bench", FileConfig(path=work / "topology")).fetch()
     collectors = collector_kinds()
     engine = Engine(collectors, rule_kinds())
     inputs = replay.read_input(work / "data" / f"stream-fill-{alerts}.jsonl", None, collectors)
-    first = next(iter(inputs))
-    for head in replay._heads(first.record, known, CorrelationSettings()):
-        engine.step([(head, None)])
-    gc.collect()
-    tracemalloc.start()
-    before = tracemalloc.take_snapshot()
-    engine.step([(first.record, None)])
-    for given in inputs:
-        engine.step([(given.record, None)])
-    del given, first
+    rules = load_rules(load_settings(None, {}, {}).rules)
+    records = iter(replay.prepared(inputs, known, CorrelationSettings(), rules, None))
+    before = None
+    for record, given in records:
+        if given is not None and before is None:
+            gc.collect()
+            tracemalloc.start()
+            before = tracemalloc.take_snapshot()
+        engine.step([(record, None)])
+    del given, record
     engine._effects = type(engine._effects)()
     gc.collect()
     after = tracemalloc.take_snapshot()

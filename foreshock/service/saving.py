@@ -20,6 +20,9 @@ from foreshock.service.engine import Engine
 
 _BLOCK_ITEMS = 256
 _SLICE_BLOCKS = 4
+_PACE = 4
+"""So many times as many items are written with a step as it has changed: saving keeps up with any storm, and one
+checkpoint is never much larger than what one step changes."""
 _LEAST_SWEPT = 1000  # items said again with one checkpoint, and never fewer than it has changes
 _LEAST_BYTES = 1 << 20  # written before a sweep is worth it
 _ZSTD_LEVEL = 1
@@ -56,6 +59,7 @@ class Saver:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._position = 0
+        self._unsaved = 0  # changes of the engine when a slice was taken last
         self._left: deque[list[tuple[str, str, bytes | None]]] = deque()
         self._first, self._next = 1, 1  # numbers of the oldest block there is, and of the next one
         self._compress = zstandard.ZstdCompressor(level=_ZSTD_LEVEL, write_content_size=True).compress
@@ -109,7 +113,7 @@ class Saver:
                     self._swept_bytes += len(item or b"")
             self._left.append(block)
         self._engine.saved()
-        self._position = position
+        self._position, self._unsaved = position, 0
 
     def _note(self, kind: str, key: str, item: bytes | None) -> None:
         self._written_bytes += len(item or b"")
@@ -118,7 +122,9 @@ class Saver:
 
     def take(self) -> Slice:
         """The next slice, to be written with the next step, once."""
-        numbers = range(self._next, self._next + min(_SLICE_BLOCKS, len(self._left)))
+        changed, self._unsaved = self._engine.unsaved - self._unsaved, self._engine.unsaved
+        most = max(_SLICE_BLOCKS, _PACE * changed // _BLOCK_ITEMS)
+        numbers = range(self._next, self._next + min(most, len(self._left)))
         blocks = tuple(
             Block(number=number, position=self._position, body=self._compress(_pack(self._left.popleft())))
             for number in numbers
@@ -126,7 +132,7 @@ class Saver:
         self._next += len(blocks)
         # A few at a time, and the oldest first: an item's end must not go before the item.
         if self._first < self._needless_before:
-            self._first = min(self._first + _SLICE_BLOCKS, self._needless_before)
+            self._first = min(self._first + max(_SLICE_BLOCKS, 2 * len(blocks)), self._needless_before)
         elif not blocks:
             return _NOTHING
         done = bool(blocks) and not self._left

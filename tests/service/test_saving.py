@@ -147,3 +147,19 @@ def test_a_slice_is_small_however_much_there_is_to_save():
     assert [len(part.blocks) for part in parts] == [1] * 50
     assert [part.checkpoint for part in parts] == [None] * 49 + [7]
     assert saver.take().blocks == ()
+
+
+def test_saving_keeps_up_with_a_storm():
+    """Each step changes as much as a slice of a calm time holds a hundred times."""
+    engine, saver = start(Disk())
+    sizes = []
+    for step in range(60):
+        for number in range(200):
+            engine.put(("alert", f"{step}-{number}"), b"x")
+        if not saver.busy:
+            sizes.append(engine.unsaved)
+            saver.begin(step)
+        saver.take()
+
+    assert len(sizes) > 20
+    assert max(sizes) <= 600
