@@ -301,6 +301,8 @@ class Anomaly(Struct, frozen=True, gc=False, kw_only=True):
             that one wild point does not make it.
         observed, expected: medians over its points, in the unit of the series.
         detector: kind@version.
+        course: values of the window it was found in, oldest first, thinned out, for a small picture; ``course_onset``
+            is the place of the onset among them.
     """
 
     ci: str
@@ -315,6 +317,8 @@ class Anomaly(Struct, frozen=True, gc=False, kw_only=True):
     observed: float
     expected: float
     detector: str
+    course: tuple[float, ...] = ()
+    course_onset: int = 0
 
 
 class Evidence(Struct, frozen=True, gc=False, kw_only=True):

@@ -363,6 +363,7 @@ def explain(
         *(f"  {_decided(each)}" for each in view["decisions"]),
         *([f"no cause is named: {view['cause_doubt']}"] if view["cause_doubt"] else []),
         *(f"cause {_caused(cause)}" for cause in view["causes"][:3]),
+        *(f"metric {_measured(each)}" for each in view["evidence"][:5]),
         *(f"{j['at'][:19]} {j['actor']} said {j['kind']}: {j['outcome']}" for j in reversed(view["judgements"])),
         *_versions("decided by", view["now"]),
         "",
@@ -385,6 +386,17 @@ def _headed(view: dict[str, Any]) -> list[str]:
 def _decided(each: dict[str, Any]) -> str:
     until = f", until {each['until'][11:19]}" if each["until"] else ""
     return f"{each['at'][:19].replace('T', ' ')} {each['sink']}: {each['step']}: {each['reason']}{until}"
+
+
+def _measured(evidence: dict[str, Any]) -> str:
+    odd = evidence["anomaly"]
+    which = f" ({odd['dimension']})" if odd.get("dimension") else ""
+    unit = f" {odd['unit']}" if odd.get("unit") else ""
+    return (
+        f"{odd['metric']}{which} of {odd['ci']}: {odd['direction']} to {odd['observed']:.4g}{unit} "
+        f"where {odd['expected']:.4g}{unit} is usual, {odd['score']:.0f} spreads off since {odd['onset'][11:16]} UTC; "
+        f"{' needs '.join(evidence['path'])}"
+    )
 
 
 def _caused(cause: dict[str, Any]) -> str:

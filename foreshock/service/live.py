@@ -22,7 +22,18 @@ from foreshock.core.contracts import (
     RecordKind,
 )
 from foreshock.core.errors import Rejected, Unavailable
-from foreshock.core.model import Alert, Ended, Held, Judgement, JudgementKind, Link, Moved, Situation, SituationState
+from foreshock.core.model import (
+    Alert,
+    Ended,
+    Evidence,
+    Held,
+    Judgement,
+    JudgementKind,
+    Link,
+    Moved,
+    Situation,
+    SituationState,
+)
 from foreshock.core.topology import Topology
 from foreshock.service import explain, feedback, sources
 from foreshock.service.decisions import versions_at
@@ -218,12 +229,13 @@ class LiveViews:
                 held=_held(situation, engine),
                 cause_doubt=engine.doubt(causes) if live else situation.cause_doubt,
                 causes=causes,
+                evidence=situation.evidence,
                 alerts=tuple(
                     self._alert(alert, engine, self._why(engine, situation, alert, by_fingerprint), case)
                     for alert in alerts
                 ),
                 timeline=_timeline(situation, alerts, trail),
-                graph=_graph(alerts, topology, causes[0].ci if causes else ""),
+                graph=_graph(alerts, topology, causes[0].ci if causes else "", situation.evidence),
                 records=records,
                 notes=notes,
                 split_from=situation.split_from,
@@ -276,6 +288,7 @@ class LiveViews:
             next_step=view.next_step if view else "",
             decisions=view.decisions if view else (),
             causes=view.causes if view else (),
+            evidence=view.evidence if view else (),
             alerts=alerts,
             judgements=view.judgements if view else (),
             now=now,
@@ -675,8 +688,9 @@ def _timeline(situation: Situation, alerts: Iterable[Alert], trail: Iterable[Aud
     return tuple(sorted(entries, key=lambda entry: entry.at))
 
 
-def _graph(alerts: Iterable[Alert], topology: Topology, cause: str) -> GraphView:
-    """Affected CIs, what lies on the paths between them, and their direct neighbours as far as there is room."""
+def _graph(alerts: Iterable[Alert], topology: Topology, cause: str, evidence: Iterable[Evidence]) -> GraphView:
+    """Affected CIs, what lies on the paths between them and to metrics that left their band, and their direct
+    neighbours as far as there is room."""
     worst: dict[str, Alert] = {}
     for alert in alerts:
         if alert.ci and (alert.ci not in worst or alert.severity > worst[alert.ci].severity):
@@ -687,6 +701,8 @@ def _graph(alerts: Iterable[Alert], topology: Topology, cause: str) -> GraphView
         for needed in topology.upstream(ci):
             if needed in worst:
                 wanted.update(dict.fromkeys(topology.path(ci, needed)))
+    for each in evidence:
+        wanted.update(dict.fromkeys(each.path))
     if affected <= _MAX_NODES // 3:
         for ci in list(wanted)[:affected]:
             wanted.update(dict.fromkeys(topology.neighbours(ci)[:8]))

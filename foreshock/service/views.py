@@ -5,7 +5,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from foreshock.core.contracts import DeskAction, DeskNote, DeskRecord
-from foreshock.core.model import Cause, Held, Judgement, Moment, Versions
+from foreshock.core.model import Cause, Evidence, Held, Judgement, Moment, Versions
 from foreshock.service.records import Statement
 
 
@@ -218,6 +218,7 @@ class GraphView(Struct, frozen=True, kw_only=True):
 class IncidentView(Struct, frozen=True, kw_only=True):
     """The incident page: everything known of one situation.
 
+    evidence: metric anomalies on its CIs and on what they depend on, the strongest first.
     held: why it has no ticket, or why its ticket is not escalated.
     """
 
@@ -233,6 +234,7 @@ class IncidentView(Struct, frozen=True, kw_only=True):
     next_step: str
     cause_doubt: str
     causes: tuple[Cause, ...]
+    evidence: tuple[Evidence, ...]
     alerts: tuple[AlertView, ...]
     timeline: tuple[TimelineEntry, ...]
     graph: GraphView
@@ -262,6 +264,7 @@ class ExplainView(Struct, frozen=True, kw_only=True):
     next_step: str
     decisions: tuple[DecidedView, ...]
     causes: tuple[Cause, ...]
+    evidence: tuple[Evidence, ...]
     alerts: tuple[AlertView, ...]
     judgements: tuple[Judgement, ...]
     now: Versions | None

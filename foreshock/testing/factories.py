@@ -10,7 +10,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from foreshock.core.contracts import DeskNote, DeskRecord, DeskState
-from foreshock.core.model import Cause, Contribution, Held, HeldKind
+from foreshock.core.model import Anomaly, Cause, Contribution, Evidence, Held, HeldKind
+from foreshock.core.model import Direction as AnomalyDirection
 from foreshock.service.views import (
     AlertView,
     DeadLetterView,
@@ -160,6 +161,22 @@ def make_desk_record(number: str = "INC0000001", **fields: Any) -> DeskRecord:
     return DeskRecord(number=number, **{**defaults, **fields})
 
 
+def make_anomaly(ci: str = "db1", metric: str = "latency", **fields: Any) -> Anomaly:
+    defaults: dict[str, Any] = {
+        "unit": "s",
+        "onset": ago(14),
+        "at": ago(13),
+        "score": 12.0,
+        "direction": AnomalyDirection.UP,
+        "observed": 0.054,
+        "expected": 0.012,
+        "detector": "robust@1",
+        "course": (0.012, 0.011, 0.013, 0.012, 0.047, 0.058, 0.054),
+        "course_onset": 4,
+    }
+    return Anomaly(ci=ci, metric=metric, **{**defaults, **fields})
+
+
 def make_incident_view(row: IncidentRow | None = None, **fields: Any) -> IncidentView:
     row = row or make_incident_row()
     defaults: dict[str, Any] = {
@@ -174,6 +191,7 @@ def make_incident_view(row: IncidentRow | None = None, **fields: Any) -> Inciden
         "next_step": "",
         "cause_doubt": "",
         "causes": (),
+        "evidence": (),
         "alerts": (make_alert_view(situation=row.id),),
         "timeline": (),
         "graph": GraphView(nodes=(), edges=()),
@@ -421,6 +439,10 @@ def _storage_failure() -> IncidentView:
         priority_reason="checkout (criticality 1) depends on an affected CI; 8 alerts fire, worst critical",
         cause_doubt="",
         next_step="Update INC0000041 if a further service joins; resolve 5 min after the last alert clears.",
+        evidence=(
+            Evidence(anomaly=make_anomaly("sto-2", "disk_latency", dimension="volume=vol7"), path=("esx-3", "sto-2")),
+            Evidence(anomaly=make_anomaly("esx-3", "run_queue", unit="", until=ago(4), course=()), path=("esx-3",)),
+        ),
         causes=(
             Cause(
                 ci="sto-2",
@@ -669,6 +691,21 @@ def _hostile_incident() -> IncidentView:
         priority_reason=HOSTILE_SCRIPT,
         cause_doubt=HOSTILE_TEMPLATE,
         next_step=HOSTILE_TEMPLATE,
+        evidence=(
+            Evidence(
+                anomaly=make_anomaly(
+                    LONG_LABEL,
+                    HOSTILE_SCRIPT,
+                    dimension=RIGHT_TO_LEFT,
+                    unit=HOSTILE_SCRIPT,
+                    observed=1e300,
+                    expected=0.0,
+                    course=(0.0, -1e300, 1e300),
+                    detector=HOSTILE_SCRIPT,
+                ),
+                path=(HOSTILE_SCRIPT, LONG_LABEL),
+            ),
+        ),
         causes=(
             Cause(
                 ci=LONG_LABEL,

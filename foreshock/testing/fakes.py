@@ -117,6 +117,7 @@ class MemoryViews:
             next_step=view.next_step,
             decisions=view.decisions,
             causes=view.causes,
+            evidence=view.evidence,
             alerts=view.alerts,
             judgements=tuple(self.judgements(incident=view.row.id)),
             now=None,

@@ -26,6 +26,9 @@ from predictor.frames import Floats, Panel, quantiles
 MAX_SCORE = 100.0
 """Beyond it more says no more."""
 
+COURSE_POINTS = 40
+"""Kept of a window, for a picture."""
+
 _MIN_POINTS = 12
 _TO_SIGMA = 1.4826  # median absolute deviation to standard deviation, where the distribution is normal
 _TAILS = ((0.025, 1.96), (0.01, 2.326))  # share of the points beyond, and where that is in a normal distribution
@@ -96,6 +99,7 @@ class Robust:
             known = np.flatnonzero(np.isfinite(values))
             rows = known[(known >= run.first) & (known <= run.last)]
             expected = self.expected(window.times[rows], np.array([index]))
+            shown = known[np.unique(np.linspace(0, len(known) - 1, COURSE_POINTS).round().astype(np.int64))]
             found.append(
                 Anomaly(
                     ci=series.ci,
@@ -110,6 +114,8 @@ class Robust:
                     observed=float(np.median(values[rows])),
                     expected=float(np.median(expected)),
                     detector=DETECTOR.name,
+                    course=tuple(float(f"{value:.4g}") for value in values[shown]),
+                    course_onset=int(np.searchsorted(shown, run.first)),
                 )
             )
         return found

@@ -691,6 +691,23 @@ def test_a_label_is_broken_between_words_into_two_lines_at_most():
     assert fold("", 16) == ("",)
 
 
+def test_metrics_that_left_their_band_are_shown_with_their_way_to_the_incident():
+    seen = Seen(make_client().get("/incidents/S-41").text)
+
+    text = " ".join(seen.text.split())
+    assert "Metrics that left their usual band 2" in text
+    assert "esx-3 needs sto-2" in text
+    assert "disk_latencyvolume=vol7" in text
+    assert "0.054\xa0s" in seen.text
+    assert "12 up" in text
+    labels = [attributes.get("aria-label") for tag, attributes in seen.tags if attributes.get("class") == "curve"]
+    assert labels == ["up, 0.054 where 0.012 is usual"]
+
+
+def test_an_incident_without_metrics_has_no_table_of_them():
+    assert "left their usual band" not in make_client().get("/incidents/S-42").text
+
+
 def test_a_cause_without_a_topology_still_has_a_page():
     view = make_incident_view(causes=(Cause(ci="db1", score=0.5, contributions=()),), alerts=())
 

@@ -25,6 +25,7 @@ from foreshock.core.contracts import DeskAction, DeskNote, DeskRecord, DeskState
 from foreshock.core.errors import ForeshockError, Rejected
 from foreshock.core.topology import DIRECTIONS, Direction
 from foreshock.service.console import statements, static_files, words
+from foreshock.service.console.curve import curve
 from foreshock.service.console.picture import draw
 from foreshock.service.console.snippets import base_url, snippet
 from foreshock.service.guard import HEADERS, refuse_cross_site
@@ -490,8 +491,10 @@ def _environment() -> Environment:
     )
     environment.filters.update(
         age=words.age,
+        curve=curve,
         gap=words.gap,
         moment=words.moment,
+        number=words.number,
         since=_since,
         href=words.href,
         path=words.path,

@@ -1,5 +1,6 @@
 """How values read on a page: ages, times, links, and text that a stranger wrote."""
 
+import math
 import re
 import unicodedata
 from datetime import UTC, datetime
@@ -31,6 +32,15 @@ def visible(value: object) -> object:
     if isinstance(value, str) and not isinstance(value, Markup):
         return _INVISIBLE.sub(lambda found: f"⟨U+{ord(found.group()):04X}⟩", value)
     return value
+
+
+def number(value: float) -> str:
+    """Four digits that count: "0.05123", "1,234", "2.5e+09"."""
+    if value and not 1e-4 <= abs(value) < 1e6:
+        return f"{value:.4g}"
+    digits = max(0, 3 - math.floor(math.log10(abs(value)))) if value else 0
+    text = f"{value:,.{digits}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def age(seconds: float) -> str:
