@@ -418,7 +418,7 @@ def _told_apart(each: dict[str, Any]) -> list[str]:
         strength = f"strength {link['strength']:.2f} against {link['threshold']:.2f}"
         lines.append(f"  {link['rule']}: {' -> '.join(link['path'])}, {link['gap_s']:.0f} s apart, {strength}")
         lines.append(f"    {link['sentence']}")
-    lines += [f"  {reason}" for reason in each["obstacles"]]
+    lines += [f"  {reason}" for reason in each["obstacles"] if reason not in each["sentence"]]
     for past in each["decided"]:
         lines.append(f"  {past['at'][:19].replace('T', ' ')} {_considered(past)}")
         lines += _versions("    decided by", past["versions"])
