@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 from msgspec import Struct
+from pydantic import ValidationError
 
 from foreshock.core.contracts import ConnectorConfig
 from foreshock.core.learned import NOTHING, Learned
@@ -125,20 +126,39 @@ def shipped(kinds: Mapping[str, RuleKind]) -> tuple[RuleInstance, ...]:
 def build(
     instances: Iterable[RuleInstance], kinds: Mapping[str, RuleKind], learned: Learned = NOTHING
 ) -> tuple[Rule, ...]:
-    """The enabled rules. One of a kind that this version does not have is left out."""
-    return tuple(
-        _build(instance, kinds[instance.kind], learned)
-        for instance in instances
-        if instance.enabled and instance.kind in kinds
-    )
+    """The enabled rules. One that this version cannot read is left out: a record of another version may hold a kind or
+    a parameter that is gone, or new."""
+    built = []
+    for instance in instances:
+        kind = kinds.get(instance.kind)
+        if not instance.enabled or kind is None:
+            continue
+        try:
+            config = kind.config.model_validate(instance.config)
+        except ValidationError:
+            continue
+        built.append(_build(instance.name, kind, config, learned))
+    return tuple(built)
 
 
-def _build(instance: RuleInstance, kind: RuleKind, learned: Learned) -> Rule:
-    config = kind.config.model_validate(instance.config)
-    tag = f"{instance.name}@{version_of(kind, config)}"
+def _build(name: str, kind: RuleKind, config: RuleConfig, learned: Learned) -> Rule:
+    tag = f"{name}@{version_of(kind, config)}"
     if not kind.trained:
         return kind.build(tag, config)
     return kind.build(f"{tag}.{learned.version}" if learned.version else tag, config, learned)
+
+
+def changes(before: Iterable[Rule], after: Iterable[Rule], instances: Iterable[RuleInstance]) -> list[tuple[str, str]]:
+    """What came of the rules when they were read again, for the record: (rule, what happened). instances: those that
+    ``after`` was built of."""
+    old, new = {rule.tag for rule in before}, {rule.tag for rule in after}
+    built = {rule.name for rule in after}
+    unread = sorted(one.name for one in instances if one.enabled and one.name not in built)
+    return [
+        *((tag, "withdrawn") for tag in sorted(old - new)),
+        *((tag, "in force") for tag in sorted(new - old)),
+        *((name, "left out, this version cannot read it") for name in unread),
+    ]
 
 
 def version_of(kind: RuleKind, config: RuleConfig) -> str:

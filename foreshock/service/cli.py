@@ -193,7 +193,7 @@ def demo(
 @app.command()
 @told
 def init(folder: Annotated[Path, typer.Argument(help="Where to write the files.")] = Path()) -> None:
-    """Write a commented configuration file and an example topology."""
+    """Write a commented configuration file, and examples of a topology and of rules."""
     from foreshock.service.settings_files import bundled, example
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -201,6 +201,8 @@ def init(folder: Annotated[Path, typer.Argument(help="Where to write the files."
         "foreshock.yaml": example(),
         "foreshock.schema.json": bundled("foreshock.schema.json"),
         "topology.example.yaml": bundled("topology.example.yaml"),
+        "rules.example.yaml": bundled("rules.example.yaml"),
+        "rules.schema.json": bundled("rules.schema.json"),
     }.items():
         path = folder / name
         if path.exists():

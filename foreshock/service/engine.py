@@ -26,7 +26,7 @@ from correlation.group import place
 from correlation.identity import Family, Scheme
 from correlation.next_step import Decision, Step, hold_back, may_be_held, next_step
 from correlation.relate import Candidate, Traces, View, link, relate
-from correlation.rule import Index, RuleInstance, RuleKind, build, shipped
+from correlation.rule import Index, RuleInstance, RuleKind, build, changes, shipped
 from correlation.settings import CorrelationSettings
 from correlation.structure import why_not_by_itself
 from correlation.suppression.suppression import Suppression
@@ -1174,9 +1174,12 @@ class Engine:
     def _read_settings(self, record: Record) -> None:
         read = msgspec.json.decode(record.body, type=SettingsRecord)
         reopen, before = self.settings.group.reopen, self.settings.fold
+        rules = self.rules
         self._use_settings(read)
+        for rule, what in changes(rules, self.rules, self.rule_instances):
+            self._say("rule", rule, what, actor=record.actor)
         for tag in self.budget.reset():
-            self._say("rule", tag, "in force again", actor=record.actor)
+            self._say("rule", tag, "tried again", actor=record.actor)
             self._report(suspension(tag), "")
         if self.settings.group.reopen < reopen:
             self._watch_what_is_over()

@@ -584,7 +584,7 @@ class LiveViews:
             topology.relation(a, b) or topology.relation(b, a) for a, b in zip(link.path, link.path[1:], strict=False)
         )
         return WhyView(
-            sentence=rule.describe(link) if rule else f"linked by {link.rule}, which is no longer in force",
+            sentence=rule.describe(link) if rule else _no_longer(link),
             path=link.path,
             relations=relations,
             strength=link.strength,
@@ -745,3 +745,8 @@ def _levels(ids: Iterable[str], edges: Iterable[GraphEdge]) -> dict[str, int]:
         if not moved:
             break
     return levels
+
+
+def _no_longer(link: Link) -> str:
+    """What is left of a reason whose rule is gone."""
+    return f"linked by {link.rule}, which is no longer in force" + (f": {link.evidence}" if link.evidence else "")

@@ -29,6 +29,13 @@ def test_the_shipped_rules_are_those_of_the_shipped_file(tmp_path: Path):
     assert load_rules(shipped) == load_rules(None)
 
 
+def test_the_example_of_rules_is_one(tmp_path: Path):
+    example = tmp_path / "rules.yaml"
+    example.write_text(bundled("rules.example.yaml"))
+
+    assert by_name(example).keys() - by_name(None).keys() == {"same-deployment", "storage-of-the-site", "backup-run"}
+
+
 def test_a_rule_named_like_a_shipped_one_takes_its_place_and_others_come_on_top(tmp_path: Path):
     (tmp_path / "b.yaml").write_text("- name: topology\n  kind: topology\n  hub: 3\n- {name: near, kind: same_ci}\n")
     (tmp_path / "a.yml").write_text("name: same_ci\nkind: same_ci\nenabled: false\n")

@@ -46,9 +46,32 @@ def test_a_rule_that_goes_takes_no_situation_apart_and_its_reasons_stay():
 
 
 def test_a_rule_of_another_version_of_foreshock_is_left_out_and_the_rest_goes_on():
-    story = Story("web runs_on esx", rules=(*shipped_rules(), RuleInstance(name="x", kind="telepathy")))
+    strange = (
+        RuleInstance(name="x", kind="telepathy"),
+        RuleInstance(name="y", kind="attribute", config={"equal": ["app"], "gone": 1}),
+        RuleInstance(name="z", kind="telepathy", enabled=False),
+    )
+    story = Story("web runs_on esx", rules=(*shipped_rules(), *strange))
 
     assert story.fire("esx").at(5).fire("web").groups() == [["esx", "web"]]
+    assert [(row.subject, row.action.partition(",")[0]) for row in story.told.audit if row.kind == "rule"] == [
+        ("x", "left out"),
+        ("y", "left out"),
+    ]
+
+
+def test_each_change_of_a_rule_has_one_audit_row_with_who_made_it():
+    story = Story()
+    stricter = RuleInstance(name="same-app", kind="attribute", config={"equal": ["app", "tier"]})
+    for rules in ((SAME_APP,), (SAME_APP,), (stricter,), ()):
+        story.after(5).settings({}, rules=(*shipped_rules(), *rules))
+
+    said = [(row.subject.partition("@")[0], row.action) for row in story.told.audit if row.kind == "rule"]
+    assert said == [
+        ("same-app", "in force"), ("same-app", "withdrawn"), ("same-app", "in force"), ("same-app", "withdrawn"),
+    ]  # fmt: skip
+    subjects = [row.subject for row in story.told.audit if row.kind == "rule"]
+    assert subjects[0] == subjects[1] != subjects[2] == subjects[3]
 
 
 def strained() -> Story:
@@ -63,7 +86,7 @@ def test_a_rule_that_takes_more_than_its_budget_is_suspended_and_we_open_an_inci
     story = strained()
 
     assert [tag.partition("@")[0] for tag in story.engine.budget.suspended] == ["hard"]
-    (row,) = [row for row in story.told.audit if row.kind == "rule"]
+    row = [row for row in story.told.audit if row.kind == "rule"][-1]
     assert (row.action, row.subject.partition("@")[0]) == ("suspended", "hard")
     (own,) = [alert for alert in story.engine.alerts.values() if alert.source == "foreshock"]
     assert (own.ci, own.firing) == ("foreshock", True)
@@ -88,7 +111,7 @@ def test_a_reload_gives_the_rule_another_try_and_ends_the_incident_about_it():
     assert story.engine.budget.suspended == {}
     (own,) = [alert for alert in story.engine.alerts.values() if alert.source == "foreshock"]
     assert not own.firing
-    assert [row.action for row in story.told.audit if row.kind == "rule"] == ["suspended", "in force again"]
+    assert [row.action for row in story.told.audit if row.kind == "rule"] == ["in force", "suspended", "tried again"]
     story.after(300).tick()
     assert story.situation(own.situation).state is SituationState.RESOLVED
 
