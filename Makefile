@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help setup run test servers lint types imports pytest lock config docs wheel bench-intake bench-memory bench-grouping
+.PHONY: help setup run test servers lint types imports pytest lock config docs wheel bench-intake bench-memory bench-grouping bench-causes
 
 BIN := .venv/bin
 heading = @printf '\n==> %s\n' '$(1)'
@@ -80,3 +80,6 @@ bench-memory: setup ## memory per active alert, and seconds to ready with 10,000
 
 bench-grouping: setup ## how well alerts become incidents, where the truth is known
 	@$(BIN)/python benchmarks/grouping.py $(ARGS)
+
+bench-causes: setup ## how often the cause of a recorded incident is found, given its window
+	@$(BIN)/python benchmarks/causes.py $(ARGS)

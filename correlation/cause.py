@@ -28,7 +28,7 @@ MAX_CAUSES = 5
 MAX_AFFECTED = 500
 """CIs whose surroundings are looked at; of more, those with the strongest evidence."""
 
-_MOST_NATS = 9.0  # rarer than once in 8,000 says no more
+_MOST_NATS = 12.0  # rarer than once in 160,000 says no more
 _PRESENT = 0.1  # nats of a symptom that is as usual as the others
 _BESIDE = 0.5  # an alert that names a second CI says so much of it, compared with the CI it is about
 _REPEATED = 0.8  # each further symptom of a CI says so much of the one before: they seldom come alone
@@ -40,7 +40,7 @@ _REACH = 2.0  # units of cost
 _MAX_STEPS = 128  # CIs reached from one affected CI
 _SPREAD = 0.5  # what depends on a candidate counts so much beside what it shows itself
 _EXPLAINED = 0.7  # of a symptom that also shows on something the CI depends on
-_UNKNOWN = 0.5  # of a candidate that only labels name: the topology cannot say how it would reach the others
+_UNKNOWN = 0.3  # of a candidate that only labels name: the topology cannot say how it would reach the others
 _SURE = 10.0  # spreads; a metric that far off gives all that metrics can
 _METRIC = 3.0  # nats
 _ASIDE = 0.3  # of a metric, where another one is known to be what broke
@@ -51,9 +51,11 @@ _SAME_MOMENT_S = 1.0
 
 
 class Rarity(Protocol):
-    """See ``correlation.usual.Usual.surprise``."""
+    """See ``correlation.usual.Usual``."""
 
     def surprise(self, fingerprint: str, name: str, now: datetime, span_s: float, /) -> float: ...
+
+    def ordinary(self, now: datetime, span_s: float, /) -> float: ...
 
 
 class _Symptom(Struct, gc=False):
@@ -139,7 +141,7 @@ def _direct(
     binding: BindSettings,
     usual: Rarity | None,
 ) -> dict[str, _Candidate]:
-    """What each CI shows itself. A sign counts as far as it is rarer than half of the signs here."""
+    """What each CI shows itself. A sign counts as far as it is rarer than what is ordinary: here, or anywhere."""
     if not alerts:
         return {}
     alerts = list({alert.fingerprint: alert for alert in alerts}.values())
@@ -153,6 +155,8 @@ def _direct(
         rare = _MOST_NATS if usual is None else min(_MOST_NATS, usual.surprise(alert.fingerprint, name, last, span_s))
         read.append((alert, labels, name, rare))
     ordinary = median(rare for *_, rare in read)
+    if usual is not None:
+        ordinary = min(ordinary, usual.ordinary(last, span_s))
     found: dict[str, _Candidate] = {}
     for alert, labels, name, rare in read:
         gap_s = (alert.starts_at - first).total_seconds()
@@ -374,7 +378,8 @@ def _shares(
         shown = tuple(
             Contribution(name=part.name, points=round(part.points * each, 4), evidence=part.evidence) for part in parts
         )
-        causes.append(Cause(ci=ci, score=round(sum(part.points for part in shown), 4), contributions=shown))
+        score = min(1.0, round(sum(part.points for part in shown), 4))
+        causes.append(Cause(ci=ci, score=score, contributions=shown))
     return tuple(causes)
 
 

@@ -2,6 +2,7 @@
 all the time."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime
 
@@ -47,6 +48,7 @@ class Usual:
     def __init__(self) -> None:
         self._seen: dict[str, _Seen] = {}
         self._named: dict[str, _Named] = {}
+        self._times: Counter[int] = Counter()  # how many conditions began so often
         self._watched_s = 0.0
         self._since: datetime | None = None
         self.changed: set[str] = set()
@@ -68,8 +70,17 @@ class Usual:
             seen = self._seen[fingerprint] = _Seen(name, 0)
             self._named.setdefault(name, _Named()).conditions += 1
         seen.onsets += 1
+        self._times[seen.onsets] += 1
+        if seen.onsets > 1:
+            self._times[seen.onsets - 1] -= 1
         self._named[seen.name].onsets += 1
         self.changed.add(_part(fingerprint))
+
+    def stop(self, now: datetime) -> None:
+        """Recordings end at ``now``; later questions are about what was until then."""
+        if self._since is not None:
+            self._watched_s += (now - self._since).total_seconds()
+            self._since = None
 
     def surprise(self, fingerprint: str, name: str, now: datetime, span_s: float) -> float:
         """How unlikely it is that this condition begins within ``span_s`` for no reason, in nats; its present onset
@@ -78,12 +89,25 @@ class Usual:
         A Poisson process whose rate is that of the condition itself, drawn towards the mean of those with its name
         where there is little to go by.
         """
-        watched_s = self._watched_s + ((now - self._since).total_seconds() if self._since is not None else 0.0)
         seen, named = self._seen.get(fingerprint), self._named.get(name)
-        before = seen.onsets - 1 if seen is not None and seen.onsets > 1 else 0
         mean = named.onsets / named.conditions if named is not None and named.conditions else 1.0
-        mean /= max(watched_s, _UNIT_S)
-        rate = (before + mean * _UNIT_S) / (max(watched_s - span_s, _UNIT_S) + _UNIT_S)
+        return self._surprise(seen.onsets if seen is not None else 0, mean, now, span_s)
+
+    def ordinary(self, now: datetime, span_s: float) -> float:
+        """The same for the condition that begins at a random moment, as a rule: half of all onsets surprise less."""
+        whole, passed, onsets = sum(n * times for n, times in self._times.items()), 0, 1
+        if not whole:
+            return 0.0
+        for onsets in sorted(self._times):
+            passed += onsets * self._times[onsets]
+            if passed * 2 >= whole:
+                break
+        return self._surprise(onsets, whole / len(self._seen), now, span_s)
+
+    def _surprise(self, onsets: int, mean_onsets: float, now: datetime, span_s: float) -> float:
+        watched_s = self._watched_s + ((now - self._since).total_seconds() if self._since is not None else 0.0)
+        mean = mean_onsets / max(watched_s, _UNIT_S)
+        rate = (max(0, onsets - 1) + mean * _UNIT_S) / (max(watched_s - span_s, _UNIT_S) + _UNIT_S)
         return -math.log(-math.expm1(-rate * span_s))
 
     def _halve(self) -> None:
@@ -98,6 +122,7 @@ class Usual:
                 named.conditions += 1
                 named.onsets += seen.onsets
         self._seen = kept
+        self._times = Counter(seen.onsets for seen in kept.values())
         self._watched_s /= 2
 
     def save(self, part: str) -> bytes:
@@ -118,6 +143,7 @@ class Usual:
                 latest = read
             for fingerprint, seen in read.seen.items():
                 self._seen[fingerprint] = seen
+                self._times[seen.onsets] += 1
                 named = self._named.setdefault(seen.name, _Named())
                 named.conditions += 1
                 named.onsets += seen.onsets

@@ -546,6 +546,29 @@ def timeline(
     )
 
 
+@app.command("rank")
+@told
+def rank_causes(
+    spec: Annotated[Path, typer.Option("--spec", help="YAML that says which table and column is what.")],
+    data: Annotated[Path, typer.Option("--data", help="Folder with the tables.")],
+    to: Annotated[Path, typer.Option("--out", help="CSV to write: issue_id, rank, node, score, reason.")],
+    settings: OwnSettings = None,
+) -> None:
+    """Rank the causes of recorded incidents whose windows are known, as the engine would."""
+    from correlation.settings import CorrelationSettings
+    from foreshock.connect.config import load
+    from foreshock.service import rank as work
+
+    chosen = load(settings, CorrelationSettings) if settings else None
+    issues, named = work.write(work.rank(load(spec, work.RankSpec), data, chosen), to)
+    out.print(
+        f"wrote {to}: {issues} incidents, for {issues - named} of them not enough evidence to name a cause",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
 def _recorded(
     work: Callable[..., Any],
     input: Path,

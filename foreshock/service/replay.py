@@ -441,15 +441,18 @@ def _table(path: Path, columns: AlertColumns) -> Iterator[tuple[str, datetime, b
         try:
             for index, row in enumerate(reader):
                 line = index + 2 if path.suffix == ".csv" else index + 1
-                yield str(row[columns.id]) if columns.id else str(index), _time(row[columns.time]), _event(row, columns)
+                yield (
+                    str(row[columns.id]) if columns.id else str(index),
+                    read_time(row[columns.time]),
+                    _event(row, columns),
+                )
         except (KeyError, ValueError) as error:
             raise _unreadable(path, line, error) from None
 
 
 def _event(row: Mapping[str, Any], columns: AlertColumns) -> bytes:
-    at = _time(row[columns.time])
-    labels = {"alertname": str(row[columns.name] or "alert"), "ci": str(row[columns.node] or "")}
-    labels |= {name: str(row[column] or "") for name, column in columns.labels.items()}
+    at = read_time(row[columns.time])
+    labels = labels_of(row, columns)
     resolved = bool(columns.state) and str(row[columns.state]).strip().lower() in columns.resolved
     event: dict[str, Any] = {
         "labels": labels,
@@ -464,10 +467,15 @@ def _event(row: Mapping[str, Any], columns: AlertColumns) -> bytes:
     return msgspec.json.encode(event)
 
 
+def labels_of(row: Mapping[str, Any], columns: AlertColumns) -> dict[str, str]:
+    labels = {"alertname": str(row[columns.name] or "alert"), "ci": str(row[columns.node] or "")}
+    return labels | {name: str(row[column] or "") for name, column in columns.labels.items()}
+
+
 _MILLISECONDS_FROM = 1e11  # as seconds this is the year 5138
 
 
-def _time(value: Any) -> datetime:
+def read_time(value: Any) -> datetime:
     """RFC 3339, or seconds or milliseconds since 1970. Raises ValueError."""
     text = str(value).strip()
     try:
