@@ -11,6 +11,7 @@ from foreshock.service.console import console, not_found
 from foreshock.service.console.picture import BOX_WIDTH, COLUMN_MAX, cut, draw, fold
 from foreshock.service.console.snippets import base_url, snippet
 from foreshock.service.console.words import age, gap, href, linked, matches, visible
+from foreshock.service.quiet import Quiet
 from foreshock.service.views import GraphEdge, GraphNode, GraphView, LabelSetView, TimelineEntry, WhyView
 from foreshock.testing.factories import (
     HOSTILE_SCRIPT,
@@ -25,6 +26,7 @@ from foreshock.testing.factories import (
     make_status_view,
 )
 from foreshock.testing.fakes import MemoryViews
+from foreshock.testing.quiet import example_quiet
 
 PAGES = [
     "/",
@@ -38,6 +40,8 @@ PAGES = [
     "/incidents/S-66?why_not=c0ffee01",
     "/incidents/S-66",
     "/incidents/INC0000041",
+    "/silences",
+    "/silences?like=a1",
     "/sources",
     "/dead-letters",
     "/problems",
@@ -48,10 +52,10 @@ PAGES = [
 HTML = {"accept": "text/html"}
 
 
-def make_client(views: MemoryViews | None = None, *, demo: bool = False) -> TestClient:
+def make_client(views: MemoryViews | None = None, *, quiet: Quiet | None = None, demo: bool = False) -> TestClient:
     views = views or example_views()
     app = FastAPI()
-    app.include_router(console(views, views, actor=lambda request: "ada", demo=demo))
+    app.include_router(console(views, views, quiet or example_quiet(), actor=lambda request: "ada", demo=demo))
     app.add_exception_handler(404, not_found)
     return TestClient(app, headers=HTML, follow_redirects=False, base_url="http://foreshock.test:8080")
 
@@ -716,3 +720,123 @@ def test_a_cause_without_a_topology_still_has_a_page():
     assert "None of these alerts is bound to a CI" in text
     assert f"{ago(12):%H:%M:%S}" in text
     assert NOW.isoformat() in text
+
+
+# ---- silences and maintenance ---------------------------------------------------------------------------------------
+
+SAME = {"origin": "http://foreshock.test:8080"}
+
+
+def told(page: str) -> str:
+    return " ".join(Seen(page).text.split())
+
+
+def test_the_page_of_silences_tells_who_asked_for_what_until_when_and_what_it_holds():
+    page = told(make_client().get("/silences").text)
+
+    assert 'active alertname="HighCpu" host=~"web.*"load test, CHG0012 mira' in page
+    assert 'expired job="nightly"a test ada' in page
+    assert (
+        "running Patching of db1CHG0034, see the calendar db1 3 CIs in all dba 13:00:00 to 16:00:00 1 incident" in page
+    )
+    assert "FREQ=WEEKLY;BYDAY=SU (Europe/Berlin)" in page
+
+
+def test_a_silence_is_tried_before_it_is_set_and_nothing_typed_is_lost():
+    quiet = example_quiet()
+    client = make_client(quiet=quiet)
+    form = {"matchers": 'host="db1"\n', "length": "30m", "comment": "known"}
+
+    tried = client.post("/silences", data={**form, "do": "preview"}, headers=SAME)
+    assert tried.status_code == 200
+    assert "What it covers now 1 of 4 active alerts. Nothing is set yet." in told(tried.text)
+    assert "known" in tried.text
+    assert len(quiet.silences()) == 2
+
+    done = client.post("/silences", data={**form, "do": "set"}, headers=SAME)
+    assert (done.status_code, done.headers["location"]) == (303, "/silences")
+    newest = next(view for view in quiet.silences() if view.comment == "known")
+    assert (newest.created_by, newest.matchers) == ("ada", ('host="db1"',))
+
+    client.post(f"/silences/{newest.id}/expire", headers=SAME)
+    assert next(view for view in quiet.silences() if view.id == newest.id).state == "expired"
+
+
+@pytest.mark.parametrize(
+    ("form", "problem"),
+    [
+        ({"matchers": "host", "comment": "x"}, "is not a matcher"),
+        ({"matchers": "host=db1", "comment": ""}, "needs a comment"),
+        ({"matchers": "host=db1", "comment": "x", "length": "2"}, "'2' is not a duration"),
+        ({"matchers": "", "comment": "x"}, "at least one matcher"),
+    ],
+)
+def test_a_silence_that_is_refused_says_why_in_the_form(form: dict[str, str], problem: str):
+    answer = make_client().post("/silences", data={"length": "2h", "do": "set", **form}, headers=SAME)
+
+    assert answer.status_code == 409
+    assert problem in told(answer.text)
+
+
+def test_maintenance_is_tried_planned_and_ended():
+    quiet = example_quiet()
+    client = make_client(quiet=quiet)
+    form = {"title": "Move", "comment": "CHG1", "cis": "api, nix", "descendants": "1", "length": "2h"}
+    form |= {"starts": "2026-11-22 14:00", "time_zone": "UTC", "services": "", "matchers": "", "rrule": ""}
+
+    tried = told(client.post("/maintenance", data={**form, "do": "preview"}, headers=SAME).text)
+    assert "2 of 4 active alerts; 3 CIs are in scope" in tried
+    assert "Not in the topology: nix" in tried
+
+    assert client.post("/maintenance", data={**form, "do": "set"}, headers=SAME).status_code == 303
+    (made,) = [view for view in quiet.windows() if view.title == "Move"]
+    assert (made.cis, made.owner, made.state) == (("api", "nix"), "ada", "running")
+
+    assert client.post(f"/maintenance/{made.id}/end", headers=SAME).status_code == 303
+    assert next(view for view in quiet.windows() if view.title == "Move").state == "over"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "problem"),
+    [
+        ({"rrule": "FREQ=SECONDLY"}, "has no FREQ"),
+        ({"time_zone": "Mars"}, "'Mars' is no time zone"),
+        ({"cis": ""}, "has no scope"),
+        ({"comment": ""}, "comment:"),
+        ({"starts": "soon"}, "'soon' is no time"),
+    ],
+)
+def test_a_plan_that_is_refused_says_why_in_the_form(wrong: dict[str, str], problem: str):
+    form = {
+        "title": "t",
+        "comment": "c",
+        "cis": "api",
+        "starts": "2026-11-22 14:00",
+        "length": "2h",
+        "time_zone": "UTC",
+    }
+    answer = make_client().post("/maintenance", data={**form, "do": "set", **wrong}, headers=SAME)
+
+    assert answer.status_code == 409
+    assert problem in told(answer.text)
+
+
+def test_a_silence_can_begin_with_the_labels_of_an_alert():
+    views = MemoryViews(status=make_status_view())
+    alert = make_alert_view("f00", labels={"alertname": "DiskFull", "host": "db1"})
+    views.put(make_incident_view(make_incident_row("S-1"), alerts=(alert,)))
+    client = make_client(views)
+
+    assert "/silences?like=f00#new-silence" in client.get("/incidents/S-1").text
+    page = client.get("/silences?like=f00").text
+    assert "alertname=&#34;DiskFull&#34;\nhost=&#34;db1&#34;</textarea>" in page
+
+
+def test_what_a_silence_covers_can_be_looked_at_later():
+    quiet = example_quiet()
+    (running,) = [view for view in quiet.windows() if view.title == "Patching of db1"]
+
+    page = told(make_client(quiet=quiet).get(f"/silences?of={running.id}").text)
+
+    assert "3 of 4 active alerts; 3 CIs are in scope" in page
+    assert "3 of 3 held" in page

@@ -18,6 +18,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from foreshock.service.console import console, not_found
 from foreshock.testing.factories import NOW, example_views, make_incident_row, make_incident_view, make_ticket_view
 from foreshock.testing.fakes import MemoryViews
+from foreshock.testing.quiet import example_quiet
 from foreshock.testing.servers import free_port, program
 
 ARTEFACTS = Path(__file__).resolve().parent.parent / "artefacts"
@@ -39,6 +40,7 @@ PAGES = {
     "incident-merged": "/incidents/S-42",
     "incident-hostile": "/incidents/S-66",
     "incident-why-not": "/incidents/S-41?why_not=c0ffee01",
+    "silences": "/silences?of=patching",
     "sources": "/sources",
     "dead-letters": "/dead-letters",
     "problems": "/problems",
@@ -71,7 +73,7 @@ def site() -> Iterator[Site]:
     views = example_views()
     running = Site(url=f"http://127.0.0.1:{free_port()}", views=views)
     app = FastAPI()
-    app.include_router(console(views, views, actor=lambda request: "ada", demo=True))
+    app.include_router(console(views, views, example_quiet(), actor=lambda request: "ada", demo=True))
     app.add_exception_handler(404, not_found)
 
     @app.middleware("http")

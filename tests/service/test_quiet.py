@@ -1,50 +1,16 @@
 """Silences and windows: seen, tried out, set and ended."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from foreshock.core.contracts import NewRecord
 from foreshock.core.errors import Malformed, Rejected
-from foreshock.service.engine import Engine
 from foreshock.service.maintenance import Entry, Plan, Scope, planned
-from foreshock.service.quiet import LiveQuiet
+from foreshock.testing.quiet import quiet_of
 from foreshock.testing.records import Story
 
 SHOP = ("shop depends_on api", "api runs_on db1")
-
-
-class StoryRunner:
-    """Stands for the runner and the inbox: what is appended is what happens next in the story."""
-
-    def __init__(self, story: Story) -> None:
-        self.story, self.lag = story, 0
-
-    @property
-    def last(self) -> int:
-        return len(self.story.records)
-
-    def caught_up(self, number: int) -> bool:
-        return number <= self.last
-
-    @contextmanager
-    def looking(self) -> Iterator[Engine]:
-        yield self.story.engine
-
-    def append_now(self, record: NewRecord) -> int:
-        self.story._add(record.kind, record.body, actor=record.actor, source=record.source)
-        return self.last
-
-    def clock(self) -> datetime:
-        return self.story.now
-
-
-def quiet(story: Story) -> LiveQuiet:
-    runner: Any = StoryRunner(story)
-    return LiveQuiet(runner, runner, runner.clock)
 
 
 def plan(story: Story, **fields: Any) -> Plan:
@@ -55,7 +21,7 @@ def plan(story: Story, **fields: Any) -> Plan:
 
 def test_a_silence_is_set_by_its_owner_holds_and_is_ended():
     story = Story().fire("db1")
-    asked = quiet(story)
+    asked = quiet_of(story)
 
     made = asked.set_silence(['host="db1"'], length=timedelta(hours=1), comment=" known ", actor="mira")
     story.at(60).tick()
@@ -85,16 +51,16 @@ def test_a_silence_without_reason_or_bounds_is_refused(matchers: list[str], comm
     story = Story()
 
     with pytest.raises(Rejected, match=told.replace("(", r"\(")):
-        quiet(story).set_silence(matchers, length=timedelta(hours=1), comment=comment, actor="mira")
+        quiet_of(story).set_silence(matchers, length=timedelta(hours=1), comment=comment, actor="mira")
 
-    assert quiet(story).silences() == []
+    assert quiet_of(story).silences() == []
 
 
 def test_a_preview_tells_which_alerts_and_incidents_would_be_covered_and_sets_nothing():
     story = Story(*SHOP).fire("db1", "api").fire("web", name="Slow", severity="warning").at(60).tick()
     records = len(story.records)
 
-    found = quiet(story).preview(Scope(matchers=('alertname="Down"', 'host="db1"')))
+    found = quiet_of(story).preview(Scope(matchers=('alertname="Down"', 'host="db1"')))
 
     assert (found.matched, found.active) == (1, 3)
     assert [(alert.name, alert.ci, alert.situation) for alert in found.alerts] == [("Down", "db1", "S-1")]
@@ -105,19 +71,19 @@ def test_a_preview_tells_which_alerts_and_incidents_would_be_covered_and_sets_no
 def test_a_preview_by_scope_counts_cis_and_names_what_nobody_knows():
     story = Story(*SHOP, criticality={"shop": 1}).fire("db1", "shop").at(60).tick()
 
-    found = quiet(story).preview(Scope(cis=("db1", "nix")))
+    found = quiet_of(story).preview(Scope(cis=("db1", "nix")))
 
     assert (found.scope, found.unknown, found.matched) == (4, ("nix",), 2)
     assert [one.whole for one in found.incidents] == [True]
-    assert quiet(story).preview(Scope(services=("shop",))).matched == 2
-    assert quiet(story).preview(Scope(cis=("db1",), descendants=False)).matched == 1
+    assert quiet_of(story).preview(Scope(services=("shop",))).matched == 2
+    assert quiet_of(story).preview(Scope(cis=("db1",), descendants=False)).matched == 1
     with pytest.raises(Rejected, match="has no scope"):
-        quiet(story).preview(Scope())
+        quiet_of(story).preview(Scope())
 
 
 def test_what_a_preview_said_is_what_the_window_then_holds():
     story = Story(*SHOP).fire("shop", "web").at(10)
-    asked = quiet(story)
+    asked = quiet_of(story)
     said = {one.id for one in asked.preview(Scope(cis=("db1",))).incidents if one.whole}
 
     made = asked.plan(plan(story), actor="mira")
@@ -130,7 +96,7 @@ def test_what_a_preview_said_is_what_the_window_then_holds():
 
 def test_a_window_can_be_replaced_ended_once_and_ended():
     story = Story().fire("db1")
-    asked = quiet(story)
+    asked = quiet_of(story)
     made = asked.plan(plan(story, cis=["db1"], rrule="FREQ=DAILY"), actor="mira")
     moved = asked.plan(plan(story, cis=["db2"], rrule="FREQ=DAILY"), actor="ada", id=made.id)
     assert (moved.id, moved.cis, len(asked.windows())) == (made.id, ("db2",), 1)
@@ -147,14 +113,14 @@ def test_a_window_that_is_over_is_not_planned():
     story = Story().at(9000).tick()
 
     with pytest.raises(Rejected, match="over already"):
-        quiet(story).plan(plan(Story()), actor="mira")
+        quiet_of(story).plan(plan(Story()), actor="mira")
 
 
 def test_a_calendar_is_taken_once_and_whole_or_not_at_all():
     event = "BEGIN:VEVENT\r\nUID:{}\r\nSUMMARY:work\r\nDTSTART:20270101T000000Z\r\nDURATION:PT1H\r\n{}END:VEVENT\r\n"
     body = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:x\r\n{}END:VCALENDAR\r\n"
     story = Story()
-    asked = quiet(story)
+    asked = quiet_of(story)
 
     broken = event.format(1, "") + event.format(2, "RRULE:FREQ=SECONDLY\r\n")
     with pytest.raises(Malformed):
@@ -175,7 +141,7 @@ def entries(*names: str, **fields: Any) -> list[Entry]:
 
 def test_windows_of_the_settings_follow_the_file():
     story = Story()
-    asked = quiet(story)
+    asked = quiet_of(story)
 
     assert asked.keep(planned(entries("a", "b"), story.now), actor="foreshock")
     records = len(story.records)
@@ -190,7 +156,7 @@ def test_windows_of_the_settings_follow_the_file():
 
 def test_what_a_file_says_is_ended_in_the_file_but_for_what_runs_now():
     story = Story()
-    asked = quiet(story)
+    asked = quiet_of(story)
     asked.keep(planned(entries("a", rrule="FREQ=DAILY"), story.now), actor="foreshock")
 
     with pytest.raises(Rejected, match="kept in the configuration file"):
@@ -204,7 +170,7 @@ def test_what_a_file_says_is_ended_in_the_file_but_for_what_runs_now():
 
 def test_recurring_windows_are_expanded_further_in_time_and_by_us():
     story = Story()
-    asked = quiet(story)
+    asked = quiet_of(story)
     asked.plan(plan(story, cis=["db1"], rrule="FREQ=DAILY"), actor="mira")
     asked.extend()
     assert [row.actor for row in story.told.audit if row.kind == "maintenance"] == ["mira"]

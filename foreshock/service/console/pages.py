@@ -27,8 +27,10 @@ from foreshock.core.topology import DIRECTIONS, Direction
 from foreshock.service.console import statements, static_files, words
 from foreshock.service.console.curve import curve
 from foreshock.service.console.picture import draw
+from foreshock.service.console.silences import add_silences
 from foreshock.service.console.snippets import base_url, snippet
 from foreshock.service.guard import HEADERS, refuse_cross_site
+from foreshock.service.quiet import Quiet
 from foreshock.service.views import (
     Actions,
     AgainstView,
@@ -66,7 +68,7 @@ Page = Callable[..., HTMLResponse]
 # ---- routes ---------------------------------------------------------------------------------------------------------
 
 
-def console(views: Views, actions: Actions, *, actor: Callable[[Request], str], demo: bool) -> APIRouter:
+def console(views: Views, actions: Actions, quiet: Quiet, *, actor: Callable[[Request], str], demo: bool) -> APIRouter:
     """Every page of the console.
 
     Args:
@@ -77,6 +79,7 @@ def console(views: Views, actions: Actions, *, actor: Callable[[Request], str], 
     router = APIRouter(include_in_schema=False, route_class=_ConsoleRoute, default_response_class=HTMLResponse)
     page = _pages(views, demo=demo)
     change = [Depends(refuse_cross_site)]
+    add_silences(router, quiet, page=page, alert=views.alert, actor=actor, read_form=read_form, change=change)
 
     @router.get("/static/{name}")
     def static(name: str, request: Request, v: str = "") -> Response:
