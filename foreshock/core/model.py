@@ -386,14 +386,15 @@ class Versions(Struct, frozen=True, kw_only=True):
 
 
 class Decided(Struct, frozen=True, gc=False, kw_only=True):
-    """What was decided for one sink, the negative ones too, as it was decided.
+    """What was decided for one sink, the negative too, as it was decided.
 
     Attributes:
-        step: open, update, resolve, reopen; wait, hold or nothing; "quiet" of no sink: the time before the end began.
+        step: open, update, resolve, reopen; wait, hold or nothing; "quiet", of no sink: the time before the end began.
         reason: in words. until: when it is decided anew at the latest; None: when something changes.
     """
 
     at: Moment
+    sink: str
     step: str
     reason: str
     until: Moment | None = None
@@ -465,7 +466,7 @@ class Situation(Struct, kw_only=True):
         split_from: the situation whose alerts it was split off with; empty if it opened by itself.
         evidence: metric anomalies on its CIs or on what they depend on, the strongest first.
         shaped_by: the person who last said what belongs in it; correlation by itself then neither splits nor merges it.
-        decided: the latest decision by sink.
+        decided: why a sink hears nothing now; what it heard is in the audit.
         cause_said, cause_said_by: the CI that a person named as the cause, and the person.
     """
 
@@ -500,7 +501,7 @@ class Situation(Struct, kw_only=True):
     cause_said: str = ""
     cause_said_by: str = ""
     tickets: dict[str, Ticket] = {}
-    decided: dict[str, Decided] = {}
+    decided: tuple[Decided, ...] = ()
 
     @property
     def held_by(self) -> str:

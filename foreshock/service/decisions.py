@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 MAX_CONSIDERED = 3
 MAX_VERSIONS = 200
 _DIGEST_BYTES = 6
+_UNHEARD = (Step.WAIT, Step.HOLD, Step.NOTHING)
 
 
 def considered(
@@ -71,15 +72,24 @@ def kept_out(engine: "Engine", alert: Alert, situation: Situation) -> str:
 
 
 def note_step(engine: "Engine", situation: Situation, sink: str, decision: Decision) -> None:
-    """What one sink is to hear. That a ticket needs nothing, or the same decision again, says nothing new."""
-    if decision.step is Step.NOTHING and sink in situation.tickets:
-        return
-    last = situation.decided.get(sink)
+    """What one sink is to hear. Kept is why it hears nothing; a write is in the audit anyway. That a ticket needs
+    nothing, or the same decision again, says nothing new."""
     step, reason, until = decision.step, decision.reason, decision.again_at
-    if last is None or last.reason != reason or last.step != step or last.until != until:
-        decided = Decided(at=engine.now, step=step.value, reason=reason, until=until)
-        situation.decided[sink] = decided
-        engine._effects.decisions.append((situation.id, sink, decided))
+    last: Decided | None = None
+    for each in situation.decided:
+        if each.sink == sink:
+            if (each.step, each.reason, each.until) == (step, reason, until):
+                return
+            last = each
+    silent = step is Step.NOTHING and sink in situation.tickets
+    if silent and last is None:
+        return
+    decided = Decided(at=engine.now, sink=sink, step=step.value, reason=reason, until=until)
+    if not silent:
+        engine._effects.decisions.append((situation.id, decided))
+    kept = () if silent or step not in _UNHEARD else (decided,)
+    if last is not None or kept:
+        situation.decided = (*(each for each in situation.decided if each.sink != sink), *kept)
 
 
 def note_versions(engine: "Engine") -> None:

@@ -84,7 +84,7 @@ class Effects(Struct, kw_only=True):
 
     ``situations`` are those that changed visibly, in order of change; ``ended`` has the JSON of an ``Ended`` for each
     of them that is over, taken at the moment of the change: its alerts may move on within the same step.
-    ``judgements`` come with the number of their record, ``decisions`` with situation and sink.
+    ``judgements`` come with the number of their record, ``decisions`` with the situation.
     """
 
     situations: dict[str, Situation] = msgspec.field(default_factory=dict)
@@ -93,7 +93,7 @@ class Effects(Struct, kw_only=True):
     audit: list[AuditRow] = msgspec.field(default_factory=list)
     dead_letters: list[DeadLetter] = msgspec.field(default_factory=list)
     judgements: list[tuple[int, Judgement]] = msgspec.field(default_factory=list)
-    decisions: list[tuple[str, str, Decided]] = msgspec.field(default_factory=list)
+    decisions: list[tuple[str, Decided]] = msgspec.field(default_factory=list)
 
 
 class Saved(Struct, frozen=True, kw_only=True):
@@ -756,7 +756,6 @@ class Engine:
             title=ticket_text.title(first),
             members={},
             tickets={},
-            decided={},
             version=0,
         )
         self.situations[situation.id] = situation
@@ -925,8 +924,8 @@ class Engine:
         due = (situation.cleared_at or self.now) + self.settings.group.quiet
         if situation.cleared_at is None:
             situation.cleared_at = self.now
-            quiet = Decided(at=self.now, step="quiet", reason="no alert is active", until=due)
-            self._effects.decisions.append((situation.id, "", quiet))
+            quiet = Decided(at=self.now, sink="", step="quiet", reason="no alert is active", until=due)
+            self._effects.decisions.append((situation.id, quiet))
         if self.now < due:
             self._timers.look_at(situation.id, due)
             return

@@ -20,10 +20,12 @@ from foreshock.core.contracts import (
     DeskRecord,
     NewRecord,
     RecordKind,
+    Verb,
 )
 from foreshock.core.errors import Rejected, Unavailable
 from foreshock.core.model import (
     Alert,
+    Decided,
     Ended,
     Evidence,
     Held,
@@ -239,17 +241,7 @@ class LiveViews:
                 records=records,
                 notes=notes,
                 split_from=situation.split_from,
-                decisions=tuple(
-                    DecidedView(
-                        sink=sink,
-                        at=each.at,
-                        step=each.step,
-                        reason=each.reason,
-                        until=each.until,
-                        versions=versions_at(engine.versions, each.at),
-                    )
-                    for sink, each in situation.decided.items()
-                ),
+                decisions=_decisions(situation, trail, engine),
                 judgements=judgements,
             )
 
@@ -610,6 +602,26 @@ def _only(engine: Engine, start: str) -> Alert | None:
     if len(found) > 1:
         raise Rejected(f"{len(found)} alerts begin with {start!r}", hint="give more of the fingerprint")
     return found[0] if found else None
+
+
+def _decisions(situation: Situation, trail: Sequence[AuditRow], engine: Engine) -> tuple[DecidedView, ...]:
+    """The latest for each sink: why it hears nothing, or else the last write."""
+    latest = {each.sink: each for each in situation.decided}
+    for row in reversed(trail):
+        sink, colon, reason = row.detail.partition(": ")
+        if row.kind == "ticket" and row.action in set(Verb) and colon and sink not in latest:
+            latest[sink] = Decided(at=row.at, sink=sink, step=row.action, reason=reason)
+    return tuple(
+        DecidedView(
+            sink=each.sink,
+            at=each.at,
+            step=each.step,
+            reason=each.reason,
+            until=each.until,
+            versions=versions_at(engine.versions, each.at),
+        )
+        for each in latest.values()
+    )
 
 
 def _moved(moved: Moved | None) -> str:

@@ -69,11 +69,11 @@ def _and_after(records: Iterable[Record]) -> Iterator[Record]:
 
 
 def _rows(effects: Effects) -> Iterator[Row]:
-    for situation, sink, decided in effects.decisions:
+    for situation, decided in effects.decisions:
         yield Row(
             at=decided.at,
             situation=situation,
-            sink=sink,
+            sink=decided.sink,
             verb=decided.step,
             reason=decided.reason,
             until=decided.until,

@@ -58,6 +58,19 @@ def test_the_cause_that_a_person_names_stands_first(server: ForeshockServer):
     assert ("mira", "cause") in [(entry["actor"], entry["action"]) for entry in view["timeline"]]
 
 
+def test_an_alert_is_explained_against_another_incident_and_a_ticket_by_its_decision(server: ForeshockServer):
+    def explained(*words: str) -> str:
+        done = run_foreshock("explain", *words, "--server", server.url)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    apart = explained("S-2", "--against", "S-1")
+    assert apart.startswith("Down on mail is not in S-1: no path along relationships leads from mail to web\n")
+    assert "rules " in apart
+    assert "desk: open: it did not recover by itself" in explained("INC0000001")
+    assert "it was the first alert" in explained(server_alert(server, "S-1"))
+
+
 def test_what_means_nothing_is_refused_with_the_reason(server: ForeshockServer):
     def refused(*words: str) -> str:
         done = run_foreshock("feedback", *words, "--server", server.url)
