@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from correlation.relate import Candidate, Traces, View, link
@@ -115,3 +117,32 @@ def test_a_rule_that_cannot_be_meant_is_refused(config: dict[str, Any], said: st
     assert isinstance(cause, Invalid)
     assert said in str(cause)
     assert (cause.path, bool(cause.hint)) == (path, True)
+
+
+CLUSTERS, APPS = st.sampled_from(["eu", "us", ""]), st.sampled_from(["shop", "mail", ""])
+
+
+@given(
+    st.lists(
+        st.tuples(CLUSTERS, APPS, st.integers(0, 900), st.integers(0, 4)),
+        max_size=30,
+    ),
+    st.tuples(st.sampled_from(["eu", "us"]), st.sampled_from(["shop", "mail"]), st.integers(850, 950)),
+)
+def test_the_index_finds_what_looking_at_every_open_alert_would_find(
+    open_: list[tuple[str, str, int, int]], new: tuple[str, str, int]
+):
+    made = rule(equal=["cluster", "app"], window="5m")
+    by_situation: dict[str, list[Alert]] = {}
+    for number, (cluster, app, at_s, home) in enumerate(open_):
+        by_situation.setdefault(f"S-{home}", []).append(alert(f"a{number:02}", at_s, cluster=cluster, app=app))
+    cluster, app, at_s = new
+
+    found = candidates(made, alert("new", at_s, cluster=cluster, app=app), by_situation)
+
+    expected = {}
+    for number, (their_cluster, their_app, began_s, home) in enumerate(open_):
+        if (their_cluster, their_app) == (cluster, app) and abs(at_s - began_s) <= 300:
+            best = expected.setdefault(f"S-{home}", (abs(at_s - began_s), f"a{number:02}"))
+            expected[f"S-{home}"] = min(best, (abs(at_s - began_s), f"a{number:02}"))
+    assert {one.situation: one.other for one in found} == {home: other for home, (_, other) in expected.items()}

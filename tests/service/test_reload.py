@@ -146,6 +146,22 @@ def test_a_reload_with_a_mistake_changes_nothing_and_tells_where_it_is(
         assert metric(client, "foreshock_config_last_reload_successful") == 1.0
 
 
+def test_a_reload_takes_a_topology_that_was_not_there_before(files: Files):
+    with running(files) as (foreshock, client):
+        topology = "version: 1\ncis:\n- {id: db1}\n- {id: shop}\n"
+        (files.folder / "topology.yaml").write_text(
+            topology + "relationships:\n- {source: shop, type: uses, target: db1}\n"
+        )
+        files.write(topology="topology.yaml")
+
+        assert reload(client) == (200, {"changed": True})
+        assert foreshock.runner.caught_up(foreshock.inbox.last)
+
+        fire(client, "db1")
+        fire(client, "shop")
+        assert alerts_per_incident(client) == [2]
+
+
 def test_another_site_cannot_make_a_browser_reload(files: Files):
     with running(files) as (_, client):
         assert client.post("/-/reload", headers={"Origin": "https://evil.example"}).status_code == 403
