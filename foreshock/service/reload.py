@@ -1,9 +1,11 @@
 """Settings and rules again, while everything goes on: read, checked, and only then put into force, as one record."""
 
+import hashlib
 import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
+import msgspec
 import structlog
 from msgspec import Struct
 
@@ -24,10 +26,12 @@ class LastReload(Struct, frozen=True, kw_only=True):
     Attributes:
         succeeded_at: the last one that was put into force; None if none was since the start.
         error: every problem of a reload that was refused, one a line; empty if it went well.
+        digest: 48 bits of what is in force, to compare processes that should have the same; 0 before the start.
     """
 
     succeeded_at: Moment | None = None
     error: str = ""
+    digest: int = 0
 
 
 class Reloader:
@@ -50,9 +54,11 @@ class Reloader:
         self._one_at_a_time = threading.Lock()
         self.last = LastReload()
 
-    def started(self, error: str = "") -> None:
-        """The start is through; with an error where it went on with the rules from before."""
-        self.last = LastReload(succeeded_at=None if error else self._clock(), error=error)
+    def started(self, rules: Rules, error: str = "") -> None:
+        """The start is through; with an error where it went on with the ``rules`` from before."""
+        self.last = LastReload(
+            succeeded_at=None if error else self._clock(), error=error, digest=_digest(self._settings, rules)
+        )
 
     def reload(self, actor: str) -> bool:
         """Whether anything changed. Raises ConfigError with every problem; then all is as before."""
@@ -63,11 +69,11 @@ class Reloader:
                 self._refuse_what_needs_a_restart(settings)
                 changed = self._put(settings, rules, actor)
             except ConfigError as error:
-                self.last = LastReload(succeeded_at=self.last.succeeded_at, error=str(error))
+                self.last = msgspec.structs.replace(self.last, error=str(error))
                 log.error("the settings were not reloaded, the old ones stay in force", error=str(error), actor=actor)
                 raise
             self._settings = settings
-            self.last = LastReload(succeeded_at=self._clock())
+            self.last = LastReload(succeeded_at=self._clock(), digest=_digest(settings, rules))
             log.info("settings reloaded", changed=changed, actor=actor)
             return changed
 
@@ -98,3 +104,9 @@ class Reloader:
             message="has changed, and comes into force at a start only",
             hint="restart Foreshock, or put it back",
         )
+
+
+def _digest(settings: Settings, rules: Rules) -> int:
+    """Secrets do not enter it."""
+    content = settings.model_dump_json().encode() + msgspec.json.encode(rules, order="deterministic")
+    return int.from_bytes(hashlib.sha256(content).digest()[:6], "big")

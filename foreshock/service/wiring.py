@@ -290,10 +290,10 @@ class Foreshock:
         except ConfigError as error:
             if not self.runner.position:
                 raise
-            self.reloader.started(str(error))
+            self.reloader.started(self.engine.rule_instances, str(error))
             log.error("the rules were not loaded, the old ones stay in force", error=str(error))
             return self.engine.rule_instances
-        self.reloader.started()
+        self.reloader.started(rules)
         return rules
 
     def _put_into_force(self, settings: Settings, rules: Sequence[RuleInstance], actor: str) -> bool:
@@ -344,7 +344,7 @@ class Foreshock:
         except ConfigError as error:
             if not self.runner.position:
                 raise
-            self.reloader.started(str(error))
+            self.reloader.started(self.engine.rule_instances, str(error))
             log.error("planned maintenance was not read, what is known stays in force", error=str(error))
 
     def _first_topology(self) -> None:
@@ -490,6 +490,9 @@ class Foreshock:
             "foreshock_config_last_reload_successful",
             "1 if the settings and rules in force are those of the files.",
             0.0 if last.error else 1.0,
+        )
+        yield gauges.gauge(
+            "foreshock_config_hash", "Equal where the same settings and rules are in force.", last.digest
         )
         if last.succeeded_at is not None:
             yield gauges.gauge(

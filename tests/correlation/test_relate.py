@@ -176,3 +176,4 @@ def test_a_rule_is_pure_and_its_strengths_lie_between_0_and_1(kind: str, placed:
 
     assert once == again
     assert all(0.0 < found.strength <= 1.0 for found in once)
+    assert not once or view.spent[RULES[kind].tag] > 0, "it does not tell what it looked at, so nothing bounds it"

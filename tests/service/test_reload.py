@@ -84,7 +84,9 @@ def test_a_reload_puts_new_rules_into_force_for_what_comes_next(files: Files):
         fire(client, "web1", app="shop")
         files.rules.write_text(RULES)
 
+        digest = metric(client, "foreshock_config_hash")
         assert reload(client) == (200, {"changed": True})
+        assert metric(client, "foreshock_config_hash") != digest
         fire(client, "web2", app="shop")
 
         assert alerts_per_incident(client) == [2]
@@ -127,6 +129,7 @@ def test_a_reload_with_a_mistake_changes_nothing_and_tells_where_it_is(
 ):
     with running(files) as (foreshock, client):
         before = (foreshock.engine.settings, foreshock.engine.rule_instances, foreshock.inbox.last)
+        digest = metric(client, "foreshock_config_hash")
         files.write(**config)
         files.rules.write_text(rules)
 
@@ -137,6 +140,7 @@ def test_a_reload_with_a_mistake_changes_nothing_and_tells_where_it_is(
         assert answer["problems"][0]["file"].startswith(str(files.folder))
         assert (foreshock.engine.settings, foreshock.engine.rule_instances, foreshock.inbox.last) == before
         assert metric(client, "foreshock_config_last_reload_successful") == 0.0
+        assert metric(client, "foreshock_config_hash") == digest
         assert client.get("/api/v1/status").json()["reload_error"] == answer["error"]
         assert said[0].partition(":")[0] in client.get("/status").text
 
