@@ -23,7 +23,7 @@ from predictor.frames import Panel, panel
 
 _FIT_EVERY = timedelta(hours=1)
 _REFIT_AFTER = timedelta(minutes=10)  # at the earliest, for series that were not there when it was fitted
-_MAX_ROWS = 2000  # of a history; a longer one is read with fewer points
+_MAX_ROWS = 1000  # of a history; a longer one is read with fewer points
 _CHUNK = 500  # series fitted at once, which bounds the memory it takes
 _FORGET = timedelta(hours=2)
 

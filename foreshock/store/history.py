@@ -65,11 +65,23 @@ class _Points(Struct, frozen=True):
         rank = np.empty(len(self.names), dtype=np.int64)
         rank[sorted(range(len(self.names)), key=lambda i: _identity(self.names[i]))] = np.arange(len(self.names))
         order = np.lexsort((self.times, rank[self.series]))  # stable: a newer file stays behind an older one
-        series, times = self.series[order], self.times[order]
-        steps = times // step_ms
-        last = np.ones(len(order), dtype=bool)
-        last[:-1] = (series[1:] != series[:-1]) | (steps[1:] != steps[:-1])
-        return _Points(self.names, series[last], times[last], self.values[order][last])
+        return self._taken(order)._thinned(step_ms)
+
+    def by_series(self, step_ms: int) -> "_Points":
+        """The same for points whose times rise already: all of one hour, then all of the next."""
+        return self._taken(np.argsort(self.series, kind="stable"))._thinned(step_ms)
+
+    def between(self, first_ms: int, last_ms: int) -> "_Points":
+        return self._taken((self.times >= first_ms) & (self.times < last_ms))
+
+    def _taken(self, which: NDArray[Any]) -> "_Points":
+        return _Points(self.names, self.series[which], self.times[which], self.values[which])
+
+    def _thinned(self, step_ms: int) -> "_Points":
+        steps = self.times // step_ms
+        last = np.ones(len(steps), dtype=bool)
+        last[:-1] = (self.series[1:] != self.series[:-1]) | (steps[1:] != steps[:-1])
+        return self._taken(last)
 
     def split(self) -> Iterator[tuple[Series, NDArray[np.int64], NDArray[np.float64]]]:
         """By series, of clean points."""
@@ -105,9 +117,8 @@ class ParquetHistory:
         hours = points.times // _HOUR_MS
         try:
             for hour in np.unique(hours).tolist():
-                here = hours == hour
-                part = _Points(points.names, points.series[here], points.times[here], points.values[here])
                 self._number += 1
+                part = points._taken(hours == hour)
                 self._write(part.clean(), _moment(hour * _HOUR_MS), self._number)
             if cursor != self._cursors.get(source, ""):
                 self._cursors[source] = cursor
@@ -210,26 +221,22 @@ class ParquetHistory:
     def read(
         self, start: datetime, end: datetime, *, metric: str, cis: Collection[str] | None = None, step_s: float = 0.0
     ) -> Sequence[Samples]:
-        first, last = _ms(start), _ms(end)
-        found: list[_Points] = []
-        total = 0
+        step_ms = max(1, round(step_s * 1000))
         wanted = [file for file in self._files() if start < file.hour + _HOUR and file.hour < end]
-        for _, files in sorted(self._by_hour(wanted).items(), reverse=True):
-            for file in reversed(files):
-                points = self._load(file, metric, cis)
-                if points is not None:
-                    inside = (points.times >= first) & (points.times < last)
-                    found.append(
-                        _Points(points.names, points.series[inside], points.times[inside], points.values[inside])
-                    )
-                    total += len(found[-1].times)
+        hours: list[_Points] = []
+        total = 0
+        for hour, files in sorted(self._by_hour(wanted).items(), reverse=True):
+            parts = [points for file in files if (points := self._load(file, metric, cis)) is not None]
+            # Thinned at once: what is left of a long history fits into memory, all of it might not.
+            hours.append(_join(parts).between(_ms(start), _ms(end)).clean(step_ms))
+            total += len(hours[-1].times)
             if total > MAX_POINTS:
-                log.warning("the metric history was read in part", metric=metric, points=total, since=file.hour)
+                log.warning("the metric history was read in part", metric=metric, points=total, since=hour)
                 break
-        joined = _join(found[::-1]).clean(max(1, round(step_s * 1000)))
+        joined = _join(hours[::-1]).by_series(step_ms)
         return [
             Samples(series=series, times=array("d", (times / 1000).tobytes()), values=array("d", values.tobytes()))
-            for series, times, values in joined.split()
+            for series, times, values in sorted(joined.split(), key=lambda part: _identity(part[0]))
         ]
 
     def metrics(self, since: datetime) -> Sequence[str]:

@@ -67,6 +67,13 @@ def test_only_the_cis_asked_for_are_read(history):
     assert points(history, cis={"c", "a", "x"}) == {"a": [(0.0, 0.0)], "c": [(0.0, 2.0)]}
 
 
+def test_series_come_sorted_whatever_hour_they_begin_in(history):
+    history.append("prom", [samples(Series(ci="z", metric="cpu"), (0, 1.0))])
+    history.append("prom", [samples(Series(ci=ci, metric="cpu"), (4000, 2.0)) for ci in ("b", "a", "z")])
+
+    assert list(points(history)) == ["a", "b", "z"]
+
+
 def test_a_point_that_comes_again_counts_once_and_the_newer_value_holds(history):
     history.append("prom", [samples(CPU, (0, 1.0), (60, 2.0))])
     history.append("prom", [samples(CPU, (60, 9.0), (120, 3.0))])
