@@ -143,8 +143,13 @@ def _not_related(engine: "Engine", said: Statement, plain: Judgement) -> Judgeme
 def _two_sides(one: tuple[Witness, ...], two: tuple[Witness, ...]) -> tuple[tuple[Witness, ...], tuple[Witness, ...]]:
     """Where the one was merged into the other, the other is what it was before."""
     if len(one) > len(two):
-        return tuple(each for each in one if each not in two), two
-    return one, tuple(each for each in two if each not in one)
+        return _without(one, two), two
+    return one, _without(two, one)
+
+
+def _without(some: tuple[Witness, ...], others: tuple[Witness, ...]) -> tuple[Witness, ...]:
+    gone = {each.fingerprint for each in others}
+    return tuple(each for each in some if each.fingerprint not in gone)
 
 
 def _witnesses(engine: "Engine", said: Statement, id: str) -> tuple[Witness, ...]:

@@ -453,9 +453,10 @@ class LiveViews:
             if name and found is None:
                 raise Rejected(f"there is no incident {name!r}", hint="list them with foreshock incidents list")
             situations.append(found[0].id if found else "")
-            if found and not found[2] and found[0].state is not SituationState.MERGED:
+            if found:
                 past[found[0].id] = tuple(witness(alert) for alert in found[1])
         with self._runner.looking() as engine:
+            past = {id: alerts for id, alerts in past.items() if id not in engine.situations}
             known = [one.fingerprint for each in past.values() for one in each] + list(engine.alerts)
             alerts = tuple(_whole(known, start) for start in said.alerts)
             if said.kind is JudgementKind.MOVE and not said.situation and alerts and alerts[0] in engine.alerts:

@@ -374,6 +374,16 @@ def test_what_a_person_said_to_be_apart_stays_apart(story: Story):
 
 @modest
 @given(stories())
+def test_all_that_a_person_says_is_kept_and_audited_once(story: Story):
+    said = [record.number for record in story.records if b'"judge":{' in record.body]
+
+    assert [row.record for row in story.told.audit if row.kind == "feedback" and row.actor == "mira"] == said
+    assert len(story.told.judgements) == len(said)
+    assert all(judgement.outcome for judgement in story.told.judgements)
+
+
+@modest
+@given(stories())
 def test_suppression_holds_back_no_resolution(story: Story):
     check_only_creation_is_held(story.after(4000).tick().records)
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from correlation.feedback import witness
 from foreshock.core.model import JudgementKind, SituationState
 from foreshock.testing.records import Story, check_same, check_structure, check_tickets, check_words_kept
 
@@ -107,6 +108,18 @@ def test_not_related_undoes_a_merge():
     story = Story(*TWO).fire("web", "mail").judge(MERGE, situation="S-1", other="S-2")
 
     story.at(5).judge(NOT_RELATED, situation="S-1", other="S-2")
+
+    checked(story)
+    assert story.groups() == [["mail"], ["web"]]
+
+
+def test_not_related_undoes_a_merge_that_only_history_remembers():
+    story = Story(*TWO).fire("web", "mail").judge(MERGE, situation="S-1", other="S-2")
+    before = witness(story.alert("mail"))
+    story.at(3000).fire("web", "mail").at(4000).tick()
+    assert "S-2" not in story.engine.situations
+
+    story.judge(NOT_RELATED, situation="S-1", other="S-2", past={"S-2": (before,)})
 
     checked(story)
     assert story.groups() == [["mail"], ["web"]]
