@@ -92,8 +92,9 @@ def measure(compare: Any, cell: tuple[int, int, int], reps: int, out: Path) -> l
     return rows
 
 
-def tell(cell: tuple[int, int, int], rows: list[dict[str, Any]]) -> None:
+def tell(cell: tuple[int, int, int], rows: list[dict[str, Any]], targets: dict[str, str] | None = None) -> None:
     events, batch, connections = cell
+    wanted = TARGETS.get(f"{batch}x{connections}", {}) if targets is None else targets
     print(f"### {batch} alerts a request, {connections} connections, {events:,} events\n")
     of = {name: [row for row in rows if row["peer"] == name] for name in ("product", "alertmanager")}
     shown = []
@@ -116,9 +117,7 @@ def tell(cell: tuple[int, int, int], rows: list[dict[str, Any]]) -> None:
         ("peak_rss_mib", "peak RSS"),
     ):
         ours, theirs = (statistics.median(float(row[key]) for row in of[name]) for name in of)
-        ratios.append(
-            (what, f"{ours / theirs:.2f}" if theirs else "-", TARGETS.get(f"{batch}x{connections}", {}).get(key, ""))
-        )
+        ratios.append((what, f"{ours / theirs:.2f}" if theirs else "-", wanted.get(key, "")))
     product.table(("Foreshock / Alertmanager, medians", "ratio", "target"), ratios)
 
 

@@ -147,10 +147,15 @@ def write_config(work: Path) -> Path:
     (folder / "nodes.csv").write_text(f"node,type\n{nodes}")
     edges = "".join(f"{source},{target},depends_on\n" for source, target in read["edges"])
     (folder / "topology.csv").write_text(f"source,target,relation\n{edges}")
+    return write_settings(work, folder)
+
+
+def write_settings(work: Path, topology: Path) -> Path:
+    """For a Foreshock in ``work`` that knows the CIs in the folder ``topology``."""
     config = work / "foreshock.yaml"
     config.write_text(
         f"listen: 127.0.0.1:{PORT}\n"
-        f"topology:\n  - {{name: bench, kind: file, path: {json.dumps(str(folder))}}}\n"
+        f"topology:\n  - {{name: bench, kind: file, path: {json.dumps(str(topology))}}}\n"
         "disk_guard: {min_free: 1MiB, min_free_percent: 0}\n"
         "log: {level: warning}\n"
     )

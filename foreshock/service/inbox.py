@@ -81,20 +81,22 @@ class Inbox:
         self._queue.put(_Waiting(record, None, future, None))
         return future.result(timeout=60)
 
-    def take(self, after: int, limit: int) -> list[tuple[Record, Items | None]]:
-        """Records that follow number ``after`` in order, at most ``limit``; from memory where they still are, else
-        from the store."""
+    def take(self, after: int, limit: int, max_bytes: int) -> list[tuple[Record, Items | None]]:
+        """Records that follow number ``after`` in order, at most ``limit`` and no more once their bodies have
+        ``max_bytes``; from memory where they still are, else from the store."""
         feed = self._feed
         while feed and feed[0][0].number <= after:
             self._pop()
         taken: list[tuple[Record, Items | None]] = []
-        while feed and len(taken) < limit and feed[0][0].number == after + 1:
+        size = 0
+        while feed and len(taken) < limit and size < max_bytes and feed[0][0].number == after + 1:
             taken.append(self._pop())
+            size += len(taken[-1][0].body)
             after += 1
         if taken or after >= self.last:
             return taken
         upto = feed[0][0].number - 1 if feed else None
-        return [(record, None) for record in self._journal.records(after, limit=limit, upto=upto)]
+        return [(record, None) for record in self._journal.records(after, limit=limit, upto=upto, max_bytes=max_bytes)]
 
     def _pop(self) -> tuple[Record, Items | None]:
         entry = self._feed.popleft()

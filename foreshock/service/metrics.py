@@ -11,6 +11,7 @@ from foreshock import __version__
 
 Families = Iterable[Metric]
 
+_REFLECTED_S = (0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
@@ -41,6 +42,12 @@ class Metrics:
             "foreshock_intake_request_duration_seconds",
             "Time to the answer, the sync included.",
             buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.reflected = Histogram(
+            "foreshock_reflect_duration_seconds",
+            "Time from taking events in until what they change is decided and on disk, by request.",
+            buckets=_REFLECTED_S,
             registry=self.registry,
         )
         self._by_status: dict[int, Counter] = {}

@@ -4,7 +4,7 @@ kind."""
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import structlog
@@ -23,6 +23,8 @@ Given = tuple[Record, Items | None]
 """A record with its decoded items, where the intake has them still."""
 
 _STEP_RECORDS = 128
+_STEP_BYTES = 4 * 1024 * 1024
+"""A step of the largest batches is a few of them: questions wait for a step, and so does the next commit."""
 _POLITE_RECORDS = 4
 _STEP_PAUSE_S = 0.02
 """Between steps under load: the intake gets its turn at the processor, and the next step has more to share one
@@ -46,10 +48,15 @@ class Runner:
     """
 
     def __init__(
-        self, engine: Engine, journal: Journal, on_orders: Callable[[], None], on_fatal: Callable[[Exception], None]
+        self,
+        engine: Engine,
+        journal: Journal,
+        on_orders: Callable[[], None],
+        on_fatal: Callable[[Exception], None],
+        on_reflected: Callable[[Sequence[Given]], None] = lambda records: None,
     ) -> None:
         self.engine, self._journal = engine, journal
-        self._on_orders, self._on_fatal = on_orders, on_fatal
+        self._on_orders, self._on_fatal, self._on_reflected = on_orders, on_fatal, on_reflected
         self._saver = Saver(engine)
         self.position = 0
         self.steps = 0
@@ -68,7 +75,7 @@ class Runner:
         self.engine.restore(self._saver.read(self._journal.blocks()))
         at = checkpoint
         while at < position:
-            records = self._journal.records(at, limit=_STEP_RECORDS, upto=position)
+            records = self._journal.records(at, limit=_STEP_RECORDS, upto=position, max_bytes=_STEP_BYTES)
             if not records:
                 raise Unavailable(
                     f"records {at + 1} to {position} are missing from the inbox",
@@ -115,13 +122,14 @@ class Runner:
         assert self._inbox is not None
         try:
             while True:
-                records = self._inbox.take(self.position, _STEP_RECORDS)
+                records = self._inbox.take(self.position, _STEP_RECORDS, _STEP_BYTES)
                 if records:
                     began = time.perf_counter()
                     with self._lock:
                         effects = self.engine.step(_politely(records))
                         self._commit(effects, records[-1][0].number)
                     self.busy_s += time.perf_counter() - began
+                    self._on_reflected(records)
                     if effects.orders:
                         self._on_orders()
                     time.sleep(_STEP_PAUSE_S)

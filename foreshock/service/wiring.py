@@ -47,7 +47,7 @@ from foreshock.service.reconcile import Reconciler
 from foreshock.service.records import SettingsRecord, TopologyRecord
 from foreshock.service.reload import Reloader
 from foreshock.service.rule_files import load_rules
-from foreshock.service.runner import Runner
+from foreshock.service.runner import Given, Runner
 from foreshock.service.scheduler import Scheduler
 from foreshock.service.settings import Settings, SettingsSource, rule_kinds, sink_kinds, source_kinds
 from foreshock.service.sources import reading
@@ -89,7 +89,13 @@ class Foreshock:
         self._warm_up = threading.Thread(target=self._deliver_once_warm, name="warm-up", daemon=True)
         self.store = Store(self.settings.store_url, front.journal)
         self.engine = Engine(front.collectors, rule_kinds())
-        self.runner = Runner(self.engine, front.journal, on_orders=self._poke, on_fatal=front.fatal)
+        self.runner = Runner(
+            self.engine,
+            front.journal,
+            on_orders=self._poke,
+            on_fatal=front.fatal,
+            on_reflected=self._reflected,
+        )
         self.replayed = self.runner.restore()
         rules = self._first_rules()
         self.outbox, self.desk = Outbox(self.store), Desk(self.store)
@@ -210,6 +216,12 @@ class Foreshock:
         self.inbox.append_now(
             NewRecord(kind=RecordKind.TICKET, body=msgspec.json.encode(change), source=change.sink, actor=change.actor)
         )
+
+    def _reflected(self, records: Sequence[Given]) -> None:
+        now = self.clock()
+        for record, _ in records:
+            if record.kind is RecordKind.EVENTS:
+                self.metrics.reflected.observe(max(0.0, (now - record.at).total_seconds()))
 
     def _poke(self) -> None:
         for lane in self.lanes:

@@ -24,7 +24,8 @@ from foreshock.store.moments import from_micros, to_micros
 
 PARTITION = 0
 _CHUNK_BLOCKS = 16
-_BEYOND = 2**62  # no block has this number
+_CHUNK_RECORDS = 32
+_BEYOND = 2**62  # no block or record has this number
 _ZSTD_LEVEL = 1  # a batch of alerts shrinks about tenfold already; higher levels cost more than they save
 _ADVISORY_LOCK = 0x464F5245  # "FORE"
 
@@ -205,27 +206,38 @@ class Journal:
         except self._driver.Error as error:
             raise Unavailable(f"the store refused a write: {error}", hint="check the disk and the database") from error
 
-    def records(self, after: int, *, limit: int, upto: int | None = None) -> list[Record]:
-        """Records with numbers above ``after`` in order, at most ``limit``."""
-        statement = "SELECT number, at, kind, collector, source, actor, body FROM inbox WHERE number > ?"
-        bounds: tuple[int, ...] = (after,) if upto is None else (after, upto)
-        if upto is not None:
-            statement += " AND number <= ?"
+    def records(self, after: int, *, limit: int, upto: int | None = None, max_bytes: int | None = None) -> list[Record]:
+        """Records with numbers above ``after`` in order, at most ``limit`` and no more once their bodies have
+        ``max_bytes``."""
+        statement = (
+            "SELECT number, at, kind, collector, source, actor, body FROM inbox"
+            " WHERE number > ? AND number <= ? ORDER BY number LIMIT ?"
+        )
         unpack = zstandard.ZstdDecompressor().decompress
-        return [
-            Record(
-                number=number,
-                at=from_micros(at),
-                kind=RecordKind(kind),
-                collector=collector,
-                source=source,
-                actor=actor,
-                body=unpack(body),
-            )
-            for number, at, kind, collector, source, actor, body in self._rows(
-                f"{statement} ORDER BY number LIMIT ?", *bounds, limit
-            )
-        ]
+        found: list[Record] = []
+        size, last, left = 0, _BEYOND if upto is None else upto, limit
+        while left > 0 and (max_bytes is None or size < max_bytes):
+            rows = self._rows(statement, after, last, min(left, _CHUNK_RECORDS))
+            for number, at, kind, collector, source, actor, packed in rows:
+                body = unpack(packed)
+                found.append(
+                    Record(
+                        number=number,
+                        at=from_micros(at),
+                        kind=RecordKind(kind),
+                        collector=collector,
+                        source=source,
+                        actor=actor,
+                        body=body,
+                    )
+                )
+                size += len(body)
+                if max_bytes is not None and size >= max_bytes:
+                    return found
+            if len(rows) < _CHUNK_RECORDS:
+                return found
+            after, left = found[-1].number, left - len(rows)
+        return found
 
     def _pack(self, body: bytes) -> bytes:
         compressor = getattr(self._compressor, "value", None)

@@ -59,6 +59,19 @@ def test_records_come_back_in_order_as_they_were_received(store: Store):
     assert store.journal.last_record() == (2, second.at)
 
 
+def test_records_are_read_up_to_a_size(store: Store):
+    store.journal.append([(number, NOON, batch(b"0123456789")) for number in range(1, 101)])
+
+    def numbers(**bounds: int) -> list[int]:
+        return [record.number for record in store.journal.records(2, **{"limit": 1000} | bounds)]
+
+    assert numbers() == list(range(3, 101))
+    assert numbers(limit=40) == list(range(3, 43))
+    assert numbers(max_bytes=25) == [3, 4, 5]
+    assert numbers(max_bytes=1) == [3]
+    assert numbers(max_bytes=500, upto=60) == list(range(3, 53))
+
+
 def test_a_number_taken_by_another_writer_fences_the_second(store: Store):
     store.journal.append([(1, NOON, batch(b"mine"))])
 
