@@ -193,6 +193,10 @@ class Suppression:
 
     # ---- saving and restoring ----
 
+    def save_again(self, kind: str, key: str) -> None:
+        """Have this one in the next checkpoint although it did not change."""
+        self._dirty[kind, key] = None
+
     def unsaved(self) -> list[tuple[str, str]]:
         """Kind and key of what changed since ``saved`` was last called."""
         return [*self._dirty, *(("transient", key) for key in self.transients.unsaved())]

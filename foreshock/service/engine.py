@@ -1285,6 +1285,10 @@ class Engine:
                 self._dirty_alerts[key] = None
             elif kind == "situation":
                 self._dirty_situations[key] = None
+            elif kind == "usual":
+                self.usual.changed.add(key)
+            elif kind in Suppression.ITEMS:
+                self.suppression.save_again(kind, key)
             else:
                 self._dirty.add((kind, key))
 

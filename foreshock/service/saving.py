@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 
 import msgspec
+import structlog
 import zstandard
 from msgspec import Struct
 
@@ -27,6 +28,8 @@ _LEAST_SWEPT = 1000  # items said again with one checkpoint, and never fewer tha
 _LEAST_BYTES = 1 << 20  # written before a sweep is worth it
 _ZSTD_LEVEL = 1
 _MANY = ("alert", "situation")
+
+log = structlog.get_logger("engine")
 
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(list[tuple[str, str, bytes | None]]).decode
@@ -110,8 +113,12 @@ class Saver:
             for kind, key, item in block:
                 self._note(kind, key, item)
                 if (kind, key) in again:
+                    del again[kind, key]
                     self._swept_bytes += len(item or b"")
             self._left.append(block)
+        if again:  # the only copy of these may be in an old block
+            log.error("state was not said again when asked to; old blocks are kept", items=sorted(again)[:3])
+            self._sweep, self._swept = None, False
         self._engine.saved()
         self._position, self._unsaved = position, 0
 

@@ -431,3 +431,17 @@ def test_in_the_end_nothing_is_left_in_memory(story: Story):
     story.after(UNTIL_FORGOTTEN_S).tick()
 
     check_forgotten(story.engine)
+
+
+@modest
+@given(stories())
+def test_all_that_was_saved_can_be_had_again(story: Story):
+    """Whoever saves the state asks for it in parts, so that what was written long ago need not be kept."""
+    engine = story.engine
+    said = {(kind, key): body for kind, key, body in engine.checkpoint()}
+    engine.saved()
+
+    engine.save_again(said)
+
+    assert {(kind, key): body for kind, key, body in engine.checkpoint()} == said
+    assert engine.unsaved >= len(said) - 1  # the counters are in each checkpoint

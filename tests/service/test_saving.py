@@ -163,3 +163,18 @@ def test_saving_keeps_up_with_a_storm():
 
     assert len(sizes) > 20
     assert max(sizes) <= 600
+
+
+def test_what_is_not_said_again_is_not_thrown_away(monkeypatch: pytest.MonkeyPatch):
+    disk = Disk()
+    engine, saver = start(disk)
+    engine.put(("a kind of tomorrow", "1"), b"its only copy")
+    monkeypatch.setattr(engine, "save_again", lambda items: None)
+
+    for position in range(1, 300):
+        engine.put(("alert", "1"), str(position).encode())
+        if not saver.busy:
+            saver.begin(position)
+        disk.write(saver.take())
+
+    assert start(disk)[0].items["a kind of tomorrow", "1"] == b"its only copy"
