@@ -1,5 +1,6 @@
 """Other identity rules: which alerts get another fingerprint, which are one from now on, and which come apart."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
@@ -72,27 +73,21 @@ def carry_out(
 ) -> dict[str, Alert]:
     """The alerts by their new fingerprints; ``ci`` is to be found anew."""
     alerts: dict[str, Alert] = {}
-    pieces: dict[str, int] = {}
-    for _, alert in _pairs(parts):
-        pieces[alert.fingerprint] = pieces.get(alert.fingerprint, 0) + 1
+    pieces = Counter(alert.fingerprint for _, alert in _pairs(parts))
     for key, group in parts.items():
-        whole = {alert.fingerprint: alert for alert, _ in group}
+        here = Counter(alert.fingerprint for alert, _ in group)
         first = group[0][0]
-        if len(whole) == 1 and len(group) == pieces[first.fingerprint]:
+        if len(here) == 1 and len(group) == pieces[first.fingerprint]:
             alert = first  # the same label sets as before
         else:
             # An alert that comes apart brings only those of its label sets that belong here.
-            brought = [alert if _comes_whole(alert, group) else unit for alert, unit in group]
+            brought = [alert if pieces[alert.fingerprint] == here[alert.fingerprint] else unit for alert, unit in group]
             alert = combine(list({id(one): one for one in brought}.values()), key, settings)
             alert.situation = _home([one.situation for one, _ in group], situations)
         for one in (alert, *units(alert)):
             one.fingerprint = key
         alerts[key] = alert
     return alerts
-
-
-def _comes_whole(alert: Alert, group: Sequence[tuple[Alert, Alert]]) -> bool:
-    return len(units(alert)) == sum(other is alert for other, _ in group)
 
 
 def _home(candidates: Iterable[str], situations: Mapping[str, Situation]) -> str:
@@ -121,7 +116,6 @@ def rename_members(
         for new in become.get(old, (old,)):
             if situation.state is not SituationState.OPEN or alerts[new].situation == situation.id:
                 members.setdefault(new, _renamed(member, new, become))
-    most = max(most, len(situation.members))
     order = sorted(members, key=lambda one: one in alerts and not alerts[one].active)
     left_out = order[most:]
     for one in left_out:

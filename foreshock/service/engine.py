@@ -1369,6 +1369,8 @@ class Engine:
         for alert in self.alerts.values():
             for unit in variants.units(alert):
                 unit.source, unit.origin = intern(unit.source), intern(unit.origin or unit.source)
+                if unit.dated == unit.starts_at:
+                    unit.dated = unit.starts_at  # one value in memory, as before they were saved
                 self.known.setdefault(self.family(unit).name, {})[unit.labels] = unit
 
     def _restore_timers(self) -> None:

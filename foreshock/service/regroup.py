@@ -26,20 +26,26 @@ if TYPE_CHECKING:
 def merge(engine: "Engine", winner: Situation, loser: Situation, how: Moved) -> None:
     """The loser's alerts go over; its ticket, if it has one, is resolved with a reference to the winner."""
     alerts = engine.members(loser)
-    engine.counts["merged"] += 1
     engine._unindex(loser, alerts)
+    close(engine, loser, winner)
+    for alert in alerts:
+        _arrive(engine, alert, loser.members[alert.fingerprint], winner, how)
+    winner.shaped_by = how.by or winner.shaped_by
+    _tell(engine, loser, f"merged into {winner.id}", how)
+    _tell(engine, winner, f"took over {_alerts(alerts)} of {loser.id}", how)
+
+
+def close(engine: "Engine", loser: Situation, winner: Situation) -> None:
+    """``loser`` is merged; its alerts are the caller's business."""
+    engine.counts["merged"] += 1
     engine._conclude(loser)
     loser.state = SituationState.MERGED
     loser.merged_into = winner.id
     loser.resolved_at = engine.now
     engine._timers.at(engine.now + engine.settings.group.reopen, Due.EVICTION, loser.id)
-    for alert in alerts:
-        _arrive(engine, alert, loser.members[alert.fingerprint], winner, how)
     winner.evidence = evidence.joined(winner.evidence, loser.evidence)
     winner.last_joined_at = max(winner.last_joined_at, loser.last_joined_at)
-    winner.shaped_by = how.by or winner.shaped_by or loser.shaped_by
-    _tell(engine, loser, f"merged into {winner.id}", how)
-    _tell(engine, winner, f"took over {_alerts(alerts)} of {loser.id}", how)
+    winner.shaped_by = winner.shaped_by or loser.shaped_by
 
 
 def split(engine: "Engine", source: Situation, fingerprints: Collection[str], how: Moved) -> Situation:

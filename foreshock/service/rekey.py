@@ -9,7 +9,7 @@ import msgspec
 
 from correlation import rekey as planning
 from correlation.variants import units
-from foreshock.core.model import Alert, Judgement, Moved, Situation, SituationState, Witness
+from foreshock.core.model import Alert, Moved, Situation, SituationState, Witness
 from foreshock.service import feedback, regroup
 
 if TYPE_CHECKING:
@@ -29,13 +29,14 @@ def rekey(engine: "Engine") -> str:
     plan = planning.plan(engine.alerts.values(), key_of, engine.situations)
     before = engine.alerts
     become = planning.renamed(plan.parts)
+    most = engine.settings.group.max_alerts
+    room = {situation.id: max(most, len(situation.members)) for situation in engine.situations.values()}
     for source_id, fingerprints, home in plan.homes:
-        how = Moved(at=engine.now, source=source_id, reason="they are the same alerts under other identity rules")
-        regroup.move(engine, engine.situations[source_id], fingerprints, engine.situations[home], how)
+        _bring_home(engine, engine.situations[source_id], fingerprints, engine.situations[home])
     engine.alerts = planning.carry_out(plan.parts, engine.situations, engine.settings.fold)
     engine._dirty_alerts.update(dict.fromkeys((*before, *engine.alerts)))
     engine.active = sum(alert.firing for alert in engine.alerts.values())
-    homeless = _rename_members(engine, become)
+    homeless = _rename_members(engine, become, room)
     engine._know_all()
     for alert in engine.alerts.values():
         binding = engine._bind(alert, alert.read_labels())
@@ -55,11 +56,26 @@ def rekey(engine: "Engine") -> str:
     return _words(become, engine)
 
 
-def _rename_members(engine: "Engine", become: dict[str, tuple[str, ...]]) -> list[Alert]:
+def _bring_home(engine: "Engine", source: Situation, fingerprints: tuple[str, ...], home: Situation) -> None:
+    """Alerts of ``source`` are one with alerts of ``home``. Indexes and weights follow when all is named anew."""
+    how = Moved(at=engine.now, source=source.id, reason="they are the same alerts under other identity rules")
+    empty = len(fingerprints) == len(source.members)
+    if empty:
+        regroup.close(engine, source, home)
+        engine._touch(source.id).notes.append(f"merged into {home.id} ({how.reason})")
+    for fingerprint in fingerprints:
+        home.members[fingerprint] = msgspec.structs.replace(source.members[fingerprint], moved=how)
+        engine.alerts[fingerprint].situation = home.id
+        if not empty:
+            del source.members[fingerprint]
+    home.onset = min(home.onset, source.onset)
+
+
+def _rename_members(engine: "Engine", become: dict[str, tuple[str, ...]], room: dict[str, int]) -> list[Alert]:
     """The alerts that fire and have no room where they were."""
     homeless = []
     for situation in engine.situations.values():
-        for left_out in planning.rename_members(situation, become, engine.alerts, engine.settings.group.max_alerts):
+        for left_out in planning.rename_members(situation, become, engine.alerts, room[situation.id]):
             alert = engine.alerts.get(left_out)
             if alert is not None and alert.situation == situation.id:
                 alert.situation = ""
@@ -73,18 +89,18 @@ def _rename_judged(engine: "Engine", become: dict[str, tuple[str, ...]]) -> None
     """What people keep apart goes by the new fingerprints. Where that is one alert now, or in one situation because of
     one, the word cannot be kept."""
     for judgement in list(engine.judgements.values()):
-        renamed = msgspec.structs.replace(
-            judgement, one=_renamed(judgement.one, become), apart=_renamed(judgement.apart, become)
-        )
-        engine.apart.drop(judgement)
-        engine.judgements[judgement.id] = renamed
-        engine.apart.add(renamed)
-        engine._dirty.add(("judgement", judgement.id))
-        for situation in engine.situations.values():
-            if situation.state is SituationState.OPEN and _meet(engine, renamed, situation):
-                feedback.lapse(engine, judgement.id)
-                engine._say("feedback", judgement.id, "lapsed", "what it keeps apart is one by the identity rules")
-                break
+        one, apart = _renamed(judgement.one, become), _renamed(judgement.apart, become)
+        if (one, apart) != (judgement.one, judgement.apart):
+            engine.apart.drop(judgement)
+            renamed = engine.judgements[judgement.id] = msgspec.structs.replace(judgement, one=one, apart=apart)
+            engine.apart.add(renamed)
+            engine._dirty.add(("judgement", judgement.id))
+    for situation in engine.situations.values() if engine.apart else ():
+        affected = engine._affected.get(situation.id, set())
+        for alert in engine.members(situation) if situation.state is SituationState.OPEN else ():
+            while judgement_id := engine.apart.between(alert, situation, affected):
+                feedback.lapse(engine, judgement_id)
+                engine._say("feedback", judgement_id, "lapsed", "what it keeps apart is one by the identity rules")
 
 
 def _renamed(witnesses: tuple[Witness, ...], become: dict[str, tuple[str, ...]]) -> tuple[Witness, ...]:
@@ -94,13 +110,6 @@ def _renamed(witnesses: tuple[Witness, ...], become: dict[str, tuple[str, ...]])
         for new in become.get(one.fingerprint, (one.fingerprint,))
     )
     return tuple({one.fingerprint: one for one in found}.values())
-
-
-def _meet(engine: "Engine", judgement: Judgement, situation: Situation) -> bool:
-    return any(
-        engine.apart.between(alert, situation, engine._affected[situation.id]) == judgement.id
-        for alert in engine.members(situation)
-    )
 
 
 def _words(become: dict[str, tuple[str, ...]], engine: "Engine") -> str:

@@ -187,6 +187,17 @@ def restart_without_the_old_fingerprints_gone(planter: Planter) -> None:
     planter.setattr(Engine, "checkpoint", checkpoint)
 
 
+def restart_without_what_is_known_of_clocks(planter: Planter) -> None:
+    real = Engine.restore
+
+    def restore(self: Engine, items: Any) -> None:
+        real(self, items)
+        for source in self.sources.values():
+            source.clock = None
+
+    planter.setattr(Engine, "restore", restore)
+
+
 def swallow_bad_items(planter: Planter) -> None:
     planter.setattr(Engine, "_lose", lambda self, *rest: None)
 
@@ -370,6 +381,15 @@ def said_by_two() -> Story:
 
 def one_from_now_on() -> Story:
     return of_two_replicas(Story()).settings(WITHOUT_REPLICA).after(1).tick()
+
+
+def ahead_of_us() -> Story:
+    """A source whose clock is 40 s ahead; an onset on it decides what is related."""
+    story = Story(*SHOP)
+    for number in range(4):
+        story.after(60).fire(f"h{number}", started_s=60 * (number + 1) + 40)
+    story.after(60).fire("db1", started_s=340)
+    return story.after(100).fire("api", started_s=410).after(60).tick()
 
 
 def bad_item() -> Story:
@@ -628,6 +648,12 @@ BUGS = [
         "a restart brings back alerts under the fingerprints they had",
         restart_without_the_old_fingerprints_gone,
         one_from_now_on,
+        restarts_change_nothing,
+    ),
+    Bug(
+        "a restart forgets how the clock of a source stands",
+        restart_without_what_is_known_of_clocks,
+        ahead_of_us,
         restarts_change_nothing,
     ),
     Bug("a bad item vanishes uncounted", swallow_bad_items, bad_item, all_counted),
