@@ -40,6 +40,7 @@ class Asked:
         self._running = Running(())
         self._any = False
         self._known: dict[str, tuple[Held, ...]] = {}
+        self._same: dict[tuple[str, ...], tuple[Held, ...]] = {}  # many alerts are covered by the same few
         self._generation = 0
 
     # ---- what is set ----
@@ -101,6 +102,11 @@ class Asked:
         self._catch_up(now)
         return self._generation
 
+    def known(self, now: datetime) -> Mapping[str, tuple[Held, ...]]:
+        """What ``covering`` has found since something last changed, by fingerprint; not every alert is in it."""
+        self._catch_up(now)
+        return self._known
+
     def forget(self, fingerprint: str) -> None:
         self._known.pop(fingerprint, None)
 
@@ -115,19 +121,22 @@ class Asked:
         """Of an alert of several label sets each that fires must be covered: one outside is enough to tell."""
         sets = [unit for unit in units(alert) if unit.firing] or units(alert)
         found = [self._covering_labels(alert.ci, unit.read_labels()) for unit in sets]
+        if len(found) == 1:
+            return found[0]
         common = set.intersection(*({(held.kind, held.id) for held in each} for each in found))
         return tuple(held for held in found[0] if (held.kind, held.id) in common)
 
     def _covering_labels(self, ci: str, labels: Mapping[str, str]) -> tuple[Held, ...]:
         found = [active.held for active in self._silences.matching(labels)]
         found += self._running.held(ci, labels)
-        return tuple(sorted(found, key=lambda held: (held.kind, held.id)))
+        found.sort(key=lambda held: (held.kind, held.id))
+        return self._same.setdefault(tuple(f"{held.kind}/{held.id}" for held in found), tuple(found))
 
     def _catch_up(self, now: datetime) -> None:
         """What is in force changes only when something is set, and when something begins or ends."""
         if self._until is not None and self._since <= now < self._until:
             return
-        self._since, self._known = now, {}
+        self._since, self._known, self._same = now, {}, {}
         self._generation += 1
         self._until = min((moment for moment, _ in self.changes(now)), default=_NEVER)
         in_force = [a for a in self.silences.values() if a.silence.starts_at <= now < a.silence.ends_at]

@@ -83,20 +83,33 @@ class Suppression:
 
     def holds(self, situation: Situation, members: Sequence[Alert], now: datetime) -> tuple[Held, ...]:
         """Why none of its active alerts may disturb anyone now: one alert that may is enough to tell, so empty then."""
-        case = self.case(situation, members, now)
-        found: list[Held] = []
+        case, known = self.case(situation, members, now), self.asked.known(now)
+        found: dict[int, tuple[Held, ...]] = {}  # by identity: most alerts are held by the same few
+        alerts: dict[int, int] = {}
         explained: Alert | None = None
-        for alert in case.active:
-            reasons = next((held for one in self._suppressors if (held := one.held(alert, case))), ())
+        for alert in members:
+            if not (alert.firing or alert.held_until is not None):
+                continue
+            reasons = known.get(alert.fingerprint) or self._first_reason(alert, case)
             if not reasons:
                 return ()
+            key = id(reasons)
+            if key in alerts:
+                alerts[key] += 1
+                continue
+            alerts[key], found[key] = 1, reasons
             if explained is None and reasons[0].kind is HeldKind.INHIBITION:
                 explained = alert
-            found += reasons
         return tuple(
             held if held.kind is not HeldKind.INHIBITION or explained is None else self._name(held, explained, case)
-            for held in together(found)
+            for held in together((found[key], count) for key, count in alerts.items())
         )
+
+    def _first_reason(self, alert: Alert, case: Case) -> tuple[Held, ...]:
+        for suppressor in self._suppressors:
+            if held := suppressor.held(alert, case):
+                return held
+        return ()
 
     def reasons(self, alert: Alert, case: Case) -> tuple[Held, ...]:
         """Everything that suppresses one alert now, for explanations."""
@@ -124,7 +137,6 @@ class Suppression:
         return Case(
             situation=situation,
             members=members,
-            active=[alert for alert in members if alert.active],
             now=now,
             silenced=self._silenced_at(now),
         )

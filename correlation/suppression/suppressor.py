@@ -14,13 +14,12 @@ class Case(Struct, frozen=True, kw_only=True):
     """What suppressors look at besides the alert: the situation whose ticket write is due.
 
     Attributes:
-        members: all its alerts, in order of joining. active: those that are.
+        members: all its alerts, in order of joining.
         silenced: whether a silence or a window covers an alert now; such an alert explains no other.
     """
 
     situation: Situation
     members: Sequence[Alert]
-    active: Sequence[Alert]
     now: datetime
     silenced: Callable[[Alert], bool]
 
@@ -31,18 +30,24 @@ class Suppressor(Protocol):
     kind: HeldKind
 
     def held(self, alert: Alert, case: Case) -> tuple[Held, ...]:
-        """Why the active ``alert`` disturbs nobody now; empty if it may."""
+        """Why the active ``alert`` disturbs nobody now; empty if it may. Equal answers are best one object: a situation
+        of 500 alerts is then told with few."""
 
 
-def together(reasons: Iterable[Held]) -> tuple[Held, ...]:
-    """One for each kind and id, with the number of alerts it covers, in order of kind and id."""
+def together(reasons: Iterable[tuple[tuple[Held, ...], int]]) -> tuple[Held, ...]:
+    """One for each kind and id, with the number of alerts it covers, in order of kind and id.
+
+    Args:
+        reasons: what holds one alert, and how many alerts are held by just that.
+    """
     counts: dict[tuple[HeldKind, str], int] = {}
     first: dict[tuple[HeldKind, str], Held] = {}
-    for held in reasons:
-        key = (held.kind, held.id)
-        counts[key] = counts.get(key, 0) + held.alerts
-        first.setdefault(key, held)
-    return tuple(msgspec.structs.replace(first[key], alerts=counts[key]) for key in sorted(first))
+    for each, alerts in reasons:
+        for held in each:
+            name = (held.kind, held.id)
+            counts[name] = counts.get(name, 0) + alerts
+            first.setdefault(name, held)
+    return tuple(msgspec.structs.replace(first[name], alerts=counts[name]) for name in sorted(first))
 
 
 def moment(at: datetime) -> str:

@@ -85,7 +85,7 @@ class Transients:
         if (
             not settings.enabled
             or case.situation.priority == 1
-            or len(case.active) > settings.max_alerts
+            or sum(member.active for member in case.members) > settings.max_alerts
             or alert.flaps  # what comes again and again does not recover
         ):
             return ()
