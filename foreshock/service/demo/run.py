@@ -29,13 +29,18 @@ _SETTINGS = {
 
 
 class AcceleratedClock:
-    """Runs ``speed`` times as fast as the wall clock until it has caught up with it, and at its pace from then on."""
+    """Stands still until it is started, so that a slow start of the program loses nothing of the recording; then runs
+    ``speed`` times as fast as the wall clock until it has caught up with it, and at its pace from then on."""
 
     def __init__(self, starts_at: datetime, speed: float) -> None:
-        self.starts_at, self._speed, self._began = starts_at, speed, time.monotonic()
+        self.starts_at, self._speed = starts_at, speed
+        self._began: float | None = None
+
+    def start(self) -> None:
+        self._began = time.monotonic()
 
     def __call__(self) -> datetime:
-        passed = time.monotonic() - self._began
+        passed = 0.0 if self._began is None else time.monotonic() - self._began
         return min(self.starts_at + timedelta(seconds=passed * self._speed), datetime.now(UTC))
 
     def wait_until(self, moment: datetime, stop: threading.Event) -> bool:
@@ -62,6 +67,7 @@ def run_demo(listen: str, speed: float, console: Console) -> int:
         teller: list[threading.Thread] = []
 
         def ready(foreshock: Foreshock, url: str) -> None:
+            clock.start()
             console.print(f"Demo of a recorded outage, {speed:g} times as fast as it happened: {url}", soft_wrap=True)
             console.print("Watch it there, or here. Ctrl-C ends it and leaves nothing behind.\n", style="dim")
             for work in (lambda: _send(url, clock, stop), lambda: _tell(foreshock, clock, stop, console)):
