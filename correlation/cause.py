@@ -10,10 +10,10 @@ blaming what they share (minimum description length, Rissanen 1978, doi:10.1016/
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from itertools import islice
 from statistics import median
+from types import MappingProxyType
 from typing import Protocol
 
 from msgspec import Struct
@@ -37,7 +37,7 @@ _MOST = 0.5  # share of its members that must show a symptom before the symptom 
 _AT_MOST = 0.5  # nats that one affected CI gives to what it depends on
 _STEP = 0.5  # chance that a failure spreads along one unit of cost
 _REACH = 2.0  # units of cost
-_MAX_STEPS = 128  # CIs reached from one affected CI
+_MAX_STEPS = 128  # CIs reached from one affected CI, about
 _SPREAD = 0.5  # what depends on a candidate counts so much beside what it shows itself
 _EXPLAINED = 0.7  # of a symptom that also shows on something the CI depends on
 _UNKNOWN = 0.3  # of a candidate that only labels name: the topology cannot say how it would reach the others
@@ -45,6 +45,7 @@ _SURE = 10.0  # spreads; a metric that far off gives all that metrics can
 _METRIC = 3.0  # nats
 _ASIDE = 0.3  # of a metric, where another one is known to be what broke
 _CHANGE = 2.0  # nats of a change just before the first alert
+_SAID = 1.0  # nats, where people have often said that it was the cause; half of it for the first time
 _SEVERE = 0.002  # nats for each level of severity: it decides where nothing else does
 _SHARPNESS = 2.0  # the share of the evidence is taken of its square
 _SAME_MOMENT_S = 1.0
@@ -83,6 +84,7 @@ class _Candidate(Struct):
     affected: int = 0
     severity: Severity = Severity.UNKNOWN
     change: tuple[float, str] = (0.0, "")
+    said: int = 0
 
 
 def rank(
@@ -95,6 +97,7 @@ def rank(
     usual: Rarity | None = None,
     anomalies: Iterable[Anomaly] = (),
     changes: Iterable[Change] = (),
+    said: Mapping[str, int] = MappingProxyType({}),
     focus: str = "",
     first_so_far: str = "",
 ) -> tuple[Cause, ...]:
@@ -106,6 +109,7 @@ def rank(
         timing: how near in time what belongs together begins, and how long after the first alert one says half as
             much of the cause.
         usual: how rare conditions are; without it all are equally rare.
+        said: how often people said of a CI that it was the cause of another problem.
         focus: the metric that broke, where that is known: other metrics say less then.
         first_so_far: the candidate that stood first when it was last told. It stays there until another one has
             ``settings.margin`` more, so that people are not sent from one to the other while alerts trickle in.
@@ -116,8 +120,11 @@ def rank(
     reach = _spread(candidates, topology)
     if candidates and alerts:
         _add_changes(candidates, changes, min(alert.starts_at for alert in alerts), settings)
-    found = [(ci, _parts(ci, candidates, topology, reach)) for ci in candidates]
-    return _shares([(ci, parts) for ci, parts in found if _total(parts) > 0], settings, first_so_far)
+    for ci, times in said.items():
+        if ci in candidates:
+            candidates[ci].said = times
+    weighed = [_weigh(ci, candidates, topology, reach) for ci in candidates]
+    return _shares([each for each in weighed if each.total > 0], topology, settings, first_so_far)
 
 
 def doubt(causes: Sequence[Cause], settings: CauseSettings) -> str:
@@ -238,13 +245,13 @@ def _spread(found: dict[str, _Candidate], topology: Topology) -> dict[str, dict[
 
 
 def _within_reach(ci: str, topology: Topology) -> dict[str, float]:
-    """What ``ci`` depends on within ``_REACH``, and the cost of the cheapest way there."""
+    """What ``ci`` depends on within two steps and ``_REACH``, and the cost of the cheapest way there."""
     reached: dict[str, float] = {}
-    for needed, (cost, _) in islice(topology.steps_up(ci).items(), _MAX_STEPS):
+    for needed, (cost, _) in topology.steps_up(ci).items():
         if cost <= _REACH and cost < reached.get(needed, math.inf):
             reached[needed] = cost
         if cost < _REACH:
-            for further, (step, _) in islice(topology.steps_up(needed).items(), _MAX_STEPS - len(reached)):
+            for further, (step, _) in topology.steps_up(needed).items():
                 if further != ci and cost + step <= _REACH and cost + step < reached.get(further, math.inf):
                     reached[further] = cost + step
         if len(reached) >= _MAX_STEPS:
@@ -279,32 +286,46 @@ def _own(candidate: _Candidate) -> float:
     return _together([*(s.nats for s in candidate.direct.values()), *(nats for nats, _ in candidate.metrics.values())])
 
 
-def _parts(
+class _Weighed(Struct):
+    """A candidate with what each kind of evidence is worth, in nats; what is worth nothing is left out."""
+
+    ci: str
+    candidate: _Candidate
+    nats: dict[str, float]
+    total: float
+    members: list[tuple[float, str]]
+    explained_by: str
+
+
+def _weigh(
     ci: str, found: Mapping[str, _Candidate], topology: Topology, reach: Mapping[str, Mapping[str, float]]
-) -> list[Contribution]:
-    """Contributions in nats."""
+) -> _Weighed:
     candidate = found[ci]
+    nats: dict[str, float] = {}
+    members: list[tuple[float, str]] = []
+    by = ""
     direct = [symptom.nats for symptom in candidate.direct.values()]
-    metrics = [nats for nats, _ in candidate.metrics.values()]
-    members = _members(ci, candidate, topology)
+    metrics = [worth for worth, _ in candidate.metrics.values()]
     alone, measured = _together(direct), _together(direct + metrics)
-    explained, by = _explained(ci, found, topology, reach)
-    parts = [
-        ("symptoms", alone, _say_symptoms(candidate)),
-        ("metrics", measured - alone, _say_metrics(candidate)),
-        ("members", _together(direct + metrics + [nats for nats, _ in members]) - measured, _say_members(members)),
-        ("dependents", _SPREAD * candidate.behind, _say_dependents(candidate)),
-        ("change", candidate.change[0], candidate.change[1]),
-        ("severity", _SEVERE * candidate.severity if direct else 0.0, f"its worst alert is {candidate.severity.word}"),
-        ("explained", -explained, f"{by}, which it depends on, shows the same"),
-    ]
-    kept = [Contribution(name=name, points=nats, evidence=words) for name, nats, words in parts if nats]
+    if any(len(symptoms) > 1 for symptoms in candidate.shared.values()):
+        members = _members(ci, candidate, topology)
+        nats["members"] = _together(direct + metrics + [worth for worth, _ in members]) - measured
+    nats["dependents"] = _SPREAD * candidate.behind
+    nats["change"], nats["said"] = candidate.change[0], _said_before(candidate)
+    if measured:
+        explained, by = _explained(ci, found, topology, reach)
+        nats |= {"symptoms": alone, "metrics": measured - alone, "explained": -explained}
+        nats["severity"] = _SEVERE * candidate.severity if direct else 0.0
+    total = sum(nats.values())
     known = topology.cis.get(ci)
     if known is None or known.implied:
-        total = _total(kept)
-        words = "the topology does not know it" if known is None else "it is known by what others say of it"
-        kept.append(Contribution(name="unknown", points=(_UNKNOWN - 1.0) * total, evidence=words))
-    return kept
+        nats["unknown"] = (_UNKNOWN - 1.0) * total
+        total += nats["unknown"]
+    return _Weighed(ci, candidate, nats, total, members, by)
+
+
+def _said_before(candidate: _Candidate) -> float:
+    return _SAID * (1.0 - 0.5**candidate.said) if candidate.said else 0.0
 
 
 def _members(ci: str, candidate: _Candidate, topology: Topology) -> list[tuple[float, str]]:
@@ -357,62 +378,77 @@ def _explained(
 _NOWHERE: Mapping[str, float] = {}
 
 
-def _total(parts: Iterable[Contribution]) -> float:
-    return sum(part.points for part in parts)
-
-
-def _shares(
-    found: Sequence[tuple[str, list[Contribution]]], settings: CauseSettings, first_so_far: str
-) -> tuple[Cause, ...]:
+def _shares(found: Sequence[_Weighed], topology: Topology, settings: CauseSettings, first: str) -> tuple[Cause, ...]:
     """Scores are shares of the squares of what speaks for each, so that twice the evidence is four times as likely."""
-    totals = {ci: _total(parts) for ci, parts in found}
-    weights = sorted(total**_SHARPNESS for total in totals.values())
-    whole = sum(weights)
+    whole = sum(sorted(each.total**_SHARPNESS for each in found))
     # Equal to the eye is equal: the last digits of a float must not decide.
-    ranked = sorted(found, key=lambda entry: (-round(totals[entry[0]], 6), entry[0]))
-    if ranked and first_so_far in totals and totals[first_so_far] * (1 + settings.margin) >= totals[ranked[0][0]]:
-        ranked.sort(key=lambda entry: entry[0] != first_so_far)
+    ranked = sorted(found, key=lambda each: (-round(each.total, 6), each.ci))
+    so_far = next((each for each in ranked if each.ci == first), None)
+    if so_far is not None and so_far.total * (1 + settings.margin) >= ranked[0].total:
+        ranked.sort(key=lambda each: each.ci != first)
     causes = []
-    for ci, parts in ranked[:MAX_CAUSES]:
-        each = totals[ci] ** _SHARPNESS / whole / totals[ci]
-        shown = tuple(
-            Contribution(name=part.name, points=round(part.points * each, 4), evidence=part.evidence) for part in parts
+    for each in ranked[:MAX_CAUSES]:
+        scale = each.total ** (_SHARPNESS - 1.0) / whole
+        parts = tuple(
+            Contribution(name=name, points=round(each.nats[name] * scale, 4), evidence=say(each, topology))
+            for name, say in _WORDS.items()
+            if each.nats.get(name)
         )
-        score = min(1.0, round(sum(part.points for part in shown), 4))
-        causes.append(Cause(ci=ci, score=score, contributions=shown))
+        score = min(1.0, round(sum(part.points for part in parts), 4))
+        causes.append(Cause(ci=each.ci, score=score, contributions=parts))
     return tuple(causes)
 
 
 # ---- in words -------------------------------------------------------------------------------------------------------
 
 
-def _say_symptoms(candidate: _Candidate) -> str:
-    ordered = sorted(candidate.direct.values(), key=lambda symptom: (-symptom.nats, symptom.name))
-    if not ordered:
-        return ""
+def _say_symptoms(each: _Weighed, topology: Topology) -> str:
+    ordered = sorted(each.candidate.direct.values(), key=lambda symptom: (-symptom.nats, symptom.name))
     strongest, gap_s = ordered[0], min(symptom.gap_s for symptom in ordered)
     when = "among the first" if gap_s < _SAME_MOMENT_S else f"{gap_s:.0f} s after the first"
     more = f" and {len(ordered) - 1} more" if len(ordered) > 1 else ""
     return f"{strongest.name}{more}, {when}"
 
 
-def _say_metrics(candidate: _Candidate) -> str:
-    ordered = sorted(candidate.metrics.values(), key=lambda entry: (-entry[0], entry[1].metric))
+def _say_metrics(each: _Weighed, topology: Topology) -> str:
+    ordered = sorted(each.candidate.metrics.values(), key=lambda entry: (-entry[0], entry[1].metric))
     return ", ".join(
         f"{anomaly.metric} {anomaly.direction.value} by {anomaly.score:.1f} spreads" for _, anomaly in ordered[:3]
     )
 
 
-def _say_members(members: Sequence[tuple[float, str]]) -> str:
-    if not members:
-        return ""
-    more = f" and {len(members) - 1} more signs" if len(members) > 1 else ""
-    return members[0][1] + more
+def _say_members(each: _Weighed, topology: Topology) -> str:
+    more = f" and {len(each.members) - 1} more signs" if len(each.members) > 1 else ""
+    return each.members[0][1] + more
 
 
-def _say_dependents(candidate: _Candidate) -> str:
-    n = candidate.affected
+def _say_dependents(each: _Weighed, topology: Topology) -> str:
+    n = each.candidate.affected
     return f"{n} affected CI{'s' if n != 1 else ''} depend{'s' if n == 1 else ''} on it"
+
+
+def _say_said(each: _Weighed, topology: Topology) -> str:
+    n = each.candidate.said
+    return f"people said {n} time{'s' if n != 1 else ''} before that it was the cause"
+
+
+def _say_unknown(each: _Weighed, topology: Topology) -> str:
+    known = topology.cis.get(each.ci)
+    return "the topology does not know it" if known is None else "it is known by what others say of it"
+
+
+_WORDS: Mapping[str, Callable[[_Weighed, Topology], str]] = {
+    "symptoms": _say_symptoms,
+    "metrics": _say_metrics,
+    "members": _say_members,
+    "dependents": _say_dependents,
+    "change": lambda each, _: each.candidate.change[1],
+    "said": _say_said,
+    "severity": lambda each, _: f"its worst alert is {each.candidate.severity.word}",
+    "explained": lambda each, _: f"{each.explained_by}, which it depends on, shows the same",
+    "unknown": _say_unknown,
+}
+"""Each kind of evidence in words, in the order in which it is told."""
 
 
 def _plural(kind: str) -> str:
