@@ -311,7 +311,7 @@ def _weigh(
         members = _members(ci, candidate, topology)
         nats["members"] = _together(direct + metrics + [worth for worth, _ in members]) - measured
     nats["dependents"] = _SPREAD * candidate.behind
-    nats["change"], nats["said"] = candidate.change[0], _said_before(candidate)
+    nats["change"], nats["history"] = candidate.change[0], _said_before(candidate)
     if measured:
         explained, by = _explained(ci, found, topology, reach)
         nats |= {"symptoms": alone, "metrics": measured - alone, "explained": -explained}
@@ -443,7 +443,7 @@ _WORDS: Mapping[str, Callable[[_Weighed, Topology], str]] = {
     "members": _say_members,
     "dependents": _say_dependents,
     "change": lambda each, _: each.candidate.change[1],
-    "said": _say_said,
+    "history": _say_said,
     "severity": lambda each, _: f"its worst alert is {each.candidate.severity.word}",
     "explained": lambda each, _: f"{each.explained_by}, which it depends on, shows the same",
     "unknown": _say_unknown,

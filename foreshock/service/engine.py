@@ -71,7 +71,7 @@ from foreshock.core.model import (
 )
 from foreshock.core.severity import Severity
 from foreshock.core.topology import Topology
-from foreshock.service import decisions, evidence, feedback, regroup, sources
+from foreshock.service import decisions, evidence, feedback, recent, regroup, sources
 from foreshock.service.ourselves import OURSELVES, suspension
 from foreshock.service.records import LearnedRecord, OperatorRecord, SettingsRecord, TopologyRecord
 from foreshock.service.rekey import rekey
@@ -98,7 +98,7 @@ class Effects(Struct, kw_only=True):
 
 class Saved(Struct, frozen=True, kw_only=True):
     """Counters that belong to no alert or situation. fingerprints: the version that alerts are saved with; ahead,
-    suspended: the budget of the rules."""
+    suspended: the budget of the rules; said_causes: as ``Engine.said_causes``."""
 
     now: Moment
     situations: int
@@ -111,6 +111,7 @@ class Saved(Struct, frozen=True, kw_only=True):
     fingerprints: int = 1
     ahead: dict[str, int] = {}
     suspended: dict[str, str] = {}
+    said_causes: dict[str, int] = {}
 
 
 class _Was(Struct, frozen=True):
@@ -192,13 +193,16 @@ class Engine:
         self.counts: dict[str, int] = dict.fromkeys(
             (
                 *Outcome, "ignored", "malformed", "expired", "flapping", "flaps", "clashes",
-                "opened", "merged", "split", "moved", "reopened", "anomalies",
+                "opened", "merged", "split", "moved", "reopened", "anomalies", "changes",
             ),
             0,
         )  # fmt: skip
         self.active = 0
         self.anomalies = KnownAnomalies()
         self.usual = Usual()
+        self.changes: dict[str, Change] = {}
+        self.said_causes: dict[str, int] = {}
+        """By CI: how often people said that it was the cause."""
         self._traces = Traces()
         self._indexes = self._all_indexes()
         self._view = self._new_view()
@@ -510,7 +514,10 @@ class Engine:
                 self._timers.at(unit.first_seen + _CLASH_AFTER, Due.CLASH, alert.fingerprint)
 
     def _other(self, item: Change | Samples | Ignored) -> None:
-        self.counts["ignored"] += 1
+        if isinstance(item, Change):
+            recent.hear(self, item)
+        else:
+            self.counts["ignored"] += 1
 
     def _lose(self, record: Record, source: SourceCount, index: int, error: Malformed, payload: bytes) -> None:
         self.counts["malformed"] += 1
@@ -1010,9 +1017,16 @@ class Engine:
             timing=self.settings.relate,
             usual=self.usual,
             anomalies=[each.anomaly for each in situation.evidence],
+            changes=self.changes.values(),
+            said=self._said_before(situation),
             first_so_far=situation.causes[0].ci if situation.causes else "",
         )
         return said_first(ranked, situation)
+
+    def _said_before(self, situation: Situation) -> Mapping[str, int]:
+        """By CI: how often people said of other situations that it was the cause."""
+        ci = situation.cause_said
+        return {**self.said_causes, ci: self.said_causes.get(ci, 1) - 1} if ci else self.said_causes
 
     def doubt(self, causes: Sequence[Cause]) -> str:
         """Why the first of ``causes`` should not be named as the cause, in words; empty where it should."""
@@ -1251,6 +1265,8 @@ class Engine:
                 yield kind, key, None if memory is None else memory.save()
             elif kind == "anomaly":
                 yield kind, key, evidence.saved(self, key)
+            elif kind == "change":
+                yield kind, key, recent.saved(self, key)
             elif kind == "judgement":
                 judgement = self.judgements.get(key)
                 yield kind, key, None if judgement is None else encode(judgement)
@@ -1275,6 +1291,7 @@ class Engine:
             fingerprints=fingerprints.FINGERPRINT_VERSION,
             ahead=self.budget.ahead,
             suspended=self.budget.suspended,
+            said_causes=self.said_causes,
         )
         yield "saved", "", encode(counters)
 
@@ -1324,6 +1341,8 @@ class Engine:
                 anomalies.append(body)
             elif kind == "usual":
                 usual.append(body)
+            elif kind == "change":
+                self.changes[key] = msgspec.msgpack.decode(body, type=Change)
             elif kind == "judgement":
                 self.judgements[key] = msgspec.msgpack.decode(body, type=Judgement)
             elif kind == "topology":
@@ -1341,7 +1360,7 @@ class Engine:
                 self._last_judgement, self.versions = saved.judgements, list(saved.versions)
                 self.counts |= saved.counts
                 self.budget.ahead, self.budget.suspended = saved.ahead, saved.suspended
-                made_by = saved.fingerprints
+                made_by, self.said_causes = saved.fingerprints, saved.said_causes
         if topology is not None:
             self._use_topology(topology)
         self.situations = dict(sorted(self.situations.items(), key=lambda item: situation_number(item[0])))

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 MAX_RESPECTED = 1000
 """Judgements that correlation respects at a time; beyond it the oldest gives way."""
+MAX_SAID_CAUSES = 1000
+"""CIs of which is remembered how often they were the cause; beyond it the one that was named longest ago gives way."""
 _MAX_COMMENT = 2000
 
 
@@ -193,11 +195,23 @@ def _apply(engine: "Engine", said: Statement, judgement: Judgement) -> str:
 
 
 def _name_cause(engine: "Engine", situation: Situation, ci: str, by: str) -> str:
+    if situation.cause_said != ci:
+        _learn_cause(engine, situation.cause_said, ci)
     situation.cause_said, situation.cause_said_by = ci, by
     if situation.state is not SituationState.OPEN:
         situation.causes, situation.cause_doubt = said_first(situation.causes, situation), ""
     engine._touch(situation.id).notes.append(f"{by} said that {ci} was the cause")
     return f"{ci} stands first among the causes of {situation.id}"
+
+
+def _learn_cause(engine: "Engine", before: str, ci: str) -> None:
+    """People said ``ci`` now, and what they said ``before`` of the same situation no longer counts."""
+    said = engine.said_causes
+    if before and (left := said.pop(before, 1) - 1):
+        said[before] = left
+    said[ci] = said.pop(ci, 0) + 1
+    if len(said) > MAX_SAID_CAUSES:
+        del said[next(iter(said))]
 
 
 def _part(engine: "Engine", said: Statement, judgement: Judgement, how: Moved) -> str:

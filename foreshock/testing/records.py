@@ -286,6 +286,12 @@ class Story:
         )
         return self._add(RecordKind.ANOMALIES, msgspec.json.encode(AnomaliesRecord(anomalies=(found,))))
 
+    def change(self, id: str, *cis: str, title: str = "deploy", at_s: float | None = None) -> "Story":
+        """Somebody changed these CIs; at_s: now if None."""
+        at = self.now if at_s is None else self.time(at_s)
+        posted = [{"id": id, "title": title, "at": at, "cis": cis}]
+        return self.body(msgspec.json.encode(posted), collector="changes")
+
     def learned(self, *pairs: CoOccurrence, curves: Mapping[str, Curve] | None = None) -> "Story":
         """Pairs that history has shown to begin together, and curves, come into force in place of those before."""
         learned = versioned(Learned(pairs=tuple(pairs), curves=dict(curves or {})))

@@ -133,6 +133,17 @@ def resolving(draw: Any) -> Move:
 
 
 @st.composite
+def changing(draw: Any) -> Move:
+    """Somebody changes something, now or a while ago."""
+    id, ci, ago_s = draw(pick("C1", "C2")), draw(pick(*CIS)), draw(pick(0, 30, 900))
+
+    def move(story: Story) -> None:
+        story.change(id, ci, at_s=(story.now - story.start).total_seconds() - ago_s)
+
+    return move
+
+
+@st.composite
 def own_event(draw: Any) -> Move:
     """Events in our own format: another namespace, a severity that changes, times in another zone."""
     event = {
@@ -297,6 +308,7 @@ MOVES = st.one_of(
     silencing(),
     measuring(),
     measuring(),
+    changing(),
     planning(),
     ticketing(),
     judging(),

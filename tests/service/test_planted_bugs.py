@@ -224,6 +224,16 @@ def save_only_what_is_new(planter: Planter) -> None:
     planter.setattr(Engine, "checkpoint", checkpoint)
 
 
+def save_nothing_of(kind: str) -> Callable[[Planter], None]:
+    """A checkpoint leaves out one kind of state."""
+
+    def plant(planter: Planter) -> None:
+        real = Engine.checkpoint
+        planter.setattr(Engine, "checkpoint", lambda self: (item for item in real(self) if item[0] != kind))
+
+    return plant
+
+
 def save_no_anomalies(planter: Planter) -> None:
     planter.setattr(evidence, "saved", lambda engine, name: None)
 
@@ -590,6 +600,18 @@ def said_something_else() -> Story:
     return story.after(5).fire("y", summary="replica set lost its quorum").after(5).fire("z", summary="disk usage high")
 
 
+def noisy_as_ever() -> Story:
+    """CpuHigh on mail every hour; then both it and db1 have something new."""
+    story = Story(*SHOP, "mail depends_on disk", rules=shipped_rules(text={"strength": 1.0, "min_words": 1}))
+    for hour in range(6):
+        story.at(3600.0 * hour).fire("mail", name="CpuHigh", holds_s=600)
+    return story.at(22000).fire("mail", name="CpuHigh").fire("db1", "api", name="DiskLost").after(60).tick()
+
+
+def changed_before() -> Story:
+    return Story(*SHOP).change("C1", "api").at(60).fire("db1", "shop").at(100).tick()
+
+
 BUGS = [
     Bug(
         "a restart forgets what a rule learned",
@@ -661,6 +683,8 @@ BUGS = [
         "an alert that is over is kept for good", forget_nothing, long_over, lambda story: check_forgotten(story.engine)
     ),
     Bug("a full situation takes more alerts", join_what_is_full, crowded, lambda story: check_bounds(story.engine)),
+    Bug("a restart forgets what is usual", save_nothing_of("usual"), noisy_as_ever, restarts_change_nothing),
+    Bug("a restart forgets a change", save_nothing_of("change"), changed_before, restarts_change_nothing),
     Bug("a restart forgets an anomaly", save_no_anomalies, measured_before, restarts_change_nothing),
     Bug(
         "a metric counts twice as evidence",
