@@ -30,7 +30,10 @@ _STEP_PAUSE_S = 0.02
 """Between steps under load: the intake gets its turn at the processor, and the next step has more to share one
 commit."""
 _CHECKPOINT_ITEMS = 5000
-"""What is encoded at once, while questions wait: some milliseconds."""
+"""Enough for a checkpoint before its time: what is encoded at once, while questions wait, takes some milliseconds."""
+_SAVING_SHARE = 0.03
+"""Of the engine's time, at most: where everything changes all the time, as with re-sends, checkpoints are larger and
+fewer."""
 _CHECKPOINT_S = 60.0
 _CHECKPOINT_RECORDS = 500
 """A start that had to read more records than this again saves its state at once: the next crash may come soon."""
@@ -62,6 +65,7 @@ class Runner:
         self.steps = 0
         self.busy_s = 0.0
         self._saved_at = time.monotonic()
+        self._saving_s = 0.0  # CPU of the last checkpoint so far
         self._lock = threading.RLock()
         self._moved = threading.Condition()
         self._wake = threading.Event()
@@ -150,8 +154,10 @@ class Runner:
             self._on_fatal(error)
 
     def _is_time_to_save(self) -> bool:
-        unsaved = self.engine.unsaved
-        return unsaved >= _CHECKPOINT_ITEMS or (unsaved > 0 and time.monotonic() - self._saved_at > _CHECKPOINT_S)
+        unsaved, since_s = self.engine.unsaved, time.monotonic() - self._saved_at
+        if unsaved >= _CHECKPOINT_ITEMS:
+            return since_s > self._saving_s / _SAVING_SHARE
+        return unsaved > 0 and since_s > _CHECKPOINT_S
 
     def _save_all(self) -> None:
         """Finish the checkpoint under way, and then one of what changed since."""
@@ -164,10 +170,12 @@ class Runner:
             self._commit(Effects(), self.position)
 
     def _commit(self, effects: Effects, position: int) -> None:
+        began = time.thread_time()
         if not self._saver.busy and self._is_time_to_save():
             self._saver.begin(position)
-            self._saved_at = time.monotonic()
+            self._saved_at, self._saving_s = time.monotonic(), 0.0
         part = self._saver.take()
+        self._saving_s += time.thread_time() - began
         step = Step(
             read_from=self.position,
             position=position,
