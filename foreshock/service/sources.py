@@ -17,6 +17,8 @@ from foreshock.core.quantities import format_duration
 if TYPE_CHECKING:
     from foreshock.service.engine import Engine
 
+MAX_SOURCES = 10_000
+"""Names of sources are the senders' choice; beyond this the one that was not heard of for longest is forgotten."""
 _SECOND = timedelta(seconds=1)
 
 
@@ -53,6 +55,9 @@ def hear(engine: "Engine", name: str, collector: str, at: datetime) -> SourceCou
     """A batch of a source has come."""
     source = engine.sources.get(name)
     if source is None:
+        if len(engine.sources) >= MAX_SOURCES:
+            del engine.sources[min(engine.sources, key=lambda known: (engine.sources[known].last_seen, known))]
+            engine._senders.clear()
         source = engine.sources[name] = SourceCount(collector=collector, last_seen=at)
     if source.clock is None:
         source.clock = Clock(in_touch_since=at)

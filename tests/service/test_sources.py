@@ -20,6 +20,16 @@ def same_after_restarts(story: Story) -> None:
     check_same(story.records, restarts=range(len(story.records)))
 
 
+def test_sources_are_known_in_bounds_and_the_one_not_heard_of_for_longest_goes(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sources, "MAX_SOURCES", 3)
+    story = Story()
+    for number, name in enumerate("abcad"):
+        story.at(number).fire("db1", source=name)
+
+    assert set(story.engine.sources) == {"a", "c", "d"}
+    same_after_restarts(story)
+
+
 def with_clock(story: Story, ahead_s: float, faults: int, *, delay_s: float = 0.0) -> Story:
     """Faults come and go on a source whose clock is that much ahead; it reports ``delay_s`` late."""
     story.fire("heart", name="Watchdog", holds_s=9 * H)
