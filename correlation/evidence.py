@@ -107,6 +107,8 @@ def attach(evidence: Collection[Evidence], found: Evidence) -> tuple[Evidence, .
     """The evidence with ``found`` in it: the best for each metric of each CI, the strongest first, bounded."""
     best = {place(each): each for each in evidence}
     known = best.get(place(found))
+    if known is None and len(best) >= MAX_EVIDENCE and _order(found) > _order(next(reversed(best.values()))):
+        return tuple(evidence)
     if known is not None and key(known.anomaly) == key(found.anomaly):
         found = msgspec.structs.replace(
             found if len(found.path) < len(known.path) else known, anomaly=one(known.anomaly, found.anomaly)

@@ -218,7 +218,7 @@ def init(folder: Annotated[Path, typer.Argument(help="Where to write the files."
 def check(config: Config = None) -> None:
     """Read the configuration, the rules and the topology as a start would, and list every problem."""
     from foreshock.service.rule_files import load_rules
-    from foreshock.service.settings import load_settings, source_kinds
+    from foreshock.service.settings import load_settings, polled_kinds, source_kinds
 
     settings = load_settings(config, os.environ, {})
     problems: list[Problem] = []
@@ -227,6 +227,13 @@ def check(config: Config = None) -> None:
         out.print(f"rules: {', '.join(rule.name for rule in in_force)}", markup=False, highlight=False, soft_wrap=True)
     except ConfigError as error:
         problems += error.problems
+    for collector in settings.collectors:
+        try:
+            poll = polled_kinds()[collector.kind].poll
+            assert poll is not None
+            poll.build(collector.name, collector.config)
+        except ConfigError as error:
+            problems += error.problems
     for instance in settings.topology:
         try:
             snapshot = source_kinds()[instance.kind].build(instance.name, instance.config).fetch()
@@ -244,15 +251,17 @@ def check(config: Config = None) -> None:
 @app.command()
 @told
 def kinds(
-    stage: Annotated[str, typer.Argument(help="collectors, rules, sinks, sources or all.")] = "all",
+    stage: Annotated[str, typer.Argument(help="collectors, detectors, rules, sinks, sources or all.")] = "all",
     output: Format = Output.TABLE,
 ) -> None:
-    """List the kinds of connectors and rules this Foreshock has."""
+    """List the kinds of connectors, detectors and rules this Foreshock has."""
     from foreshock.service.front import collector_kinds
+    from foreshock.service.metric_work import detector_kinds
     from foreshock.service.settings import rule_kinds, sink_kinds, source_kinds
 
     stages: dict[str, Callable[[], Any]] = {
-        "collectors": collector_kinds, "rules": rule_kinds, "sinks": sink_kinds, "sources": source_kinds,
+        "collectors": collector_kinds, "detectors": detector_kinds, "rules": rule_kinds, "sinks": sink_kinds,
+        "sources": source_kinds,
     }  # fmt: skip
     if stage != "all" and stage not in stages:
         raise typer.BadParameter(f"{stage!r} is none of {', '.join(stages)} and all")

@@ -193,7 +193,7 @@ class Engine:
         self.counts: dict[str, int] = dict.fromkeys(
             (
                 *Outcome, "ignored", "malformed", "expired", "flapping", "flaps", "clashes",
-                "opened", "merged", "split", "moved", "reopened", "anomalies", "changes",
+                "opened", "merged", "split", "moved", "reopened", "anomalies", "anomalies_cut", "changes",
             ),
             0,
         )  # fmt: skip

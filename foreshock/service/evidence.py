@@ -20,6 +20,10 @@ REMEMBERED = timedelta(hours=1)
 """What is not heard of again for so long is forgotten."""
 
 
+MAX_SITUATIONS = 50
+"""That one anomaly is attached to when it is heard of; situations that open later take it all the same."""
+
+
 def hear(engine: "Engine", body: bytes) -> None:
     """A record of anomalies."""
     read = msgspec.json.decode(body, type=AnomaliesRecord).anomalies
@@ -70,11 +74,17 @@ def _watch(engine: "Engine") -> None:
 
 
 def _attach_to_open(engine: "Engine", anomaly: Anomaly) -> None:
+    """The nearest first; an anomaly of what half the estate stands on must not hold up the engine."""
     affected = engine._traces.by_ci
     if not affected:
         return
+    seen: set[str] = set()
     for ci in engine.topology.downstream(anomaly.ci):
         for id in affected.get(ci, ()):
+            if len(seen) >= MAX_SITUATIONS and id not in seen:
+                engine.counts["anomalies_cut"] += 1
+                return
+            seen.add(id)
             _attach(engine, engine.situations[id], anomaly, ci)
 
 

@@ -23,7 +23,7 @@ log = structlog.get_logger("metrics")
 _DETECT = timedelta(minutes=1)
 _TIDY = timedelta(hours=1)
 _MAX_IN_RECORD = 100
-_MAX_AT_ONCE = 2000
+_MAX_AT_ONCE = 500
 """Anomalies told of in one round, the strongest; more of them is a storm that they would not explain."""
 
 

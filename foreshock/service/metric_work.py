@@ -3,7 +3,7 @@
 import fcntl
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -31,6 +31,10 @@ Identity = tuple[str, str]
 """CI and dimension: a series of one metric."""
 
 
+def detector_kinds() -> Mapping[str, Detector]:
+    return registry.kinds(predictor.detectors, "DETECTOR", Detector)
+
+
 class _Judge(Struct):
     """Detectors that know some series, in this order."""
 
@@ -53,7 +57,7 @@ class Work:
     def __init__(self, folder: Path) -> None:
         _own(folder)
         self._history = ParquetHistory(folder)
-        self._detectors = tuple(registry.kinds(predictor.detectors, "DETECTOR", Detector).values())
+        self._detectors = tuple(detector_kinds().values())
         self._metrics: dict[str, _Metric] = {}
         self._told: dict[tuple[str, str, str], tuple[Anomaly, datetime]] = {}
 

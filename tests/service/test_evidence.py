@@ -1,6 +1,7 @@
 """Metric anomalies and the engine: what they are attached to, and what they leave alone."""
 
 from foreshock.core.model import Moved
+from foreshock.service import evidence as service_evidence
 from foreshock.service import regroup
 from foreshock.testing.records import Story, check_same
 
@@ -73,6 +74,18 @@ def test_evidence_goes_with_the_alerts_when_situations_merge_and_split():
 
     part = regroup.split(story.engine, story.situation(), [story.alert("mail").fingerprint], how)
     assert (evidence(story), evidence(story, part.id)) == ([("web", "nas")], [("mail", "san")])
+
+
+def test_an_anomaly_of_what_everything_stands_on_reaches_the_nearest_and_the_bound_is_counted(monkeypatch):
+    monkeypatch.setattr(service_evidence, "MAX_SITUATIONS", 2)
+    cis = ("web", "mail", "shop")
+    story = Story(*(f"{ci} runs_on esx" for ci in cis), settings={"relate": {"window": "1s"}})
+    for ci in cis:
+        story.after(10).fire(ci)
+    story.after(1).anomaly("esx")
+
+    assert sum(bool(evidence(story, id)) for id in story.engine.situations) == 2
+    assert story.engine.counts["anomalies_cut"] == 1
 
 
 def test_a_situation_that_is_over_takes_no_more_evidence():

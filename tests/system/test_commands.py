@@ -77,6 +77,19 @@ def test_check_lists_every_problem_with_its_line_and_ends_with_78(tmp_path: Path
     assert "did you mean 'desk'" in checked.stderr
 
 
+def test_check_looks_for_the_secrets_of_collectors(tmp_path: Path):
+    config = tmp_path / "foreshock.yaml"
+    query = "{metric: up, query: up}"
+    config.write_text(
+        f"collectors: [{{name: eu, kind: prometheus, url: 'http://p:9090', token_file: t, queries: [{query}]}}]\n"
+    )
+
+    checked = run_foreshock("check", "--config", str(config))
+
+    assert checked.returncode == 78
+    assert "collectors.eu.token_file: cannot be read" in checked.stderr
+
+
 def test_kinds_lists_what_there_is_and_refuses_what_there_is_not():
     listed = run_foreshock("kinds", "sinks", "--output", "json")
 
