@@ -430,6 +430,7 @@ class Foreshock:
             lags = [((name,), found.lag_s) for name, found in clocks.items() if found.state is not State.UNKNOWN]
             silent = [((name,), float(s.silent_since is not None)) for name, s in engine.sources.items()]
             clashes = [((name,), float(s.clashes)) for name, s in engine.sources.items()]
+            learned = len(engine.learned.learned.pairs)
             active, alerts, suspended = engine.active, len(engine.alerts), len(engine.budget.suspended)
         pending, oldest_s = self._backlog()
         yield gauges.gauge(
@@ -487,6 +488,7 @@ class Foreshock:
             ("sink", "kind"),
             differences.items(),
         )
+        yield gauges.gauge("foreshock_learned_pairs", "Learned pairs of alerts in force.", learned)
         yield gauges.gauge(
             "foreshock_dead_letters", "Items that could not be read or delivered.", self.store.count_dead_letters()
         )
