@@ -578,12 +578,11 @@ def check_only_creation_is_held(records: Sequence[Record]) -> None:
     assert _ends(held.told) == _ends(free.told), "suppression changed when a situation is over"
     always = _sinks(records)
     for at, situation in _ends(held.told):
-        last: dict[str, Order] = {}
-        for order in held.told.orders:
-            if order.situation == situation and order.at <= at and order.sink in always:
-                last[order.sink] = order
-        for order in last.values():
-            assert order.verb is Verb.RESOLVE, f"{situation} ended at {at}, its ticket last heard {order.verb}"
+        for sink in always:
+            told = [order for order in held.told.orders if (order.situation, order.sink) == (situation, sink)]
+            before = next((order.verb for order in reversed(told) if order.at < at), Verb.RESOLVE)
+            then = [order.verb for order in told if order.at == at]  # it may fire again at that very moment
+            assert Verb.RESOLVE in (before, *then), f"{situation} ended at {at}, its ticket last heard {before}"
 
 
 def _sinks(records: Iterable[Record]) -> set[str]:
