@@ -81,8 +81,7 @@ class Work:
         found: list[Anomaly] = []
         series = 0
         for name in names:
-            # One point more, so that a metric read seldom has one at all.
-            recent = self._history.read(now - window, now + timedelta(hours=1), metric=name)
+            recent = self._history.read(now - window, now, metric=name)
             if recent:
                 series += len(recent)
                 found += self._judge(self._fitted(name, recent, now, learn, window), recent)
