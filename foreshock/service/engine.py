@@ -75,6 +75,7 @@ from foreshock.service import decisions, evidence, feedback, recent, regroup, so
 from foreshock.service.ourselves import OURSELVES, suspension
 from foreshock.service.records import LearnedRecord, OperatorRecord, SettingsRecord, TopologyRecord
 from foreshock.service.rekey import rekey
+from foreshock.service.sharing import Sharing
 from foreshock.service.sources import Sender, SourceCount
 from foreshock.service.timers import Due, Timers
 
@@ -1325,6 +1326,7 @@ class Engine:
         """Take over the state of a checkpoint; the engine must be new."""
         read_alert = msgspec.msgpack.Decoder(Alert).decode
         read_situation = msgspec.msgpack.Decoder(Situation).decode
+        sharing = Sharing()
         topology: TopologyRecord | None = None
         learned: dict[str, bytes] = {}
         anomalies: list[bytes] = []
@@ -1332,7 +1334,9 @@ class Engine:
         usual: list[bytes] = []
         for kind, key, body in items:
             if kind == "alert":
-                self.alerts[key] = read_alert(body)
+                alert = read_alert(body)
+                sharing.alert(alert)
+                self.alerts[alert.fingerprint] = alert
             elif kind == "situation":
                 self.situations[key] = read_situation(body)
             elif kind in Suppression.ITEMS:
@@ -1363,6 +1367,8 @@ class Engine:
                 made_by, self.said_causes = saved.fingerprints, saved.said_causes
         if topology is not None:
             self._use_topology(topology)
+        for situation in self.situations.values():
+            sharing.situation(situation, self.alerts)
         self.situations = dict(sorted(self.situations.items(), key=lambda item: situation_number(item[0])))
         self.alerts = dict(sorted(self.alerts.items(), key=lambda item: (item[1].first_seen, item[0])))
         self._build_rules(learned)

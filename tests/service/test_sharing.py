@@ -1,0 +1,27 @@
+"""After a restart equal values are one value again, and nothing else is different."""
+
+from foreshock.testing.records import Story, new_engine
+
+
+def test_a_restart_takes_no_more_memory_for_names_and_moments_than_before():
+    story = Story("shop depends_on api", "api runs_on db1")
+    story.fire("db1", "api", "shop").after(5).fire("shop", name="Slow")
+    said = [(kind, key, body) for kind, key, body in story.engine.checkpoint() if body is not None]
+
+    restored = new_engine()
+    restored.restore([(kind, str(key.encode(), "ascii"), bytes(bytearray(body))) for kind, key, body in said])
+
+    alerts = restored.alerts
+    assert all(key is alert.fingerprint for key, alert in alerts.items())
+    [situation] = restored.situations.values()
+    assert all(key is alerts[key].fingerprint for key in situation.members)
+    links = [member.link for member in situation.members.values() if member.link is not None]
+    assert links
+    assert all(link.other is alerts[link.other].fingerprint for link in links)
+    moments = [alert.first_seen for alert in alerts.values()]
+    assert len({id(moment) for moment in moments}) == len(set(moments)) < len(moments)
+    assert len({id(alert.situation) for alert in alerts.values()}) == 1
+
+    restored.save_again((kind, key) for kind, key, _ in said)
+    again = {(kind, key): body for kind, key, body in restored.checkpoint()}
+    assert again == {(kind, key): body for kind, key, body in said}
