@@ -94,6 +94,7 @@ class _Upstream:
         self.by_ci: dict[str, dict[str, None]] = {}
         self._places: dict[str, str] = {}
         self._types = frozenset(settings.relationships)
+        self.cut = 0
         self._walks: dict[str, dict[str, tuple[float, str]]] = {}
         self._circles: dict[str, int] | None = None
 
@@ -155,6 +156,7 @@ class _Upstream:
             for there, (step, kind) in self.topology.steps_up(here).items():
                 if there not in done and kind in self._types and cost + step <= self.settings.max_cost:
                     heapq.heappush(queue, (cost + step, there, here))
+        self.cut += bool(queue)
         own = circles.get(start)
         self_or_circle = {ci for ci in done if ci == start or (own is not None and circles.get(ci) == own)}
         return {ci: hop for ci, hop in done.items() if ci not in self_or_circle}
@@ -294,6 +296,11 @@ class Inhibition:
         for target in self._used.pop(alert.fingerprint, ()):
             self._explained.pop(target, None)
             self._released[target] = None
+
+    @property
+    def walks_cut(self) -> int:
+        """Walks up the topology that ended at ``MAX_REACH`` CIs, since the topology or the settings last changed."""
+        return self._upstream.cut
 
     @property
     def waiting(self) -> bool:

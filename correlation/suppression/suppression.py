@@ -156,6 +156,11 @@ class Suppression:
         named = self._inhibition.name(alert, case.silenced, before)
         return msgspec.structs.replace(named, alerts=held.alerts)
 
+    @property
+    def walks_cut(self) -> int:
+        """Walks up the topology that were ended by their bound."""
+        return self._inhibition.walks_cut
+
     # ---- what was asked ----
 
     @property

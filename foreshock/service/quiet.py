@@ -244,7 +244,7 @@ class LiveQuiet:
         if id:
             self._operators_own(id)
         made = window(plan, id=id or f"mw-{uuid.uuid4().hex[:12]}", owner=actor, origin="operator", now=now)
-        if not made.spans or made.spans[-1].ends_at <= now:
+        if ActiveWindow(made).is_over(now):
             raise Rejected("the window is over already", hint="give it an end that lies ahead")
         self._set([made], actor)
         return self._one(made.id)

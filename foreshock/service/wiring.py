@@ -3,6 +3,7 @@
 import dataclasses
 import shutil
 import threading
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -25,7 +26,7 @@ from foreshock.core.contracts import (
     TicketChange,
 )
 from foreshock.core.errors import ConfigError, ForeshockError, Unavailable
-from foreshock.core.model import CI, Relationship
+from foreshock.core.model import CI, HeldKind, Relationship
 from foreshock.service import logs
 from foreshock.service import metrics as gauges
 from foreshock.service.access import Guarded
@@ -423,6 +424,8 @@ class Foreshock:
         with self.runner.looking() as engine:
             counts = dict(engine.counts)
             states: dict[str, int] = {}
+            held = Counter(kind for s in engine.situations.values() for kind in {one.kind.value for one in s.held})
+            walks_cut = engine.suppression.walks_cut
             for situation in engine.situations.values():
                 states[situation.state.value] = states.get(situation.state.value, 0) + 1
             sources = [((name,), source.last_seen.timestamp()) for name, source in engine.sources.items()]
@@ -445,6 +448,18 @@ class Foreshock:
             "Situations held in memory.",
             ("state",),
             [((k,), v) for k, v in states.items()],
+        )
+        yield gauges.labelled(
+            GaugeMetricFamily,
+            "foreshock_situations_held",
+            "Situations whose ticket write suppression holds back, by what does; one may be held by several.",
+            ("kind",),
+            [((kind.value,), held[kind.value]) for kind in HeldKind],
+        )
+        yield gauges.gauge(
+            "foreshock_suppression_walks_cut",
+            "Walks up the topology, in search of what explains an alert, that were ended by their bound.",
+            walks_cut,
         )
         yield gauges.labelled(
             CounterMetricFamily,

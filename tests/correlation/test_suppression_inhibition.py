@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from correlation.settings import SuppressSettings
+from correlation.suppression import inhibition
 from correlation.suppression.inhibition import Inhibition, _circles
 from foreshock.core.model import CI, Alert, Relationship, encode_texts
 from foreshock.core.severity import Severity
@@ -105,6 +106,14 @@ def test_types_severity_length_of_the_way_and_matchers_are_settings():
     assert not explained(enabled=False)
     major = alert("HostDown", "host", severity=Severity.MAJOR)
     assert Scene(*far, upstream={"min_severity": "major"}).rise(major).explained_by(late)
+
+
+def test_a_walk_is_bounded_and_the_bound_is_counted(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(inhibition, "MAX_REACH", 2)
+    scene = Scene(*(f"app depends_on d{index}" for index in range(9))).rise(*(alert("Down", f"d{i}") for i in range(9)))
+
+    assert scene.explained_by(alert("Late", "app")) == "Down@d0"
+    assert scene.inhibition.walks_cut == 1
 
 
 def test_the_nearest_explains_then_the_earliest():

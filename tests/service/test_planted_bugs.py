@@ -36,6 +36,7 @@ from foreshock.testing.records import (
     check_forgotten,
     check_identity,
     check_nothing_is_due,
+    check_only_creation_is_held,
     check_resolutions,
     check_same,
     check_structure,
@@ -550,6 +551,10 @@ def nothing_is_due(story: Story) -> None:
     check_nothing_is_due(story.engine)
 
 
+def only_creation_is_held(story: Story) -> None:
+    check_only_creation_is_held(story.records)
+
+
 def somebody_hears_of_it(story: Story) -> None:
     assert story.told.orders
 
@@ -720,6 +725,7 @@ BUGS = [
         restarts_change_nothing,
     ),
     Bug("maintenance holds back a resolution", hold_resolutions_too, worked_on_and_over, no_ticket_left),
+    Bug("maintenance moves the end of a ticket", hold_resolutions_too, worked_on_and_over, only_creation_is_held),
     Bug("alerts in a circle explain each other", let_a_circle_explain_itself, in_a_circle, somebody_hears_of_it),
 ]
 named = pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name.replace(" ", "-"))

@@ -109,6 +109,14 @@ def test_a_window_can_be_replaced_ended_once_and_ended():
         asked.end_window(made.id, actor="mira")
 
 
+def test_a_window_far_ahead_is_planned_though_no_span_is_known_yet():
+    story = Story()
+
+    made = quiet_of(story).plan(plan(story, cis=["db1"], starts="2030-01-06 02:00", rrule="FREQ=YEARLY"), actor="mira")
+
+    assert (made.state, made.spans) == ("planned", ())
+
+
 def test_a_window_that_is_over_is_not_planned():
     story = Story().at(9000).tick()
 

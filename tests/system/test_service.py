@@ -13,7 +13,9 @@ import threading
 import time
 import zlib
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -405,6 +407,54 @@ def test_every_item_of_a_batch_of_events_has_its_own_result(foreshock):
     assert [each["error"] for each in foreshock.get("/api/v1/dead-letters")][-1:] != []
 
 
+# ---- silences and maintenance ---------------------------------------------------------------------------------------
+
+
+def ask(foreshock: ForeshockServer, *command: str) -> Any:
+    """A command's answer as JSON; one that is refused says why on standard error."""
+    done = run_foreshock(*command, "--server", foreshock.url)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout) if "--output" in command else done.stdout
+
+
+def test_what_a_silence_would_hit_is_asked_before_it_is_set_and_it_is_ended_again(foreshock):
+    fire(foreshock, "QuietPlease", host="quiet-1")
+
+    tried = ask(foreshock, "silence", "preview", "alertname=QuietPlease", "--output", "json")
+    assert (tried["matched"], [one["whole"] for one in tried["incidents"]]) == (1, [True])
+    ask(foreshock, "silence", "add", "alertname=QuietPlease", "--for", "2h", "--comment", "a test")
+    [mine] = [one for one in ask(foreshock, "silence", "list", "--output", "json") if one["comment"] == "a test"]
+    assert (mine["state"], mine["matchers"]) == ("active", ['alertname="QuietPlease"'])
+    assert mine["id"] in {one["id"] for one in foreshock.get("/api/v2/silences")}
+    assert "is expired" in ask(foreshock, "silence", "expire", mine["id"])
+
+
+def test_maintenance_is_planned_imported_and_ended_from_the_command_line(foreshock, tmp_path: Path):
+    calendar = tmp_path / "changes.ics"
+    soon = datetime.now(UTC).replace(microsecond=0) + timedelta(days=10)
+    event = f"UID:1\r\nSUMMARY:Move\r\nDTSTART:{soon:%Y%m%dT%H%M%SZ}\r\nDURATION:PT1H\r\n"
+    calendar.write_text(
+        f"BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:x\r\nBEGIN:VEVENT\r\n{event}END:VEVENT\r\nEND:VCALENDAR\r\n"
+    )
+    scope = ("--ci", "rack-9")
+
+    ask(foreshock, "maintenance", "add", "Cabling", "--comment", "c", "--starts", "2030-01-06 02:00", "--for", "2h",
+        "--rrule", "FREQ=WEEKLY;BYDAY=SU", "--time-zone", "Europe/Berlin", *scope)  # fmt: skip
+    ask(foreshock, "maintenance", "import", str(calendar), *scope)
+    found = {one["title"]: one for one in ask(foreshock, "maintenance", "list", "--output", "json")}
+    assert found["Cabling"]["schedule"] == "FREQ=WEEKLY;BYDAY=SU (Europe/Berlin)"
+    assert found["Move"]["spans"][0]["starts_at"] == f"{soon:%Y-%m-%dT%H:%M:%SZ}"
+    for one in found.values():
+        ask(foreshock, "maintenance", "end", one["id"])
+
+    wrong = run_foreshock("maintenance", "add", "x", "--comment", "c", "--starts", "soon", "--for", "2h", *scope,
+                          "--server", foreshock.url)  # fmt: skip
+    assert wrong.returncode == 1
+    assert "'soon' is no time; write it as 2026-12-01 22:00" in wrong.stderr
+    nothing = run_foreshock("maintenance", "import", str(tmp_path / "none.ics"), "--server", foreshock.url)
+    assert (nothing.returncode, "cannot be read" in nothing.stderr) == (1, True)
+
+
 # ---- what it shows of itself ----------------------------------------------------------------------------------------
 
 METRICS = {
@@ -418,6 +468,8 @@ METRICS = {
     "foreshock_alerts_firing",
     "foreshock_alerts_known",
     "foreshock_situations",
+    "foreshock_situations_held",
+    "foreshock_suppression_walks_cut",
     "foreshock_fold",
     "foreshock_source_last_seen_timestamp_seconds",
     "foreshock_outbox_pending",
