@@ -274,6 +274,8 @@ class Inhibition:
 
     def rose(self, alert: Alert) -> None:
         """It is active now."""
+        if alert.severity < self._upstream.min_severity and not self._rules:  # most alerts explain nothing
+            return
         labels = self._labels(alert)
         if self._upstream.settings.enabled and self._is_upstream(labels):
             self._upstream.add(alert)
@@ -289,9 +291,10 @@ class Inhibition:
     def fell(self, alert: Alert) -> None:
         """It is no longer active."""
         self._upstream.drop(alert.fingerprint)
-        labels = self._labels(alert)
-        for rule in self._sources(labels):
-            rule.drop(alert.fingerprint, labels)
+        if self._rules:
+            labels = self._labels(alert)
+            for rule in self._sources(labels):
+                rule.drop(alert.fingerprint, labels)
         self._explained.pop(alert.fingerprint, None)
         for target in self._used.pop(alert.fingerprint, ()):
             self._explained.pop(target, None)
