@@ -40,6 +40,7 @@ _REACH = 2.0  # units of cost
 _MAX_STEPS = 128  # CIs reached from one affected CI, about
 _SPREAD = 0.5  # what depends on a candidate counts so much beside what it shows itself
 _EXPLAINED = 0.7  # of a symptom that also shows on something the CI depends on
+_FOLLOWS = 0.5  # of the strongest symptom of what failed before, where it is another one
 _UNKNOWN = 0.3  # of a candidate that only labels name: the topology cannot say how it would reach the others
 _SURE = 10.0  # spreads; a metric that far off gives all that metrics can
 _METRIC = 3.0  # nats
@@ -352,7 +353,8 @@ def _members(ci: str, candidate: _Candidate, topology: Topology) -> list[tuple[f
 def _explained(
     ci: str, found: Mapping[str, _Candidate], topology: Topology, reach: Mapping[str, Mapping[str, float]]
 ) -> tuple[float, str]:
-    """What of its own signs also shows on something it depends on, in nats, and the strongest such CI."""
+    """What of its own signs is explained by something it depends on, in nats, and the strongest such CI: it shows the
+    same, or it failed before in another way."""
     candidate = found[ci]
     here = {name: symptom.nats for name, symptom in candidate.direct.items()}
     here |= {name: nats for name, (nats, _) in candidate.metrics.items()}
@@ -365,14 +367,25 @@ def _explained(
             continue  # where each would explain the other, neither does
         known = topology.cis.get(needed)
         worth = _EXPLAINED * _STEP ** (cost - 1.0) * (_UNKNOWN if known is None or known.implied else 1.0)
+        before = _FOLLOWS * _strongest(there) if _began(there) + _SAME_MOMENT_S < _began(candidate) else 0.0
         for name, nats in here.items():
-            seen = there.direct[name].nats if name in there.direct else there.metrics.get(name, (0.0,))[0]
+            same = there.direct[name].nats if name in there.direct else there.metrics.get(name, (0.0,))[0]
+            seen = same or before
             if seen > 0:
                 less[name] = max(less.get(name, (0.0, "")), (worth * min(nats, seen), needed))
     if not less:
         return 0.0, ""
     rest = [nats - less[name][0] if name in less else nats for name, nats in here.items()]
     return _together(here.values()) - _together(rest), max(less.values())[1]
+
+
+def _began(candidate: _Candidate) -> float:
+    """Seconds from the first alert to its own first; never, where it has none."""
+    return min((symptom.gap_s for symptom in candidate.direct.values()), default=math.inf)
+
+
+def _strongest(candidate: _Candidate) -> float:
+    return max((symptom.nats for symptom in candidate.direct.values()), default=0.0)
 
 
 _NOWHERE: Mapping[str, float] = {}
@@ -445,7 +458,7 @@ _WORDS: Mapping[str, Callable[[_Weighed, Topology], str]] = {
     "change": lambda each, _: each.candidate.change[1],
     "history": _say_said,
     "severity": lambda each, _: f"its worst alert is {each.candidate.severity.word}",
-    "explained": lambda each, _: f"{each.explained_by}, which it depends on, shows the same",
+    "explained": lambda each, _: f"{each.explained_by}, which it depends on, failed too",
     "unknown": _say_unknown,
 }
 """Each kind of evidence in words, in the order in which it is told."""

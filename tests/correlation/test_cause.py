@@ -112,6 +112,16 @@ def test_a_symptom_that_also_shows_on_what_it_depends_on_speaks_less_for_a_ci():
     assert points(second)["explained"] < 0
 
 
+def test_what_it_depends_on_explains_another_symptom_only_if_it_failed_before():
+    def explained(api_s: float, db1_s: float) -> float:
+        causes = rank([alert("api", api_s, name="Slow"), alert("db1", db1_s, name="DiskLost")], CHAIN)
+        return next(points(cause).get("explained", 0.0) for cause in causes if cause.ci == "api")
+
+    assert explained(api_s=20, db1_s=0) < 0
+    assert explained(api_s=0, db1_s=20) == 0
+    assert explained(api_s=0, db1_s=0) == 0
+
+
 def test_things_that_depend_on_each_other_do_not_explain_each_other():
     ring = Topology(
         [CI(id="service"), CI(id="instance")],
