@@ -39,9 +39,10 @@ from predictor.settings import CoOccurrenceSettings
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-_MAX_MEETINGS = 4_000_000
+_MAX_MEETINGS = 1_000_000
 """Pairs of onsets looked at, at most: in denser histories each onset meets fewer of those after it."""
 _MAX_NEIGHBOURS = 400
+_TERMS = 1_000_000  # of an expectation, worked out at a time
 _DAY_S, _HOUR_S = 86_400.0, 3600.0
 _SHARE_PRIOR = 50.0
 """An hour's share of a label is drawn towards its overall share by the weight of so many onsets."""
@@ -267,7 +268,14 @@ class _Chance:
         self._near, self._weight, self._shares = near, weight, shares
 
     def of(self, a: Ints, b: Ints) -> tuple[Floats, Floats]:
-        """Expected number of onsets of ``a`` that meet ``b``, plain and weighed by age, for each pair."""
+        """Expected number of onsets of ``a`` that meet ``b``, plain and weighed by age, for each pair; some pairs at a
+        time, because there are as many terms as the labels of all pairs have onsets."""
+        part = np.cumsum(self._count[a]) // _TERMS
+        starts = np.nonzero(np.diff(part, prepend=-1))[0]
+        found = [self._some(x, y) for x, y in zip(np.split(a, starts[1:]), np.split(b, starts[1:]), strict=True)]
+        return np.concatenate([plain for plain, _ in found]), np.concatenate([weighed for _, weighed in found])
+
+    def _some(self, a: Ints, b: Ints) -> tuple[Floats, Floats]:
         counts = self._count[a]
         ends = np.cumsum(counts)
         pair = np.repeat(np.arange(len(a)), counts)

@@ -23,6 +23,7 @@ from correlation.suppression.inhibition import Inhibition
 from correlation.suppression.suppression import Suppression
 from correlation.suppression.transients import Transients
 from correlation.vocabulary import Vocabulary
+from foreshock.core.learned import CoOccurrence, Side
 from foreshock.core.model import Alert, Anomaly, Evidence, JudgementKind, Situation, Ticket
 from foreshock.service import engine as engine_module
 from foreshock.service import evidence, feedback, regroup
@@ -617,7 +618,16 @@ def changed_before() -> Story:
     return Story(*SHOP).change("C1", "api").at(60).fire("db1", "shop").at(100).tick()
 
 
+def met_before() -> Story:
+    pair = CoOccurrence(
+        a=Side(ci="mail"), b=Side(ci="db1"), together=9, times=9, expected=0.1, strength=0.9, window_s=20,
+        lag_s=(0, 5, 9),
+    )  # fmt: skip
+    return Story(*SHOP).learned(pair).at(60).fire("mail").at(65).fire("db1")
+
+
 BUGS = [
+    Bug("a restart forgets what history has shown", save_nothing_of("learned"), met_before, restarts_change_nothing),
     Bug(
         "a restart forgets what a rule learned",
         restart_without_what_a_rule_learned,
