@@ -31,7 +31,7 @@ _STEP_PAUSE_S = 0.02
 commit."""
 _CHECKPOINT_ITEMS = 5000
 """Enough for a checkpoint before its time: what is encoded at once, while questions wait, takes some milliseconds."""
-_SAVING_SHARE = 0.03
+_SAVING_SHARE = 0.05
 """Of the engine's time, at most: where everything changes all the time, as with re-sends, checkpoints are larger and
 fewer."""
 _CHECKPOINT_S = 60.0

@@ -24,7 +24,7 @@ _SLICE_BLOCKS = 4
 _PACE = 4
 """So many times as many items are written with a step as it has changed: saving keeps up with any storm, and one
 checkpoint is never much larger than what one step changes."""
-_LEAST_SWEPT = 1000  # items said again with one checkpoint, and never fewer than it has changes
+_LEAST_SWEPT, _MOST_SWEPT = 1000, 5000  # items said again with one checkpoint: within these, as many as changed
 _LEAST_BYTES = 1 << 20  # written before a sweep is worth it
 _ZSTD_LEVEL = 1
 _MANY = ("alert", "situation")
@@ -104,7 +104,7 @@ class Saver:
             self._written_bytes = self._swept_bytes = 0
         again: dict[tuple[str, str], None] = {}
         if self._sweep is not None:
-            most = max(_LEAST_SWEPT, self._engine.unsaved)
+            most = min(max(_LEAST_SWEPT, self._engine.unsaved), _MOST_SWEPT)
             again = dict.fromkeys(islice(self._sweep, most))
             self._swept = len(again) < most
             self._engine.save_again(again)
