@@ -29,7 +29,7 @@ _POLITE_RECORDS = 4
 _STEP_PAUSE_S = 0.02
 """Between steps under load: the intake gets its turn at the processor, and the next step has more to share one
 commit."""
-_CHECKPOINT_ITEMS = 5000
+_CHECKPOINT_ITEMS = 2000
 """Enough for a checkpoint before its time: what is encoded at once, while questions wait, takes some milliseconds."""
 _SAVING_SHARE = 0.05
 """Of the engine's time, at most: where everything changes all the time, as with re-sends, checkpoints are larger and
