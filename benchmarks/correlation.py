@@ -340,6 +340,7 @@ def delay(work: Path, sizes: Sizes) -> None:
             sender.post([alert(ci, "Degraded", long_ago) for ci in names[start : start + 500]])
         foreshock.settle(within_s=600)
         calm(sizes.calm_s)
+        sender = Sender()  # the other connection was idle for longer than a server keeps one
         before, waits, burning = reflected(), [], []
         began = time.monotonic()
         batches = sizes.rate_s * 50
