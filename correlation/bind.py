@@ -11,10 +11,11 @@ from foreshock.core.topology import Topology
 
 class Binding(Struct, frozen=True, gc=False):
     """``ci`` is empty where nothing was found. ``how`` names the label and the way, for people; it is one of few words,
-    so that many alerts share it."""
+    so that many alerts share it. ``peers``: other CIs the alert names, each once, without ``ci``."""
 
     ci: str
     how: str
+    peers: tuple[str, ...] = ()
 
 
 UNBOUND = Binding("", "no label names a CI")
@@ -27,6 +28,14 @@ def bind(labels: Mapping[str, str], topology: Topology, settings: BindSettings) 
     would glue strangers together, which is worse than none. With ``implied`` the first value that names nothing at all
     serves as a CI of its own.
     """
+    found = _bind(labels, topology, settings)
+    peers = dict.fromkeys(named(value, topology, settings) for label in settings.peers if (value := labels.get(label)))
+    peers.pop(found.ci, None)
+    peers.pop("", None)
+    return Binding(found.ci, found.how, tuple(peers)) if peers else found
+
+
+def _bind(labels: Mapping[str, str], topology: Topology, settings: BindSettings) -> Binding:
     implied = shared = ""
     for label in settings.labels:
         value = labels.get(label)

@@ -1,28 +1,59 @@
 """What makes a new alert part of an open situation: the traces that situations leave on CIs, and the rules that read
 them.
 
-An alert leaves a trace on its own CI. For each CI a rule works out once which other CIs matter to it and how much; a
-new alert then looks only where that set and the traces meet, however many alerts are open.
+An alert leaves a trace on its own CI and on those it names besides. For each CI it is worked out once which other CIs
+matter to it and how much (``correlation.affinity``); a new alert then looks only where that set and the traces meet,
+however many alerts are open.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from msgspec import Struct
 
+from correlation.affinity import Surroundings, surroundings
 from correlation.budget import PAIR
 from correlation.rule import Rule
-from correlation.settings import RelateSettings
-from foreshock.core.model import Alert, Link
+from correlation.settings import RelateSettings, WaveSettings
+from foreshock.core.model import Alert, Link, Situation
 from foreshock.core.topology import Topology
+
+_MAX_SURROUNDINGS = 20_000  # CIs whose surroundings are remembered; beyond it they are worked out again
+_TEMPO_MEMORY = 0.1  # how much the newest gap counts
+_LEAST_TEMPO_S = 2.0
+_CONFIDENCE = 0.7  # exponent: doubt in a link is inherited by what joins because of it, a little softened
+_SUPERSEDED = 0.25  # what a situation that a new wave has followed still attracts
+_MAX_RECENT = 512
+_MAX_COMPARED = 64
 
 
 class Trace(Struct, gc=False):
-    """The latest alert that one situation has on one CI. onset_s: when it began, seconds since 1970."""
+    """The latest alert that one situation has on one CI.
+
+    Attributes:
+        onset_s: when it began, seconds since 1970.
+        weight: 0..1, how sure it is that the situation is on this CI at all: a doubtful member is a weak reason for
+            the next one to join, so a chain of doubtful links does not grow without end.
+    """
 
     fingerprint: str
     onset_s: float
+    weight: float = 1.0
+
+
+class Footprint(Struct, kw_only=True):
+    """Where one open situation is. All of it follows from the situation and its members in their order.
+
+    Attributes:
+        cis: the one with the latest alert last.
+        recent: seconds since 1970 at which alerts joined or fired again, by fingerprint, the latest last; bounded.
+    """
+
+    situation: Situation
+    cis: dict[str, Trace] = {}
+    recent: dict[str, float] = {}
 
 
 class Candidate(Struct, frozen=True, gc=False):
@@ -30,8 +61,10 @@ class Candidate(Struct, frozen=True, gc=False):
 
     Attributes:
         via: that CI; empty where the rule's evidence is no path.
-        explains: the new alert may be what the other one suffers from, so it can show two situations to be one.
+        explains: the situation is small, and the new alert is where it comes from: the two are one problem.
         evidence: what the rule saw, in words, where the path does not say it.
+        here, there: the CIs of the new and of the other alert that are related; empty: those they are bound to.
+        walk: how much of a random walk from the new alert ends in the situation, 0..1.
     """
 
     situation: str
@@ -41,6 +74,9 @@ class Candidate(Struct, frozen=True, gc=False):
     rule: str
     explains: bool = False
     evidence: str = ""
+    here: str = ""
+    there: str = ""
+    walk: float = 0.0
 
 
 class View:
@@ -68,9 +104,44 @@ class View:
         self.alerts: Mapping[str, Alert] = {} if alerts is None else alerts
         self.now = datetime.fromtimestamp(0, UTC)
         self.spent: dict[str, int] = {}
-        self._window_s = settings.window.total_seconds()
-        self._half_s = settings.half_gap.total_seconds()
+        self.window_s = settings.window.total_seconds()
+        self.half_s = settings.half_gap.total_seconds()
+        self.half_late_s = settings.half_gap_late.total_seconds()
+        self.fade_s = settings.fade.total_seconds()
         self.memo: dict[tuple[str, str], Any] = {}
+        self._surroundings: dict[str, Surroundings] = {}
+
+    def surroundings(self, ci: str) -> Surroundings:
+        found = self._surroundings.get(ci)
+        if found is None:
+            if len(self._surroundings) >= _MAX_SURROUNDINGS:
+                self._surroundings.clear()
+            settings = self.settings
+            found = self._surroundings[ci] = surroundings(
+                self.topology,
+                ci,
+                step=settings.step,
+                least=settings.least,
+                restart=settings.restart,
+                noticeable=settings.noticeable,
+            )
+        return found
+
+    def readiness(self, situation: str, now_s: float) -> tuple[float, float]:
+        """How readily a situation takes another alert, 0..1, and for how many seconds none has joined it.
+
+        It is a half when nothing has joined for ``tempo`` times its usual gap: what bursts is over soon, what drips
+        goes on.
+        """
+        found = self.traces.of[situation].situation
+        quiet_s = max(0.0, now_s - found.last_joined_at.timestamp())
+        ratio = quiet_s / (self.settings.tempo * max(found.tempo_s, _LEAST_TEMPO_S))
+        return (_SUPERSEDED if found.superseded_by else 1.0) / (1.0 + ratio * ratio), quiet_s
+
+    def nearness(self, gap_s: float, quiet_s: float, half_s: float) -> float:
+        """What the time between two onsets, and since the situation last grew, leaves of a link."""
+        ratio = (abs(gap_s) + quiet_s) / 2 / half_s
+        return 1.0 / (1.0 + ratio * ratio)
 
     def spend(self, rule: str, steps: int) -> None:
         self.spent[rule] = self.spent.get(rule, 0) + steps
@@ -78,47 +149,122 @@ class View:
     def related(
         self, alert: Alert, ci: str, factor: float, via: str, rule: str, *, explains: bool, into: list[Candidate]
     ) -> None:
-        """Add a candidate for each situation with a trace on ``ci``, as strong as ``factor`` and the gap between the
-        onsets make it: a gap of ``half_gap`` leaves a half, falling as the inverse square; beyond ``window`` none."""
-        onset_s = alert.starts_at.timestamp()
+        """Add a candidate for each situation with a trace on ``ci``, as strong as ``factor`` and time make it; beyond
+        ``window`` between the onsets none."""
+        onset_s, now_s = alert.starts_at.timestamp(), self.now.timestamp()
         traces = self.traces.by_ci[ci]
         self.spend(rule, PAIR * len(traces))
         for situation, trace in traces.items():
             gap_s = onset_s - trace.onset_s
-            if -self._window_s <= gap_s <= self._window_s:
-                ratio = gap_s / self._half_s
-                strength = factor / (1.0 + ratio * ratio)
+            if -self.window_s <= gap_s <= self.window_s:
+                readiness, quiet_s = self.readiness(situation, now_s)
+                strength = factor * trace.weight * readiness * self.nearness(gap_s, quiet_s, self.half_s)
                 if strength >= self.threshold:
                     into.append(Candidate(situation, trace.fingerprint, strength, via, rule, explains))
 
+    def akin(self, one: str, other: str, now_s: float) -> float:
+        """How much two open situations are in the same place, 0..1: of random walks from the CIs of the smaller one,
+        as sure and as fresh as they are, the share that ends in the other."""
+        small, large = self.traces.of[one], self.traces.of[other]
+        if len(small.cis) > len(large.cis):
+            small, large = large, small
+        total = weights = 0.0
+        for ci in list(small.cis)[-_MAX_COMPARED:]:
+            trace = small.cis[ci]
+            weight = trace.weight * self.fading(now_s - trace.onset_s)
+            if weight < _NEGLIGIBLE:
+                continue
+            near = self.surroundings(ci)
+            shared = 0.0
+            for there, walk in zip(near.cis, near.walk, strict=True):
+                known = large.cis.get(there)
+                if known is not None and walk:
+                    shared += walk * known.weight * self.fading(now_s - known.onset_s)
+            total += weight * min(1.0, shared)
+            weights += weight
+        return total / weights if weights else 0.0
+
+    def fading(self, gap_s: float) -> float:
+        return math.exp(-abs(gap_s) / self.fade_s)
+
+
+_NEGLIGIBLE = 0.02
+
 
 class Traces:
-    """Traces of all open situations: by CI, then by situation."""
+    """Traces of all open situations: by CI, then by situation; and their footprints.
+
+    Attributes:
+        of: footprints by situation.
+    """
 
     def __init__(self) -> None:
         self.by_ci: dict[str, dict[str, Trace]] = {}
+        self.of: dict[str, Footprint] = {}
 
-    def add(self, situation: str, alert: Alert) -> None:
-        if alert.ci:
-            self.by_ci.setdefault(alert.ci, {})[situation] = Trace(alert.fingerprint, alert.starts_at.timestamp())
+    def add(self, situation: Situation, alert: Alert) -> None:
+        """``alert`` belongs to the open ``situation`` now, or has fired again in it."""
+        footprint = self.of.get(situation.id)
+        if footprint is None:
+            footprint = self.of[situation.id] = Footprint(situation=situation)
+        member = situation.members[alert.fingerprint]
+        recent = footprint.recent
+        recent.pop(alert.fingerprint, None)
+        recent[alert.fingerprint] = member.joined_at.timestamp()
+        if len(recent) > _MAX_RECENT:
+            del recent[next(iter(recent))]
+        weight = 1.0 if member.link is None else member.link.strength**_CONFIDENCE
+        onset_s = alert.starts_at.timestamp()
+        for ci in (alert.ci, *alert.peers):
+            if not ci:
+                continue
+            known = footprint.cis.pop(ci, None)
+            sure = weight if known is None else max(weight, known.weight)
+            trace = footprint.cis[ci] = Trace(alert.fingerprint, onset_s, sure)
+            self.by_ci.setdefault(ci, {})[situation.id] = trace
 
     def moved(self, situation: str, alert: Alert) -> None:
         """The onset of ``alert`` is another one now."""
-        trace = self.by_ci.get(alert.ci, _NONE).get(situation)
-        if trace is not None and trace.fingerprint == alert.fingerprint:
-            trace.onset_s = alert.starts_at.timestamp()
+        for ci in (alert.ci, *alert.peers):
+            trace = self.by_ci.get(ci, _NONE).get(situation)
+            if trace is not None and trace.fingerprint == alert.fingerprint:
+                trace.onset_s = alert.starts_at.timestamp()
 
     def drop(self, situation: str, alerts: Iterable[Alert]) -> None:
-        """Forget a situation; ``alerts`` are its members."""
-        for alert in alerts:
-            here = self.by_ci.get(alert.ci)
-            if here is not None:
-                here.pop(situation, None)
-                if not here:
-                    del self.by_ci[alert.ci]
+        """Forget a situation, with all its alerts."""
+        footprint = self.of.pop(situation, None)
+        for ci in footprint.cis if footprint is not None else ():
+            here = self.by_ci[ci]
+            del here[situation]
+            if not here:
+                del self.by_ci[ci]
+
+    def wave(self, situation: Situation, settings: WaveSettings) -> tuple[str, ...]:
+        """Fingerprints of the alerts of a new wave: many at once in a situation that had calmed down. Such a wave is
+        another fault in the same place rather than the tail of the first one. Empty if there is none."""
+        recent = self.of[situation.id].recent
+        if len(recent) < 2 * settings.alerts or situation.superseded_by:
+            return ()
+        now_s, within_s = situation.last_joined_at.timestamp(), settings.within.total_seconds()
+        new = [fingerprint for fingerprint, at_s in recent.items() if now_s - at_s <= within_s]
+        if len(new) < settings.alerts:
+            return ()
+        after_s, calm_s = settings.after.total_seconds(), _CALM_WITHINS * within_s
+        if sum(now_s - at_s > after_s for at_s in recent.values()) < settings.alerts:
+            return ()  # there was no first wave
+        before = sum(within_s < now_s - at_s <= within_s + calm_s for at_s in recent.values())
+        return tuple(new) if len(new) >= settings.rise * before / _CALM_WITHINS else ()
 
 
+_CALM_WITHINS = 5
 _NONE: Mapping[str, Trace] = {}
+
+
+def grow(situation: Situation, now: datetime) -> None:
+    """An alert has joined, or fired again: note how fast the situation grows."""
+    gap_s = (now - situation.last_joined_at).total_seconds()
+    situation.tempo_s += _TEMPO_MEMORY * (gap_s - situation.tempo_s)
+    situation.last_joined_at = now
 
 
 def relate(alert: Alert, rules: Iterable[Rule], view: View) -> list[Candidate]:
@@ -131,15 +277,25 @@ def relate(alert: Alert, rules: Iterable[Rule], view: View) -> list[Candidate]:
 
 def link(alert: Alert, candidate: Candidate, other: Alert, topology: Topology) -> Link:
     """The full reason for the one candidate that won: with the path from CI to CI, if it is one."""
-    up = topology.path(alert.ci, candidate.via) or (alert.ci,)
-    down = topology.path(other.ci, candidate.via) or (other.ci,)
+    here, there = candidate.here or alert.ci, candidate.there or other.ci
     return Link(
         alert=alert.fingerprint,
         other=candidate.other,
         strength=round(candidate.strength, 4),
         rule=candidate.rule,
-        path=(*up, *reversed(down[:-1])) if candidate.via else (),
+        path=_path(here, there, candidate.via, topology),
         via=candidate.via,
         evidence=candidate.evidence,
         gap_s=round(abs((alert.starts_at - other.starts_at).total_seconds()), 3),
     )
+
+
+def _path(here: str, there: str, via: str, topology: Topology) -> tuple[str, ...]:
+    """The way along which a failure spreads, or the shortest one where it spreads from a CI that nobody named."""
+    if not via:
+        return ()
+    if via == there:
+        return topology.path(here, there) or (here, there)
+    if via == here:
+        return tuple(reversed(topology.path(there, here))) or (here, there)
+    return topology.way(here, there) or (here, there)

@@ -116,8 +116,8 @@ class BindSettings(_Section):
     )  # fmt: skip
     peers: tuple[str, ...] = Field(
         default=("peer", "peer_ci", "peer_service", "peer.service", "upstream", "destination"),
-        description="labels that name a second CI the alert is about, for example the other end of a slow call: "
-        "evidence when causes are ranked",
+        description="labels that name a second CI the alert is about, for example the other end of a slow call, or the "
+        "host of a pod: evidence for what belongs together and for causes",
     )
     strip_domain: bool = Field(
         default=True, description="also try a host name without its domain: db1.example.com as db1"
@@ -129,8 +129,37 @@ class BindSettings(_Section):
 
 
 class RelateSettings(_Section):
-    window: Duration = _duration("10m", "alerts whose onsets are further apart are not related")
-    half_gap: Duration = _duration("2m", "a gap between onsets of this length halves the strength of a link")
+    window: Duration = _duration("20m", "alerts whose onsets are further apart are not related")
+    half_gap: Duration = _duration(
+        "150s",
+        "a time of this length halves the strength of a link; it is the mean of the gap between the two onsets and of "
+        "the time since the situation last grew",
+    )
+    half_gap_late: Duration = _duration("1m", "the same where the cause shows later than what it explains")
+    fade: Duration = _duration("5m", "nearness without an explanation falls to 1/e over a gap of this length")
+    tempo: float = Field(
+        default=16.0,
+        gt=0,
+        description="a situation that has been quiet for so many of its usual gaps between alerts takes others half as "
+        "readily",
+    )
+    step: float = Field(
+        default=0.7,
+        gt=0,
+        lt=1,
+        description="a failure explains an alert on what depends on it this strongly, once more for each further unit "
+        "of cost",
+    )
+    least: float = Field(default=0.2, gt=0, lt=1, description="what explains less than this is left out")
+    restart: float = Field(
+        default=0.4, gt=0, lt=1, description="probability that a random walk from a CI ends with each step"
+    )
+    noticeable: float = Field(
+        default=0.004, ge=0.0001, le=0.1, description="ends of a walk that are less probable are left out"
+    )
+    explains: float = Field(
+        default=0.5, gt=0, le=1, description="an alert that explains a small situation this strongly merges it"
+    )
     max_cost: float = Field(
         default=3.0,
         gt=0,
@@ -150,20 +179,29 @@ class RelateSettings(_Section):
     )
 
 
+class WaveSettings(_Section):
+    alerts: int = Field(default=20, ge=2, le=250, description="so many alerts …")
+    within: Duration = _duration("15s", "… within this time …")
+    rise: float = Field(default=8.0, ge=1, description="… at so many times the rate of the five such times before …")
+    after: Duration = _duration(
+        "2m", "… in a situation that got as many alerts longer than this ago are split off as a situation of their own"
+    )
+
+
 class GroupSettings(_Section):
     threshold: float = Field(
         default=0.4, gt=0, le=1, description="a link at least this strong makes an alert join a situation"
     )
-    merge_threshold: float = Field(
-        default=0.9,
+    merge: float = Field(
+        default=0.2,
         gt=0,
         le=1,
-        description="an alert that explains a second situation at least this strongly merges it with its own",
+        description="two situations are merged when this share of the random walks from the smaller one ends in the "
+        "larger",
     )
-    merge_alerts: int = Field(
-        default=8,
-        ge=0,
-        description="a situation with more alerts than this is not merged into another: by then it stands for itself",
+    wave: WaveSettings = Field(
+        default_factory=WaveSettings,
+        description="when many new alerts at once are a new problem in the same place",
     )
     join: Duration = _duration("15m", "a situation takes new alerts until this long after the last one joined")
     quiet: Duration = _duration("2m", "a situation is resolved when none of its alerts has been active for this long")

@@ -207,4 +207,5 @@ RULE = RuleKind(
     title="Two alerts that say nearly the same in rare words are one problem if they began close in time",
     config=TextConfig,
     build=_build,
+    shipped=False,
 )

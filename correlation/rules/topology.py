@@ -1,96 +1,128 @@
-"""Failures spread along relationships: an alert joins the situation of what it depends on, of what depends on it, or of
-something that depends on the same CI.
+"""Failures spread along relationships: an alert joins the situation that is where it is.
 
-The walk goes only the way failures spread (``core.topology.DIRECTIONS``). A CI that many depend on is weak evidence by
-itself: two CIs behind one core switch have little to do with each other while the switch is silent, so such links are
-damped by the number of its dependents.
+Two things are weighed (``correlation.affinity``): whether a failure that is part of the situation explains the alert,
+or the other way round, and how much of a random walk from the alert's CIs ends on CIs of the situation. The strongest
+explanation counts; what walks find adds up. So an alert joins the situation it has most to do with, not the one that
+happens to hold its nearest neighbour, and a switch that stays silent relates nobody.
 """
 
 from functools import partial
 
-from pydantic import Field
-
+from correlation.affinity import ABOVE, BELOW, NEITHER
+from correlation.budget import PAIR
 from correlation.relate import Candidate, View
 from correlation.rule import Rule, RuleConfig, RuleKind
 from foreshock.core.model import Alert, Link
 
-_MAX_MEMO = 20_000  # CIs whose surroundings are remembered; beyond it they are worked out again
+_SMALL = 3  # CIs; a larger situation stands for itself, whatever explains its first alert
 
 
 class TopologyConfig(RuleConfig):
-    step: float = Field(
-        default=0.5, gt=0, le=1, description="each unit of cost multiplies the strength of a link by this"
-    )
-    common_cause: float = Field(
-        default=0.65, ge=0, le=1, description="strength of two alerts that only share something both depend on"
-    )
-    hub: int = Field(
-        default=6,
-        ge=1,
-        description="a shared CI with this many direct dependents halves the strength of a common-cause link",
-    )
+    """It has no parameters: how near two CIs are is a setting of all correlation (`correlation.relate`)."""
+
+
+class _Found:
+    """What has been found of one situation so far."""
+
+    __slots__ = ("best", "explained", "explains", "fingerprint", "here", "quiet_s", "readiness", "there", "via", "walk")
+
+    def __init__(self, readiness: float, quiet_s: float) -> None:
+        self.readiness, self.quiet_s = readiness, quiet_s
+        self.explained = self.walk = self.best = 0.0
+        self.explains = False
+        self.fingerprint = self.here = self.there = self.via = ""
 
 
 def _build(tag: str, config: TopologyConfig) -> Rule:
-    return Rule(tag=tag, relate=partial(_relate, tag, config), describe=_describe)
+    return Rule(tag=tag, relate=partial(_relate, tag), describe=_describe)
 
 
-def _relate(tag: str, config: TopologyConfig, alert: Alert, view: View) -> list[Candidate]:
-    if not alert.ci:
-        return []
-    related = view.memo.get((tag, alert.ci))
-    if related is None:
-        if len(view.memo) >= _MAX_MEMO:
-            view.memo.clear()
-        related = view.memo[tag, alert.ci] = _related(alert.ci, config, view)
-    found: list[Candidate] = []
-    by_ci = view.traces.by_ci
-    for ci, (factor, via) in zip(*related, strict=True):
-        if ci in by_ci:
-            view.related(alert, ci, factor, via, tag, explains=via == alert.ci, into=found)
-    return found
+def _relate(tag: str, alert: Alert, view: View) -> list[Candidate]:
+    cis = (alert.ci, *alert.peers) if alert.ci else alert.peers
+    found: dict[str, _Found] = {}
+    for ci in cis:
+        _look_around(tag, alert, ci, 1.0 / len(cis), view, found)
+    candidates = []
+    for situation, what in found.items():
+        walk = min(1.0, what.walk)
+        strength = 1.0 - (1.0 - what.explained) * (1.0 - walk)
+        if what.fingerprint and strength >= view.threshold:
+            candidates.append(
+                Candidate(
+                    situation,
+                    what.fingerprint,
+                    strength,
+                    what.via,
+                    tag,
+                    explains=what.explains,
+                    here=what.here,
+                    there=what.there,
+                    walk=walk,
+                )
+            )
+    return candidates
 
 
-def _related(ci: str, config: TopologyConfig, view: View) -> tuple[tuple[str, ...], tuple[tuple[float, str], ...]]:
-    """Other CIs that matter to an alert on ``ci``: how strongly at best, and through which CI; what is weaker than the
-    threshold is left out. The strongest way counts, the nearer meeting point among equals.
-
-    Two tuples side by side: each CI that ever had an alert has such a pair, and a dictionary takes four times the room.
-    """
-    topology = view.topology
-    found: dict[str, tuple[float, str]] = {}
-    same: dict[tuple[float, str], tuple[float, str]] = {}  # few different pairs serve many CIs
-
-    def note(other: str, factor: float, via: str) -> None:
-        if other != ci and factor >= view.threshold and factor > found.get(other, (0.0, ""))[0]:
-            found[other] = same.setdefault((factor, via), (factor, via))
-
-    for dependent, hop in topology.downstream(ci).items():
-        note(dependent, config.step ** (hop.cost - 1.0), ci)
-    for needed, hop in topology.walk_up(ci).items():
-        note(needed, config.step ** (hop.cost - 1.0), needed)
-        shared = config.common_cause * config.hub / (config.hub + topology.dependents(needed))
-        if needed == ci or shared * config.step ** (hop.cost - 1.0) < view.threshold:
+def _look_around(tag: str, alert: Alert, ci: str, share: float, view: View, found: dict[str, _Found]) -> None:
+    """Weigh every trace in the surroundings of ``ci``. Each of the alert's CIs has its ``share`` of the walks."""
+    near, by_ci = view.surroundings(ci), view.traces.by_ci
+    onset_s, now_s = alert.starts_at.timestamp(), view.now.timestamp()
+    steps = 0
+    for index, there in enumerate(near.cis):
+        if there not in by_ci:
             continue
-        for other, down in topology.downstream(needed).items():
-            if other != needed:
-                note(other, shared * config.step ** (max(hop.cost, down.cost) - 1.0), needed)
-    return tuple(found), tuple(found.values())
+        steps += len(by_ci[there])
+        explained, walk, way = near.explained[index], near.walk[index] * share, near.way[index]
+        for situation, trace in by_ci[there].items():
+            gap_s = onset_s - trace.onset_s
+            if not -view.window_s <= gap_s <= view.window_s:
+                continue
+            what = found.get(situation)
+            if what is None:
+                what = found[situation] = _Found(*view.readiness(situation, now_s))
+            weight = trace.weight * what.readiness
+            walked = walk * weight * view.fading(gap_s)
+            what.walk += walked
+            half_s = view.half_late_s if way == BELOW else view.half_s
+            explaining = explained * weight * view.nearness(gap_s, what.quiet_s, half_s) if way != NEITHER else 0.0
+            if there != ci and (leads := _leads_to(situation, there, ci, gap_s, view)):
+                what.explains, explaining, way = True, max(explaining, leads * what.readiness), BELOW
+            what.explained = max(what.explained, explaining)
+            if (strength := max(explaining, walked)) > what.best:
+                what.best, what.fingerprint, what.here, what.there = strength, trace.fingerprint, ci, there
+                what.via = there if way == ABOVE else ci if way == BELOW else "nearby"
+    view.spend(tag, PAIR * steps)
+
+
+def _leads_to(situation: str, there: str, ci: str, gap_s: float, view: View) -> float:
+    """How surely a small situation that began on ``there`` is what a failure of ``ci`` leads to; 0 where it is not sure
+    enough to act on."""
+    footprint = view.traces.of[situation]
+    if footprint.situation.first_ci != there or len(footprint.cis) > _SMALL:
+        return 0.0
+    hop = view.topology.upstream(there).get(ci)
+    if hop is None:
+        return 0.0
+    ratio = gap_s / view.half_late_s
+    sure = view.settings.step**hop.cost / (1.0 + ratio * ratio)
+    return sure if sure >= view.settings.explains else 0.0
 
 
 def _describe(link: Link) -> str:
     here, there = link.path[0], link.path[-1]
     gap = "at the same moment" if link.gap_s < 1 else f"{link.gap_s:.0f} s apart"
+    if here == there:
+        return f"also on {here}, {gap}"
     if link.via == there:
         return f"{here} depends on {there}, which also failed, {gap}"
     if link.via == here:
         return f"{there} depends on {here} and also failed, {gap}"
-    return f"{here} and {there} both depend on {link.via}, {gap}"
+    return f"{here} and {there} are near each other ({' – '.join(link.path)}), {gap}"
 
 
 RULE = RuleKind(
     kind="topology",
-    version=1,
+    version=2,
     title="Failures spread along relationships",
     config=TopologyConfig,
     build=_build,

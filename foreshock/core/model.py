@@ -115,6 +115,7 @@ class Alert(Struct, gc=False, kw_only=True):
         flaps: changes since it began to flap; 0 while it does not.
         count: events folded into it; occurrences: how often it started to fire.
         ci: id of the CI it is bound to; empty if none. bound_by: the label and the way that bound it.
+        peers: ids of other CIs it names, for example the other end of a slow call.
         situation: id of the situation it belongs to; empty if none.
         variants: its label sets, where not all labels identify and it has several: see ``correlation.variants``.
         clashes: its label sets are about different CIs, and that was told.
@@ -141,6 +142,7 @@ class Alert(Struct, gc=False, kw_only=True):
     occurrences: int = 1
     ci: str = ""
     bound_by: str = ""
+    peers: tuple[str, ...] = ()
     situation: str = ""
     url: str = ""
     origin: str = ""
@@ -215,7 +217,8 @@ class Considered(Struct, frozen=True, gc=False, kw_only=True):
 
 
 class Member(Struct, frozen=True, gc=False, kw_only=True):
-    """One alert's place in a situation: when it joined (records' clock) and why; no link for one that opened its own.
+    """One alert's place in a situation: when it joined, or last fired again in it (records' clock), and why; no link
+    for one that opened its own.
 
     Attributes:
         moved: how it came to this situation if that was not by joining it; joined_at and link tell of the first then.
@@ -453,7 +456,8 @@ class Situation(Struct, kw_only=True):
         members: by fingerprint, in order of joining.
         onset: earliest start of a member. opened_at, updated_at, cleared_at, resolved_at: records' clock;
             cleared_at is when the last active member ended, None while one is active.
-        last_joined_at: the join window counts from here.
+        last_joined_at: when an alert last joined it, or fired again in it. tempo_s: usual seconds between two of those.
+        first_ci: the CI it began on; empty if its first alert has none.
         version: one more with every visible change.
         news: what happened that numbers do not tell, for the note of the next ticket write; the newest, bounded.
         impact, urgency: 1..3, 1 is the highest. priority: 1..5, 1 is the highest.
@@ -464,6 +468,7 @@ class Situation(Struct, kw_only=True):
         merged_into: the situation that took its alerts over; state is MERGED then.
         previous: an earlier situation with the same condition, if this one follows it.
         split_from: the situation whose alerts it was split off with; empty if it opened by itself.
+        superseded_by: the situation that a new wave of its alerts became; it takes only what fits nowhere else then.
         evidence: metric anomalies on its CIs or on what they depend on, the strongest first.
         shaped_by: the person who last said what belongs in it; correlation by itself then neither splits nor merges it.
         decided: why a sink hears nothing now; what it heard is in the audit.
@@ -475,6 +480,8 @@ class Situation(Struct, kw_only=True):
     onset: Moment
     updated_at: Moment
     last_joined_at: Moment
+    tempo_s: float = 30.0
+    first_ci: str = ""
     state: SituationState = SituationState.OPEN
     title: str = ""
     members: dict[str, Member] = {}
@@ -497,6 +504,7 @@ class Situation(Struct, kw_only=True):
     merged_into: str = ""
     previous: str = ""
     split_from: str = ""
+    superseded_by: str = ""
     shaped_by: str = ""
     cause_said: str = ""
     cause_said_by: str = ""

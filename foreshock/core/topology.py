@@ -172,6 +172,26 @@ class Topology:
         """What depends on ``ci`` directly."""
         return self._needed_by.get(ci, _NOWHERE).keys()
 
+    def way(self, one: str, other: str) -> tuple[str, ...]:
+        """A shortest way along relationships in whatever direction, both ends included; empty if none is found within
+        ``MAX_REACH`` CIs of ``one``."""
+        before = {one: one}
+        level = [one]
+        while level and other not in before and len(before) < self.MAX_REACH:
+            found: dict[str, str] = {}
+            for here in level:
+                for there in (*self.needs(here), *self.needed_by(here)):
+                    if there not in before:
+                        found.setdefault(there, here)
+            level = sorted(found)
+            before.update((there, found[there]) for there in level)
+        if other not in before:
+            return ()
+        way = [other]
+        while way[-1] != one:
+            way.append(before[way[-1]])
+        return tuple(reversed(way))
+
     def dependents(self, ci: str) -> int:
         """How many CIs depend on ``ci`` directly: its degree as a hub."""
         return len(self._needed_by.get(ci, ()))

@@ -21,14 +21,14 @@ from correlation.clock import NO_SKEW
 from correlation.evidence import Known as KnownAnomalies
 from correlation.feedback import KeptApart, said_first
 from correlation.fold import Outcome
+from correlation.group import Placement, place
 from correlation.group import number as situation_number
-from correlation.group import place
 from correlation.identity import Family, Scheme
 from correlation.next_step import Decision, Step, hold_back, may_be_held, next_step
-from correlation.relate import Candidate, Traces, View, link, relate
+from correlation.relate import Candidate, Traces, View, grow, link, relate
 from correlation.rule import Index, RuleInstance, RuleKind, build, changes, shipped
 from correlation.settings import CorrelationSettings
-from correlation.structure import why_not_by_itself
+from correlation.structure import why_not_by_itself, why_not_merge, why_not_move, why_not_split
 from correlation.suppression.suppression import Suppression
 from correlation.usual import Usual
 from foreshock.core import identity as fingerprints
@@ -97,6 +97,14 @@ class Effects(Struct, kw_only=True):
     decisions: list[tuple[str, Decided]] = msgspec.field(default_factory=list)
 
 
+class _Where(Struct, frozen=True):
+    """Where an alert belongs, what else was considered, and the rules that went beyond their budget to find out."""
+
+    placement: Placement
+    considered: tuple[Considered, ...]
+    over: list[str]
+
+
 class Saved(Struct, frozen=True, kw_only=True):
     """Counters that belong to no alert or situation. fingerprints: the version that alerts are saved with; ahead,
     suspended: the budget of the rules; said_causes: as ``Engine.said_causes``."""
@@ -151,6 +159,7 @@ class _Touched(Struct):
         return "; ".join([*([", ".join(said)] if said else []), *self.notes])
 
 
+_WEAK = 4  # candidates down to this part of the threshold are heard: several weak ones may be enough together
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 _MAX_SPELLINGS = 8  # orders of labels remembered per alert; senders keep to one, so more are no gain
 _MAX_ENDS = 1000
@@ -381,6 +390,7 @@ class Engine:
         self.counts[outcome] += 1
         self._dirty_alerts[alert.fingerprint] = None
         if alert.situation and (alert.starts_at != was.starts_at or outcome is Outcome.CHANGED):
+            self._traces.moved(alert.situation, alert)
             for index in self._indexes:
                 index.moved(alert.situation, alert)
         if outcome is Outcome.RESOLVED:
@@ -415,7 +425,7 @@ class Engine:
     def _first_seen(self, alert: Alert, labels: Mapping[str, str]) -> None:
         self.counts[Outcome.NEW] += 1
         binding = self._bind(alert, labels)
-        alert.ci, alert.bound_by = binding.ci, binding.how
+        alert.ci, alert.bound_by, alert.peers = binding.ci, binding.how, binding.peers
         self.alerts[alert.fingerprint] = alert
         self._dirty_alerts[alert.fingerprint] = None
         if alert.firing:
@@ -694,31 +704,38 @@ class Engine:
     # ---- situations ----
 
     def _place(self, alert: Alert) -> None:
-        settings = self.settings
+        self._settle_in(alert, self._where(alert))
+
+    def _where(self, alert: Alert) -> _Where:
         candidates, over = self._relate(alert)
         placement = place(
             feedback.allowed(self, alert, candidates) if self.apart else candidates,
             self.situations,
             self.now,
-            settings.group,
+            self.settings.group,
+            self.learned.learned.curves,
         )
-        losers = decisions.considered(self, alert, candidates, placement)
+        return _Where(placement, decisions.considered(self, alert, candidates, placement), over)
+
+    def _settle_in(self, alert: Alert, where: _Where) -> None:
+        placement, considered = where.placement, where.considered
         if placement.join is None:
-            self._open(alert, losers)
+            self._open(alert, considered)
         else:
-            join = placement.join
-            other = self.alerts[join.other]
-            self._join(
-                self.situations[join.situation],
-                alert,
-                Member(joined_at=self.now, link=link(alert, join, other, self.topology), considered=losers),
-            )
+            situation = self.situations[placement.join.situation]
+            known = self._traces.of[situation.id].cis
+            fresh = any(ci not in known for ci in (alert.ci, *alert.peers) if ci)
+            self._join(situation, alert, self._member(alert, placement.join, considered))
             for loser in placement.merge:
-                self._merge(self.situations[join.situation], self.situations[loser])
+                self._merge(situation, self.situations[loser], "one alert explains both")
+            self._grown(situation, placement.near if fresh else ())
         for rule in self.rules:
             if rule.memory is not None:
                 rule.memory.learn(alert.situation, alert, self.now)
                 self._dirty.add(("rule", rule.tag))
+        self._suspend(where.over)
+
+    def _suspend(self, over: Iterable[str]) -> None:
         for tag in over:
             reason = self.budget.suspended[tag]
             self._say("rule", tag, "suspended", reason)
@@ -745,6 +762,27 @@ class Engine:
         sender = self._sender(OURSELVES, OURSELVES.kind)
         self._fold(sender.known.get(bytes(event.labels)), event, self.now, sender, None)
 
+    def _member(self, alert: Alert, join: Candidate, considered: tuple[Considered, ...]) -> Member:
+        why = link(alert, join, self.alerts[join.other], self.topology)
+        return Member(joined_at=self.now, link=why, considered=considered)
+
+    def _grown(self, situation: Situation, near: Sequence[str]) -> None:
+        """A situation has taken an alert: is it one with a situation nearby, or has a new wave begun in it?"""
+        now_s = self.now.timestamp()
+        for id in near:
+            other = self.situations[id]
+            if other.state is not SituationState.OPEN:  # merged a moment ago
+                continue
+            akin = self._view.akin(situation.id, id, now_s)
+            if akin >= self.settings.group.merge:
+                winner, loser = sorted((situation, other), key=lambda each: situation_number(each.id))
+                self._merge(winner, loser, f"{akin:.0%} of their surroundings are the same")
+                situation = winner if loser.state is SituationState.MERGED else situation
+        wave = self._traces.wave(situation, self.settings.group.wave)
+        if wave and not why_not_by_itself(situation) and not why_not_split(situation, wave):
+            how = Moved(at=self.now, source=situation.id, reason=f"{len(wave)} alerts began at once: a new wave")
+            situation.superseded_by = regroup.split(self, situation, wave, how).id
+
     def _open(self, alert: Alert, considered: tuple[Considered, ...]) -> None:
         situation = self._new_situation(alert)
         situation.previous = alert.situation
@@ -761,6 +799,7 @@ class Engine:
             onset=first.starts_at,
             updated_at=now,
             last_joined_at=now,
+            first_ci=first.ci,
             title=ticket_text.title(first),
             members={},
             tickets={},
@@ -771,7 +810,7 @@ class Engine:
 
     def _join(self, situation: Situation, alert: Alert, member: Member) -> None:
         situation.members[alert.fingerprint] = member
-        situation.last_joined_at = self.now
+        grow(situation, self.now)
         if alert.starts_at < situation.onset:
             situation.onset = alert.starts_at
         situation.cleared_at = None
@@ -826,39 +865,73 @@ class Engine:
 
     def _goes_on(self, alert: Alert) -> None:
         """In its situation, which is reopened explicitly within the reopening time; else in a new one that names the
-        old."""
+        old. Where a new wave has begun since, or another problem explains it by now, it goes there."""
         situation = self._situation_of(alert)
         if situation is None:
             self._place(alert)
-            return
-        if situation.state is SituationState.OPEN:
+        elif situation.state is SituationState.OPEN:
             self._touch(situation.id).fired_again += 1
-            situation.cleared_at = None
-            self._weigh(situation, alert)
-            return
-        if (
+            if not situation.superseded_by or not self._follows(situation, alert):
+                situation.cleared_at = None
+                self._weigh(situation, alert)
+                self._rejoin(situation, alert)
+        elif not self._may_reopen(situation, alert):
+            self._place(alert)
+        elif (where := self._where(alert)).placement.join is not None:
+            self._settle_in(alert, where)
+        else:
+            self._reopen(situation, alert)
+            self._suspend(where.over)
+
+    def _follows(self, situation: Situation, alert: Alert) -> bool:
+        """It went over to the wave that has followed its situation."""
+        where = self._where(alert)
+        self._suspend(where.over)
+        join = where.placement.join
+        if join is None or join.situation == situation.id or why_not_by_itself(situation):
+            return False
+        target = self.situations[join.situation]
+        if why_not_move(situation, (alert.fingerprint,), target, self.settings.group):
+            return False
+        situation.members[alert.fingerprint] = self._member(alert, join, where.considered)
+        grow(target, self.now)
+        how = Moved(at=self.now, source=situation.id, reason="it fired again in the wave that followed")
+        regroup.move(self, situation, (alert.fingerprint,), target, how)
+        return True
+
+    def _may_reopen(self, situation: Situation, alert: Alert) -> bool:
+        return (
             situation.resolved_at is not None
             and self.now - situation.resolved_at < self.settings.group.reopen
+            and not situation.superseded_by
             and not self.apart.between(alert, situation, self._affected[situation.id])
-        ):
-            situation.state = SituationState.OPEN
-            situation.resolved_at = None
-            situation.cleared_at = None
-            situation.last_joined_at = self.now
-            situation.reopened += 1
-            self.counts["reopened"] += 1
-            for member in self.members(situation):
-                if member.situation != situation.id:  # it went on elsewhere in the meantime
-                    del situation.members[member.fingerprint]
-                    self._affected[situation.id] = {each.ci for each in self.members(situation) if each.ci}
-            for member in self.members(situation):
-                self._index(situation, member)
-            touched = self._touch(situation.id)
-            touched.fired_again += 1
-            touched.notes.append("reopened")
-            self._weigh(situation, alert)
-            return
-        self._place(alert)
+        )
+
+    def _reopen(self, situation: Situation, alert: Alert) -> None:
+        situation.state = SituationState.OPEN
+        situation.resolved_at = None
+        situation.cleared_at = None
+        situation.reopened += 1
+        self.counts["reopened"] += 1
+        for member in self.members(situation):
+            if member.situation != situation.id:  # it went on elsewhere in the meantime
+                del situation.members[member.fingerprint]
+                self._affected[situation.id] = {each.ci for each in self.members(situation) if each.ci}
+        for member in self.members(situation):
+            self._index(situation, member)
+        touched = self._touch(situation.id)
+        touched.fired_again += 1
+        touched.notes.append("reopened")
+        self._weigh(situation, alert)
+        self._rejoin(situation, alert)
+
+    def _rejoin(self, situation: Situation, alert: Alert) -> None:
+        """It fired again in its situation, which is as good as if it joined now."""
+        member = situation.members.pop(alert.fingerprint)
+        situation.members[alert.fingerprint] = msgspec.structs.replace(member, joined_at=self.now)
+        grow(situation, self.now)
+        self._index(situation, alert)
+        self._grown(situation, ())
 
     def _situation_of(self, alert: Alert) -> Situation | None:
         situation = self.situations.get(alert.situation)
@@ -866,11 +939,15 @@ class Engine:
             situation = self.situations.get(situation.merged_into)
         return situation
 
-    def _merge(self, winner: Situation, loser: Situation) -> None:
-        """An alert has shown both to be one problem; what a person said of them weighs more."""
-        if why_not_by_itself(winner, loser) or feedback.kept_apart(self, winner, loser):
+    def _merge(self, winner: Situation, loser: Situation, reason: str) -> None:
+        """Both have shown to be one problem; what a person said of them weighs more."""
+        if (
+            why_not_by_itself(winner, loser)
+            or why_not_merge(winner, loser, self.settings.group)
+            or feedback.kept_apart(self, winner, loser)
+        ):
             return
-        regroup.merge(self, winner, loser, Moved(at=self.now, source=loser.id, reason="one alert explains both"))
+        regroup.merge(self, winner, loser, Moved(at=self.now, source=loser.id, reason=reason))
 
     def _touch(self, id: str) -> _Touched:
         touched = self._touched.get(id)
@@ -1117,8 +1194,8 @@ class Engine:
         )
         for alert in self.alerts.values():
             binding = self._bind(alert, alert.read_labels())
-            if binding.ci != alert.ci or binding.how != alert.bound_by:
-                alert.ci, alert.bound_by = binding.ci, binding.how
+            if (binding.ci, binding.how, binding.peers) != (alert.ci, alert.bound_by, alert.peers):
+                alert.ci, alert.bound_by, alert.peers = binding.ci, binding.how, binding.peers
                 self._dirty_alerts[alert.fingerprint] = None
         self._rebuild_traces()
         for situation in list(self.situations.values()):
@@ -1144,7 +1221,8 @@ class Engine:
         )
 
     def _new_view(self) -> View:
-        return View(self._traces, self.topology, self.settings.relate, self.settings.group.threshold, self.alerts)
+        threshold = self.settings.group.threshold / _WEAK
+        return View(self._traces, self.topology, self.settings.relate, threshold, self.alerts)
 
     def _build_rules(self, learned: Mapping[str, bytes]) -> None:
         self.rules = build(self.rule_instances, self.rule_kinds, self.learned.learned)
@@ -1154,14 +1232,17 @@ class Engine:
         self._dirty |= {("rule", tag) for tag in learned.keys() - {rule.tag for rule in self.rules}}
 
     def _all_indexes(self) -> tuple[Index, ...]:
-        """All that remember the alerts of open situations: the traces, and the rules with an index of their own."""
-        return (self._traces, *(rule.index for rule in self.rules if rule.index is not None))
+        """Indexes of their own that rules keep."""
+        return tuple(rule.index for rule in self.rules if rule.index is not None)
 
     def _index(self, situation: Situation, alert: Alert) -> None:
+        self._traces.add(situation, alert)
         for index in self._indexes:
             index.add(situation.id, alert)
 
     def _unindex(self, situation: Situation, alerts: Sequence[Alert]) -> None:
+        """With all its alerts."""
+        self._traces.drop(situation.id, alerts)
         for index in self._indexes:
             index.drop(situation.id, alerts)
 

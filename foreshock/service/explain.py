@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from correlation.relate import Traces, View, link, relate
 from correlation.rule import build
-from foreshock.core.model import Alert, Link, Situation
+from foreshock.core.model import Alert, Link, Member, Situation
 from foreshock.service.decisions import kept_out, versions_at
 from foreshock.service.views import ConsideredView
 
@@ -65,9 +65,21 @@ class Comparison:
             if rule.memory is not None and known is not None and known.memory is not None:
                 rule.memory.load(known.memory.save())
         for member in members:  # each as a situation of its own: none hides another one on the same CI
-            for index in (traces, *(rule.index for rule in self._rules if rule.index is not None)):
-                index.add(member.fingerprint, member)
-        self._view = View(traces, engine.topology, engine.settings.relate, 0.0)
+            alone = Situation(
+                id=member.fingerprint,
+                opened_at=member.first_seen,
+                onset=member.starts_at,
+                updated_at=engine.now,
+                last_joined_at=engine.now,
+                first_ci=member.ci,
+                members={member.fingerprint: Member(joined_at=member.first_seen)},
+            )
+            traces.add(alone, member)
+            for rule in self._rules:
+                if rule.index is not None:
+                    rule.index.add(member.fingerprint, member)
+        self._view = View(traces, engine.topology, engine.settings.relate, 0.0, engine.alerts)
+        self._view.now = engine.now
 
     def strongest(self, alert: Alert) -> Link | None:
         """The strongest link between ``alert`` and any of them; None if no rule relates it to one."""

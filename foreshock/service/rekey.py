@@ -40,7 +40,7 @@ def rekey(engine: "Engine") -> str:
     engine._know_all()
     for alert in engine.alerts.values():
         binding = engine._bind(alert, alert.read_labels())
-        alert.ci, alert.bound_by = binding.ci, binding.how
+        alert.ci, alert.bound_by, alert.peers = binding.ci, binding.how, binding.peers
         engine._watch(alert)
         engine._look_for_a_clash(alert.fingerprint)
     engine._rebuild_traces()

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from correlation.group import number
 from correlation.rule import RuleInstance, RuleKind
-from correlation.settings import CorrelationSettings
+from correlation.settings import CorrelationSettings, FoldSettings
 from foreshock.core.contracts import Collector, Record, RecordKind, Snapshot
 from foreshock.core.errors import ConfigError, Malformed, Problem
 from foreshock.core.learned import Learned
@@ -47,7 +47,7 @@ class AlertColumns(BaseModel):
     labels: dict[str, str] = Field(default_factory=dict, description="more labels: name to column")
     annotations: dict[str, str] = Field(default_factory=dict, description="annotations: name to column")
     expire_after: Duration = Field(
-        default=timedelta(minutes=10), description="an alert is over this long after its last row"
+        default=FoldSettings().expire_after, description="an alert is over this long after its last row"
     )
 
 
@@ -124,7 +124,7 @@ def replay(
     replace those recorded in the input, from the first record on."""
     engine = Engine(collectors, rules)
     result = Result(groups=[], situations={}, events=0, tickets=0, malformed=0, span_s=0.0)
-    placed: list[tuple[str, str, str, int]] = []
+    placed: list[tuple[str, str, str, int, datetime]] = []
     last: dict[str, str] = {}
     ways = _Ways()
     first_at: datetime | None = None
@@ -143,7 +143,7 @@ def replay(
                 result.situations[id] = effects.ended[id]
         if record.kind is RecordKind.EVENTS:
             result.events += len(given.ids)
-            placed += ((*item, step) for item in _place(engine, collectors[record.collector], given, last))
+            placed += ((*item, step, record.at) for item in _place(engine, collectors[record.collector], given, last))
     for situation in engine.situations.values():
         if situation.state is SituationState.OPEN:
             situation.causes = engine.causes(situation)
@@ -151,7 +151,7 @@ def replay(
     result.situations = dict(sorted(result.situations.items(), key=lambda entry: number(entry[0])))
     if first_at is not None:
         result.span_s = (engine.now - first_at).total_seconds()
-    result.groups = [(item, ways.follow(alert, group, since)) for item, alert, group, since in placed]
+    result.groups = [(item, ways.follow(alert, group, since, at)) for item, alert, group, since, at in placed]
     return result
 
 
@@ -183,7 +183,7 @@ class _Ways:
 
     def __init__(self) -> None:
         self._merges: dict[str, tuple[int, str]] = {}
-        self._moves: dict[tuple[str, str], list[tuple[int, str]]] = {}
+        self._moves: dict[tuple[str, str], list[tuple[int, str, datetime]]] = {}
         self._parted = (0, 0)
         self._seen: set[tuple[str, Moved]] = set()
 
@@ -201,12 +201,13 @@ class _Ways:
             moved = member.moved
             if moved is not None and (alert, moved) not in self._seen:
                 self._seen.add((alert, moved))
-                self._moves.setdefault((alert, moved.source), []).append((step, situation.id))
+                self._moves.setdefault((alert, moved.source), []).append((step, situation.id, member.joined_at))
 
-    def follow(self, alert: str, group: str, since: int) -> str:
-        """The situation in which ``alert`` ended up that was in ``group`` before step ``since``."""
+    def follow(self, alert: str, group: str, since: int, at: datetime) -> str:
+        """The situation in which ``alert`` ended up that was in ``group`` before step ``since``, with what came at
+        ``at``: when it fired again since then and moved, only what came from then on went along."""
         while True:
-            ways = [way for way in self._moves.get((alert, group), ()) if way[0] >= since]
+            ways = [way[:2] for way in self._moves.get((alert, group), ()) if way[0] >= since and way[2] <= at]
             if group in self._merges:
                 ways.append(self._merges[group])
             if not ways:

@@ -41,6 +41,7 @@ from foreshock.core.model import (
     Judgement,
     JudgementKind,
     MaintenanceWindow,
+    Member,
     Relationship,
     Silence,
     SilenceMatcher,
@@ -71,8 +72,25 @@ def seconds(number: float) -> timedelta:
 
 
 def shipped_rules(**config: Mapping[str, Any]) -> tuple[RuleInstance, ...]:
-    """The shipped rules, with other parameters where they are given: ``topology={"hub": 3}``."""
-    return tuple(msgspec.structs.replace(one, config=dict(config.get(one.name, {}))) for one in shipped(RULES))
+    """The shipped rules, with other parameters where they are given, and rules of further kinds that are named:
+    ``text={"min_words": 1}``."""
+    named = {one.name: one for one in shipped(RULES)} | {
+        kind: RuleInstance(name=kind, kind=kind) for kind in config if not RULES[kind].shipped
+    }
+    return tuple(msgspec.structs.replace(one, config=dict(config.get(one.name, {}))) for one in named.values())
+
+
+def holding(id: str, *alerts: Alert, **fields: Any) -> Situation:
+    """An open situation with these alerts, each of which joined when it was first seen."""
+    first = alerts[0]
+    made = Situation(
+        id=id, opened_at=first.first_seen, onset=first.starts_at, updated_at=first.first_seen,
+        last_joined_at=max(alert.first_seen for alert in alerts), first_ci=first.ci,
+        members={alert.fingerprint: Member(joined_at=alert.first_seen) for alert in alerts},
+    )  # fmt: skip
+    for name, value in fields.items():
+        setattr(made, name, value)
+    return made
 
 
 def new_engine() -> Engine:
@@ -649,7 +667,7 @@ def check_structure(engine: Engine) -> None:
     for situation in engine.situations.values():
         if situation.state is SituationState.OPEN:
             for alert in engine.members(situation):
-                traces.add(situation.id, alert)
+                traces.add(situation, alert)
     assert _traced(engine._traces) == _traced(traces), "the traces are not those of the open situations"
 
 

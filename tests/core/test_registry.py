@@ -42,7 +42,7 @@ def declaration(kind: str) -> str:
 
 def test_each_file_of_ours_declares_its_kind():
     assert set(kinds(collectors, "COLLECTOR", Collector)) >= {"alertmanager", "alertmanager_webhook", "events"}
-    assert set(kinds(rules, "RULE", RuleKind)) >= {"same_ci", "topology"}
+    assert set(kinds(rules, "RULE", RuleKind)) >= {"attribute", "topology"}
 
 
 def test_a_file_is_found_by_being_there_in_the_order_of_names(folder: ModuleType):

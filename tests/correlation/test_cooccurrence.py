@@ -15,7 +15,7 @@ from foreshock.core.learned import CoOccurrence, Learned, Side, Standing, versio
 from foreshock.core.model import CI, Alert, Relationship, encode_texts
 from foreshock.core.severity import Severity
 from foreshock.core.topology import Topology
-from foreshock.testing.records import NOON, seconds
+from foreshock.testing.records import NOON, holding, seconds
 
 KINDS: dict[str, RuleKind] = {"cooccurrence": cooccurrence.RULE}
 KNOWN = Topology(
@@ -53,7 +53,7 @@ def related(
     traces = Traces()
     assert one.index is not None
     for number, other in enumerate(open_, 1):
-        traces.add(f"S-{number}", other)
+        traces.add(holding(f"S-{number}", other), other)
         one.index.add(f"S-{number}", other)
     found = one.relate(new, View(traces, topology, RelateSettings(), threshold))
     return sorted(found, key=lambda candidate: candidate.situation)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from correlation.group import closed_to_joins, number, place
 from correlation.relate import Candidate
 from correlation.settings import GroupSettings
+from foreshock.core.learned import Curve
 from foreshock.core.model import Member, Situation, SituationState, Ticket
 from foreshock.testing.records import NOON, seconds
 
@@ -22,9 +23,10 @@ def situation(name: str, members: int = 1, **fields: Any) -> Situation:
     )
 
 
-def candidate(name: str, strength: float, via: str = "esx", other: str = "o", rule: str = "topology@1") -> Candidate:
-    """The new alert is on esx: what is related through esx itself, it explains."""
-    return Candidate(name, other, strength, via, rule, via == "esx")
+def candidate(
+    name: str, strength: float, rule: str = "topology@2", explains: bool = False, walk: float = 0.0, other: str = "o"
+) -> Candidate:
+    return Candidate(name, other, strength, "esx", rule, explains, walk=walk)
 
 
 def placed(*candidates: Candidate, **situations: Situation) -> tuple[str, tuple[str, ...]]:
@@ -44,49 +46,64 @@ def test_a_link_counts_from_the_threshold_on(strength: float, joins: str):
 
 
 def test_the_strongest_link_wins_and_the_older_situation_among_equals():
-    assert placed(candidate("S-2", 0.6, "x"), candidate("S-1", 0.5, "x"))[0] == "S-2"
-    assert placed(candidate("S-10", 0.5, "x"), candidate("S-9", 0.5, "x"))[0] == "S-9"
+    assert placed(candidate("S-2", 0.6), candidate("S-1", 0.5))[0] == "S-2"
+    assert placed(candidate("S-10", 0.5), candidate("S-9", 0.5))[0] == "S-9"
     older = situation("S-10", opened_at=NOON - seconds(9))
-    assert placed(candidate("S-10", 0.5, "x"), candidate("S-9", 0.5, "x"), S_10=older)[0] == "S-10"
+    assert placed(candidate("S-10", 0.5), candidate("S-9", 0.5), S_10=older)[0] == "S-10"
+
+
+def test_what_several_rules_say_adds_up_and_what_one_says_twice_does_not():
+    def strength(*candidates: Candidate) -> float:
+        join = place(candidates, {"S-1": situation("S-1")}, NOON, GroupSettings(threshold=0.01)).join
+        assert join is not None
+        return join.strength
+
+    one, other = candidate("S-1", 0.3), candidate("S-1", 0.2, rule="text@1")
+    assert strength(one, other) == pytest.approx(1 - 0.7 * 0.8)
+    assert strength(one, candidate("S-1", 0.2, other="p")) == pytest.approx(0.3)
+
+
+def test_two_weak_reasons_may_be_enough_together():
+    weak = candidate("S-1", 0.3), candidate("S-1", 0.3, rule="text@1")
+
+    assert placed(weak[0]) == ("", ())
+    assert placed(*weak) == ("S-1", ())
+
+
+def test_a_strength_counts_for_what_it_has_proved_to_be_worth():
+    curve = Curve(strength=(0.0, 1.0), probability=(0.0, 0.5))
+
+    def joins(**curves: Curve) -> bool:
+        found = place([candidate("S-1", 0.6)], {"S-1": situation("S-1")}, NOON, SETTINGS, curves)
+        return found.join is not None
+
+    assert joins()
+    assert joins(text=curve)
+    assert not joins(topology=curve)
 
 
 def test_an_alert_that_explains_two_situations_makes_them_one():
-    assert placed(candidate("S-1", 1.0), candidate("S-2", 0.95), candidate("S-3", 0.9)) == ("S-1", ("S-2", "S-3"))
+    explained = [candidate("S-1", 0.9), candidate("S-2", 0.6, explains=True), candidate("S-3", 0.5)]
 
-
-def test_what_is_explained_too_weakly_stays_apart():
-    assert placed(candidate("S-1", 1.0), candidate("S-2", 0.89)) == ("S-1", ())
+    assert placed(*explained) == ("S-1", ("S-2",))
 
 
 def test_two_problems_that_hurt_the_same_thing_stay_two():
-    assert placed(candidate("S-1", 1.0, via="array"), candidate("S-2", 0.95, via="db1")) == ("S-1", ())
+    assert placed(candidate("S-1", 1.0), candidate("S-2", 0.95)) == ("S-1", ())
 
 
-def test_an_alert_between_two_situations_makes_them_one_with_the_nearest_above():
-    below, above, beside = candidate("S-1", 1.0), candidate("S-2", 0.5, via="array"), candidate("S-3", 0.45, via="pdu")
+def test_what_a_wave_has_followed_is_not_merged_with_it():
+    over = situation("S-2", superseded_by="S-1")
 
-    assert placed(below, above, beside) == ("S-1", ("S-2",))
-    assert placed(candidate("S-1", 1.0, via="array"), beside) == ("S-1", ())
-
-
-def test_a_situation_that_has_grown_is_not_merged_any_more():
-    large = GroupSettings(max_alerts=500, merge_alerts=8)
-    eight, nine = situation("S-2", 8), situation("S-2", 9)
-
-    def merged(other: Situation) -> tuple[str, ...]:
-        known = {"S-1": situation("S-1", 20), "S-2": other}
-        return place([candidate("S-1", 1.0), candidate("S-2", 0.95)], known, NOON, large).merge
-
-    assert (merged(eight), merged(nine)) == (("S-2",), ())
+    assert placed(candidate("S-1", 0.9), candidate("S-2", 0.6, explains=True), S_2=over) == ("S-1", ())
 
 
-def test_a_merge_leaves_room_for_the_alert_itself():
-    assert placed(candidate("S-1", 1.0), candidate("S-2", 0.95), S_1=situation("S-1", 2), S_2=situation("S-2", 2))[
-        1
-    ] == ("S-2",)
-    assert (
-        placed(candidate("S-1", 1.0), candidate("S-2", 0.95), S_1=situation("S-1", 2), S_2=situation("S-2", 3))[1] == ()
-    )
+def test_situations_where_much_of_the_walk_ends_may_be_in_the_same_place():
+    near = [candidate(f"S-{n}", 0.3, walk=walk) for n, walk in ((2, 0.3), (3, 0.2), (4, 0.1), (5, 0.09), (6, 0.05))]
+    situations = {each.situation: situation(each.situation) for each in (candidate("S-1", 0.9), *near)}
+
+    found = place([candidate("S-1", 0.9), *near], situations, NOON, GroupSettings(merge=0.2))
+    assert found.near == ("S-2", "S-3", "S-4")
 
 
 CLOSED = [
@@ -107,7 +124,7 @@ CLOSED = [
 def test_a_situation_at_its_bound_takes_nothing_and_the_next_best_does(closed: Situation, bound: str):
     assert closed_to_joins(closed, NOON, SETTINGS) == bound
     assert placed(candidate("S-1", 1.0), S_1=closed) == ("", ())
-    assert placed(candidate("S-1", 1.0), candidate("S-2", 0.5, "x"), S_1=closed) == ("S-2", ())
+    assert placed(candidate("S-1", 1.0), candidate("S-2", 0.5), S_1=closed) == ("S-2", ())
 
 
 def test_a_situation_within_its_bounds_is_open():
@@ -122,7 +139,7 @@ CANDIDATES = st.builds(
     st.sampled_from("ab"),
     st.sampled_from([0.3, 0.5, 0.9, 1.0]),
     st.sampled_from(["esx", "db1"]),
-    st.sampled_from(["same_ci@1", "topology@1"]),
+    st.sampled_from(["text@1", "topology@1"]),
 )
 
 

@@ -7,31 +7,31 @@ from foreshock.core.registry import kinds
 KINDS = kinds(rules_package, "RULE", RuleKind)
 
 
-def topology(**config: object) -> str:
-    (rule,) = build([RuleInstance(name="topology", kind="topology", config=config)], KINDS)
+def text(**config: object) -> str:
+    (rule,) = build([RuleInstance(name="text", kind="text", config=config)], KINDS)
     return rule.tag
 
 
 def test_the_version_tells_what_a_rule_means():
-    assert topology(hub=3) == topology(hub=3)
-    assert topology(hub=3) != topology(hub=4)
-    assert topology() == topology(hub=6), "a default written out changes nothing"
+    assert text(min_words=3) == text(min_words=3)
+    assert text(min_words=3) != text(min_words=4)
+    assert text() == text(min_words=2), "a default written out changes nothing"
 
 
 def test_a_rule_has_its_own_name_and_the_version_of_its_kind():
-    (rule,) = build([RuleInstance(name="close-by", kind="same_ci")], KINDS)
+    (rule,) = build([RuleInstance(name="close-by", kind="topology")], KINDS)
 
     assert rule.name == "close-by"
-    assert rule.tag.startswith(f"close-by@{KINDS['same_ci'].version}.")
+    assert rule.tag.startswith(f"close-by@{KINDS['topology'].version}.")
 
 
 def test_a_rule_that_is_not_enabled_is_not_in_force():
-    assert build([RuleInstance(name="same_ci", kind="same_ci", enabled=False)], KINDS) == ()
+    assert build([RuleInstance(name="topology", kind="topology", enabled=False)], KINDS) == ()
 
 
 def test_a_rule_of_a_kind_from_another_version_of_foreshock_is_left_out():
     assert build([RuleInstance(name="tomorrow", kind="telepathy")], KINDS) == ()
 
 
-def test_without_any_file_same_ci_and_topology_are_in_force():
-    assert {rule.name for rule in build(shipped(KINDS), KINDS)} >= {"same_ci", "topology"}
+def test_without_any_file_topology_and_what_was_learned_are_in_force():
+    assert {rule.name for rule in build(shipped(KINDS), KINDS)} == {"cooccurrence", "topology"}

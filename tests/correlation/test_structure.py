@@ -13,7 +13,7 @@ SETTINGS = GroupSettings(max_alerts=4)
 
 
 def member(because_of: str = "") -> Member:
-    link = Link(alert="", other=because_of, strength=1.0, rule="same_ci@1", path=("a",), via="a", gap_s=0.0)
+    link = Link(alert="", other=because_of, strength=1.0, rule="topology@2", path=("a",), via="a", gap_s=0.0)
     return Member(joined_at=NOON, link=link if because_of else None)
 
 

@@ -15,12 +15,10 @@ from foreshock.testing.records import (
     check_tickets,
     new_engine,
     seconds,
-    shipped_rules,
 )
 
 SHOP = ("shop depends_on api", "api runs_on db1", "db1 hosted_on esx1")
 H = 3600.0
-WEAK_SHARING = shipped_rules(topology={"common_cause": 0.1})
 
 
 def resolved_s(story: Story, situation: str = "S-1") -> float | None:
@@ -268,7 +266,7 @@ def test_alerts_that_name_no_ci_stand_alone():
 
 def merged() -> Story:
     """Two situations have their tickets; then the thing both depend on reports, late, that it failed first."""
-    story = Story("web runs_on esx", "mail runs_on esx", rules=WEAK_SHARING)
+    story = Story("web runs_on esx", "mail runs_on esx")
     story.fire("web", "mail").at(40).tick()
     assert story.groups() == [["mail"], ["web"]]
     return story.at(60).fire("esx", started_s=0)
@@ -313,7 +311,7 @@ def test_a_full_situation_takes_no_more_alerts():
 
 
 def test_a_merge_does_not_overfill_a_situation():
-    story = Story("web runs_on esx", "mail runs_on esx", rules=WEAK_SHARING, settings={"group": {"max_alerts": 2}})
+    story = Story("web runs_on esx", "mail runs_on esx", settings={"group": {"max_alerts": 2}})
     story.fire("web", "mail").at(10).fire("esx", started_s=0)
 
     assert sorted(len(group) for group in story.groups()) == [1, 2]
@@ -321,7 +319,12 @@ def test_a_merge_does_not_overfill_a_situation():
 
 @pytest.mark.parametrize(("pause_s", "situations"), [(900, 1), (901, 2)])
 def test_the_join_window_counts_from_the_last_alert_that_joined(pause_s: float, situations: int):
-    story = Story(settings={"relate": {"window": "2h", "half_gap": "2h"}}).fire("db1").at(600).fire("db1", name="B")
+    story = (
+        Story(settings={"relate": {"window": "2h", "half_gap": "2h", "tempo": 1e6}})
+        .fire("db1")
+        .at(600)
+        .fire("db1", name="B")
+    )
 
     story.at(600 + pause_s).fire("db1", name="C")
 
@@ -330,7 +333,9 @@ def test_the_join_window_counts_from_the_last_alert_that_joined(pause_s: float, 
 
 @pytest.mark.parametrize(("age_s", "situations"), [(3600, 1), (3601, 2)])
 def test_an_old_situation_takes_no_more_alerts(age_s: float, situations: int):
-    story = Story(settings={"relate": {"window": "9h", "half_gap": "9h"}, "group": {"join": "9h", "max_age": "1h"}})
+    story = Story(
+        settings={"relate": {"window": "9h", "half_gap": "9h", "tempo": 1e6}, "group": {"join": "9h", "max_age": "1h"}}
+    )
     story.fire("db1", holds_s=9 * H).at(age_s).fire("db1", name="B")
 
     assert len(story.engine.situations) == situations

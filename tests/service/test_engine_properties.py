@@ -40,7 +40,7 @@ SETTINGS: tuple[dict[str, Any], ...] = (
     {"group": {"max_alerts": 3, "join": "1m", "quiet": "30s", "reopen": "10m"}, "ticket": {"update_every": "5m"}},
     {
         "relate": {"costs": {"runs_on": 1.5}},
-        "group": {"reopen": "45m", "merge_threshold": 0.3},
+        "group": {"reopen": "45m", "merge": 0.3},
         "fold": {"flap_changes": 2, "flap_hold": "90s"},
     },
     {"group": {"threshold": 0.1}},

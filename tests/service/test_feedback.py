@@ -136,8 +136,9 @@ def test_the_later_word_counts():
 
 
 def test_correlation_merges_nothing_that_a_person_shaped():
-    story = Story("web runs_on esx", "mail runs_on esx").fire("web", "mail").at(5)
+    story = Story("web runs_on esx", "mail depends_on web", "mail runs_on esx").fire("web", "mail").at(5)
     story.judge(SPLIT, situation="S-1", alerts=["mail"])
+    assert story.groups() == [["mail"], ["web"]]
 
     story.at(10).fire("esx", started_s=0)  # it explains both
 

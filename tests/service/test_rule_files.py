@@ -37,42 +37,44 @@ def test_the_example_of_rules_is_one(tmp_path: Path):
 
 
 def test_a_rule_named_like_a_shipped_one_takes_its_place_and_others_come_on_top(tmp_path: Path):
-    (tmp_path / "b.yaml").write_text("- name: topology\n  kind: topology\n  hub: 3\n- {name: near, kind: same_ci}\n")
-    (tmp_path / "a.yml").write_text("name: same_ci\nkind: same_ci\nenabled: false\n")
+    (tmp_path / "b.yaml").write_text(
+        "- name: cooccurrence\n  kind: cooccurrence\n  open: 3\n- {name: near, kind: text}\n"
+    )
+    (tmp_path / "a.yml").write_text("name: topology\nkind: topology\nenabled: false\n")
     (tmp_path / "notes.txt").write_text("not a rule")
 
     rules = by_name(tmp_path)
 
-    assert rules["topology"].config["hub"] == 3
-    assert not rules["same_ci"].enabled
-    assert {rule.name for rule in build(rules.values(), rule_kinds())} >= {"near", "topology"}
+    assert rules["cooccurrence"].config["open"] == 3
+    assert not rules["topology"].enabled
+    assert {rule.name for rule in build(rules.values(), rule_kinds())} == {"near", "cooccurrence"}
 
 
 def test_what_travels_in_a_record_has_its_defaults_written_out(tmp_path: Path):
-    (tmp_path / "rules.yaml").write_text("- {name: topology, kind: topology}\n")
+    (tmp_path / "rules.yaml").write_text("- {name: cooccurrence, kind: cooccurrence}\n")
 
-    assert by_name(tmp_path)["topology"].config["common_cause"] == 0.65
+    assert by_name(tmp_path)["cooccurrence"].config["open"] == 16
     assert by_name(tmp_path) == by_name(None)
 
 
 def test_every_mistake_is_told_at_once_with_file_line_and_remedy(tmp_path: Path):
     (tmp_path / "one.yaml").write_text(
-        "- name: topology\n  kind: topology\n  hubb: 3\n- name: x\n  kind: same_c\n- name: near\n  kind: same_ci\n"
+        "- name: y\n  kind: text\n  windo: 3s\n- name: x\n  kind: topolog\n- name: near\n  kind: topology\n"
     )
-    (tmp_path / "two.yaml").write_text("- name: near\n  kind: same_ci\n- {name: far, kind: topology, hub: 0}\n")
+    (tmp_path / "two.yaml").write_text("- name: near\n  kind: topology\n- {name: far, kind: text, min_words: 0}\n")
     (tmp_path / "zero.yaml").write_text("- name: [\n")
 
     found = problems(tmp_path)
 
-    assert f"{tmp_path}/one.yaml:3: [0].hubb: unknown key; did you mean 'hub'?" in found
-    assert f"{tmp_path}/one.yaml:5: [1].kind: 'same_c' is no kind; did you mean 'same_ci'?" in found
+    assert f"{tmp_path}/one.yaml:3: [0].windo: unknown key; did you mean 'window'?" in found
+    assert f"{tmp_path}/one.yaml:5: [1].kind: 'topolog' is no kind; did you mean 'topology'?" in found
     assert any(line.startswith(f"{tmp_path}/two.yaml:1: [0].name: 'near' is the name of the rule at") for line in found)
-    assert any(line.startswith(f"{tmp_path}/two.yaml:3: [1].hub: ") for line in found)
+    assert any(line.startswith(f"{tmp_path}/two.yaml:3: [1].min_words: ") for line in found)
     assert any(line.startswith(f"{tmp_path}/zero.yaml:") and "is not YAML" in line for line in found)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"), [("just words", "holds no rules"), ("- 3\n", "[0]"), ("- {kind: same_ci}\n", "[0].name")]
+    ("text", "said"), [("just words", "holds no rules"), ("- 3\n", "[0]"), ("- {kind: topology}\n", "[0].name")]
 )
 def test_what_is_no_rule_is_refused(tmp_path: Path, text: str, said: str):
     (tmp_path / "rules.yaml").write_text(text)
@@ -91,7 +93,7 @@ def test_the_schema_knows_each_kind_and_refuses_other_keys():
 
     kinds = {one["properties"]["kind"]["const"]: one for one in schema["$defs"]["Rule"]["oneOf"]}
     assert kinds.keys() == rule_kinds().keys()
-    assert set(kinds["topology"]["properties"]) >= {"name", "kind", "enabled", "hub"}
+    assert set(kinds["text"]["properties"]) >= {"name", "kind", "enabled", "min_words"}
     assert all(one["additionalProperties"] is False for one in kinds.values())
     json.dumps(schema)
 

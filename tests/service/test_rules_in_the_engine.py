@@ -125,7 +125,7 @@ def test_a_suspension_is_the_same_in_a_replay_with_restarts(restarts: tuple[int,
 
 
 def test_a_rule_that_learns_goes_on_after_a_restart_as_if_there_had_been_none():
-    story = Story(settings={"group": {"threshold": 0.05}}, rules=shipped_rules())
+    story = Story(settings={"group": {"threshold": 0.05}}, rules=shipped_rules(text={}))
     for number in range(40):
         text = "disk usage high" if number % 3 else f"replica set lost its quorum {number}"
         story.after(400).fire(f"n{number}", name="Trouble", summary=text)

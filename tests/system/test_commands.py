@@ -37,20 +37,21 @@ def test_the_demo_shows_a_recorded_outage_as_one_incident_with_its_cause_from_be
             found = requests.get(f"{demo}/api/v1/incidents?state=all", timeout=10).json()
         except requests.ConnectionError:
             return None
-        return found if found and found[0]["state"] == "resolved" else None
+        return found if found and all(each["state"] == "resolved" for each in found) and len(found) == 3 else None
 
     incidents = eventually(ended, within_s=90, what="the end of the demo's incident")
 
-    assert len(incidents) == 1
-    assert {key: incidents[0][key] for key in ("title", "cause", "alerts", "events", "priority")} == {
-        "title": REPORTED, "cause": "pet-info", "alerts": 23, "events": 278, "priority": 1,
+    (outage,) = [each for each in incidents if each["id"] == "S-1"]
+    assert {each["alerts"] for each in incidents if each is not outage} == {1}, "what only coincides stands alone"
+    assert {key: outage[key] for key in ("title", "cause", "alerts", "events", "priority")} == {
+        "title": REPORTED, "cause": "pet-info", "alerts": 21, "events": 266, "priority": 1,
     }  # fmt: skip
     assert requests.get(f"{demo}/api/v1/status", timeout=10).json()["demo"] is True
     explained = run_foreshock("explain", "INC0000001", "--server", demo)
     assert explained.returncode == 0
     assert "pet-search depends on pet-info" in explained.stdout
     listed = run_foreshock("incidents", "list", "--state", "all", "--server", demo, "--output", "json")
-    assert json.loads(listed.stdout)[0]["id"] == "S-1"
+    assert "S-1" in {each["id"] for each in json.loads(listed.stdout)}
 
 
 def test_init_writes_a_configuration_that_check_finds_sound_and_leaves_what_is_there(tmp_path: Path):

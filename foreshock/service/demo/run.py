@@ -21,6 +21,9 @@ _AFTER = timedelta(minutes=10)
 _SETTINGS = {
     # The recording has one sample in five minutes, so alerts of one failure may begin that far apart.
     "correlation.relate.half_gap": "10m",
+    "correlation.relate.half_gap_late": "10m",
+    "correlation.relate.fade": "30m",
+    "correlation.relate.tempo": 100.0,
     "correlation.relate.window": "20m",
     # It is over before the disk could matter.
     "disk_guard.min_free": "1MiB",
