@@ -199,6 +199,13 @@ class GroupSettings(_Section):
         description="two situations are merged when this share of the random walks from the smaller one ends in the "
         "larger",
     )
+    part: float = Field(
+        default=0.05,
+        ge=0,
+        lt=1,
+        description="a situation falls apart where less than this share of the smaller side's walks crosses; 0: never",
+    )
+    part_cis: int = Field(default=4, ge=2, description="a side with fewer CIs than this is not split off")
     wave: WaveSettings = Field(
         default_factory=WaveSettings,
         description="when many new alerts at once are a new problem in the same place",

@@ -468,6 +468,7 @@ class Situation(Struct, kw_only=True):
         merged_into: the situation that took its alerts over; state is MERGED then.
         previous: an earlier situation with the same condition, if this one follows it.
         split_from: the situation whose alerts it was split off with; empty if it opened by itself.
+        examined_cis: how many CIs it had when it was last examined for falling apart.
         superseded_by: the situation that a new wave of its alerts became; it takes only what fits nowhere else then.
         evidence: metric anomalies on its CIs or on what they depend on, the strongest first.
         shaped_by: the person who last said what belongs in it; correlation by itself then neither splits nor merges it.
@@ -505,6 +506,7 @@ class Situation(Struct, kw_only=True):
     previous: str = ""
     split_from: str = ""
     superseded_by: str = ""
+    examined_cis: int = 0
     shaped_by: str = ""
     cause_said: str = ""
     cause_said_by: str = ""

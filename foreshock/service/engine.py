@@ -25,6 +25,7 @@ from correlation.group import Placement, place
 from correlation.group import number as situation_number
 from correlation.identity import Family, Scheme
 from correlation.next_step import Decision, Step, hold_back, may_be_held, next_step
+from correlation.parts import parts
 from correlation.relate import Candidate, Traces, View, grow, link, relate
 from correlation.rule import Index, RuleInstance, RuleKind, build, changes, shipped
 from correlation.settings import CorrelationSettings
@@ -159,6 +160,7 @@ class _Touched(Struct):
         return "; ".join([*([", ".join(said)] if said else []), *self.notes])
 
 
+_GROWN = 1.5
 _WEAK = 4  # candidates down to this part of the threshold are heard: several weak ones may be enough together
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 _MAX_SPELLINGS = 8  # orders of labels remembered per alert; senders keep to one, so more are no gain
@@ -778,10 +780,37 @@ class Engine:
                 winner, loser = sorted((situation, other), key=lambda each: situation_number(each.id))
                 self._merge(winner, loser, f"{akin:.0%} of their surroundings are the same")
                 situation = winner if loser.state is SituationState.MERGED else situation
+        self._examine(situation)
         wave = self._traces.wave(situation, self.settings.group.wave)
         if wave and not why_not_by_itself(situation) and not why_not_split(situation, wave):
             how = Moved(at=self.now, source=situation.id, reason=f"{len(wave)} alerts began at once: a new wave")
             situation.superseded_by = regroup.split(self, situation, wave, how).id
+
+    def _examine(self, situation: Situation) -> None:
+        """Is it still one place? Asked again whenever it has grown by half."""
+        settings = self.settings.group
+        cis = self._traces.of[situation.id].cis
+        if len(cis) < max(2 * settings.part_cis, _GROWN * situation.examined_cis) or not settings.part:
+            return
+        situation.examined_cis = len(cis)
+        if why_not_by_itself(situation):
+            return
+        members = self.members(situation)
+        ties = [(alert.ci, peer) for alert in members for peer in alert.peers if alert.ci]
+        found = parts(list(cis), self._view.surroundings, ties, settings.part)
+        large = [part for part in found if len(part) >= settings.part_cis]
+        stays = next((part for part in large if situation.first_ci in part), max(large, key=len, default=[]))
+        for part in large:
+            if part is stays:
+                continue
+            here = set(part)
+            leaving = [alert.fingerprint for alert in members if alert.ci in here]
+            if not leaving or why_not_split(situation, leaving):
+                continue
+            how = Moved(
+                at=self.now, source=situation.id, reason=f"{len(part)} CIs have hardly anything to do with the others"
+            )
+            regroup.split(self, situation, leaving, how).examined_cis = len(part)
 
     def _open(self, alert: Alert, considered: tuple[Considered, ...]) -> None:
         situation = self._new_situation(alert)

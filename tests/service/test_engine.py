@@ -5,13 +5,15 @@ from collections.abc import Sequence
 import pytest
 
 from foreshock.core.contracts import Items, Record, RecordKind
-from foreshock.core.model import SituationState
+from foreshock.core.model import JudgementKind, SituationState
 from foreshock.service.engine import Engine
 from foreshock.testing.records import (
     NOON,
     UNTIL_FORGOTTEN_S,
     Story,
     check_forgotten,
+    check_same,
+    check_structure,
     check_tickets,
     new_engine,
     seconds,
@@ -297,6 +299,43 @@ def test_what_was_taken_over_goes_on_where_it_is_now():
     assert story.situation().state is SituationState.OPEN
     assert story.situation("S-2").state is SituationState.MERGED
     check_tickets(story.told.orders)
+
+
+def glued() -> Story:
+    """Two applications fail at once, and a wrong entry of the CMDB says that one needs the other's database."""
+
+    def application(name: str) -> list[str]:
+        ring = [f"{name}{i} depends_on {name}{(i + 1) % 8}" for i in range(8)]
+        return ring + [f"{name}{i} depends_on {name}-db" for i in range(8)]
+
+    story = Story(*application("shop"), *application("mail"), "mail0 depends_on shop-db")
+    story.fire("shop-db").at(1).fire("mail0")
+    for number in range(1, 8):
+        story.at(2 * number).fire(f"shop{number}").at(2 * number + 1).fire(f"mail{number}")
+    return story.at(20).fire("shop0", "mail-db")
+
+
+def test_two_problems_that_a_wrong_link_made_one_fall_apart_as_they_grow():
+    story = glued()
+
+    assert [{ci[:4] for ci in group} for group in story.groups()] == [{"mail"}, {"shop"}]
+    assert [each.split_from for each in story.engine.situations.values() if each.split_from] == ["S-3"]
+    check_structure(story.engine)
+
+
+@pytest.mark.parametrize("at", range(4, 22, 3))
+def test_a_situation_falls_apart_at_the_same_alert_after_a_restart(at: int):
+    check_same(glued().records, restarts=(at,))
+
+
+def test_what_a_person_has_shaped_does_not_fall_apart():
+    story = glued()
+    story.judge(JudgementKind.MERGE, situation="S-3", other="S-4").at(30)
+    story.fire(*(f"mail{number}" for number in range(8)), name="Slow").fire(
+        *(f"shop{number}" for number in range(8)), name="Slow"
+    )
+
+    assert len(story.groups()) == 1
 
 
 # ---- bounds ---------------------------------------------------------------------------------------------------------
