@@ -14,7 +14,6 @@ from typing import Any
 from msgspec import Struct
 
 from correlation.affinity import Surroundings, surroundings
-from correlation.budget import PAIR
 from correlation.rule import Rule
 from correlation.settings import RelateSettings, WaveSettings
 from foreshock.core.model import Alert, Link, Situation
@@ -26,7 +25,9 @@ _LEAST_TEMPO_S = 2.0
 _CONFIDENCE = 0.7  # exponent: doubt in a link is inherited by what joins because of it, a little softened
 _SUPERSEDED = 0.25  # what a situation that a new wave has followed still attracts
 _MAX_RECENT = 512
+_CALM_WITHINS = 5  # so many times the time of a wave before it tell how calm it was
 _MAX_COMPARED = 64
+_NEGLIGIBLE = 0.02  # weight and freshness of a trace below which it is not compared
 
 
 class Trace(Struct, gc=False):
@@ -146,22 +147,6 @@ class View:
     def spend(self, rule: str, steps: int) -> None:
         self.spent[rule] = self.spent.get(rule, 0) + steps
 
-    def related(
-        self, alert: Alert, ci: str, factor: float, via: str, rule: str, *, explains: bool, into: list[Candidate]
-    ) -> None:
-        """Add a candidate for each situation with a trace on ``ci``, as strong as ``factor`` and time make it; beyond
-        ``window`` between the onsets none."""
-        onset_s, now_s = alert.starts_at.timestamp(), self.now.timestamp()
-        traces = self.traces.by_ci[ci]
-        self.spend(rule, PAIR * len(traces))
-        for situation, trace in traces.items():
-            gap_s = onset_s - trace.onset_s
-            if -self.window_s <= gap_s <= self.window_s:
-                readiness, quiet_s = self.readiness(situation, now_s)
-                strength = factor * trace.weight * readiness * self.nearness(gap_s, quiet_s, self.half_s)
-                if strength >= self.threshold:
-                    into.append(Candidate(situation, trace.fingerprint, strength, via, rule, explains))
-
     def akin(self, one: str, other: str, now_s: float) -> float:
         """How much two open situations are in the same place, 0..1: of random walks from the CIs of the smaller one,
         as sure and as fresh as they are, the share that ends in the other."""
@@ -186,9 +171,6 @@ class View:
 
     def fading(self, gap_s: float) -> float:
         return math.exp(-abs(gap_s) / self.fade_s)
-
-
-_NEGLIGIBLE = 0.02
 
 
 class Traces:
@@ -256,7 +238,6 @@ class Traces:
         return tuple(new) if len(new) >= settings.rise * before / _CALM_WITHINS else ()
 
 
-_CALM_WITHINS = 5
 _NONE: Mapping[str, Trace] = {}
 
 
@@ -288,6 +269,11 @@ def link(alert: Alert, candidate: Candidate, other: Alert, topology: Topology) -
         evidence=candidate.evidence,
         gap_s=round(abs((alert.starts_at - other.starts_at).total_seconds()), 3),
     )
+
+
+def apart(link: Link) -> str:
+    """How far apart the two began, in words."""
+    return "at the same moment" if link.gap_s < 1 else f"{link.gap_s:.0f} s apart"
 
 
 def _path(here: str, there: str, via: str, topology: Topology) -> tuple[str, ...]:

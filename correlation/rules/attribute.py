@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from correlation.budget import CONDITION, PAIR
 from correlation.nearby import Nearby, nearest
-from correlation.relate import Candidate, View
+from correlation.relate import Candidate, View, apart
 from correlation.rule import Rule, RuleConfig, RuleKind
 from foreshock.core.cel import Condition, Kind
 from foreshock.core.errors import Invalid
@@ -164,8 +164,7 @@ def _read(side: str, alert: Alert, topology: Topology) -> dict[str, Any]:
 
 
 def _describe(link: Link) -> str:
-    gap = "at the same moment" if link.gap_s < 1 else f"{link.gap_s:.0f} s apart"
-    return f"they agree: {link.evidence}; {gap}"
+    return f"they agree: {link.evidence}; {apart(link)}"
 
 
 RULE = RuleKind(

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from correlation.budget import PAIR
 from correlation.nearby import Nearby, nearest
-from correlation.relate import Candidate, View
+from correlation.relate import Candidate, View, apart
 from correlation.rule import Rule, RuleConfig, RuleKind
 from correlation.vocabulary import Vocabulary
 from foreshock.core.model import Alert, Link
@@ -197,8 +197,7 @@ def _alike(shared: list[str], other: Template, rarity: dict[str, float], vocabul
 
 
 def _describe(link: Link) -> str:
-    gap = "at the same moment" if link.gap_s < 1 else f"{link.gap_s:.0f} s apart"
-    return f"their texts share words that seldom come together: {link.evidence}; {gap}"
+    return f"their texts share words that seldom come together: {link.evidence}; {apart(link)}"
 
 
 RULE = RuleKind(

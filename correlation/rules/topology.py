@@ -10,7 +10,7 @@ from functools import partial
 
 from correlation.affinity import ABOVE, BELOW, NEITHER
 from correlation.budget import PAIR
-from correlation.relate import Candidate, View
+from correlation.relate import Candidate, View, apart
 from correlation.rule import Rule, RuleConfig, RuleKind
 from foreshock.core.model import Alert, Link
 
@@ -110,14 +110,13 @@ def _leads_to(situation: str, there: str, ci: str, gap_s: float, view: View) -> 
 
 def _describe(link: Link) -> str:
     here, there = link.path[0], link.path[-1]
-    gap = "at the same moment" if link.gap_s < 1 else f"{link.gap_s:.0f} s apart"
     if here == there:
-        return f"also on {here}, {gap}"
+        return f"also on {here}, {apart(link)}"
     if link.via == there:
-        return f"{here} depends on {there}, which also failed, {gap}"
+        return f"{here} depends on {there}, which also failed, {apart(link)}"
     if link.via == here:
-        return f"{there} depends on {here} and also failed, {gap}"
-    return f"{here} and {there} are near each other ({' – '.join(link.path)}), {gap}"
+        return f"{there} depends on {here} and also failed, {apart(link)}"
+    return f"{here} and {there} are near each other ({' – '.join(link.path)}), {apart(link)}"
 
 
 RULE = RuleKind(

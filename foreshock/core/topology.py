@@ -192,10 +192,6 @@ class Topology:
             way.append(before[way[-1]])
         return tuple(reversed(way))
 
-    def dependents(self, ci: str) -> int:
-        """How many CIs depend on ``ci`` directly: its degree as a hub."""
-        return len(self._needed_by.get(ci, ()))
-
     def relation(self, dependent: str, dependency: str) -> str:
         """The type of the relationship that makes ``dependent`` need ``dependency``; empty if there is none."""
         found = self._needs.get(dependent, {}).get(dependency)
