@@ -17,6 +17,7 @@ import heapq
 import math
 from array import array
 from collections import deque
+from collections.abc import Mapping
 
 from msgspec import Struct
 
@@ -24,6 +25,8 @@ from foreshock.core.topology import Topology
 
 NEITHER, ABOVE, BELOW = 0, 1, 2
 """Whether the other CI explains this one, or is explained by it."""
+
+Steps = Mapping[str, tuple[float, str]]
 
 
 class Surroundings(Struct, frozen=True, gc=False):
@@ -99,13 +102,23 @@ def random_walk(topology: Topology, ci: str, restart: float, noticeable: float) 
         rest = (1.0 - restart) * mass
         if rest < noticeable * (len(up) + len(down)) / 2:
             continue  # it has too many neighbours for any of them to notice
-        weights: dict[str, float] = {}
-        for there, (cost, _) in (*up.items(), *down.items()):
-            weights[there] = max(weights.get(there, 0.0), 1.0 / cost)
-        share = rest / sum(weights.values()) if weights else 0.0
-        for there, weight in weights.items():
+        for there, passed in _shares(up, down, rest, even=topology.even).items():
             known = waiting.get(there)
-            waiting[there] = (known or 0.0) + share * weight
             if known is None:
+                waiting[there] = passed
                 queue.append(there)
+            else:
+                waiting[there] = known + passed
     return {end: probability for end, probability in ends.items() if probability >= noticeable}
+
+
+def _shares(up: Steps, down: Steps, rest: float, *, even: bool) -> dict[str, float]:
+    """What each neighbour gets of ``rest``. even: every step costs 1, as it does unless somebody set costs."""
+    if even:
+        neighbours = {**up, **down} if up and down else up or down
+        return dict.fromkeys(neighbours, rest / len(neighbours)) if neighbours else {}
+    weights: dict[str, float] = {}
+    for there, (cost, _) in (*up.items(), *down.items()):
+        weights[there] = max(weights.get(there, 0.0), 1.0 / cost)
+    share = rest / sum(weights.values()) if weights else 0.0
+    return {there: share * weight for there, weight in weights.items()}

@@ -227,13 +227,17 @@ class Traces:
         recent = self.of[situation.id].recent
         if len(recent) < 2 * settings.alerts or situation.superseded_by:
             return ()
-        now_s, within_s = situation.last_joined_at.timestamp(), settings.within.total_seconds()
+        now_s, after_s = situation.last_joined_at.timestamp(), settings.after.total_seconds()
+        # Most situations are young: one look at the oldest spares them the counting.
+        if now_s - min(recent.values()) <= after_s:
+            return ()
+        if sum(now_s - at_s > after_s for at_s in recent.values()) < settings.alerts:
+            return ()  # there was no first wave
+        within_s = settings.within.total_seconds()
+        calm_s = _CALM_WITHINS * within_s
         new = [fingerprint for fingerprint, at_s in recent.items() if now_s - at_s <= within_s]
         if len(new) < settings.alerts:
             return ()
-        after_s, calm_s = settings.after.total_seconds(), _CALM_WITHINS * within_s
-        if sum(now_s - at_s > after_s for at_s in recent.values()) < settings.alerts:
-            return ()  # there was no first wave
         before = sum(within_s < now_s - at_s <= within_s + calm_s for at_s in recent.values())
         return tuple(new) if len(new) >= settings.rise * before / _CALM_WITHINS else ()
 

@@ -66,28 +66,34 @@ def _relate(tag: str, alert: Alert, view: View) -> list[Candidate]:
 def _look_around(tag: str, alert: Alert, ci: str, share: float, view: View, found: dict[str, _Found]) -> None:
     """Weigh every trace in the surroundings of ``ci``. Each of the alert's CIs has its ``share`` of the walks."""
     near, by_ci = view.surroundings(ci), view.traces.by_ci
-    onset_s, now_s = alert.starts_at.timestamp(), view.now.timestamp()
+    onset_s, now_s, window_s = alert.starts_at.timestamp(), view.now.timestamp(), view.window_s
     steps = 0
     for index, there in enumerate(near.cis):
-        if there not in by_ci:
+        if there not in by_ci:  # nearly all of them
             continue
-        steps += len(by_ci[there])
+        traces = by_ci[there]
+        steps += len(traces)
         explained, walk, way = near.explained[index], near.walk[index] * share, near.way[index]
-        for situation, trace in by_ci[there].items():
+        half_s = view.half_late_s if way == BELOW else view.half_s
+        for situation, trace in traces.items():
             gap_s = onset_s - trace.onset_s
-            if not -view.window_s <= gap_s <= view.window_s:
+            if not -window_s <= gap_s <= window_s:
                 continue
             what = found.get(situation)
             if what is None:
                 what = found[situation] = _Found(*view.readiness(situation, now_s))
             weight = trace.weight * what.readiness
-            walked = walk * weight * view.fading(gap_s)
-            what.walk += walked
-            half_s = view.half_late_s if way == BELOW else view.half_s
-            explaining = explained * weight * view.nearness(gap_s, what.quiet_s, half_s) if way != NEITHER else 0.0
+            walked = explaining = 0.0
+            if walk:
+                walked = walk * weight * view.fading(gap_s)
+                what.walk += walked
+            if way != NEITHER:
+                explaining = explained * weight * view.nearness(gap_s, what.quiet_s, half_s)
             if there != ci and (leads := _leads_to(situation, there, ci, gap_s, view)):
-                what.explains, explaining, way = True, max(explaining, leads * what.readiness), BELOW
-            what.explained = max(what.explained, explaining)
+                what.explains, explaining = True, max(explaining, leads * what.readiness)
+                way, half_s = BELOW, view.half_late_s
+            if explaining > what.explained:
+                what.explained = explaining
             if (strength := max(explaining, walked)) > what.best:
                 what.best, what.fingerprint, what.here, what.there = strength, trace.fingerprint, ci, there
                 what.via = there if way == ABOVE else ci if way == BELOW else "nearby"

@@ -78,7 +78,8 @@ class Topology:
         self.relationships = tuple(relationships)
         self._costs = dict(costs or {})
         self._max_cost = max_cost
-        self._even = True  # while every step there is costs 1
+        self.even = True
+        """Whether every step there is costs 1."""
         self._needs: dict[str, dict[str, tuple[float, str]]] = {}
         self._needed_by: dict[str, dict[str, tuple[float, str]]] = {}
         for relation in self.relationships:
@@ -96,7 +97,7 @@ class Topology:
         if dependent == dependency:
             return
         cost = self._costs.get(kind, 1.0)
-        self._even = self._even and cost == 1.0
+        self.even = self.even and cost == 1.0
         dependent, dependency = intern(dependent), intern(dependency)
         needs = self._needs.setdefault(dependent, {})
         known = needs.get(dependency)
@@ -119,7 +120,7 @@ class Topology:
         return self._walk(ci, self._needs)
 
     def _walk(self, start: str, steps: Mapping[str, Mapping[str, tuple[float, str]]]) -> dict[str, Hop]:
-        return self._by_levels(start, steps) if self._even else self._by_cost(start, steps)
+        return self._by_levels(start, steps) if self.even else self._by_cost(start, steps)
 
     def _by_levels(self, start: str, steps: Mapping[str, Mapping[str, tuple[float, str]]]) -> dict[str, Hop]:
         """The walk where every step costs 1, as it is unless somebody set costs: several times as fast, same answer."""
@@ -154,7 +155,7 @@ class Topology:
         """The cheapest way from ``ci`` to something it depends on, both ends included; empty if there is none."""
         if ci == upstream:
             return (ci,)
-        if upstream in self._needs.get(ci, _NOWHERE) and self._even:
+        if upstream in self._needs.get(ci, _NOWHERE) and self.even:
             return (ci, upstream)
         hops = self.upstream(ci)
         if upstream not in hops:
