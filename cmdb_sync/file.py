@@ -301,6 +301,7 @@ class _Reading:
         self._content = content
         self._problems = list(content.problems)
         self._warnings = list(content.warnings)
+        self._repeated = 0
         self._cis: dict[str, CI] = {}
         self._rows: dict[str, int] = {}
         self._folded: dict[str, str] = {}
@@ -318,7 +319,7 @@ class _Reading:
             version=blake2b(msgspec.json.encode([cis, ordered]), digest_size=6).hexdigest(),
             cis=tuple(cis),
             relationships=tuple(ordered),
-            warnings=_bounded_warnings(self._warnings),
+            warnings=_bounded_warnings([*self._warnings, *self._repeats()]),
         )
 
     def _add_ci(self, index: int, row: dict[str, Any]) -> None:
@@ -338,6 +339,9 @@ class _Reading:
             return
         # Labels are bound to CIs without regard to case, so two ids that differ only so could never be told apart.
         other = self._folded.setdefault(id_.casefold(), id_)
+        if self._cis.get(id_) == ci:
+            self._repeated += 1
+            return
         if id_ in self._cis or other != id_:
             first = table.where(self._rows[other], "id").line
             same = "stands here twice" if other == id_ else f"differs from {other!r} only by case"
@@ -346,6 +350,9 @@ class _Reading:
             return
         self._cis[id_] = ci
         self._rows[id_] = index
+
+    def _repeats(self) -> tuple[str, ...]:
+        return (f"{self._repeated} CIs stand there more than once, with equal values",) if self._repeated else ()
 
     def _relationships(self) -> set[Relationship]:
         table = self._content.relationships

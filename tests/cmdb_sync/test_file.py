@@ -154,7 +154,9 @@ def test_a_wrong_endpoint_is_answered_with_the_one_that_differs_only_by_case(wri
 
 
 def test_every_problem_of_csv_files_is_listed_with_its_line(folder: Folder):
-    path = folder('node,type,criticality\n"a\n a",vm,\nb,vm,urgent\n\n,vm,\nb,vm,\n', "source,target,relation\nb,c,x\n")
+    path = folder(
+        'node,type,criticality\n"a\n a",vm,\nb,vm,urgent\n\n,vm,\nb,host,\n', "source,target,relation\nb,c,x\n"
+    )
 
     assert problems(path) == [
         "nodes.csv:2: node: 'a\\n a' holds a control character",
@@ -207,6 +209,14 @@ def test_a_relationship_that_stands_there_twice_counts_once(write: Write):
     assert found.warnings == ("1 relationships stand there more than once",)
 
 
+def test_a_ci_that_stands_there_twice_with_equal_values_counts_once(write: Write):
+    """As in an export of several systems put one below the other."""
+    found = fetch(write("cis:\n  - {id: a, kind: vm}\n  - {id: a, kind: vm}\n"))
+
+    assert [ci.id for ci in found.cis] == ["a"]
+    assert found.warnings == ("1 CIs stand there more than once, with equal values",)
+
+
 def test_an_alias_of_two_cis_is_kept_as_ambiguous(write: Write):
     found = fetch(write("cis:\n  - {id: a, aliases: [X, b]}\n  - {id: b, aliases: [x]}\n"))
 
@@ -224,7 +234,7 @@ def test_ids_that_differ_only_by_unicode_form_are_the_same(write: Write):
     found = fetch(write(cis + f"relationships:\n  - {{source: a, type: uses, target: {decomposed}}}\n"))
 
     assert found.relationships[0].target == composed
-    assert problems(write(f"cis:\n  - {{id: {composed}}}\n  - {{id: {decomposed}}}\n")) == [
+    assert problems(write(f"cis:\n  - {{id: {composed}}}\n  - {{id: {decomposed}, kind: vm}}\n")) == [
         f"t.yaml:3: cis[1].id: id '{composed}' stands here twice, first on line 2"
     ]
 
@@ -268,7 +278,7 @@ def test_a_path_that_is_not_there_is_refused(tmp_path: Path):
 
 
 def test_a_file_where_all_is_wrong_tells_the_first_thousand_problems(folder: Folder):
-    path = folder("node,type\n" + "a,vm\n" * (MAX_PROBLEMS + 50), "source,target,relation\n")
+    path = folder("node,type\na,host\n" + "a,vm\n" * (MAX_PROBLEMS + 49), "source,target,relation\n")
 
     found = problems(path)
 
