@@ -155,8 +155,10 @@ def combine(found: Sequence[Alert], key: str, settings: FoldSettings) -> Alert:
 
 
 def _same(one: Alert, other: Alert) -> Alert:
-    """One label set that was two alerts, sent by two sources with different identity rules."""
-    kept, left = (other, one) if other.firing and not one.firing else (one, other)
+    """One label set that was two alerts, sent by two sources with different identity rules. Where one of them holds
+    until its source resolves it, it goes on as that source's."""
+    lasts = other.expires_at is None and one.expires_at is not None
+    kept, left = (other, one) if other.firing and (lasts or not one.firing) else (one, other)
     both = kept.firing and left.firing
     return msgspec.structs.replace(
         kept,

@@ -100,7 +100,8 @@ class Alert(Struct, gc=False, kw_only=True):
     """The state of one condition over time: every event with the same fingerprint. Running state, changed only by fold.
 
     Attributes:
-        source: kind of the collector; origin: name of the source that sent it first.
+        source: kind of the collector; origin: name of the source that sent it first, or that of several which alone
+            can end it.
         labels: JSON bytes as first received; annotations: as last received. ``read_labels`` opens them.
         starts_at: onset of the present (or last) occurrence, as the source dates it.
         dated: the newest start its source gave for that occurrence, as it was sent; None where it gave none.

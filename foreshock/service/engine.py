@@ -383,6 +383,7 @@ class Engine:
             self._expires(unit, expires_at)
         if outcome is not Outcome.REPEAT:
             sources.learn(self, sender, event, unit, before, at)
+        sources.hand_over(self, sender, alert, unit, before)
         self._folded(alert, outcome, was)
         if alert is not unit and unit.firing is not before.firing:
             self._label_sets_changed(alert)

@@ -117,6 +117,22 @@ def learn(engine: "Engine", sender: Sender, event: Event, unit: Alert, before: B
         came_back(engine, sender.source, unit.ends_at - before.last_seen, held)
 
 
+def hand_over(engine: "Engine", sender: Sender, alert: Alert, unit: Alert, before: Before) -> None:
+    """A label set that another source sent first holds from now on until ``sender`` resolves it: it is his, so that
+    his resolve finds it under whatever identity rules come into force."""
+    held_already = before.firing and before.expires_at is None
+    if not unit.firing or unit.expires_at is not None or held_already or unit.origin == sender.source:
+        return
+    was = engine.family(unit).name
+    for one in (unit, alert) if alert.labels == unit.labels else (unit,):
+        one.source, one.origin = sender.collector.kind, sender.source
+    if was != sender.family.name:
+        sender.known[unit.labels] = unit
+        spellings = engine._spellings.setdefault(unit.fingerprint, [])
+        if (was, unit.labels) not in spellings:
+            spellings.append((was, unit.labels))
+
+
 # ---- how long alerts hold -------------------------------------------------------------------------------------------
 
 

@@ -232,6 +232,28 @@ def test_what_was_one_comes_apart_as_if_it_had_never_been():
     is_sound(story)
 
 
+ONE_BY_NAME = by_rules({"source": "eu", "by": ["alertname"]})
+EU: dict[str, Any] = {"source": "eu", "labels": {"pod": ""}}
+WEBHOOK: dict[str, Any] = {"collector": "alertmanager_webhook", "labels": {"pod": ""}}
+
+
+@pytest.mark.parametrize("senders", [(EU, WEBHOOK), (WEBHOOK, EU)], ids=["expires-first", "lasts-first"])
+@pytest.mark.parametrize("before", [(), (ONE_BY_NAME, ALL_LABELS)], ids=["one-alert", "two-that-became-one"])
+def test_what_holds_until_one_of_two_sources_resolves_it_is_ended_by_that_one_under_other_rules_too(
+    senders: tuple[dict[str, Any], ...], before: tuple[dict[str, Any], ...]
+):
+    story = Story(settings=before[0] if before else None)
+    for sender in senders:
+        story.fire("web", **sender).after(5)
+    for settings in (*before[1:], ONE_BY_NAME):
+        story.settings(settings).after(5)
+
+    story.resolve("web", **WEBHOOK).after(5)
+
+    assert [alert.firing for alert in story.engine.alerts.values()] == [False]
+    is_sound(story)
+
+
 def test_a_re_send_after_the_change_is_a_repeat():
     story = two_replicas().settings(WITHOUT_REPLICA).at(70)
     for name, started_s in (("a", 0), ("b", 20)):
