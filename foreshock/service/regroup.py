@@ -46,6 +46,8 @@ def close(engine: "Engine", loser: Situation, winner: Situation) -> None:
     winner.evidence = evidence.joined(winner.evidence, loser.evidence)
     winner.last_joined_at = max(winner.last_joined_at, loser.last_joined_at)
     winner.shaped_by = winner.shaped_by or loser.shaped_by
+    if winner.superseded_by == loser.id:  # the wave is part of it again
+        winner.superseded_by = ""
 
 
 def split(engine: "Engine", source: Situation, fingerprints: Collection[str], how: Moved) -> Situation:

@@ -203,6 +203,12 @@ class Story:
             source=source,
         )
 
+    def burst(self, ci: str, name: str, number: int = 24, *, every_s: float = 0.5) -> "Story":
+        """So many alerts on one CI, named ``name0`` and so on."""
+        for each in range(number):
+            self.after(every_s).fire(ci, name=f"{name}{each}")
+        return self
+
     def resolve(
         self,
         *cis: str,
@@ -661,6 +667,8 @@ def check_structure(engine: Engine) -> None:
             assert member in engine.alerts, f"{situation.id} holds {member}, which is forgotten"
             at_home = engine.alerts[member].situation
             assert at_home == situation.id, f"{situation.id} holds {member}, which says it is in {at_home}"
+        follower = engine.situations.get(situation.superseded_by)
+        assert follower is None or follower.merged_into != situation.id, f"{situation.id} is said to follow itself"
         members = engine.members(situation)
         assert engine._affected[situation.id] == {alert.ci for alert in members if alert.ci}
     traces = Traces()
@@ -669,6 +677,7 @@ def check_structure(engine: Engine) -> None:
             for alert in engine.members(situation):
                 traces.add(situation, alert)
     assert _traced(engine._traces) == _traced(traces), "the traces are not those of the open situations"
+    assert _footprints(engine._traces) == _footprints(traces), "the footprints are not those of the open situations"
 
 
 def check_words_kept(engine: Engine) -> None:
@@ -713,12 +722,17 @@ def census(engine: Engine) -> dict[str, Any]:
     }
 
 
-def _traced(traces: Traces) -> dict[tuple[str, str], tuple[str, float]]:
+def _traced(traces: Traces) -> dict[tuple[str, str], tuple[str, float, float]]:
     return {
-        (ci, situation): (trace.fingerprint, trace.onset_s)
+        (ci, situation): (trace.fingerprint, trace.onset_s, trace.weight)
         for ci, here in traces.by_ci.items()
         for situation, trace in here.items()
     }
+
+
+def _footprints(traces: Traces) -> dict[str, tuple[list[str], list[tuple[str, float]]]]:
+    """With the order, by which old places and old alerts are left out first."""
+    return {id: (list(found.cis), list(found.recent.items())) for id, found in traces.of.items()}
 
 
 def check_forgotten(engine: Engine) -> None:
@@ -728,6 +742,7 @@ def check_forgotten(engine: Engine) -> None:
         "known": [spelling for namespace in engine.known.values() for spelling in namespace],
         "situations": engine.situations,
         "traces": engine._traces.by_ci,
+        "footprints": engine._traces.of,
         "timers": engine._timers,
         "affected": engine._affected,
         "anomalies": engine.anomalies,

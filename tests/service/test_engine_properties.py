@@ -44,6 +44,7 @@ SETTINGS: tuple[dict[str, Any], ...] = (
         "fold": {"flap_changes": 2, "flap_hold": "90s"},
     },
     {"group": {"threshold": 0.1}},
+    {"group": {"wave": {"alerts": 2, "within": "5s", "rise": 1, "after": "20s"}, "quiet": "4m"}},
     {"fold": {"identity": [{"without": ["severity", "pod"]}]}},
     {"fold": {"identity": [{"by": ["host"]}], "sources": [{"late_is_clock": True}], "expire_after": "1m"}},
     {"fold": {"identity": [{"source": "eu", "match": ["alertname=Down"], "without": ["host"]}, {"by": ["alertname"]}]}},

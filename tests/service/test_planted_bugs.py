@@ -26,7 +26,7 @@ from correlation.vocabulary import Vocabulary
 from foreshock.core.learned import CoOccurrence, Side
 from foreshock.core.model import Alert, Anomaly, Evidence, JudgementKind, Situation, Ticket
 from foreshock.service import engine as engine_module
-from foreshock.service import evidence, feedback, regroup
+from foreshock.service import evidence, feedback, regroup, sources
 from foreshock.service.engine import Engine
 from foreshock.testing.records import (
     UNTIL_FORGOTTEN_S,
@@ -588,6 +588,70 @@ def strained() -> Story:
     return story
 
 
+def restart_without(field: str, default: Any) -> Callable[[Planter], None]:
+    """A restart brings back situations without one of their fields."""
+
+    def plant(planter: Planter) -> None:
+        restore = Engine.restore
+
+        def forgetful(engine: Engine, items: Any) -> None:
+            restore(engine, items)
+            for situation in engine.situations.values():
+                setattr(situation, field, default)
+
+        planter.setattr(Engine, "restore", forgetful)
+
+    return plant
+
+
+def keep_the_place_it_joined_at(planter: Planter) -> None:
+    """What fires again is in memory as if it joined now, and is saved where it was."""
+
+    def lazy(engine: Engine, situation: Situation, alert: Alert) -> None:
+        engine._traces.of[situation.id].recent.pop(alert.fingerprint)
+        engine._traces.of[situation.id].recent[alert.fingerprint] = engine.now.timestamp()
+
+    planter.setattr(Engine, "_rejoin", lazy)
+
+
+def leave_it_superseded_by_itself(planter: Planter) -> None:
+    real = regroup.close
+
+    def careless(engine: Engine, loser: Situation, winner: Situation) -> None:
+        superseded_by = winner.superseded_by
+        real(engine, loser, winner)
+        winner.superseded_by = superseded_by
+
+    planter.setattr(regroup, "close", careless)
+
+
+def leave_to_the_first_what_another_holds(planter: Planter) -> None:
+    planter.setattr(sources, "hand_over", lambda *told: None)
+
+
+def two_waves() -> Story:
+    """Many alerts at once, some afterwards, and many at once three minutes later in the same place. One of the first
+    wave fires again, then something new comes."""
+    story = Story(*SHOP).burst("db1", "First").after(5).burst("db1", "Between", 6, every_s=25).after(30)
+    story.burst("db1", "Second").after(10).resolve("db1", name="First23").after(20).fire("db1", name="First23")
+    return story.after(20).fire("api").after(60).tick()
+
+
+def two_waves_that_are_one() -> Story:
+    return two_waves().judge(JudgementKind.MERGE, situation="S-1", other="S-2")
+
+
+def fired_again_in_its_place() -> Story:
+    story = Story(*SHOP).fire("db1").after(5).fire("api").after(60).resolve("db1").after(10)
+    return story.fire("db1", started_s=75).after(5).tick()
+
+
+def held_by_the_second_of_two() -> Story:
+    story = Story().fire("db1", source="eu").after(5).fire("db1", collector="alertmanager_webhook").after(5)
+    story.settings({"fold": {"identity": [{"source": "eu", "by": ["alertname"]}]}}).after(5)
+    return story.resolve("db1", collector="alertmanager_webhook").after(UNTIL_FORGOTTEN_S)
+
+
 def learned_from_texts() -> Story:
     story = Story(rules=shipped_rules(text={}))
     for number in range(20):
@@ -626,6 +690,26 @@ def met_before() -> Story:
 
 
 BUGS = [
+    Bug(
+        "a restart forgets how fast a situation grew",
+        restart_without("tempo_s", 30.0),
+        two_waves,
+        restarts_change_nothing,
+    ),
+    Bug(
+        "a restart forgets the wave that followed",
+        restart_without("superseded_by", ""),
+        two_waves,
+        restarts_change_nothing,
+    ),
+    Bug("what fired again is saved where it was", keep_the_place_it_joined_at, fired_again_in_its_place, agrees),
+    Bug("a situation is followed by itself", leave_it_superseded_by_itself, two_waves_that_are_one, agrees),
+    Bug(
+        "nobody can end what the second source holds",
+        leave_to_the_first_what_another_holds,
+        held_by_the_second_of_two,
+        forgotten,
+    ),
     Bug("a restart forgets what history has shown", save_nothing_of("learned"), met_before, restarts_change_nothing),
     Bug(
         "a restart forgets what a rule learned",
