@@ -14,6 +14,7 @@ from typing import Any
 from msgspec import Struct
 
 from correlation.affinity import Surroundings, surroundings
+from correlation.below import Below
 from correlation.rule import Rule
 from correlation.settings import RelateSettings, WaveSettings
 from foreshock.core.model import Alert, Link, Situation
@@ -91,6 +92,7 @@ class View:
         alerts: all that are known, by fingerprint.
         now: on the records' clock.
         spent: steps each rule took for the alert at hand, by tag (see ``correlation.budget``).
+        cut: situations that were not looked at because there were too many, since somebody last set it to 0.
     """
 
     def __init__(
@@ -105,6 +107,7 @@ class View:
         self.alerts: Mapping[str, Alert] = {} if alerts is None else alerts
         self.now = datetime.fromtimestamp(0, UTC)
         self.spent: dict[str, int] = {}
+        self.cut = 0
         self.window_s = settings.window.total_seconds()
         self.half_s = settings.half_gap.total_seconds()
         self.half_late_s = settings.half_gap_late.total_seconds()
@@ -173,22 +176,28 @@ class View:
         return math.exp(-abs(gap_s) / self.fade_s)
 
 
+_UNKNOWN = Topology()
+
+
 class Traces:
     """Traces of all open situations: by CI, then by situation; and their footprints.
 
     Attributes:
         of: footprints by situation.
+        below: the situations by what the CI they began on depends on.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, topology: Topology = _UNKNOWN) -> None:
         self.by_ci: dict[str, dict[str, Trace]] = {}
         self.of: dict[str, Footprint] = {}
+        self.below = Below(topology)
 
     def add(self, situation: Situation, alert: Alert) -> None:
         """``alert`` belongs to the open ``situation`` now, or has fired again in it."""
         footprint = self.of.get(situation.id)
         if footprint is None:
             footprint = self.of[situation.id] = Footprint(situation=situation)
+            self.below.add(situation)
         member = situation.members[alert.fingerprint]
         recent = footprint.recent
         recent.pop(alert.fingerprint, None)
@@ -215,7 +224,10 @@ class Traces:
     def drop(self, situation: str, alerts: Iterable[Alert]) -> None:
         """Forget a situation, with all its alerts."""
         footprint = self.of.pop(situation, None)
-        for ci in footprint.cis if footprint is not None else ():
+        if footprint is None:
+            return
+        self.below.drop(footprint.situation)
+        for ci in footprint.cis:
             here = self.by_ci[ci]
             del here[situation]
             if not here:

@@ -15,6 +15,7 @@ from correlation.rule import Rule, RuleConfig, RuleKind
 from foreshock.core.model import Alert, Link
 
 _SMALL = 3  # CIs; a larger situation stands for itself, whatever explains its first alert
+_MAX_BELOW = 512
 
 
 class TopologyConfig(RuleConfig):
@@ -89,23 +90,44 @@ def _look_around(tag: str, alert: Alert, ci: str, share: float, view: View, foun
                 what.walk += walked
             if way != NEITHER:
                 explaining = explained * weight * view.nearness(gap_s, what.quiet_s, half_s)
-            if there != ci and (leads := _leads_to(situation, there, ci, gap_s, view)):
-                what.explains, explaining = True, max(explaining, leads * what.readiness)
-                way, half_s = BELOW, view.half_late_s
             if explaining > what.explained:
                 what.explained = explaining
             if (strength := max(explaining, walked)) > what.best:
                 what.best, what.fingerprint, what.here, what.there = strength, trace.fingerprint, ci, there
                 what.via = there if way == ABOVE else ci if way == BELOW else "nearby"
     view.spend(tag, PAIR * steps)
+    _look_below(tag, alert, ci, view, found)
 
 
-def _leads_to(situation: str, there: str, ci: str, gap_s: float, view: View) -> float:
-    """How surely a small situation that began on ``there`` is what a failure of ``ci`` leads to; 0 where it is not sure
+def _look_below(tag: str, alert: Alert, ci: str, view: View, found: dict[str, _Found]) -> None:
+    """The small situations that a failure of ``ci`` leads to, however many CIs depend on it: of very many the newest
+    count."""
+    onset_s, now_s = alert.starts_at.timestamp(), view.now.timestamp()
+    newest = view.traces.below.newest(ci, _MAX_BELOW)
+    view.cut += view.traces.below.count(ci) - len(newest)
+    for situation in newest:
+        footprint = view.traces.of[situation]
+        there = footprint.situation.first_ci
+        trace = footprint.cis.get(there)
+        if trace is None or len(footprint.cis) > _SMALL:
+            continue
+        gap_s = onset_s - trace.onset_s
+        if not -view.window_s <= gap_s <= view.window_s or not (leads := _leads_to(there, ci, gap_s, view)):
+            continue
+        what = found.get(situation)
+        if what is None:
+            what = found[situation] = _Found(*view.readiness(situation, now_s))
+        explaining = leads * what.readiness
+        what.explains, what.explained = True, max(what.explained, explaining)
+        if explaining >= what.best:
+            what.best, what.fingerprint, what.here, what.there = explaining, trace.fingerprint, ci, there
+            what.via = ci
+    view.spend(tag, PAIR * len(newest))
+
+
+def _leads_to(there: str, ci: str, gap_s: float, view: View) -> float:
+    """How surely a situation that began on ``there`` is what a failure of ``ci`` leads to; 0 where it is not sure
     enough to act on."""
-    footprint = view.traces.of[situation]
-    if footprint.situation.first_ci != there or len(footprint.cis) > _SMALL:
-        return 0.0
     hop = view.topology.upstream(there).get(ci)
     if hop is None:
         return 0.0

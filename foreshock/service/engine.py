@@ -205,7 +205,7 @@ class Engine:
         self.counts: dict[str, int] = dict.fromkeys(
             (
                 *Outcome, "ignored", "malformed", "expired", "flapping", "flaps", "clashes",
-                "opened", "merged", "split", "moved", "reopened", "anomalies", "anomalies_cut", "changes",
+                "opened", "merged", "split", "moved", "reopened", "anomalies", "anomalies_cut", "changes", "below_cut",
             ),
             0,
         )  # fmt: skip
@@ -751,6 +751,8 @@ class Engine:
         asked = [rule for rule in self.rules if rule.tag not in suspended] if suspended else self.rules
         found = relate(alert, asked, view)
         spent, view.spent = view.spent, {}
+        self.counts["below_cut"] += view.cut
+        view.cut = 0
         return found, self.budget.charge(spent, self.settings.relate.budget)
 
     def _report(self, labels: Mapping[str, str], summary: str) -> None:
@@ -1277,7 +1279,7 @@ class Engine:
             index.drop(situation.id, alerts)
 
     def _rebuild_traces(self) -> None:
-        self._traces, self._affected = Traces(), {}
+        self._traces, self._affected = Traces(self.topology), {}
         self._build_rules({rule.tag: rule.memory.save() for rule in self.rules if rule.memory is not None})
         self._indexes = self._all_indexes()
         self._view = self._new_view()

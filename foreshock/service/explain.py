@@ -59,7 +59,7 @@ class Comparison:
         self._members = {member.fingerprint: member for member in members}
         self._rules = build(engine.rule_instances, engine.rule_kinds, engine.learned.learned)
         in_force = {rule.tag: rule for rule in engine.rules}
-        traces = Traces()
+        traces = Traces(engine.topology)
         for rule in self._rules:
             known = in_force.get(rule.tag)
             if rule.memory is not None and known is not None and known.memory is not None:

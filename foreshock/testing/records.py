@@ -671,13 +671,14 @@ def check_structure(engine: Engine) -> None:
         assert follower is None or follower.merged_into != situation.id, f"{situation.id} is said to follow itself"
         members = engine.members(situation)
         assert engine._affected[situation.id] == {alert.ci for alert in members if alert.ci}
-    traces = Traces()
+    traces = Traces(engine.topology)
     for situation in engine.situations.values():
         if situation.state is SituationState.OPEN:
             for alert in engine.members(situation):
                 traces.add(situation, alert)
     assert _traced(engine._traces) == _traced(traces), "the traces are not those of the open situations"
     assert _footprints(engine._traces) == _footprints(traces), "the footprints are not those of the open situations"
+    assert engine._traces.below.by_ci == traces.below.by_ci, "what began below a CI is not what is open"
 
 
 def check_words_kept(engine: Engine) -> None:
@@ -743,6 +744,7 @@ def check_forgotten(engine: Engine) -> None:
         "situations": engine.situations,
         "traces": engine._traces.by_ci,
         "footprints": engine._traces.of,
+        "below": engine._traces.below.by_ci,
         "timers": engine._timers,
         "affected": engine._affected,
         "anomalies": engine.anomalies,

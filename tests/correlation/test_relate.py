@@ -43,7 +43,7 @@ def alert(ci: str, began_s: float = 0, name: str = "") -> Alert:
 
 def looking(*open_: Situation, alerts: Sequence[Alert] = (), topology: Topology = SHOP, **settings: Any) -> View:
     """A view of open situations, half a minute after the latest of them took its last alert at the usual tempo."""
-    traces = Traces()
+    traces = Traces(topology)
     by_name = {each.fingerprint: each for each in alerts}
     for situation in open_:
         for member in situation.members:
@@ -172,6 +172,27 @@ def test_a_failure_explains_the_small_situations_it_leads_to_and_not_those_that_
 
     found = {candidate.situation: candidate for candidate in relate(alert("db1"), RULES.values(), view)}
     assert (found["S-1"].explains, found["S-2"].explains) == (True, False)
+
+
+@pytest.mark.parametrize("leaf", ["leaf0", "leaf1999"])
+def test_a_hub_explains_a_failure_on_any_of_its_dependents_however_many_it_has(leaf: str):
+    hub = graph(*(f"leaf{number} depends_on hub" for number in range(2_000)))
+
+    [found] = candidates(alert("hub"), alert(leaf), topology=hub)
+
+    assert found.explains
+    assert (found.there, found.via) == (leaf, "hub")
+
+
+def test_of_very_many_situations_below_a_hub_the_newest_are_looked_at_and_the_rest_is_counted():
+    leaves = [alert(f"leaf{number}") for number in range(600)]
+    hub = graph(*(f"{leaf.ci} depends_on hub" for leaf in leaves))
+    view = looking(*(holding(f"S-{n}", leaf) for n, leaf in enumerate(leaves)), alerts=leaves, topology=hub)
+
+    found = {candidate.situation for candidate in relate(alert("hub"), RULES.values(), view) if candidate.explains}
+
+    assert found == {f"S-{number}" for number in range(600 - 512, 600)}
+    assert view.cut == 600 - 512
 
 
 def test_a_situation_that_a_new_wave_has_followed_attracts_little():

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from correlation import fold, identity, rekey, variants
+from correlation.below import Below
 from correlation.nearby import Nearby
 from correlation.next_step import Decision, Step, next_step
 from correlation.relate import Traces
@@ -272,6 +273,14 @@ def split_without_the_traces(planter: Planter) -> None:
         engine._unindex = unindex  # type: ignore[method-assign]
 
     planter.setattr(regroup, "_carry", carry)
+
+
+def remember_below_for_good(planter: Planter) -> None:
+    planter.setattr(Below, "drop", lambda self, situation: None)
+
+
+def failed_and_recovered() -> Story:
+    return Story(*SHOP).fire("shop").after(60).resolve("shop").after(600).tick()
 
 
 def weigh_nothing_anew(planter: Planter) -> None:
@@ -798,6 +807,7 @@ BUGS = [
     ),
     Bug("a moved alert says it is where it was", move_without_telling_the_alert, parted, agrees),
     Bug("a split leaves the traces behind", split_without_the_traces, parted, agrees),
+    Bug("what is over stays below what it depends on", remember_below_for_good, failed_and_recovered, agrees),
     Bug("a split leaves the weights behind", weigh_nothing_anew, parted, agrees),
     Bug("a restart forgets what people said", forget_what_people_said, said_beforehand, restarts_change_nothing),
     Bug("a new alert joins in spite of a person", respect_nothing, said_beforehand, words_count),
