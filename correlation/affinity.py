@@ -94,21 +94,24 @@ def random_walk(topology: Topology, ci: str, restart: float, noticeable: float) 
     ends: dict[str, float] = {}
     waiting = {ci: 1.0}
     queue = deque((ci,))
+    steps_up, steps_down, even = topology.steps_up, topology.steps_down, topology.even
+    half = noticeable / 2
     while queue:
         here = queue.popleft()
         mass = waiting.pop(here)
         ends[here] = ends.get(here, 0.0) + restart * mass
-        up, down = topology.steps_up(here), topology.steps_down(here)
         rest = (1.0 - restart) * mass
+        if rest < half:
+            continue  # not even one neighbour would notice
+        up, down = steps_up(here), steps_down(here)
         if rest < noticeable * (len(up) + len(down)) / 2:
             continue  # it has too many neighbours for any of them to notice
-        for there, passed in _shares(up, down, rest, even=topology.even).items():
-            known = waiting.get(there)
-            if known is None:
+        for there, passed in _shares(up, down, rest, even=even).items():
+            if there in waiting:
+                waiting[there] += passed
+            else:
                 waiting[there] = passed
                 queue.append(there)
-            else:
-                waiting[there] = known + passed
     return {end: probability for end, probability in ends.items() if probability >= noticeable}
 
 

@@ -112,6 +112,7 @@ class View:
         self.half_s = settings.half_gap.total_seconds()
         self.half_late_s = settings.half_gap_late.total_seconds()
         self.fade_s = settings.fade.total_seconds()
+        self.tempo = settings.tempo
         self.memo: dict[tuple[str, str], Any] = {}
         self._surroundings: dict[str, Surroundings] = {}
 
@@ -139,7 +140,7 @@ class View:
         """
         found = self.traces.of[situation].situation
         quiet_s = max(0.0, now_s - found.last_joined_at.timestamp())
-        ratio = quiet_s / (self.settings.tempo * max(found.tempo_s, _LEAST_TEMPO_S))
+        ratio = quiet_s / (self.tempo * max(found.tempo_s, _LEAST_TEMPO_S))
         return (_SUPERSEDED if found.superseded_by else 1.0) / (1.0 + ratio * ratio), quiet_s
 
     def nearness(self, gap_s: float, quiet_s: float, half_s: float) -> float:

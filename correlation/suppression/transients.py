@@ -75,7 +75,7 @@ class Transients:
     def class_of(self, alert: Alert) -> str:
         """Alertname and type of CI, as people read it; the name alone where the CI is not in the topology."""
         ci = self._topology.cis.get(alert.ci)
-        name = alert.read_labels().get("alertname", "")
+        name = alert.label("alertname")
         return f"{name} on {ci.kind}" if ci is not None else name
 
     # ---- deciding ----

@@ -159,6 +159,10 @@ class Alert(Struct, gc=False, kw_only=True):
         """The labels that have a value, as ``core.model.read_labels`` gives them."""
         return {name: value for name, value in _TEXTS.decode(self.labels).items() if value}
 
+    def label(self, name: str) -> str:
+        """One of them, where the others do not matter; empty if there is none."""
+        return _TEXTS.decode(self.labels).get(name, "")
+
     def read_annotations(self) -> dict[str, str]:
         return _TEXTS.decode(self.annotations)
 
