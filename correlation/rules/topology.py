@@ -25,11 +25,14 @@ class TopologyConfig(RuleConfig):
 class _Found:
     """What has been found of one situation so far."""
 
-    __slots__ = ("best", "explained", "explains", "fingerprint", "here", "quiet_s", "readiness", "there", "via", "walk")
+    __slots__ = (
+        "best", "explained", "explains", "fingerprint", "here", "quiet_s", "readiness", "spared", "there", "via", "walk"
+    )  # fmt: skip
 
     def __init__(self, readiness: float, quiet_s: float) -> None:
         self.readiness, self.quiet_s = readiness, quiet_s
         self.explained = self.walk = self.best = 0.0
+        self.spared = 1.0  # the probability that none of its CIs has its trouble from here
         self.explains = False
         self.fingerprint = self.here = self.there = self.via = ""
 
@@ -46,7 +49,7 @@ def _relate(tag: str, alert: Alert, view: View) -> list[Candidate]:
     candidates = []
     for situation, what in found.items():
         walk = min(1.0, what.walk)
-        strength = 1.0 - (1.0 - what.explained) * (1.0 - walk)
+        strength = 1.0 - min(1.0 - what.explained, what.spared) * (1.0 - walk)
         if what.fingerprint and strength >= view.threshold:
             candidates.append(
                 Candidate(
@@ -68,7 +71,7 @@ def _look_around(tag: str, alert: Alert, ci: str, share: float, view: View, foun
     """Weigh every trace in the surroundings of ``ci``. Each of the alert's CIs has its ``share`` of the walks."""
     near, by_ci = view.surroundings(ci), view.traces.by_ci
     onset_s, now_s, window_s = alert.starts_at.timestamp(), view.now.timestamp(), view.window_s
-    steps = 0
+    steps, step = 0, view.settings.step
     for index, there in enumerate(near.cis):
         if there not in by_ci:  # nearly all of them
             continue
@@ -90,6 +93,8 @@ def _look_around(tag: str, alert: Alert, ci: str, share: float, view: View, foun
                 what.walk += walked
             if way != NEITHER:
                 explaining = explained * weight * view.nearness(gap_s, what.quiet_s, half_s)
+            if way == BELOW:
+                what.spared *= 1.0 - explaining * explained / step
             if explaining > what.explained:
                 what.explained = explaining
             if (strength := max(explaining, walked)) > what.best:
