@@ -1,9 +1,11 @@
 """What an SRE tunes. Every number has its unit and its reason here; the reference page and the example file come from
 this."""
 
+from collections.abc import Mapping
+from copy import deepcopy
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from foreshock.core.errors import Invalid, Malformed
 from foreshock.core.matchers import Matcher, parse_matcher
@@ -403,3 +405,22 @@ class CorrelationSettings(_Section):
     )
     cause: CauseSettings = Field(default_factory=CauseSettings, description="how causes are ranked")
     priority: PrioritySettings = Field(default_factory=PrioritySettings, description="how priority is computed")
+
+
+def read_recorded(recorded: Mapping[str, Any]) -> tuple[CorrelationSettings, tuple[str, ...]]:
+    """Settings as a record holds them, and the keys in it that this version does not know: another version wrote them,
+    and what they said is gone with it. Raises pydantic's ValidationError where a value cannot be read."""
+    try:
+        return CorrelationSettings.model_validate(recorded), ()
+    except ValidationError as error:
+        unknown = [found["loc"] for found in error.errors() if found["type"] == "extra_forbidden"]
+        if not unknown:
+            raise
+    known = deepcopy(dict(recorded))
+    for *way, key in unknown:
+        section: Any = known
+        for step in way:
+            section = section[step]
+        del section[key]
+    settings, more = read_recorded(known)
+    return settings, (*(".".join(map(str, path)) for path in unknown), *more)

@@ -28,7 +28,7 @@ from correlation.next_step import Decision, Step, hold_back, may_be_held, next_s
 from correlation.parts import parts
 from correlation.relate import Candidate, Traces, View, grow, link, relate
 from correlation.rule import Index, RuleInstance, RuleKind, build, changes, shipped
-from correlation.settings import CorrelationSettings
+from correlation.settings import CorrelationSettings, read_recorded
 from correlation.structure import why_not_by_itself, why_not_merge, why_not_move, why_not_split
 from correlation.suppression.suppression import Suppression
 from correlation.usual import Usual
@@ -1302,7 +1302,7 @@ class Engine:
         read = msgspec.json.decode(record.body, type=SettingsRecord)
         reopen, before = self.settings.group.reopen, self.settings.fold
         rules = self.rules
-        self._use_settings(read)
+        unknown = self._use_settings(read)
         for rule, what in changes(rules, self.rules, self.rule_instances):
             self._say("rule", rule, what, actor=record.actor)
         for tag in self.budget.reset():
@@ -1311,7 +1311,8 @@ class Engine:
         if self.settings.group.reopen < reopen:
             self._watch_what_is_over()
         self._dirty.add(("settings", ""))
-        self._say("settings", "correlation", "loaded", actor=record.actor)
+        ignored = f"ignored, as this version does not know them: {', '.join(unknown)}" if unknown else ""
+        self._say("settings", "correlation", "loaded", ignored, actor=record.actor)
         if self.settings.fold.identity != before.identity:
             self._say("settings", "identity", "re-keyed", rekey(self), actor=record.actor)
         self._use_suppression()
@@ -1321,9 +1322,10 @@ class Engine:
             if situation.state is SituationState.OPEN:
                 self._evaluate(situation)
 
-    def _use_settings(self, read: SettingsRecord) -> None:
+    def _use_settings(self, read: SettingsRecord) -> tuple[str, ...]:
+        """The keys in it that another version of Foreshock knew."""
         before, rules_before = self.settings.relate, self.rule_instances
-        self.settings = CorrelationSettings.model_validate(read.correlation)
+        self.settings, unknown = read_recorded(read.correlation)
         self._scheme, self._senders = Scheme(self.settings.fold.identity), {}
         self.sinks = read.sinks
         self.rule_instances = shipped(self.rule_kinds) if read.rules is None else read.rules
@@ -1334,6 +1336,7 @@ class Engine:
         elif self.rule_instances != rules_before:
             self._rebuild_traces()
         self._view = self._new_view()
+        return unknown
 
     def settings_record(self) -> SettingsRecord:
         correlation = self.settings.model_dump(mode="json")

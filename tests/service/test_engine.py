@@ -338,6 +338,15 @@ def test_what_a_person_has_shaped_does_not_fall_apart():
     assert len(story.groups()) == 1
 
 
+def test_settings_that_another_version_recorded_are_read_as_far_as_this_one_knows_them():
+    story = Story(settings={"group": {"threshold": 0.5, "merge_alerts": 8}, "gone": {"a": 1}})
+
+    assert story.engine.settings.group.threshold == 0.5
+    (row,) = [row for row in story.told.audit if row.kind == "settings"]
+    assert row.detail == "ignored, as this version does not know them: group.merge_alerts, gone"
+    check_same(story.fire("db1").after(60).tick().records, restarts=(1, 2))
+
+
 # ---- bounds ---------------------------------------------------------------------------------------------------------
 
 

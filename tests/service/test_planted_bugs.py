@@ -690,6 +690,20 @@ def changed_before() -> Story:
     return Story(*SHOP).change("C1", "api").at(60).fire("db1", "shop").at(100).tick()
 
 
+def two_places() -> Story:
+    """Two applications that a wrong relationship makes one: it is examined at 8, at 12 and at 18 CIs."""
+
+    def application(name: str) -> list[str]:
+        ring = [f"{name}{i} depends_on {name}{(i + 1) % 8}" for i in range(8)]
+        return ring + [f"{name}{i} depends_on {name}-db" for i in range(8)]
+
+    story = Story(*application("shop"), *application("mail"), "mail0 depends_on shop-db")
+    story.fire("shop-db", "mail-db").at(1).fire("mail0")
+    for number in range(1, 8):
+        story.at(2 * number).fire(f"shop{number}").at(2 * number + 1).fire(f"mail{number}")
+    return story
+
+
 def met_before() -> Story:
     pair = CoOccurrence(
         a=Side(ci="mail"), b=Side(ci="db1"), together=9, times=9, expected=0.1, strength=0.9, window_s=20,
@@ -709,6 +723,12 @@ BUGS = [
         "a restart forgets the wave that followed",
         restart_without("superseded_by", ""),
         two_waves,
+        restarts_change_nothing,
+    ),
+    Bug(
+        "a restart forgets when a situation was examined",
+        restart_without("examined_cis", 0),
+        two_places,
         restarts_change_nothing,
     ),
     Bug("what fired again is saved where it was", keep_the_place_it_joined_at, fired_again_in_its_place, agrees),
