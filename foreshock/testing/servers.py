@@ -255,7 +255,7 @@ class Server(ABC):
             return False
 
     def _failed(self, what: str) -> ServerFailed:
-        tail = "\n".join(self.log.splitlines()[-15:])
+        tail = "\n".join(self.log.splitlines()[-40:])
         return ServerFailed(f"{self.executable} {what}; its log ends with:\n{tail}")
 
 
