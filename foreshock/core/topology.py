@@ -42,7 +42,7 @@ DIRECTIONS: Mapping[str, Direction] = {
 
 
 _NOWHERE: Mapping[str, tuple[float, str]] = {}
-_MAX_KINDS = 10_000  # CIs whose dependents are counted; beyond it they are counted again
+_MAX_REMEMBERED = 10_000  # CIs for which an answer is kept; beyond it all are worked out again
 
 
 class Hop(Struct, frozen=True, gc=False):
@@ -108,6 +108,8 @@ class Topology:
         """What ``ci`` depends on, directly or not, nearest first and with itself at cost 0."""
         found = self._upstream.get(ci)
         if found is None:
+            if len(self._upstream) >= _MAX_REMEMBERED:
+                self._upstream.clear()
             found = self._upstream[ci] = self._walk(ci, self._needs)
         return found
 
@@ -216,7 +218,7 @@ class Topology:
         a hub costs what it has once."""
         found = self._kinds.get(ci)
         if found is None:
-            if len(self._kinds) >= _MAX_KINDS:
+            if len(self._kinds) >= _MAX_REMEMBERED:
                 self._kinds.clear()
             found = self._kinds[ci] = Counter(
                 (self.kind(dependent), relation)

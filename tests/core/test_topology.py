@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from foreshock.core import topology as topology_module
 from foreshock.core.model import CI, Relationship
 from foreshock.core.topology import DIRECTIONS, Direction, Topology
 
@@ -231,3 +232,12 @@ def test_services_in_a_circle_end():
     topology = graph("a depends_on b", "b depends_on a", criticality={"a": 1, "b": 2})
 
     assert topology.services("a") == ("a", "b")
+
+
+def test_only_so_many_answers_are_kept_and_those_worked_out_again_are_the_same(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(topology_module, "_MAX_REMEMBERED", 2)
+    built = graph("a depends_on b", "b depends_on c", "c depends_on d")
+    first = {name: dict(built.upstream(name)) for name in "abcd"}
+
+    assert len(built._upstream) <= 2
+    assert {name: dict(built.upstream(name)) for name in "abcd"} == first
