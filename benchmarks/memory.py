@@ -11,7 +11,6 @@ import argparse
 import gc
 import re
 import statistics
-import sys
 import time
 import tracemalloc
 from collections import Counter
@@ -84,7 +83,6 @@ def imports(work: Path) -> tuple[list[tuple[str, float]], list[tuple[str, float]
 
 def holders(work: Path, alerts: int, top: int) -> list[tuple[str, float, float]]:
     """Lines of code with bytes and blocks per alert that they hold after ``alerts`` have come."""
-    sys.path.insert(0, str(product.ROOT))
     from cmdb_sync.file import FileConfig, FileSource
     from correlation.settings import CorrelationSettings
     from foreshock.service import replay

@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TOOLS = Path(os.environ.get("BENCH_TOOLS") or ROOT.parent / "shared" / "bench").resolve()
 EVAL = TOOLS.parent / "eval"
 PORT = 19095
+sys.path.insert(0, str(ROOT))  # before this folder, whose correlation.py is not the package
 
 # Before Python 3.14 the kernel does not hear of a thread's name: all are called like the process. Telling it is one
 # write at the start of each thread, so what is measured stays the same.
