@@ -105,7 +105,7 @@ def holders(work: Path, alerts: int, top: int) -> list[tuple[str, float, float]]
             before = tracemalloc.take_snapshot()
         engine.step([(record, None)])
     del given, record
-    engine._effects = type(engine._effects)()
+    engine.effects = type(engine.effects)()
     gc.collect()
     after = tracemalloc.take_snapshot()
     tracemalloc.stop()

@@ -64,7 +64,7 @@ def _why_not(engine: "Engine", alert: Alert, candidate: Candidate, joins: str) -
 def kept_out(engine: "Engine", alert: Alert, situation: Situation) -> str:
     """The bound, or the person, that keeps ``alert`` out of ``situation`` whatever relates them; empty if none does."""
     judgement = engine.judgements.get(
-        engine.apart.between(alert, situation, engine._affected.get(situation.id, frozenset()))
+        engine.apart.between(alert, situation, engine.affected.get(situation.id, frozenset()))
     )
     if judgement is not None:
         return f"{judgement.actor} said that they do not belong together ({judgement.id})"
@@ -86,7 +86,7 @@ def note_step(engine: "Engine", situation: Situation, sink: str, decision: Decis
         return
     decided = Decided(at=engine.now, sink=sink, step=step.value, reason=reason, until=until)
     if not silent:
-        engine._effects.decisions.append((situation.id, decided))
+        engine.effects.decisions.append((situation.id, decided))
     kept = () if silent or step not in _UNHEARD else (decided,)
     if last is not None or kept:
         situation.decided = (*(each for each in situation.decided if each.sink != sink), *kept)

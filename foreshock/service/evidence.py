@@ -37,8 +37,8 @@ def hear(engine: "Engine", body: bytes) -> None:
             continue
         name = evidence.key(anomaly)
         if not engine.anomalies:
-            engine._timers.at(engine.now + REMEMBERED, Due.ANOMALIES, "")
-        _changed(engine, [name, *engine.anomalies.hear(anomaly, engine.now, engine._record)])
+            engine.timers.at(engine.now + REMEMBERED, Due.ANOMALIES, "")
+        _changed(engine, [name, *engine.anomalies.hear(anomaly, engine.now, engine.record)])
         if (heard := engine.anomalies.get(name)) is not None:
             _attach_to_open(engine, heard.anomaly)
 
@@ -70,12 +70,12 @@ def restore(engine: "Engine", items: Iterable[bytes]) -> None:
 def _watch(engine: "Engine") -> None:
     first = next(iter(engine.anomalies), None)
     if first is not None:
-        engine._timers.at(first.at + REMEMBERED, Due.ANOMALIES, "")
+        engine.timers.at(first.at + REMEMBERED, Due.ANOMALIES, "")
 
 
 def _attach_to_open(engine: "Engine", anomaly: Anomaly) -> None:
     """The nearest first; an anomaly of what half the estate stands on must not hold up the engine."""
-    affected = engine._traces.by_ci
+    affected = engine.traces.by_ci
     if not affected:
         return
     seen: set[str] = set()
@@ -95,12 +95,12 @@ def _attach(engine: "Engine", situation: Situation, anomaly: Anomaly, ci: str) -
     before = situation.evidence
     situation.evidence = evidence.attach(before, Evidence(anomaly=anomaly, path=path))
     if situation.evidence != before:
-        engine._dirty_situations[situation.id] = None
+        engine.dirty_situations[situation.id] = None
         places = {evidence.place(each) for each in before}
         if any(evidence.place(each) not in places for each in situation.evidence):
-            engine._touch(situation.id).anomalies += 1
+            engine.touch(situation.id).anomalies += 1
 
 
 def _changed(engine: "Engine", names: Iterable[evidence.Key]) -> None:
     """Their checkpoint is out of date."""
-    engine._dirty.update(("anomaly", msgspec.json.encode(name).decode()) for name in names)
+    engine.dirty.update(("anomaly", msgspec.json.encode(name).decode()) for name in names)

@@ -32,8 +32,8 @@ _MAX_COMMENT = 2000
 
 def judge(engine: "Engine", said: Statement, record: Record) -> None:
     """Read one statement: work out what it means, change what can be changed, keep it."""
-    engine._last_judgement += 1
-    judgement = msgspec.structs.replace(meaning(engine, said), id=f"J-{engine._last_judgement}", actor=record.actor)
+    engine.last_judgement += 1
+    judgement = msgspec.structs.replace(meaning(engine, said), id=f"J-{engine.last_judgement}", actor=record.actor)
     reason = judgement.outcome
     if not reason:
         done = _apply(engine, said, judgement)
@@ -43,9 +43,9 @@ def judge(engine: "Engine", said: Statement, record: Record) -> None:
     if (judgement.one and judgement.apart) or (not reason and said.kind is JudgementKind.NOT_RELATED):
         judgement = msgspec.structs.replace(judgement, until=engine.now + engine.settings.group.keep_apart)
         _respect(engine, judgement)
-    engine._effects.judgements.append((record.number, judgement))
+    engine.effects.judgements.append((record.number, judgement))
     told = "; ".join(filter(None, (judgement.outcome, judgement.comment)))
-    engine._say("feedback", judgement.situation or judgement.id, said.kind.value, told, actor=record.actor)
+    engine.say("feedback", judgement.situation or judgement.id, said.kind.value, told, actor=record.actor)
 
 
 # ---- what a statement means -----------------------------------------------------------------------------------------
@@ -166,7 +166,7 @@ def _on(engine: "Engine", ci: str) -> tuple[Witness, ...]:
     return tuple(
         witness(alert)
         for situation in engine.situations.values()
-        if situation.state is SituationState.OPEN and ci in engine._affected[situation.id]
+        if situation.state is SituationState.OPEN and ci in engine.affected[situation.id]
         for alert in engine.members(situation)
         if alert.ci == ci
     )
@@ -200,7 +200,7 @@ def _name_cause(engine: "Engine", situation: Situation, ci: str, by: str) -> str
     situation.cause_said, situation.cause_said_by = ci, by
     if situation.state is not SituationState.OPEN:
         situation.causes, situation.cause_doubt = said_first(situation.causes, situation), ""
-    engine._touch(situation.id).notes.append(f"{by} said that {ci} was the cause")
+    engine.touch(situation.id).notes.append(f"{by} said that {ci} was the cause")
     return f"{ci} stands first among the causes of {situation.id}"
 
 
@@ -233,7 +233,7 @@ def _part(engine: "Engine", said: Statement, judgement: Judgement, how: Moved) -
 
 def allowed(engine: "Engine", alert: Alert, candidates: Iterable[Candidate]) -> Sequence[Candidate]:
     """Candidates without the situations that a person said the alert does not belong to."""
-    situations, affected = engine.situations, engine._affected
+    situations, affected = engine.situations, engine.affected
     return [
         candidate
         for candidate in candidates
@@ -245,7 +245,7 @@ def kept_apart(engine: "Engine", winner: Situation, loser: Situation) -> str:
     """The judgement that forbids correlation to merge them; empty if none does."""
     if not engine.apart:
         return ""
-    affected = engine._affected[winner.id]
+    affected = engine.affected[winner.id]
     for alert in engine.members(loser):
         if judgement := engine.apart.between(alert, winner, affected):
             return judgement
@@ -258,8 +258,8 @@ def _respect(engine: "Engine", judgement: Judgement) -> None:
         lapse(engine, next(iter(engine.judgements)))
     engine.judgements[judgement.id] = judgement
     engine.apart.add(judgement)
-    engine._dirty.add(("judgement", judgement.id))
-    engine._timers.at(judgement.until, Due.EVICTION, judgement.id)
+    engine.dirty.add(("judgement", judgement.id))
+    engine.timers.at(judgement.until, Due.EVICTION, judgement.id)
 
 
 def lapse(engine: "Engine", id: str) -> None:
@@ -267,7 +267,7 @@ def lapse(engine: "Engine", id: str) -> None:
     judgement = engine.judgements.pop(id, None)
     if judgement is not None:
         engine.apart.drop(judgement)
-        engine._dirty.add(("judgement", id))
+        engine.dirty.add(("judgement", id))
 
 
 def restore(engine: "Engine") -> None:
@@ -276,4 +276,4 @@ def restore(engine: "Engine") -> None:
     for judgement in engine.judgements.values():
         assert judgement.until is not None
         engine.apart.add(judgement)
-        engine._timers.at(judgement.until, Due.EVICTION, judgement.id)
+        engine.timers.at(judgement.until, Due.EVICTION, judgement.id)

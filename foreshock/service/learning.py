@@ -21,7 +21,7 @@ from foreshock.core.contracts import NewRecord, Record, RecordKind
 from foreshock.core.errors import ConfigError, Malformed, Problem, Rejected, Unavailable
 from foreshock.core.learned import NOTHING, CoOccurrence, Learned, Standing, decoded
 from foreshock.core.model import Label, Moment
-from foreshock.service import training
+from foreshock.service import in_force, training
 from foreshock.service.engine import Engine
 from foreshock.service.inbox import Inbox
 from foreshock.service.records import LearnedRecord
@@ -119,7 +119,7 @@ class Learner:
             with self._runner.looking() as engine:
                 task = Task(
                     settings=self._settings.model_dump(mode="json"),
-                    topology=engine.topology_record(),
+                    topology=in_force.topology_record(engine),
                     head=_head(engine) if labels else (),
                     labels=labels,
                 )
@@ -218,7 +218,7 @@ class Learner:
 
 def _head(engine: Engine) -> tuple[Record, ...]:
     """Settings and topology as they are now: what they were before the history is not kept."""
-    settings, topology = engine.settings_record(), engine.topology_record()
+    settings, topology = in_force.settings_record(engine), in_force.topology_record(engine)
     bodies = (
         (RecordKind.SETTINGS, msgspec.json.encode(settings)),
         (RecordKind.TOPOLOGY, msgspec.json.encode(topology)),

@@ -37,7 +37,7 @@ from foreshock.core.model import (
     SituationState,
 )
 from foreshock.core.topology import Topology
-from foreshock.service import explain, feedback, sources
+from foreshock.service import deciding, explain, feedback, sources, weighing
 from foreshock.service.decisions import versions_at
 from foreshock.service.engine import Engine
 from foreshock.service.explain import Comparison
@@ -212,7 +212,7 @@ class LiveViews:
                 alerts = tuple(engine.members(situation)) or alerts
             topology = engine.topology
             by_fingerprint = {alert.fingerprint: alert for alert in alerts}
-            causes = engine.causes(situation) if live else situation.causes
+            causes = weighing.causes(engine, situation) if live else situation.causes
             case = engine.suppression.case(situation, alerts, engine.now)
             row = self._row(situation, alerts, engine if live else None, now)
             return IncidentView(
@@ -226,10 +226,10 @@ class LiveViews:
                 previous=situation.previous,
                 reopened=situation.reopened,
                 next_step="; ".join(
-                    f"{sink}: {step.step} ({step.reason})" for sink, step, _ in engine.decisions(situation)
+                    f"{sink}: {step.step} ({step.reason})" for sink, step, _ in deciding.steps(engine, situation)
                 ),
                 held=_held(situation, engine),
-                cause_doubt=engine.doubt(causes) if live else situation.cause_doubt,
+                cause_doubt=weighing.doubt(engine, causes) if live else situation.cause_doubt,
                 causes=causes,
                 evidence=situation.evidence,
                 alerts=tuple(
@@ -486,8 +486,8 @@ class LiveViews:
     def _row(self, situation: Situation, alerts: Iterable[Alert], engine: Engine | None, now: datetime) -> IncidentRow:
         alerts = list(alerts)
         cis = sorted({alert.ci for alert in alerts if alert.ci})
-        causes = engine.causes(situation) if engine is not None else situation.causes
-        doubt = engine.doubt(causes) if engine is not None else situation.cause_doubt
+        causes = weighing.causes(engine, situation) if engine is not None else situation.causes
+        doubt = weighing.doubt(engine, causes) if engine is not None else situation.cause_doubt
         return IncidentRow(
             id=situation.id,
             title=situation.title,
@@ -657,7 +657,7 @@ def _held(situation: Situation, engine: Engine) -> tuple[Held, ...]:
     """What keeps a ticket write back; for one that has no ticket yet also what would, were it due now."""
     if situation.held or situation.tickets or situation.state is not SituationState.OPEN:
         return situation.held
-    return engine.holds(situation)
+    return deciding.holds(engine, situation)
 
 
 def _label_sets(alert: Alert) -> tuple[LabelSetView, ...]:

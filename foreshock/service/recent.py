@@ -37,4 +37,4 @@ def saved(engine: "Engine", id: str) -> bytes | None:
 
 def _changed(engine: "Engine", ids: Iterable[str]) -> None:
     """Their checkpoint is out of date."""
-    engine._dirty.update(("change", id) for id in ids)
+    engine.dirty.update(("change", id) for id in ids)

@@ -17,6 +17,7 @@ from correlation import evidence
 from correlation import ticket as ticket_text
 from foreshock.core.model import Alert, Member, Moved, Situation, SituationState
 from foreshock.core.severity import Severity
+from foreshock.service import placing, weighing
 from foreshock.service.timers import Due
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 def merge(engine: "Engine", winner: Situation, loser: Situation, how: Moved) -> None:
     """The loser's alerts go over; its ticket, if it has one, is resolved with a reference to the winner."""
     alerts = engine.members(loser)
-    engine._unindex(loser, alerts)
+    engine.unindex(loser, alerts)
     close(engine, loser, winner)
     for alert in alerts:
         _arrive(engine, alert, loser.members[alert.fingerprint], winner, how)
@@ -38,11 +39,11 @@ def merge(engine: "Engine", winner: Situation, loser: Situation, how: Moved) -> 
 def close(engine: "Engine", loser: Situation, winner: Situation) -> None:
     """``loser`` is merged; its alerts are the caller's business."""
     engine.counts["merged"] += 1
-    engine._conclude(loser)
+    weighing.conclude(engine, loser)
     loser.state = SituationState.MERGED
     loser.merged_into = winner.id
     loser.resolved_at = engine.now
-    engine._timers.at(engine.now + engine.settings.group.reopen, Due.EVICTION, loser.id)
+    engine.timers.at(engine.now + engine.settings.group.reopen, Due.EVICTION, loser.id)
     winner.evidence = evidence.joined(winner.evidence, loser.evidence)
     winner.last_joined_at = max(winner.last_joined_at, loser.last_joined_at)
     winner.shaped_by = winner.shaped_by or loser.shaped_by
@@ -54,7 +55,7 @@ def split(engine: "Engine", source: Situation, fingerprints: Collection[str], ho
     """Some of its alerts, not all, become a situation that names where it came from."""
     alerts = _taken(engine, source, fingerprints)
     engine.counts["split"] += 1
-    part = engine._new_situation(alerts[0])
+    part = placing.new_situation(engine, alerts[0])
     part.split_from = source.id
     _carry(engine, alerts, source, part, how)
     _tell(engine, source, f"{_alerts(alerts)} split off as {part.id}", how)
@@ -82,48 +83,48 @@ def _taken(engine: "Engine", source: Situation, fingerprints: Collection[str]) -
 
 
 def _carry(engine: "Engine", alerts: Sequence[Alert], source: Situation, target: Situation, how: Moved) -> None:
-    engine._unindex(source, engine.members(source))
+    engine.unindex(source, engine.members(source))
     for alert in alerts:
         _arrive(engine, alert, source.members.pop(alert.fingerprint), target, how)
     left = engine.members(source)
     for alert in left:
-        engine._index(source, alert)
+        engine.index(source, alert)
     source.title = ticket_text.title(left[0])
     source.onset = max(source.onset, min(alert.starts_at for alert in left))
     source.shaped_by, target.shaped_by = how.by or source.shaped_by, how.by or target.shaped_by
-    target.evidence = evidence.joined(target.evidence, evidence.near(source.evidence, engine._affected[target.id]))
+    target.evidence = evidence.joined(target.evidence, evidence.near(source.evidence, engine.affected[target.id]))
     _weigh_anew(engine, source)
-    source.evidence = evidence.near(source.evidence, engine._affected[source.id])
+    source.evidence = evidence.near(source.evidence, engine.affected[source.id])
 
 
 def _arrive(engine: "Engine", alert: Alert, member: Member, target: Situation, how: Moved) -> None:
     target.members[alert.fingerprint] = msgspec.structs.replace(member, moved=how)
     target.onset = min(target.onset, alert.starts_at)
     alert.situation = target.id
-    engine._dirty_alerts[alert.fingerprint] = None
-    engine._index(target, alert)
-    engine._weigh(target, alert)
+    engine.dirty_alerts[alert.fingerprint] = None
+    engine.index(target, alert)
+    weighing.weigh(engine, target, alert)
 
 
 def _weigh_anew(engine: "Engine", situation: Situation) -> None:
     before = situation.priority
-    engine._affected[situation.id] = set()
+    engine.affected[situation.id] = set()
     situation.severity, situation.criticality = Severity.UNKNOWN, 0
     situation.impact, situation.urgency, situation.priority = 3, 3, 5
     left = engine.members(situation)
     cis = {alert.ci for alert in left}
     situation.evidence = tuple(each for each in situation.evidence if each.path[0] in cis)
     for alert in left:
-        engine._add_weight(situation, alert)
+        weighing.add_weight(engine, situation, alert)
     if situation.priority > before:
-        engine._touch(situation.id).notes.append(f"priority fell from {before} to {situation.priority}")
+        engine.touch(situation.id).notes.append(f"priority fell from {before} to {situation.priority}")
 
 
 def _tell(engine: "Engine", situation: Situation, what: str, how: Moved) -> None:
     """In the audit and in the note of the next ticket write."""
     why = ": ".join(filter(None, (how.by, how.reason)))
     words = f"{what} ({why})" if why else what
-    engine._touch(situation.id).notes.append(words)
+    engine.touch(situation.id).notes.append(words)
     if not situation.merged_into or how.by:  # its last note says where it went anyway
         ticket_text.tell(situation, words)
 

@@ -3,6 +3,7 @@ beginning, none is lost and none is there twice. What was one alert and is so no
 on is folded together, in one situation. A situation that has no alert of its own left is merged into the one that has
 them, so its ticket is resolved with a reference; other tickets hear nothing of it."""
 
+from sys import intern
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -10,7 +11,7 @@ import msgspec
 from correlation import rekey as planning
 from correlation.variants import units
 from foreshock.core.model import Alert, Moved, Situation, SituationState, Witness
-from foreshock.service import feedback, regroup
+from foreshock.service import clashes, feedback, in_force, lifetimes, placing, regroup, weighing
 
 if TYPE_CHECKING:
     from foreshock.service.engine import Engine
@@ -34,26 +35,37 @@ def rekey(engine: "Engine") -> str:
     for source_id, fingerprints, home in plan.homes:
         _bring_home(engine, engine.situations[source_id], fingerprints, engine.situations[home])
     engine.alerts = planning.carry_out(plan.parts, engine.situations, engine.settings.fold)
-    engine._dirty_alerts.update(dict.fromkeys((*before, *engine.alerts)))
+    engine.dirty_alerts.update(dict.fromkeys((*before, *engine.alerts)))
     engine.active = sum(alert.firing for alert in engine.alerts.values())
     homeless = _rename_members(engine, become, room)
-    engine._know_all()
+    know_all(engine)
     for alert in engine.alerts.values():
-        binding = engine._bind(alert, alert.read_labels())
+        binding = engine.bind(alert, alert.read_labels())
         alert.ci, alert.bound_by, alert.peers = binding.ci, binding.how, binding.peers
-        engine._watch(alert)
-        engine._look_for_a_clash(alert.fingerprint)
-    engine._rebuild_traces()
+        lifetimes.watch(engine, alert)
+        clashes.look(engine, alert.fingerprint)
+    in_force.rebuild_traces(engine)
     for situation in list(engine.situations.values()):
         if situation.state is SituationState.OPEN:
-            engine._affected[situation.id] = set()
+            engine.affected[situation.id] = set()
             for alert in engine.members(situation):
-                engine._weigh(situation, alert)
+                weighing.weigh(engine, situation, alert)
     for alert in homeless:
-        engine._place(alert)
+        placing.place(engine, alert)
     _rename_judged(engine, become)
-    engine._watch_what_is_over()
+    lifetimes.watch_what_is_over(engine)
     return _words(become, engine)
+
+
+def know_all(engine: "Engine") -> None:
+    """Fill ``known`` anew, each label set as it was written first."""
+    engine.known, engine.spellings, engine.senders = {}, {}, {}
+    for alert in engine.alerts.values():
+        for unit in units(alert):
+            unit.source, unit.origin = intern(unit.source), intern(unit.origin or unit.source)
+            if unit.dated == unit.starts_at:
+                unit.dated = unit.starts_at  # one value in memory, as before they were saved
+            engine.known.setdefault(engine.family(unit).name, {})[unit.labels] = unit
 
 
 def _bring_home(engine: "Engine", source: Situation, fingerprints: tuple[str, ...], home: Situation) -> None:
@@ -62,7 +74,7 @@ def _bring_home(engine: "Engine", source: Situation, fingerprints: tuple[str, ..
     empty = len(fingerprints) == len(source.members)
     if empty:
         regroup.close(engine, source, home)
-        engine._touch(source.id).notes.append(f"merged into {home.id} ({how.reason})")
+        engine.touch(source.id).notes.append(f"merged into {home.id} ({how.reason})")
     for fingerprint in fingerprints:
         home.members[fingerprint] = msgspec.structs.replace(source.members[fingerprint], moved=how)
         engine.alerts[fingerprint].situation = home.id
@@ -81,7 +93,7 @@ def _rename_members(engine: "Engine", become: dict[str, tuple[str, ...]], room: 
                 alert.situation = ""
                 if alert.active:
                     homeless.append(alert)
-        engine._dirty_situations[situation.id] = None
+        engine.dirty_situations[situation.id] = None
     return homeless
 
 
@@ -94,13 +106,13 @@ def _rename_judged(engine: "Engine", become: dict[str, tuple[str, ...]]) -> None
             engine.apart.drop(judgement)
             renamed = engine.judgements[judgement.id] = msgspec.structs.replace(judgement, one=one, apart=apart)
             engine.apart.add(renamed)
-            engine._dirty.add(("judgement", judgement.id))
+            engine.dirty.add(("judgement", judgement.id))
     for situation in engine.situations.values() if engine.apart else ():
-        affected = engine._affected.get(situation.id, set())
+        affected = engine.affected.get(situation.id, set())
         for alert in engine.members(situation) if situation.state is SituationState.OPEN else ():
             while judgement_id := engine.apart.between(alert, situation, affected):
                 feedback.lapse(engine, judgement_id)
-                engine._say("feedback", judgement_id, "lapsed", "what it keeps apart is one by the identity rules")
+                engine.say("feedback", judgement_id, "lapsed", "what it keeps apart is one by the identity rules")
 
 
 def _renamed(witnesses: tuple[Witness, ...], become: dict[str, tuple[str, ...]]) -> tuple[Witness, ...]:

@@ -23,6 +23,7 @@ from foreshock.core.errors import ConfigError, Malformed, Problem
 from foreshock.core.learned import Learned
 from foreshock.core.model import Ended, Event, Moved, Situation, SituationState, read_labels
 from foreshock.core.quantities import Duration
+from foreshock.service import weighing
 from foreshock.service.engine import Effects, Engine
 from foreshock.service.records import LearnedRecord, SettingsRecord, TopologyRecord
 
@@ -146,7 +147,7 @@ def replay(
             placed += ((*item, step, record.at) for item in _place(engine, collectors[record.collector], given, last))
     for situation in engine.situations.values():
         if situation.state is SituationState.OPEN:
-            situation.causes = engine.causes(situation)
+            situation.causes = weighing.causes(engine, situation)
             result.situations[situation.id] = engine.encode(situation)
     result.situations = dict(sorted(result.situations.items(), key=lambda entry: number(entry[0])))
     if first_at is not None:

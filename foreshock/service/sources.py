@@ -57,13 +57,13 @@ def hear(engine: "Engine", name: str, collector: str, at: datetime) -> SourceCou
     if source is None:
         if len(engine.sources) >= MAX_SOURCES:
             del engine.sources[min(engine.sources, key=lambda known: (engine.sources[known].last_seen, known))]
-            engine._senders.clear()
+            engine.senders.clear()
         source = engine.sources[name] = SourceCount(collector=collector, last_seen=at)
     if source.clock is None:
         source.clock = Clock(in_touch_since=at)
     clock.heard(source.clock, at, source.last_seen)
     if source.silent_since is not None:
-        engine._say("source", name, "heard again", f"after {int((at - source.silent_since).total_seconds())} s")
+        engine.say("source", name, "heard again", f"after {int((at - source.silent_since).total_seconds())} s")
         source.silent_since = None
     source.last_seen = at
     source.batches += 1
@@ -128,7 +128,7 @@ def hand_over(engine: "Engine", sender: Sender, alert: Alert, unit: Alert, befor
         one.source, one.origin = sender.collector.kind, sender.source
     if was != sender.family.name:
         sender.known[unit.labels] = unit
-        spellings = engine._spellings.setdefault(unit.fingerprint, [])
+        spellings = engine.spellings.setdefault(unit.fingerprint, [])
         if (was, unit.labels) not in spellings:
             spellings.append((was, unit.labels))
 
@@ -157,7 +157,7 @@ def ran_out(engine: "Engine", alert: Alert, held: timedelta) -> None:
     if source.silent_since is None and engine.now - source.last_seen >= held:
         source.silent_since = source.last_seen
         seen = f"{source.last_seen:%Y-%m-%d %H:%M:%S} UTC"
-        engine._say("source", alert.origin, "silent", f"nothing has come since {seen}; its alerts run out")
+        engine.say("source", alert.origin, "silent", f"nothing has come since {seen}; its alerts run out")
 
 
 def came_back(engine: "Engine", name: str, after: timedelta, held: timedelta) -> None:
@@ -173,8 +173,8 @@ def came_back(engine: "Engine", name: str, after: timedelta, held: timedelta) ->
     longer = min(2 * max(before, after), most)
     if alike and held < longer and max(before, after) < most:
         source.expire_after = longer
-        engine._senders.clear()
-        engine._say(
+        engine.senders.clear()
+        engine.say(
             "source",
             name,
             "expiry",
@@ -206,9 +206,9 @@ def _correct(engine: "Engine", name: str, source: SourceCount) -> None:
     if held is None or abs(found.ahead - held.ahead) < _SECOND:
         return
     held.ahead = found.ahead
-    engine._senders.clear()
+    engine.senders.clear()
     said = clock_words(engine, name) or "its clock is in step with ours"
-    engine._say("source", name, "clock", said)
+    engine.say("source", name, "clock", said)
 
 
 def reading(engine: "Engine", name: str) -> Reading:

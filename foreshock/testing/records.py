@@ -50,6 +50,7 @@ from foreshock.core.model import (
     Span,
 )
 from foreshock.core.registry import kinds
+from foreshock.service import deciding
 from foreshock.service.engine import Effects, Engine
 from foreshock.service.records import (
     AnomaliesRecord,
@@ -568,7 +569,7 @@ def check_nothing_is_due(engine: Engine) -> None:
     """Whatever a sink should hear by now was ordered: a hold that has ended let go at once, and a hold has its
     reasons."""
     for situation in engine.situations.values():
-        for sink, decision, held in engine.decisions(situation):
+        for sink, decision, held in deciding.steps(engine, situation):
             assert decision.step not in (Step.OPEN, Step.REOPEN, Step.UPDATE, Step.RESOLVE), (
                 f"{sink} was not told of {situation.id}: {decision}"
             )
@@ -670,15 +671,15 @@ def check_structure(engine: Engine) -> None:
         follower = engine.situations.get(situation.superseded_by)
         assert follower is None or follower.merged_into != situation.id, f"{situation.id} is said to follow itself"
         members = engine.members(situation)
-        assert engine._affected[situation.id] == {alert.ci for alert in members if alert.ci}
+        assert engine.affected[situation.id] == {alert.ci for alert in members if alert.ci}
     traces = Traces(engine.topology)
     for situation in engine.situations.values():
         if situation.state is SituationState.OPEN:
             for alert in engine.members(situation):
                 traces.add(situation, alert)
-    assert _traced(engine._traces) == _traced(traces), "the traces are not those of the open situations"
-    assert _footprints(engine._traces) == _footprints(traces), "the footprints are not those of the open situations"
-    assert engine._traces.below.by_ci == traces.below.by_ci, "what began below a CI is not what is open"
+    assert _traced(engine.traces) == _traced(traces), "the traces are not those of the open situations"
+    assert _footprints(engine.traces) == _footprints(traces), "the footprints are not those of the open situations"
+    assert engine.traces.below.by_ci == traces.below.by_ci, "what began below a CI is not what is open"
 
 
 def check_words_kept(engine: Engine) -> None:
@@ -742,13 +743,13 @@ def check_forgotten(engine: Engine) -> None:
         "alerts": engine.alerts,
         "known": [spelling for namespace in engine.known.values() for spelling in namespace],
         "situations": engine.situations,
-        "traces": engine._traces.by_ci,
-        "footprints": engine._traces.of,
-        "below": engine._traces.below.by_ci,
-        "timers": engine._timers,
-        "affected": engine._affected,
+        "traces": engine.traces.by_ci,
+        "footprints": engine.traces.of,
+        "below": engine.traces.below.by_ci,
+        "timers": engine.timers,
+        "affected": engine.affected,
         "anomalies": engine.anomalies,
-        "spellings": engine._spellings,
+        "spellings": engine.spellings,
         "judgements": engine.judgements,
         "kept apart": [engine.apart] if engine.apart else [],
     }

@@ -4,6 +4,7 @@ import pytest
 
 from correlation.feedback import witness
 from foreshock.core.model import JudgementKind, SituationState
+from foreshock.service import weighing
 from foreshock.testing.records import Story, check_same, check_structure, check_tickets, check_words_kept
 
 SHOP = ("shop depends_on api", "api runs_on db1")
@@ -152,7 +153,7 @@ def test_the_cause_that_a_person_names_stands_first_and_says_so():
     story.judge(CAUSE, situation="S-1", cis=("nas",)).at(100).tick()
 
     checked(story)
-    first, second = story.engine.causes(story.situation())[:2]
+    first, second = weighing.causes(story.engine, story.situation())[:2]
     assert (first.ci, first.said_by, first.reason) == ("nas", "mira", "mira said that it was the cause")
     assert second.ci == "db1"
     assert story.told.orders[-1].fields["causes"][0]["ci"] == "nas"

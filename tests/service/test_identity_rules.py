@@ -103,7 +103,7 @@ def test_a_silence_must_cover_each_label_set_that_fires():
 def test_what_foreshock_says_of_itself_is_no_business_of_identity_rules():
     story = Story(settings=by_rules({"by": ["alertname"]})).after(1)
     for rule in ("one@1", "two@1"):
-        story.engine._report(suspension(rule), "it is suspended")
+        story.engine.report(suspension(rule), "it is suspended")
     story.settings(ALL_LABELS).settings(by_rules({"by": ["alertname"]}))
 
     assert len(story.engine.alerts) == 2

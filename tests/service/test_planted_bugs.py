@@ -26,8 +26,7 @@ from correlation.suppression.transients import Transients
 from correlation.vocabulary import Vocabulary
 from foreshock.core.learned import CoOccurrence, Side
 from foreshock.core.model import Alert, Anomaly, Evidence, JudgementKind, Situation, Ticket
-from foreshock.service import engine as engine_module
-from foreshock.service import evidence, feedback, regroup, sources
+from foreshock.service import checkpoint, deciding, evidence, feedback, lifetimes, placing, regroup, sources
 from foreshock.service.engine import Engine
 from foreshock.testing.records import (
     UNTIL_FORGOTTEN_S,
@@ -77,18 +76,18 @@ def let_silences_block_resolutions(planter: Planter) -> None:
         decision = next_step(situation, ticket, now, settings)
         return Decision(Step.HOLD, "silenced") if decision.step is Step.RESOLVE else decision
 
-    planter.setattr(engine_module, "next_step", timid)
+    planter.setattr(deciding, "next_step", timid)
 
 
 def expire_at_the_tick(planter: Planter) -> None:
-    def lazy(self: Engine, key: str) -> None:
-        alert = self.alerts.get(key)
-        if alert is None or alert.expires_at is None or alert.expires_at > self.now:
+    def lazy(engine: Engine, key: str) -> None:
+        alert = engine.alerts.get(key)
+        if alert is None or alert.expires_at is None or alert.expires_at > engine.now:
             return
-        self.now = self.records_now  # type: ignore[attr-defined]
-        fold.resolve(alert, self.now, self.now, self.settings.fold)
-        self._dirty_alerts[key] = None
-        self._ended(alert, 0)
+        engine.now = engine.records_now  # type: ignore[attr-defined]
+        fold.resolve(alert, engine.now, engine.now, engine.settings.fold)
+        engine.dirty_alerts[key] = None
+        lifetimes.ended(engine, alert, 0)
 
     real = Engine.advance
 
@@ -96,14 +95,14 @@ def expire_at_the_tick(planter: Planter) -> None:
         self.records_now = to  # type: ignore[attr-defined]
         real(self, to)
 
-    planter.setattr(Engine, "_expire", lazy)
+    planter.setattr(lifetimes, "expire", lazy)
     planter.setattr(Engine, "advance", advance)
 
 
 def restore_without_what_is_held(planter: Planter) -> None:
-    real = Engine.restore
+    real = checkpoint.restore
 
-    def restore(self: Engine, items: Any) -> None:
+    def restore(engine: Engine, items: Any) -> None:
         kept = []
         for kind, key, body in items:
             if kind == "alert":
@@ -111,9 +110,9 @@ def restore_without_what_is_held(planter: Planter) -> None:
                 alert.held_until = None
                 body = msgspec.msgpack.encode(alert)
             kept.append((kind, key, body))
-        real(self, kept)
+        real(engine, kept)
 
-    planter.setattr(Engine, "restore", restore)
+    planter.setattr(checkpoint, "restore", restore)
 
 
 def keep_the_onset_of_the_day_it_joined(planter: Planter) -> None:
@@ -121,13 +120,13 @@ def keep_the_onset_of_the_day_it_joined(planter: Planter) -> None:
 
 
 def merge_without_a_word(planter: Planter) -> None:
-    real = Engine._merge
+    real = placing.merge
 
-    def merge(self: Engine, winner: Situation, loser: Situation, reason: str) -> None:
-        real(self, winner, loser, reason)
-        self._touched.pop(loser.id, None)
+    def merge(engine: Engine, winner: Situation, loser: Situation, reason: str) -> None:
+        real(engine, winner, loser, reason)
+        engine.touched.pop(loser.id, None)
 
-    planter.setattr(Engine, "_merge", merge)
+    planter.setattr(placing, "merge", merge)
 
 
 def join_the_labels_without_lengths(planter: Planter) -> None:
@@ -141,7 +140,7 @@ def open_again_what_was_resolved(planter: Planter) -> None:
     def eager(situation: Situation, ticket: Ticket | None, now: datetime, settings: TicketSettings) -> Decision:
         return next_step(situation, None if ticket is not None and not ticket.open else ticket, now, settings)
 
-    planter.setattr(engine_module, "next_step", eager)
+    planter.setattr(deciding, "next_step", eager)
 
 
 def forget_earlier_ends(planter: Planter) -> None:
@@ -155,7 +154,7 @@ def forget_earlier_ends(planter: Planter) -> None:
 
 
 def say_every_flip(planter: Planter) -> None:
-    planter.setattr(Engine, "_flaps_on", lambda self, alert, was_flaps: False)
+    planter.setattr(lifetimes, "flaps_on", lambda engine, alert, was_flaps: False)
 
 
 def let_one_label_set_end_all(planter: Planter) -> None:
@@ -181,23 +180,23 @@ def keep_one_of_those_that_become_one(planter: Planter) -> None:
 
 
 def restart_without_the_old_fingerprints_gone(planter: Planter) -> None:
-    real = Engine.checkpoint
+    real = checkpoint.pieces
 
-    def checkpoint(self: Engine) -> Any:
-        return ((kind, key, body) for kind, key, body in real(self) if body is not None)
+    def pieces(engine: Engine) -> Any:
+        return ((kind, key, body) for kind, key, body in real(engine) if body is not None)
 
-    planter.setattr(Engine, "checkpoint", checkpoint)
+    planter.setattr(checkpoint, "pieces", pieces)
 
 
 def restart_without_what_is_known_of_clocks(planter: Planter) -> None:
-    real = Engine.restore
+    real = checkpoint.restore
 
-    def restore(self: Engine, items: Any) -> None:
-        real(self, items)
-        for source in self.sources.values():
+    def restore(engine: Engine, items: Any) -> None:
+        real(engine, items)
+        for source in engine.sources.values():
             source.clock = None
 
-    planter.setattr(Engine, "restore", restore)
+    planter.setattr(checkpoint, "restore", restore)
 
 
 def swallow_bad_items(planter: Planter) -> None:
@@ -205,7 +204,7 @@ def swallow_bad_items(planter: Planter) -> None:
 
 
 def forget_nothing(planter: Planter) -> None:
-    planter.setattr(Engine, "_forget", lambda self, alert: None)
+    planter.setattr(lifetimes, "forget", lambda engine, alert: None)
 
 
 def join_what_is_full(planter: Planter) -> None:
@@ -215,23 +214,23 @@ def join_what_is_full(planter: Planter) -> None:
 
 
 def save_only_what_is_new(planter: Planter) -> None:
-    real = Engine.checkpoint
+    real = checkpoint.pieces
 
-    def checkpoint(self: Engine) -> Any:
-        for alert in self.alerts.values():
+    def pieces(engine: Engine) -> Any:
+        for alert in engine.alerts.values():
             if alert.count > 1:
-                self._dirty_alerts.pop(alert.fingerprint, None)
-        return real(self)
+                engine.dirty_alerts.pop(alert.fingerprint, None)
+        return real(engine)
 
-    planter.setattr(Engine, "checkpoint", checkpoint)
+    planter.setattr(checkpoint, "pieces", pieces)
 
 
 def save_nothing_of(kind: str) -> Callable[[Planter], None]:
     """A checkpoint leaves out one kind of state."""
 
     def plant(planter: Planter) -> None:
-        real = Engine.checkpoint
-        planter.setattr(Engine, "checkpoint", lambda self: (item for item in real(self) if item[0] != kind))
+        real = checkpoint.pieces
+        planter.setattr(checkpoint, "pieces", lambda engine: (item for item in real(engine) if item[0] != kind))
 
     return plant
 
@@ -268,9 +267,9 @@ def split_without_the_traces(planter: Planter) -> None:
     real = regroup._carry
 
     def carry(engine: Engine, *rest: Any) -> None:
-        unindex, engine._unindex = engine._unindex, lambda situation, alerts: None  # type: ignore[method-assign]
+        unindex, engine.unindex = engine.unindex, lambda situation, alerts: None  # type: ignore[method-assign]
         real(engine, *rest)
-        engine._unindex = unindex  # type: ignore[method-assign]
+        engine.unindex = unindex  # type: ignore[method-assign]
 
     planter.setattr(regroup, "_carry", carry)
 
@@ -304,7 +303,7 @@ def never_let_go_of_the_explained(planter: Planter) -> None:
 
 
 def sleep_through_the_end_of_a_window(planter: Planter) -> None:
-    planter.setattr(Engine, "_evaluate_held", lambda self: None)
+    planter.setattr(deciding, "evaluate_held", lambda engine: None)
 
 
 def restore_without_windows(planter: Planter) -> None:
@@ -325,8 +324,8 @@ def hold_resolutions_too(planter: Planter) -> None:
     def timid(decision: Decision, situation: Situation, ticket: Ticket | None, held: Any) -> Decision:
         return Decision(Step.HOLD, "maintenance") if decision.step is Step.RESOLVE else decision
 
-    planter.setattr(engine_module, "may_be_held", lambda decision, situation, ticket: True)
-    planter.setattr(engine_module, "hold_back", timid)
+    planter.setattr(deciding, "may_be_held", lambda decision, situation, ticket: True)
+    planter.setattr(deciding, "hold_back", timid)
 
 
 def let_a_circle_explain_itself(planter: Planter) -> None:
@@ -577,13 +576,13 @@ def leave_changed_texts_as_they_were_indexed(planter: Planter) -> None:
 
 
 def restart_without_the_budget(planter: Planter) -> None:
-    restore = Engine.restore
+    restore = checkpoint.restore
 
     def generous(engine: Engine, items: Any) -> None:
         restore(engine, items)
         engine.budget.reset()
 
-    planter.setattr(Engine, "restore", generous)
+    planter.setattr(checkpoint, "restore", generous)
 
 
 def strained() -> Story:
@@ -601,14 +600,14 @@ def restart_without(field: str, default: Any) -> Callable[[Planter], None]:
     """A restart brings back situations without one of their fields."""
 
     def plant(planter: Planter) -> None:
-        restore = Engine.restore
+        restore = checkpoint.restore
 
         def forgetful(engine: Engine, items: Any) -> None:
             restore(engine, items)
             for situation in engine.situations.values():
                 setattr(situation, field, default)
 
-        planter.setattr(Engine, "restore", forgetful)
+        planter.setattr(checkpoint, "restore", forgetful)
 
     return plant
 
@@ -617,10 +616,10 @@ def keep_the_place_it_joined_at(planter: Planter) -> None:
     """What fires again is in memory as if it joined now, and is saved where it was."""
 
     def lazy(engine: Engine, situation: Situation, alert: Alert) -> None:
-        engine._traces.of[situation.id].recent.pop(alert.fingerprint)
-        engine._traces.of[situation.id].recent[alert.fingerprint] = engine.now.timestamp()
+        engine.traces.of[situation.id].recent.pop(alert.fingerprint)
+        engine.traces.of[situation.id].recent[alert.fingerprint] = engine.now.timestamp()
 
-    planter.setattr(Engine, "_rejoin", lazy)
+    planter.setattr(placing, "rejoin", lazy)
 
 
 def leave_it_superseded_by_itself(planter: Planter) -> None:

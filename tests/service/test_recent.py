@@ -1,6 +1,7 @@
 """Changes and what people said, as evidence for causes in the engine."""
 
 from foreshock.core.model import JudgementKind
+from foreshock.service import weighing
 from foreshock.service.recent import MAX_CHANGES
 from foreshock.testing.records import Story
 
@@ -9,7 +10,7 @@ SHOP = ("shop depends_on api", "api runs_on db1")
 
 def parts(story: Story, ci: str, situation: str = "S-1") -> dict[str, str]:
     """The evidence for one candidate, by name."""
-    causes = story.engine.causes(story.situation(situation))
+    causes = weighing.causes(story.engine, story.situation(situation))
     return {part.name: part.evidence for cause in causes if cause.ci == ci for part in cause.contributions}
 
 

@@ -6,6 +6,7 @@ import msgspec
 
 from foreshock.core.learned import Learned
 from foreshock.core.model import Label, Witness
+from foreshock.service import in_force
 from foreshock.service.training import Task, feed, piece, work
 from foreshock.testing.records import Story
 from predictor.settings import CalibrationSettings, LearnSettings
@@ -22,7 +23,9 @@ class Pipe(io.BytesIO):
 
 def trained(story: Story, settings: LearnSettings, *labels: Label, records: bool = False) -> Learned:
     pipe, out = Pipe(), io.BytesIO()
-    task = Task(settings=settings.model_dump(mode="json"), topology=story.engine.topology_record(), labels=labels)
+    task = Task(
+        settings=settings.model_dump(mode="json"), topology=in_force.topology_record(story.engine), labels=labels
+    )
     pieces = [piece("ended", body) for body in story.told.ended.values()]
     pieces += [piece("ended", story.engine.encode(open_)) for open_ in story.engine.situations.values()]
     pieces += [piece("record", msgspec.json.encode(record)) for record in story.records if records]

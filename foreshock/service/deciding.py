@@ -1,0 +1,190 @@
+"""After each record or timer: what is over, and what every sink should hear now. Tickets are decided here alone."""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from correlation import ticket as ticket_text
+from correlation.next_step import Decision, Step, hold_back, may_be_held, next_step
+from foreshock.core.contracts import Order, Record, TicketChange, Verb
+from foreshock.core.model import Decided, Held, Situation, SituationState, Ticket, TicketState
+from foreshock.service import decisions, weighing
+from foreshock.service.timers import Due
+
+if TYPE_CHECKING:
+    from foreshock.service.engine import Engine
+
+_VERBS: Mapping[Step, Verb] = {
+    Step.OPEN: Verb.OPEN,
+    Step.UPDATE: Verb.UPDATE,
+    Step.RESOLVE: Verb.RESOLVE,
+    Step.REOPEN: Verb.REOPEN,
+}
+
+
+def settle(engine: "Engine") -> None:
+    """After one record or timer: version, audit and the next ticket step of each situation it touched."""
+    while engine.touched:
+        touched, engine.touched = engine.touched, {}
+        for id, what in touched.items():
+            situation = engine.situations.get(id)
+            if situation is None:
+                continue
+            opened = situation.version == 0
+            situation.version += 1
+            situation.updated_at = engine.now
+            engine.say(
+                "situation",
+                id,
+                "opened" if opened else "merged" if situation.merged_into else "changed",
+                what.words(),
+            )
+            evaluate(engine, situation)
+    for released in engine.suppression.released():
+        alert = engine.known_alert(released)
+        situation = None if alert is None else engine.situation_of(alert)
+        if situation is not None and situation.held:
+            evaluate(engine, situation)
+
+
+def evaluate(engine: "Engine", situation: Situation) -> None:
+    """Clear, resolve, and tell the sinks, as far as it is time."""
+    if situation.state is SituationState.OPEN:
+        _look_for_the_end(engine, situation)
+    held: tuple[Held, ...] = ()
+    for sink, decision, holds in steps(engine, situation):
+        held = holds or held
+        decisions.note_step(engine, situation, sink, decision)
+        if decision.again_at is not None:
+            engine.timers.look_at(situation.id, decision.again_at)
+        if decision.step in _VERBS:
+            _order(engine, situation, sink, _VERBS[decision.step], decision)
+    _note_held(engine, situation, held)
+    engine.effects.situations[situation.id] = situation
+    engine.effects.ended.pop(situation.id, None)
+    if situation.state is not SituationState.OPEN:
+        engine.effects.ended[situation.id] = engine.encode(situation)
+    engine.dirty_situations[situation.id] = None
+
+
+def _look_for_the_end(engine: "Engine", situation: Situation) -> None:
+    if any(engine.alerts[member].active for member in reversed(situation.members) if member in engine.alerts):
+        situation.cleared_at = None
+        return
+    due = (situation.cleared_at or engine.now) + engine.settings.group.quiet
+    if situation.cleared_at is None:
+        situation.cleared_at = engine.now
+        quiet = Decided(at=engine.now, sink="", step="quiet", reason="no alert is active", until=due)
+        engine.effects.decisions.append((situation.id, quiet))
+    if engine.now < due:
+        engine.timers.look_at(situation.id, due)
+        return
+    members = engine.members(situation)
+    if ran_out := sum(alert.expired for alert in members):
+        ticket_text.tell(situation, ticket_text.unsaid(ran_out, len(members)))
+    weighing.conclude(engine, situation)
+    situation.state = SituationState.RESOLVED
+    situation.resolved_at = engine.now
+    situation.version += 1
+    situation.updated_at = engine.now
+    engine.unindex(situation, members)
+    engine.say("situation", situation.id, "resolved", f"quiet since {situation.cleared_at:%Y-%m-%d %H:%M:%S} UTC")
+    engine.timers.at(engine.now + engine.settings.group.reopen, Due.EVICTION, situation.id)
+
+
+def steps(engine: "Engine", situation: Situation) -> Iterator[tuple[str, Decision, tuple[Held, ...]]]:
+    """For each sink what it should hear now, with the reasons if suppression holds that back."""
+    held: tuple[Held, ...] | None = None
+    for sink in engine.sinks:
+        ticket = situation.tickets.get(sink)
+        decision = next_step(situation, ticket, engine.now, engine.settings.ticket)
+        if may_be_held(decision, situation, ticket):
+            held = holds(engine, situation) if held is None else held
+            decision = hold_back(decision, situation, ticket, held)
+        yield sink, decision, (held or ()) if decision.step is Step.HOLD else ()
+
+
+def holds(engine: "Engine", situation: Situation) -> tuple[Held, ...]:
+    """What suppresses every active alert of the situation now, whether or not a ticket write is due; empty if one
+    alert may disturb."""
+    return engine.suppression.holds(situation, engine.members(situation), engine.now)
+
+
+def _note_held(engine: "Engine", situation: Situation, held: tuple[Held, ...]) -> None:
+    """What is not done is data too: told when it begins, ends, or has another reason."""
+    before, situation.held = situation.held, held
+    if [(one.kind, one.id) for one in before] != [(one.kind, one.id) for one in held]:
+        engine.say("situation", situation.id, "held" if held else "no longer held", situation.held_by)
+
+
+def _order(engine: "Engine", situation: Situation, sink: str, verb: Verb, decision: Decision) -> None:
+    engine.last_order += 1
+    ticket = situation.tickets.get(sink) or Ticket(sink=sink)
+    weighing.conclude(engine, situation)
+    situation.assignment_group = ticket_text.assignment_group(
+        situation.causes, engine.topology, engine.settings.priority.default_group
+    )
+    members = engine.members(situation)
+    situation.tickets[sink] = msgspec.structs.replace(
+        ticket,
+        open=verb is not Verb.RESOLVE,
+        kept_open_by="",
+        priority=situation.priority,
+        version=situation.version,
+        written_at=engine.now,
+        state=TicketState.PLANNED if verb is Verb.OPEN else ticket.state,
+    )
+    engine.effects.orders.append(
+        Order(
+            id=f"{situation.id}/{sink}/{engine.last_order}",
+            sink=sink,
+            situation=situation.id,
+            key=situation.id,
+            verb=verb,
+            version=situation.version,
+            at=engine.now,
+            fields=ticket_text.fields(situation, members),
+            note=ticket_text.note(situation, members, decision.step, decision.reason, ticket.version),
+            url=f"/incidents/{situation.id}",
+        )
+    )
+    engine.say("ticket", situation.id, verb.value, f"{sink}: {decision.reason}")
+
+
+def read_ticket_change(engine: "Engine", record: Record) -> None:
+    change = msgspec.json.decode(record.body, type=TicketChange)
+    situation = engine.situations.get(change.situation)
+    ticket = situation.tickets.get(change.sink) if situation is not None else None
+    if change.origin == "read":
+        if change.sequence <= engine.heard.get(change.sink, 0):
+            return
+        engine.heard[change.sink] = change.sequence
+    elif ticket is None or change.sequence <= ticket.heard:
+        return
+    detail = " ".join(filter(None, (change.sink, change.number, change.comment)))
+    engine.say("ticket", change.situation, change.state, detail, actor=change.actor)
+    if situation is None or ticket is None:  # not one that we asked for: nothing to keep in step
+        return
+    told: dict[str, Any] = {"number": change.number or ticket.number, "url": change.url or ticket.url}
+    if change.origin == "write":
+        told["heard"] = change.sequence
+    if change.state == "confirmed":
+        told["state"] = TicketState.CONFIRMED
+    elif change.state == "rejected":
+        told["state"] = TicketState.REJECTED
+    elif change.state == "taken":
+        told["assignee"] = change.actor
+    elif change.state in ("resolved", "closed"):
+        told |= {"open": False, "closed_by": change.actor or "a person", "kept_open_by": ""}
+    elif change.state == "reopened":
+        over = situation.state is not SituationState.OPEN
+        told |= {"open": True, "closed_by": "", "kept_open_by": (change.actor or "a person") if over else ""}
+    situation.tickets[change.sink] = msgspec.structs.replace(ticket, **told)
+    evaluate(engine, situation)
+
+
+def evaluate_held(engine: "Engine") -> None:
+    for situation in list(engine.situations.values()):
+        if situation.held:
+            evaluate(engine, situation)

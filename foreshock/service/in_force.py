@@ -1,0 +1,186 @@
+"""What is in force: topology, settings, rules, silences, and what was learned, each taken over from a record."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from correlation.group import number as situation_number
+from correlation.identity import Scheme
+from correlation.relate import Traces, View
+from correlation.rule import build, changes, shipped
+from correlation.settings import read_recorded
+from foreshock.core.contracts import Record
+from foreshock.core.model import SituationState
+from foreshock.core.topology import Topology
+from foreshock.service import deciding, feedback, lifetimes, rekey, sources, weighing
+from foreshock.service.ourselves import suspension
+from foreshock.service.records import LearnedRecord, OperatorRecord, SettingsRecord, TopologyRecord
+from foreshock.service.timers import Due
+
+if TYPE_CHECKING:
+    from foreshock.service.engine import Engine
+
+_WEAK = 4  # candidates down to this part of the threshold are heard: several weak ones may be enough together
+
+
+def read_operator(engine: "Engine", record: Record) -> None:
+    done = msgspec.json.decode(record.body, type=OperatorRecord)
+    if done.judge is not None:
+        feedback.judge(engine, done.judge, record)
+        return
+    if done.set_silence is not None:
+        silence = done.set_silence
+        matchers = engine.suppression.set_silence(silence)
+        detail = f"{{{matchers}}} until {silence.ends_at:%Y-%m-%d %H:%M:%S} UTC: {silence.comment}"
+        engine.say("silence", silence.id, "set", detail, actor=record.actor)
+    if done.expire_silence and engine.suppression.end_silence(done.expire_silence, engine.now):
+        engine.say("silence", done.expire_silence, "expired", actor=record.actor)
+    if done.set_window is not None:
+        detail = engine.suppression.set_window(done.set_window)
+        engine.say("maintenance", done.set_window.id, "set", detail, actor=record.actor)
+    if done.end_window and engine.suppression.end_window(done.end_window, engine.now, only_running=done.only_running):
+        what = "this once" if done.only_running else ""
+        engine.say("maintenance", done.end_window, "ended", what, actor=record.actor)
+    suppression_changed(engine)
+
+
+def suppression_changed(engine: "Engine") -> None:
+    """A silence or a window was set, began or ended: what was held for any reason is looked at again."""
+    engine.suppression.forget_the_past(engine.now)
+    next_change = engine.suppression.next_change(engine.now)
+    if next_change is not None:
+        engine.timers.at(next_change, Due.SUPPRESSION, "")
+    deciding.evaluate_held(engine)
+
+
+def read_topology(engine: "Engine", record: Record) -> None:
+    read = msgspec.json.decode(record.body, type=TopologyRecord)
+    use_topology(engine, read)
+    engine.dirty.add(("topology", ""))
+    engine.say(
+        "topology",
+        read.version,
+        "loaded",
+        f"{len(read.cis)} CIs, {len(read.relationships)} relationships",
+        actor=record.actor,
+    )
+    for alert in engine.alerts.values():
+        binding = engine.bind(alert, alert.read_labels())
+        if (binding.ci, binding.how, binding.peers) != (alert.ci, alert.bound_by, alert.peers):
+            alert.ci, alert.bound_by, alert.peers = binding.ci, binding.how, binding.peers
+            engine.dirty_alerts[alert.fingerprint] = None
+    rebuild_traces(engine)
+    for situation in list(engine.situations.values()):
+        if situation.state is SituationState.OPEN:
+            engine.affected[situation.id] = set()  # so that the services of the new topology are counted
+            engine.dirty_situations[situation.id] = None
+            for alert in engine.members(situation):
+                weighing.weigh(engine, situation, alert)
+    use_suppression(engine)
+    deciding.evaluate_held(engine)
+
+
+def use_suppression(engine: "Engine") -> None:
+    engine.suppression.use(engine.settings, engine.topology, engine.alerts.values())
+
+
+def use_topology(engine: "Engine", read: TopologyRecord) -> None:
+    relate_settings = engine.settings.relate
+    engine.topology = Topology(
+        read.cis,
+        read.relationships,
+        version=read.version,
+        costs=relate_settings.costs,
+        max_cost=relate_settings.max_cost,
+    )
+
+
+def new_view(engine: "Engine") -> View:
+    threshold = engine.settings.group.threshold / _WEAK
+    return View(engine.traces, engine.topology, engine.settings.relate, threshold, engine.alerts)
+
+
+def build_rules(engine: "Engine", learned: Mapping[str, bytes]) -> None:
+    engine.rules = build(engine.rule_instances, engine.rule_kinds, engine.learned.learned)
+    for rule in engine.rules:
+        if rule.memory is not None and rule.tag in learned:
+            rule.memory.load(learned[rule.tag])
+    engine.dirty |= {("rule", tag) for tag in learned.keys() - {rule.tag for rule in engine.rules}}
+
+
+def rebuild_traces(engine: "Engine") -> None:
+    engine.traces, engine.affected = Traces(engine.topology), {}
+    build_rules(engine, {rule.tag: rule.memory.save() for rule in engine.rules if rule.memory is not None})
+    engine.indexes = engine.all_indexes()
+    engine.view = new_view(engine)
+    for situation in sorted(engine.situations.values(), key=lambda s: situation_number(s.id)):
+        members = engine.members(situation)
+        engine.affected[situation.id] = {alert.ci for alert in members if alert.ci}
+        if situation.state is SituationState.OPEN:
+            for alert in members:
+                engine.index(situation, alert)
+
+
+def read_learned(engine: "Engine", record: Record) -> None:
+    engine.learned = msgspec.json.decode(record.body, type=LearnedRecord)
+    rebuild_traces(engine)
+    engine.dirty.add(("learned", ""))
+    learned, pinned = engine.learned.learned, engine.learned.pinned
+    detail = f"{len(learned.pairs)} pairs, {len(learned.curves)} calibrated rules{', pinned' if pinned else ''}"
+    engine.say("learned", learned.version or "nothing", "in force", detail, actor=record.actor)
+
+
+def read_settings(engine: "Engine", record: Record) -> None:
+    read = msgspec.json.decode(record.body, type=SettingsRecord)
+    reopen, before = engine.settings.group.reopen, engine.settings.fold
+    rules = engine.rules
+    unknown = use_settings(engine, read)
+    for rule, what in changes(rules, engine.rules, engine.rule_instances):
+        engine.say("rule", rule, what, actor=record.actor)
+    for tag in engine.budget.reset():
+        engine.say("rule", tag, "tried again", actor=record.actor)
+        engine.report(suspension(tag), "")
+    if engine.settings.group.reopen < reopen:
+        lifetimes.watch_what_is_over(engine)
+    engine.dirty.add(("settings", ""))
+    ignored = f"ignored, as this version does not know them: {', '.join(unknown)}" if unknown else ""
+    engine.say("settings", "correlation", "loaded", ignored, actor=record.actor)
+    if engine.settings.fold.identity != before.identity:
+        engine.say("settings", "identity", "re-keyed", rekey.rekey(engine), actor=record.actor)
+    use_suppression(engine)
+    if engine.settings.fold != before:
+        sources.correct_all(engine)
+    for situation in list(engine.situations.values()):
+        if situation.state is SituationState.OPEN:
+            deciding.evaluate(engine, situation)
+
+
+def use_settings(engine: "Engine", read: SettingsRecord) -> tuple[str, ...]:
+    """The keys in it that another version of Foreshock knew."""
+    before, rules_before = engine.settings.relate, engine.rule_instances
+    engine.settings, unknown = read_recorded(read.correlation)
+    engine.scheme, engine.senders = Scheme(engine.settings.fold.identity), {}
+    engine.sinks = read.sinks
+    engine.rule_instances = shipped(engine.rule_kinds) if read.rules is None else read.rules
+    after = engine.settings.relate
+    if (before.costs, before.max_cost) != (after.costs, after.max_cost):
+        use_topology(engine, topology_record(engine))
+        rebuild_traces(engine)
+    elif engine.rule_instances != rules_before:
+        rebuild_traces(engine)
+    engine.view = new_view(engine)
+    return unknown
+
+
+def settings_record(engine: "Engine") -> SettingsRecord:
+    correlation = engine.settings.model_dump(mode="json")
+    return SettingsRecord(correlation=correlation, sinks=engine.sinks, rules=engine.rule_instances)
+
+
+def topology_record(engine: "Engine") -> TopologyRecord:
+    return TopologyRecord(
+        version=engine.topology.version,
+        cis=tuple(engine.topology.cis.values()),
+        relationships=engine.topology.relationships,
+    )
