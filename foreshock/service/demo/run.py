@@ -6,10 +6,10 @@ State folder, port and clock are its own and end with it, so nothing of a demo e
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import requests
-from rich.console import Console
 
 from foreshock.service.demo.source import TOPOLOGY_FILE, alerts, postable, recorded_span_s
 from foreshock.service.server import serve
@@ -54,8 +54,8 @@ class AcceleratedClock:
         return not stop.is_set()
 
 
-def run_demo(listen: str, speed: float, console: Console) -> int:
-    """Serve until stopped; tells on ``console`` what happens meanwhile. Returns the exit code."""
+def run_demo(listen: str, speed: float, say: Callable[[str], None]) -> int:
+    """Serve until stopped; ``say`` is told what happens meanwhile. Returns the exit code."""
     with tempfile.TemporaryDirectory(prefix="foreshock-demo-") as folder:
         flags = {
             "listen": listen,
@@ -71,9 +71,9 @@ def run_demo(listen: str, speed: float, console: Console) -> int:
 
         def ready(foreshock: Foreshock, url: str) -> None:
             clock.start()
-            console.print(f"Demo of a recorded outage, {speed:g} times as fast as it happened: {url}", soft_wrap=True)
-            console.print("Watch it there, or here. Ctrl-C ends it and leaves nothing behind.\n", style="dim")
-            for work in (lambda: _send(url, clock, stop), lambda: _tell(foreshock, clock, stop, console)):
+            say(f"Demo of a recorded outage, {speed:g} times as fast as it happened: {url}")
+            say("Watch it there, or here. Ctrl-C ends it and leaves nothing behind.")
+            for work in (lambda: _send(url, clock, stop), lambda: _tell(foreshock, clock, stop, say)):
                 thread = threading.Thread(target=work, daemon=True)
                 thread.start()
                 teller.append(thread)
@@ -97,7 +97,7 @@ def _send(url: str, clock: AcceleratedClock, stop: threading.Event) -> None:
         ).raise_for_status()
 
 
-def _tell(foreshock: Foreshock, clock: AcceleratedClock, stop: threading.Event, console: Console) -> None:
+def _tell(foreshock: Foreshock, clock: AcceleratedClock, stop: threading.Event, say: Callable[[str], None]) -> None:
     said: dict[str, str] = {}
     ends_at = clock.starts_at + timedelta(seconds=recorded_span_s()) + _AFTER
     while not stop.wait(0.5):
@@ -108,8 +108,7 @@ def _tell(foreshock: Foreshock, clock: AcceleratedClock, stop: threading.Event, 
             news = f"{row.id} {row.state}, {ticket}, P{row.priority}: {size}, {cause}"
             if said.get(row.id) != news:
                 said[row.id] = news
-                line = f"{clock():%H:%M:%S}  {news}; {row.events} events so far"
-                console.print(line, highlight=False, markup=False, soft_wrap=True)
+                say(f"{clock():%H:%M:%S}  {news}; {row.events} events so far")
         if clock() >= ends_at - timedelta(seconds=1):
-            console.print("\nThat was all of it. The console stays up until Ctrl-C.", style="dim")
+            say("That was all of it. The console stays up until Ctrl-C.")
             return

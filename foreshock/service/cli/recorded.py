@@ -1,0 +1,170 @@
+"""Recorded input: writing it down, and the engine's work on it without a running Foreshock."""
+
+import json
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from foreshock.service.cli.options import (
+    DEFAULT_SERVER,
+    Format,
+    Mapped,
+    OwnTopology,
+    Server,
+    TokenFile,
+    client,
+)
+from foreshock.service.cli.terminal import Output, print_json, print_lines, print_table, told
+
+if TYPE_CHECKING:
+    from foreshock.service.timeline import Row
+
+commands = typer.Typer()
+
+Recorded = Annotated[
+    Path, typer.Argument(help="A capture, an Alertmanager stream (JSONL), or CSV/JSONL with --mapping.")
+]
+OwnRules = Annotated[
+    Path | None, typer.Option("--rules", help="File or folder with the rules to use, in place of the input's own.")
+]
+OwnSettings = Annotated[
+    Path | None,
+    typer.Option("--settings", help="YAML with the `correlation` settings to use, in place of the input's own."),
+]
+OwnLearned = Annotated[
+    Path | None,
+    typer.Option("--learned", help="What was learned, from `foreshock learn --out`, in place of the input's own."),
+]
+
+
+@commands.command()
+@told
+def capture(
+    to: Annotated[Path, typer.Option("--out", help="File to write, one record a line.")],
+    after: Annotated[int, typer.Option(help="Begin after this record.")] = 0,
+    server: Server = DEFAULT_SERVER,
+    token_file: TokenFile = None,
+) -> None:
+    """Write the records of a running Foreshock to a file that `foreshock replay` reads."""
+    running, written = client(server, token_file), 0
+    with to.open("wb") as file:
+        while lines := running.lines("/api/v1/records", after=after, limit=500):
+            file.write(lines)
+            rows = lines.splitlines()
+            after = json.loads(rows[-1])["number"]
+            written += len(rows)
+    print_lines(f"wrote {written} records to {to}")
+
+
+@commands.command()
+@told
+def replay(
+    input: Recorded,
+    to: Annotated[
+        Path, typer.Option("--out", help="Folder for groups.csv, causes.csv, situations.jsonl and summary.json.")
+    ],
+    topology: OwnTopology = None,
+    rules: OwnRules = None,
+    settings: OwnSettings = None,
+    mapping: Mapped = None,
+    learned: OwnLearned = None,
+    output: Format = Output.TABLE,
+) -> None:
+    """Run recorded input through the engine on virtual time."""
+    from foreshock.service import replay as work
+
+    result = _recorded(work.replay, input, topology, rules, settings, mapping, learned)
+    work.write(result, to)
+    if output is Output.JSON:
+        print_json(result.summary())
+    else:
+        print_table(("", ""), result.summary().items())
+
+
+@commands.command()
+@told
+def timeline(
+    input: Recorded,
+    topology: OwnTopology = None,
+    rules: OwnRules = None,
+    settings: OwnSettings = None,
+    mapping: Mapped = None,
+    learned: OwnLearned = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """When each ticket write would happen for recorded input, and what it waits for: delay, join, quiet, silences."""
+    import msgspec
+
+    from foreshock.service import timeline as work
+
+    rows = _recorded(work.timeline, input, topology, rules, settings, mapping, learned)
+    if as_json:
+        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(rows), indent=1) + b"\n")
+        return
+    print_table(("at (UTC)", "situation", "sink", "", "until", "why"), map(_cells, rows))
+
+
+def _cells(row: "Row") -> Iterable[Any]:
+    return (
+        f"{row.at:%Y-%m-%d %H:%M:%S}",
+        row.situation,
+        row.sink,
+        row.verb,
+        f"{row.until:%H:%M:%S}" if row.until else "",
+        row.reason,
+    )
+
+
+@commands.command("rank")
+@told
+def rank_causes(
+    spec: Annotated[Path, typer.Option("--spec", help="YAML that says which table and column is what.")],
+    data: Annotated[Path, typer.Option("--data", help="Folder with the tables.")],
+    to: Annotated[Path, typer.Option("--out", help="CSV to write: issue_id, rank, node, score, reason.")],
+    settings: OwnSettings = None,
+) -> None:
+    """Rank the causes of recorded incidents whose windows are known, as the engine would."""
+    from correlation.settings import CorrelationSettings
+    from foreshock.connect.config import load
+    from foreshock.service import rank as work
+
+    chosen = load(settings, CorrelationSettings) if settings else None
+    issues, named = work.write(work.rank(load(spec, work.RankSpec), data, chosen), to)
+    print_lines(f"wrote {to}: {issues} incidents, for {issues - named} of them not enough evidence to name a cause")
+
+
+def _recorded(
+    work: Callable[..., Any],
+    input: Path,
+    topology: Path | None,
+    rules: Path | None,
+    settings: Path | None,
+    mapping: Path | None,
+    learned: Path | None,
+) -> Any:
+    """Read what ``replay`` and ``timeline`` are given, and do the work."""
+    from cmdb_sync.file import FileConfig, FileSource
+    from correlation.settings import CorrelationSettings
+    from foreshock.connect.config import load
+    from foreshock.service.front import collector_kinds
+    from foreshock.service.learning import read_learned
+    from foreshock.service.replay import ReplayMapping, TopologyWords, read_input
+    from foreshock.service.rule_files import load_rules
+    from foreshock.service.settings import rule_kinds
+
+    columns = load(mapping, ReplayMapping) if mapping else None
+    words = columns.topology if columns else TopologyWords()
+    source = FileConfig(path=topology, **words.model_dump()) if topology else None
+    collectors = collector_kinds()
+    return work(
+        read_input(input, columns, collectors),
+        collectors,
+        rule_kinds(),
+        topology=FileSource("replay", source).fetch() if source else None,
+        settings=load(settings, CorrelationSettings) if settings else None,
+        in_force=load_rules(rules) if rules else None,
+        learned=read_learned(learned) if learned else None,
+    )

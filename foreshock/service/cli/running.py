@@ -1,0 +1,173 @@
+"""Starting a Foreshock, and what helps before that: settings, a demonstration, what kinds there are."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from foreshock import __version__
+from foreshock.core.errors import ConfigError, Problem
+from foreshock.service.cli.options import DEFAULT_SERVER, Config, Format, Server, TokenFile, client
+from foreshock.service.cli.terminal import Output, complain, leave, print_lines, tell_rows, told
+
+commands = typer.Typer()
+
+
+@commands.command()
+@told
+def run(
+    config: Config = None,
+    listen: Annotated[str | None, typer.Option(help="HOST:PORT to listen on.")] = None,
+    state: Annotated[Path | None, typer.Option(help="Folder for everything Foreshock keeps.")] = None,
+) -> None:
+    """Start Foreshock; Ctrl-C or SIGTERM stops it after it has finished what it took in."""
+    from foreshock.service import logs
+    from foreshock.service.server import serve
+    from foreshock.service.settings import SettingsSource
+
+    source = SettingsSource(config, os.environ, {"listen": listen, "state": state})
+    settings = source.load()
+    logs.configure(settings.log.level, settings.log.format)
+    leave(serve(settings, source=source, ready=lambda _, url: _welcome(url)))
+
+
+def _welcome(url: str) -> None:
+    target = url.partition("://")[2]
+    print_lines(
+        *f"""
+Foreshock {__version__} is ready.
+
+  Console       {url}
+  API           {url}/api/openapi.json
+
+Send it your alerts, as if it were an Alertmanager (prometheus.yml):
+
+  alerting:
+    alertmanagers:
+      - static_configs:
+          - targets: ['{target}']
+
+or from an Alertmanager you keep (alertmanager.yml):
+
+  receivers:
+    - name: foreshock
+      webhook_configs:
+        - url: {url}/api/v1/collect/alertmanager
+
+See it work now, with a recorded outage:  foreshock demo    (.venv/bin/foreshock demo)
+""".split("\n")
+    )
+
+
+@commands.command()
+@told
+def reload(server: Server = DEFAULT_SERVER, token_file: TokenFile = None) -> None:
+    """Let a running Foreshock read its settings and rules again; it goes on with the old ones if anything is wrong."""
+    changed = client(server, token_file).post("/-/reload", None)["changed"]
+    print_lines("The new settings and rules are in force." if changed else "Nothing has changed.")
+
+
+@commands.command()
+@told
+def demo(
+    listen: Annotated[str, typer.Option(help="HOST:PORT to listen on.")] = "127.0.0.1:8421",
+    speed: Annotated[float, typer.Option(min=1, max=600, help="Times as fast as it happened.")] = 60.0,
+) -> None:
+    """Replay a recorded outage of a real application at accelerated time, on a state of its own."""
+    from foreshock.service import logs
+    from foreshock.service.demo.run import run_demo
+
+    logs.configure("warning", "auto")
+    leave(run_demo(listen, speed, print_lines))
+
+
+@commands.command()
+@told
+def init(folder: Annotated[Path, typer.Argument(help="Where to write the files.")] = Path()) -> None:
+    """Write a commented configuration file, and examples of a topology and of rules."""
+    from foreshock.service.settings_files import bundled, example
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in {
+        "foreshock.yaml": example(),
+        "foreshock.schema.json": bundled("foreshock.schema.json"),
+        "topology.example.yaml": bundled("topology.example.yaml"),
+        "rules.example.yaml": bundled("rules.example.yaml"),
+        "rules.schema.json": bundled("rules.schema.json"),
+    }.items():
+        path = folder / name
+        if path.exists():
+            complain(f"{path} exists and stays as it is", color="yellow")
+        else:
+            path.write_text(text)
+            print_lines(f"wrote {path}")
+    print_lines(f"Start with: foreshock run --config {folder / 'foreshock.yaml'}")
+
+
+@commands.command()
+@told
+def check(config: Config = None) -> None:
+    """Read the configuration, the rules and the topology as a start would, and list every problem."""
+    from foreshock.service.rule_files import load_rules
+    from foreshock.service.settings import load_settings, polled_kinds, source_kinds
+
+    settings = load_settings(config, os.environ, {})
+    problems: list[Problem] = []
+    try:
+        in_force = [rule for rule in load_rules(settings.rules) if rule.enabled]
+        print_lines(f"rules: {', '.join(rule.name for rule in in_force)}")
+    except ConfigError as error:
+        problems += error.problems
+    for collector in settings.collectors:
+        try:
+            poll = polled_kinds()[collector.kind].poll
+            assert poll is not None
+            poll.build(collector.name, collector.config)
+        except ConfigError as error:
+            problems += error.problems
+    for instance in settings.topology:
+        try:
+            snapshot = source_kinds()[instance.kind].build(instance.name, instance.config).fetch()
+        except ConfigError as error:
+            problems += error.problems
+            continue
+        for warning in snapshot.warnings:
+            complain(warning, color="yellow")
+        print_lines(f"topology {instance.name}: {len(snapshot.cis)} CIs, {len(snapshot.relationships)} relationships")
+    if problems:
+        raise ConfigError(problems)
+    print_lines("The configuration is sound.")
+
+
+@commands.command()
+@told
+def kinds(
+    stage: Annotated[str, typer.Argument(help="collectors, detectors, rules, sinks, sources or all.")] = "all",
+    output: Format = Output.TABLE,
+) -> None:
+    """List the kinds of connectors, detectors and rules this Foreshock has."""
+    from foreshock.service.front import collector_kinds
+    from foreshock.service.metric_work import detector_kinds
+    from foreshock.service.settings import rule_kinds, sink_kinds, source_kinds
+
+    stages: dict[str, Callable[[], Any]] = {
+        "collectors": collector_kinds, "detectors": detector_kinds, "rules": rule_kinds, "sinks": sink_kinds,
+        "sources": source_kinds,
+    }  # fmt: skip
+    if stage != "all" and stage not in stages:
+        raise typer.BadParameter(f"{stage!r} is none of {', '.join(stages)} and all")
+    rows = []
+    for name, find in stages.items():
+        if stage in (name, "all"):
+            for kind, declared in find().items():
+                rows.append(
+                    {
+                        "stage": name,
+                        "kind": kind,
+                        "title": declared.title,
+                        "path": declared.receive.path if name == "collectors" and declared.receive else "",
+                    }
+                )
+    tell_rows(rows, output, ("stage", "kind", "title", "path"), dict.values)
