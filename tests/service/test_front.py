@@ -158,7 +158,7 @@ def test_the_front_owns_the_state_folder(with_state: Settings):
 
 def test_the_front_needs_none_of_what_takes_long_to_import():
     """In another process: here everything is imported already."""
-    heavy = ("sqlalchemy", "fastapi", "requests", "rich.console", "pandas", "pyarrow", "sklearn", "correlation.relate")
+    heavy = ("sqlalchemy", "fastapi", "requests", "pandas", "pyarrow", "sklearn", "correlation.relate")
     done = subprocess.run(
         [
             sys.executable,
