@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from correlation.affinity import Surroundings, surroundings
 from correlation.below import Below
+from correlation.recent import Recent
 from correlation.rule import Rule
 from correlation.settings import RelateSettings, WaveSettings
 from foreshock.core.model import Alert, Link, Situation
@@ -89,7 +90,7 @@ class View:
     Attributes:
         memo: a rule's own notes by (rule, CI), for what depends on nothing but topology and settings; a new view
             starts empty.
-        alerts: all that are known, by fingerprint.
+        alerts: all that are known, by fingerprint. changes: those made lately.
         now: on the records' clock.
         spent: steps each rule took for the alert at hand, by tag (see ``correlation.budget``).
         cut: situations that were not looked at because there were too many, since somebody last set it to 0.
@@ -102,9 +103,11 @@ class View:
         settings: RelateSettings,
         threshold: float,
         alerts: Mapping[str, Alert] | None = None,
+        changes: Recent | None = None,
     ) -> None:
         self.traces, self.topology, self.settings, self.threshold = traces, topology, settings, threshold
         self.alerts: Mapping[str, Alert] = {} if alerts is None else alerts
+        self.changes = Recent() if changes is None else changes
         self.now = datetime.fromtimestamp(0, UTC)
         self.spent: dict[str, int] = {}
         self.cut = 0
@@ -215,10 +218,14 @@ class Traces:
             trace = footprint.cis[ci] = Trace(alert.fingerprint, onset_s, sure)
             self.by_ci.setdefault(ci, {})[situation.id] = trace
 
+    def on(self, ci: str) -> Mapping[str, Trace]:
+        """The traces there, by situation."""
+        return self.by_ci.get(ci, _NONE)
+
     def moved(self, situation: str, alert: Alert) -> None:
         """The onset of ``alert`` is another one now."""
         for ci in (alert.ci, *alert.peers):
-            trace = self.by_ci.get(ci, _NONE).get(situation)
+            trace = self.on(ci).get(situation)
             if trace is not None and trace.fingerprint == alert.fingerprint:
                 trace.onset_s = alert.starts_at.timestamp()
 

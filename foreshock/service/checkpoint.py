@@ -124,7 +124,7 @@ def restore(engine: "Engine", items: Iterable[tuple[str, str, bytes]]) -> None:
         elif kind == "usual":
             usual.append(body)
         elif kind == "change":
-            engine.changes[key] = msgspec.msgpack.decode(body, type=Change)
+            engine.changes.add(msgspec.msgpack.decode(body, type=Change))
         elif kind == "judgement":
             engine.judgements[key] = msgspec.msgpack.decode(body, type=Judgement)
         elif kind == "topology":

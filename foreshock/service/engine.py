@@ -21,6 +21,7 @@ from correlation.evidence import Known as KnownAnomalies
 from correlation.feedback import KeptApart
 from correlation.fold import Outcome
 from correlation.identity import Family, Scheme
+from correlation.recent import Recent
 from correlation.relate import Traces
 from correlation.rule import Index, RuleInstance, RuleKind, build, shipped
 from correlation.settings import CorrelationSettings
@@ -178,7 +179,7 @@ class Engine:
         self.active = 0
         self.anomalies = KnownAnomalies()
         self.usual = Usual()
-        self.changes: dict[str, Change] = {}
+        self.changes = Recent()
         self.said_causes: dict[str, int] = {}
         """By CI: how often people said that it was the cause."""
         self.traces = Traces()

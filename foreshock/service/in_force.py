@@ -98,7 +98,7 @@ def use_topology(engine: "Engine", read: TopologyRecord) -> None:
 
 def new_view(engine: "Engine") -> View:
     threshold = engine.settings.group.threshold / _WEAK
-    return View(engine.traces, engine.topology, engine.settings.relate, threshold, engine.alerts)
+    return View(engine.traces, engine.topology, engine.settings.relate, threshold, engine.alerts, engine.changes)
 
 
 def build_rules(engine: "Engine", learned: Mapping[str, bytes]) -> None:

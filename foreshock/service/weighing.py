@@ -60,7 +60,7 @@ def causes(engine: "Engine", situation: Situation) -> tuple[Cause, ...]:
         timing=engine.settings.relate,
         usual=engine.usual,
         anomalies=[each.anomaly for each in situation.evidence],
-        changes=engine.changes.values(),
+        changes=engine.changes.by_id.values(),
         said=_said_before(engine, situation),
         first_so_far=situation.causes[0].ci if situation.causes else "",
     )

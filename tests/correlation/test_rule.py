@@ -33,5 +33,5 @@ def test_a_rule_of_a_kind_from_another_version_of_foreshock_is_left_out():
     assert build([RuleInstance(name="tomorrow", kind="telepathy")], KINDS) == ()
 
 
-def test_without_any_file_topology_and_what_was_learned_are_in_force():
-    assert {rule.name for rule in build(shipped(KINDS), KINDS)} == {"cooccurrence", "topology"}
+def test_without_any_file_topology_changes_and_what_was_learned_are_in_force():
+    assert {rule.name for rule in build(shipped(KINDS), KINDS)} == {"change", "cooccurrence", "topology"}

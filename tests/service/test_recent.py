@@ -1,8 +1,8 @@
 """Changes and what people said, as evidence for causes in the engine."""
 
+from correlation.recent import MAX_CHANGES
 from foreshock.core.model import JudgementKind
 from foreshock.service import weighing
-from foreshock.service.recent import MAX_CHANGES
 from foreshock.testing.records import Story
 
 SHOP = ("shop depends_on api", "api runs_on db1")
@@ -45,8 +45,8 @@ def test_changes_are_forgotten_and_bounded():
     for number in range(MAX_CHANGES + 5):
         story.change(f"C{number}", "api")
 
-    assert len(story.engine.changes) == MAX_CHANGES
-    assert "old" not in story.engine.changes
+    assert len(story.engine.changes.by_id) == MAX_CHANGES
+    assert "old" not in story.engine.changes.by_id
 
 
 def test_what_people_said_was_the_cause_counts_for_other_incidents_and_not_twice_for_the_same():
