@@ -126,7 +126,7 @@ def closed_to_joins(situation: Situation, now: datetime, settings: GroupSettings
             return f"{ticket.closed_by} closed its ticket"
     if len(situation.members) >= settings.max_alerts:
         return f"it holds {len(situation.members)} alerts, the most allowed"
-    if now - situation.last_joined_at > settings.join:
+    if now - situation.last_joined_at > settings.join_of(situation.priority):
         return "its join window is over"
     if now - situation.opened_at > settings.max_age:
         return "it is too old"

@@ -92,7 +92,7 @@ def _without_ticket(situation: Situation, now: datetime, settings: TicketSetting
         return Decision(
             Step.NOTHING, f"priority {situation.priority} is below {settings.min_priority}, where tickets begin"
         )
-    due = situation.opened_at + (settings.delay_p1 if situation.priority == 1 else settings.delay)
+    due = situation.opened_at + settings.delay_of(situation.priority)
     if situation.cleared_at is not None:
         return Decision(Step.WAIT, "no alert is active; it may have recovered")
     if now < due:

@@ -3,6 +3,7 @@ this."""
 
 from collections.abc import Mapping
 from copy import deepcopy
+from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -29,6 +30,9 @@ def _are_matchers(texts: tuple[str, ...]) -> tuple[str, ...]:
             raise Invalid(str(error.args[0]), hint=error.hint, path=(index,)) from None
     return texts
 
+
+ByPriority = dict[Annotated[int, Field(ge=1, le=5)], Duration]
+"""Times that hold for some priorities in place of the general one."""
 
 Matchers = Annotated[tuple[str, ...], AfterValidator(_are_matchers), Field(max_length=100)]
 """Matchers as Alertmanager writes them: ``severity="warning"``, with one of ``= != =~ !~``."""
@@ -213,7 +217,13 @@ class GroupSettings(_Section):
         description="when many new alerts at once are a new problem in the same place",
     )
     join: Duration = _duration("15m", "a situation takes new alerts until this long after the last one joined")
+    join_by_priority: ByPriority = Field(
+        default_factory=dict, description="the same for situations of these priorities", examples=[{1: "30m"}]
+    )
     quiet: Duration = _duration("2m", "a situation is resolved when none of its alerts has been active for this long")
+    quiet_by_priority: ByPriority = Field(
+        default_factory=dict, description="the same for situations of these priorities", examples=[{1: "10m"}]
+    )
     reopen: Duration = _duration(
         "30m",
         "a resolved situation is reopened when one of its alerts fires again within this time; later it gets a new one",
@@ -224,12 +234,20 @@ class GroupSettings(_Section):
         "30d", "what a person said does not belong together is not joined or merged for this long"
     )
 
+    def join_of(self, priority: int) -> timedelta:
+        return self.join_by_priority.get(priority, self.join)
+
+    def quiet_of(self, priority: int) -> timedelta:
+        return self.quiet_by_priority.get(priority, self.quiet)
+
 
 class TicketSettings(_Section):
     delay: Duration = _duration(
         "30s", "a situation opens its ticket this long after its first alert, so that it may gather or recover"
     )
-    delay_p1: Duration = _duration("5s", "the same for priority 1")
+    delay_by_priority: ByPriority = Field(
+        default_factory=lambda: {1: parse_duration("5s")}, description="the same for situations of these priorities"
+    )
     update_every: Duration = _duration(
         "1m", "changes are gathered into one ticket update at most this often; a rise in priority is told at once"
     )
@@ -239,6 +257,9 @@ class TicketSettings(_Section):
         le=5,
         description="situations below this priority (a larger number) open no ticket; they stay in the console",
     )
+
+    def delay_of(self, priority: int) -> timedelta:
+        return self.delay_by_priority.get(priority, self.delay)
 
 
 class InhibitRule(_Section):

@@ -72,7 +72,7 @@ def _look_for_the_end(engine: "Engine", situation: Situation) -> None:
     if any(engine.alerts[member].active for member in reversed(situation.members) if member in engine.alerts):
         situation.cleared_at = None
         return
-    due = (situation.cleared_at or engine.now) + engine.settings.group.quiet
+    due = (situation.cleared_at or engine.now) + engine.settings.group.quiet_of(situation.priority)
     if situation.cleared_at is None:
         situation.cleared_at = engine.now
         quiet = Decided(at=engine.now, sink="", step="quiet", reason="no alert is active", until=due)

@@ -90,7 +90,7 @@ class _Joins:
 
     def hear(self, engine: Engine, effects: Effects) -> None:
         for id, situation in effects.situations.items():
-            self._windows[id] = situation.last_joined_at, engine.settings.group.join
+            self._windows[id] = situation.last_joined_at, engine.settings.group.join_of(situation.priority)
             if situation.state is SituationState.OPEN:
                 self._over.pop(id, None)
             else:

@@ -154,3 +154,15 @@ def test_the_order_of_candidates_does_not_matter(candidates: list[Candidate], ra
 
 def test_situations_are_numbered():
     assert sorted(["S-10", "S-9"], key=number) == ["S-9", "S-10"]
+
+
+def test_the_join_window_may_be_another_for_a_priority():
+    settings = GroupSettings.model_validate({"join": "15m", "join_by_priority": {1: "1h", 4: "5m"}})
+
+    def joins(priority: int, quiet_s: float) -> bool:
+        last_joined_at = NOON - seconds(quiet_s)
+        return not closed_to_joins(situation("S-1", priority=priority, last_joined_at=last_joined_at), NOON, settings)
+
+    assert (joins(1, 3599), joins(1, 3601)) == (True, False)
+    assert (joins(3, 899), joins(3, 901)) == (True, False)
+    assert (joins(4, 299), joins(4, 301)) == (True, False)

@@ -121,6 +121,18 @@ def test_a_resolve_ends_the_alert_and_quiet_ends_the_situation():
     assert story.verbs() == ["open", "update", "resolve"]
 
 
+def test_what_is_urgent_may_have_to_be_quiet_for_longer():
+    settings = {"group": {"quiet": "2m", "quiet_by_priority": {1: "10m"}}}
+    urgent = Story(settings=settings).topology("shop depends_on db1", criticality={"shop": 1})
+    plain = Story(settings=settings)
+    for story in (urgent, plain):
+        story.fire("db1").at(60).resolve("db1").at(60 + 121).tick()
+
+    assert (urgent.situation().priority, urgent.situation().state) == (1, SituationState.OPEN)
+    assert plain.situation().state is SituationState.RESOLVED
+    assert urgent.at(60 + 600).tick().situation().state is SituationState.RESOLVED
+
+
 @pytest.mark.parametrize(
     "ticks",
     [
@@ -642,7 +654,12 @@ def test_the_sink_s_number_is_kept():
 
 def test_a_change_of_a_ticket_we_never_asked_for_starts_no_updates():
     story = (
-        Story(settings={"ticket": {"delay": "10m", "delay_p1": "10m"}}).fire("db1").at(5).person("taken").at(300).tick()
+        Story(settings={"ticket": {"delay": "10m", "delay_by_priority": {1: "10m"}}})
+        .fire("db1")
+        .at(5)
+        .person("taken")
+        .at(300)
+        .tick()
     )
 
     assert story.verbs() == []

@@ -206,7 +206,7 @@ def test_a_restart_with_a_mistake_in_the_rules_goes_on_with_those_from_before(fi
 def test_no_ticket_is_written_before_settings_rules_and_topology_are_reflected(
     files: Files, monkeypatch: pytest.MonkeyPatch
 ):
-    files.write(correlation="{ticket: {delay: 0s, delay_p1: 0s}}")
+    files.write(correlation="{ticket: {delay: 0s, delay_by_priority: {1: 0s}}}")
     front = Front(files.source.load())
     front.start()
     foreshock = Foreshock(front, source=files.source)

@@ -9,7 +9,7 @@ import pytest
 
 from foreshock.testing.servers import ForeshockServer, eventually, run_foreshock
 
-QUICK = {"correlation": {"ticket": {"delay": "200ms", "delay_p1": "200ms", "update_every": "200ms"}}}
+QUICK = {"correlation": {"ticket": {"delay": "200ms", "delay_by_priority": {1: "200ms"}, "update_every": "200ms"}}}
 
 
 @pytest.fixture

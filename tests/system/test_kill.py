@@ -48,7 +48,7 @@ NAMES = ("Down", "Slow")
 # All that takes minutes in production takes a moment here, so that every kind of step lies near some kill.
 QUICK = {
     "correlation": {
-        "ticket": {"delay": "200ms", "delay_p1": "100ms", "update_every": "150ms"},
+        "ticket": {"delay": "200ms", "delay_by_priority": {1: "100ms"}, "update_every": "150ms"},
         "group": {"quiet": "100ms", "reopen": "600ms", "join": "1s"},
         "fold": {"flap_hold": "200ms", "flap_changes": 6},
     }

@@ -38,7 +38,7 @@ relationships:
 
 SHORT = {
     "correlation": {
-        "ticket": {"delay": "2s", "delay_p1": "2s", "update_every": "1s"},
+        "ticket": {"delay": "2s", "delay_by_priority": {1: "2s"}, "update_every": "1s"},
         "group": {"quiet": "2s"},
     }
 }

@@ -30,7 +30,7 @@ ONE = "version: 1\ncis:\n- {id: db-1, kind: database, owner: dba}\n"
 TWO = ONE + "- {id: shop, kind: service, owner: web}\nrelationships:\n- {source: shop, type: uses, target: db-1}\n"
 
 QUICK = {
-    "correlation": {"ticket": {"delay": "300ms", "delay_p1": "300ms"}, "group": {"quiet": "300ms"}},
+    "correlation": {"ticket": {"delay": "300ms", "delay_by_priority": {1: "300ms"}}, "group": {"quiet": "300ms"}},
 }
 
 
@@ -277,7 +277,7 @@ def test_a_full_disk_closes_the_intake_and_nothing_else():
         server.kill()
         settings = json.loads(server.config_file.read_text())
         settings["disk_guard"] = {"min_free_percent": 0, "min_free": "1000000GiB"}
-        settings["correlation"]["ticket"] = {"delay": "1s", "delay_p1": "1s"}
+        settings["correlation"]["ticket"] = {"delay": "1s", "delay_by_priority": {1: "1s"}}
         server.config_file.write_text(json.dumps(settings))
         server.ready_path = "/-/healthy"
         server.start()
