@@ -85,7 +85,7 @@ def holders(work: Path, alerts: int, top: int) -> list[tuple[str, float, float]]
     """Lines of code with bytes and blocks per alert that they hold after ``alerts`` have come."""
     from cmdb_sync.file import FileConfig, FileSource
     from correlation.settings import CorrelationSettings
-    from foreshock.service import replay
+    from foreshock.service import recorded, replay
     from foreshock.service.engine import Engine
     from foreshock.service.front import collector_kinds
     from foreshock.service.rule_files import load_rules
@@ -94,7 +94,7 @@ def holders(work: Path, alerts: int, top: int) -> list[tuple[str, float, float]]
     known = FileSource("bench", FileConfig(path=work / "topology")).fetch()
     collectors = collector_kinds()
     engine = Engine(collectors, rule_kinds())
-    inputs = replay.read_input(work / "data" / f"stream-fill-{alerts}.jsonl", None, collectors)
+    inputs = recorded.read_input(work / "data" / f"stream-fill-{alerts}.jsonl", None, collectors)
     rules = load_rules(load_settings(None, {}, {}).rules)
     records = iter(replay.prepared(inputs, known, CorrelationSettings(), rules, None))
     before = None

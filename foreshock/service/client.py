@@ -1,12 +1,14 @@
 """Reaches a running Foreshock through its API; the command line has no other way in."""
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import requests
 
-from foreshock.core.errors import Denied, Rejected, Unavailable
+from foreshock.connect.config import read_text
+from foreshock.core.errors import ConfigError, Denied, Problem, Rejected, Unavailable
 
 _TIMEOUT_S = (5, 60)
 
@@ -14,6 +16,7 @@ _TIMEOUT_S = (5, 60)
 class Client:
     """Args:
     server: base address. token_file: holds the token and nothing else; None where none is needed.
+    Raises ConfigError where that file is no such file.
     """
 
     def __init__(self, server: str, token_file: Path | None) -> None:
@@ -21,7 +24,7 @@ class Client:
         self._session = requests.Session()
         self._session.headers["X-Foreshock-Actor"] = os.environ.get("USER", "local")
         if token_file is not None:
-            self._session.headers["Authorization"] = f"Bearer {token_file.read_text().strip()}"
+            self._session.headers["Authorization"] = f"Bearer {_token(token_file)}"
 
     def get(self, path: str, **query: Any) -> Any:
         """The answer's JSON; None for 404. Raises Unavailable where nobody answers, Denied without a valid token."""
@@ -68,3 +71,11 @@ class Client:
         if response.status_code != 200:
             raise Rejected(f"{self._server}{path} answered {response.status_code}: {response.text[:300]}")
         return response
+
+
+def _token(path: Path) -> str:
+    token = read_text(path).strip()
+    if not re.fullmatch("[!-~]+", token):
+        hint = "write your token into it and nothing else, without the name that stands before it on the server"
+        raise ConfigError([Problem(file=str(path), line=None, path="", message="does not hold a token", hint=hint)])
+    return token

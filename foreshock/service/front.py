@@ -21,7 +21,7 @@ import structlog
 import collectors
 from foreshock.core import registry
 from foreshock.core.contracts import Collector
-from foreshock.core.errors import Held
+from foreshock.core.errors import ConfigError, Held, Problem
 from foreshock.core.model import Alert
 from foreshock.service import metrics as gauges
 from foreshock.service.access import LOOPBACK_HOSTS, Access
@@ -209,10 +209,14 @@ def _names(settings: Settings) -> set[str]:
 
 
 def own(state: Path) -> int:
-    """Lock the state folder for this process. Raises Held naming the process that has it."""
-    state.mkdir(parents=True, exist_ok=True)
-    path = state / "foreshock.lock"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    """Lock the state folder for this process. Raises Held naming the process that has it; ConfigError where there can
+    be no such folder."""
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(state / "foreshock.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        message, hint = f"nothing can be kept there: {error.strerror}", "choose another folder with `state` or --state"
+        raise ConfigError([Problem(file=str(state), line=None, path="", message=message, hint=hint)]) from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

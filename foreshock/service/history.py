@@ -12,8 +12,8 @@ from foreshock.core.errors import Malformed
 from foreshock.core.learned import Occurrence, class_of
 from foreshock.core.model import Ended, Event, read_labels
 from foreshock.core.topology import Topology
+from foreshock.service.recorded import Input
 from foreshock.service.records import TopologyRecord
-from foreshock.service.replay import Input
 
 
 def of_situation(ended: Ended) -> Iterator[Occurrence]:

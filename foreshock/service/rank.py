@@ -6,27 +6,29 @@ those of all windows, and how far metrics moved on what the broken thing depends
 """
 
 import csv
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from msgspec import Struct
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from correlation import cause
 from correlation.bind import bind
 from correlation.settings import CorrelationSettings
 from correlation.usual import Usual
-from foreshock.core.errors import ConfigError, Problem
+from foreshock.connect.config import did_you_mean
+from foreshock.core.errors import Invalid
 from foreshock.core.identity import fingerprint
 from foreshock.core.model import CI, Alert, Anomaly, Cause, Direction, Relationship, Samples, Series, encode_texts
 from foreshock.core.severity import Severity, parse_severity
 from foreshock.core.topology import DIRECTIONS, Topology
-from foreshock.service.replay import AlertColumns, labels_of, read_time
-from foreshock.store.rows import read_columns
+from foreshock.service.recorded import AlertColumns, labels_of, read_time
+from foreshock.store.rows import read_table
 
 _FAR = 12.0
 """Cost of the longest walk from what broke to a metric that may tell why: a call may go through many hands."""
@@ -35,7 +37,7 @@ _FAR = 12.0
 class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    file: str = Field(description="name within the data folder: .csv, .csv.gz or .parquet")
+    file: str = Field(description="name within the data folder: .csv, .jsonl, either with .gz, or .parquet")
     scope: str = Field(
         default="", description="column that says to which part of the estate a row belongs; all rows where empty"
     )
@@ -52,6 +54,14 @@ class IssueTable(_Table):
     metric: str = Field(default="", description="the metric that broke")
     dimension: str = Field(default="", description="which of the series of that metric")
 
+    @model_validator(mode="after")
+    def _tells_when(self) -> Self:
+        if not self.start and not self.time:
+            raise Invalid(
+                "neither `start` nor `time` is given", hint="name the column that tells when it began or broke"
+            )
+        return self
+
 
 class AlertTable(_Table):
     columns: AlertColumns
@@ -67,6 +77,13 @@ class RelationshipTable(_Table):
     target: str = "target"
     relation: str = Field(default="", description="relationship type, see `relations`")
     type: str = Field(default="depends_on", description="the type of all rows where there is no column for it")
+
+    @field_validator("type")
+    @classmethod
+    def _is_known(cls, type: str) -> str:
+        if type not in DIRECTIONS:
+            raise Invalid(f"{type!r} is not a relationship type", hint=did_you_mean(type, tuple(DIRECTIONS)))
+        return type
 
 
 class TopologyTables(BaseModel):
@@ -168,29 +185,15 @@ def write(ranked: Iterable[Ranked], out: Path) -> tuple[int, int]:
     return issues, named
 
 
-def _issues(table: IssueTable, data: Path) -> Iterator[_Issue]:
-    names = [name for name in table.model_dump(exclude={"file"}).values() if name]
-    for row in _rows(data / table.file, names):
-        start = read_time(row[table.start or table.time])
-        yield _Issue(
-            id=str(row[table.id]),
-            scope=_text(row, table.scope),
-            start=start,
-            end=read_time(row[table.end]) if table.end else start,
-            node=_text(row, table.node),
-            metric=_text(row, table.metric),
-            dimension=_text(row, table.dimension),
-        )
-
-
-def _rows(path: Path, names: Sequence[str]) -> Iterator[dict[str, Any]]:
-    columns = read_columns(path, names)
-    for values in zip(*columns.values(), strict=True):
-        yield dict(zip(columns, values, strict=True))
-
-
-def _text(row: Mapping[str, Any], column: str) -> str:
-    return str(row[column] if row[column] is not None else "") if column else ""
+def _issues(spec: IssueTable, data: Path) -> Iterator[_Issue]:
+    names = (spec.id, spec.scope, spec.node, spec.metric, spec.dimension)
+    begins = spec.start or spec.time
+    table = read_table(data / spec.file, [*names, begins, spec.end])
+    starts = table.read(begins, read_time)
+    ends = table.read(spec.end, read_time) if spec.end else starts
+    for start, end, *texts in zip(starts, ends, *map(table.texts, names), strict=True):
+        id, scope, node, metric, dimension = texts
+        yield _Issue(id=id, scope=scope, start=start, end=end, node=node, metric=metric, dimension=dimension)
 
 
 # ---- topology -------------------------------------------------------------------------------------------------------
@@ -204,29 +207,30 @@ class _Topologies:
         self._cis: dict[str, dict[str, CI]] = defaultdict(dict)
         self._relationships: dict[str, list[Relationship]] = defaultdict(list)
         self._built: dict[tuple[str, float], Topology] = {}
-        table = tables.relationships
-        path = data / table.file
-        names = [name for name in (table.scope, table.source, table.target, table.relation) if name]
-        for row in _rows(path, names):
-            theirs = _text(row, table.relation)
-            kind = tables.relations.get(theirs, theirs) if table.relation else table.type
+        self._read_relationships(tables, data)
+        if tables.nodes is not None:
+            names = (tables.nodes.scope, tables.nodes.node, tables.nodes.type)
+            table = read_table(data / tables.nodes.file, names)
+            for scope, id, theirs in zip(*map(table.texts, names), strict=True):
+                self._cis[scope][id] = self._ci(id, tables.kinds.get(theirs, theirs) or "generic", tables)
+
+    def _read_relationships(self, tables: TopologyTables, data: Path) -> None:
+        spec = tables.relationships
+        names = (spec.scope, spec.source, spec.target)
+        table = read_table(data / spec.file, [*names, spec.relation])
+
+        def ours(theirs: str) -> str:
+            kind = tables.relations.get(theirs, theirs)
             if kind not in DIRECTIONS:
                 hint = f"write what it is under topology.relations; known: {', '.join(DIRECTIONS)}"
-                problem = Problem(
-                    file=str(path), line=None, path=theirs, message="is not a relationship type", hint=hint
-                )
-                raise ConfigError([problem])
-            source, target = _text(row, table.source), _text(row, table.target)
-            scope = _text(row, table.scope)
+                raise Invalid(f"{theirs!r} is not a relationship type", hint=hint)
+            return kind
+
+        kinds = table.read(spec.relation, ours) if spec.relation else [spec.type] * table.size
+        for kind, scope, source, target in zip(kinds, *map(table.texts, names), strict=True):
             self._relationships[scope].append(Relationship(source=source, type=kind, target=target))
             for end in (source, target):
                 self._cis[scope].setdefault(end, self._ci(end, "generic", tables))
-        if tables.nodes is not None:
-            nodes = tables.nodes
-            for row in _rows(data / nodes.file, [name for name in (nodes.scope, nodes.node, nodes.type) if name]):
-                theirs = _text(row, nodes.type)
-                node = self._ci(_text(row, nodes.node), tables.kinds.get(theirs, theirs) or "generic", tables)
-                self._cis[_text(row, nodes.scope)][node.id] = node
 
     def of(self, scope: str) -> Topology:
         return self._build(scope, self._settings.max_cost)
@@ -262,18 +266,15 @@ class _Alerts:
 
     def __init__(
         self,
-        table: AlertTable,
+        spec: AlertTable,
         data: Path,
         issues: Sequence[_Issue],
         topologies: _Topologies,
         settings: CorrelationSettings,
     ) -> None:
-        columns = table.columns
-        wanted = [table.scope, columns.time, columns.node, columns.name, columns.severity, *columns.labels.values()]
         self._by_scope: dict[str, list[Alert]] = defaultdict(list)
-        for row in _rows(data / table.file, [name for name in wanted if name]):
-            scope = _text(row, table.scope)
-            self._by_scope[scope].append(_alert(row, columns, topologies.of(scope), settings))
+        for scope, at, severity, labels in _alert_rows(spec, data):
+            self._by_scope[scope].append(_made(labels, at, severity, topologies.of(scope), settings))
         for alerts in self._by_scope.values():
             alerts.sort(key=lambda alert: (alert.starts_at, alert.fingerprint))
         self.usual: dict[str, Usual] = defaultdict(Usual)
@@ -296,10 +297,15 @@ class _Alerts:
         return list(found.values())
 
 
-def _alert(row: Mapping[str, Any], columns: AlertColumns, topology: Topology, settings: CorrelationSettings) -> Alert:
-    labels = {name: value for name, value in labels_of(row, columns).items() if value}
-    severity = parse_severity(_text(row, columns.severity)) if columns.severity else Severity.UNKNOWN
-    return _made(labels, read_time(row[columns.time]), severity, topology, settings)
+def _alert_rows(spec: AlertTable, data: Path) -> Iterator[tuple[str, datetime, Severity, dict[str, str]]]:
+    """(scope, time, severity, labels)."""
+    columns = spec.columns
+    given = (spec.scope, columns.time, columns.node, columns.name, columns.severity)
+    table = read_table(data / spec.file, [*given, *columns.labels.values()])
+    times, scopes = table.read(columns.time, read_time), table.texts(spec.scope)
+    severities = map(parse_severity, table.texts(columns.severity))
+    for scope, at, severity, labels in zip(scopes, times, severities, labels_of(table, columns), strict=True):
+        yield scope, at, severity, {name: value for name, value in labels.items() if value}
 
 
 def _breach(issue: _Issue, topology: Topology, settings: CorrelationSettings) -> Alert:
@@ -368,17 +374,16 @@ class _Metrics:
         return moved(window, usual, issue.start.timestamp())
 
 
-def _samples(table: MetricTable, worse: Mapping[str, Direction], data: Path) -> dict[str, dict[_Place, Samples]]:
+def _samples(spec: MetricTable, worse: Mapping[str, Direction], data: Path) -> dict[str, dict[_Place, Samples]]:
     """By incident, or by scope where there is no such column; times in order."""
-    names = (table.issue or table.scope, table.time, table.node, table.metric, table.dimension, table.value)
-    columns = read_columns(data / table.file, [name for name in names if name])
-    nothing = [""] * len(columns[table.time])
+    names = (spec.issue or spec.scope, spec.node, spec.metric, spec.dimension)
+    table = read_table(data / spec.file, [*names, spec.time, spec.value])
+    times, values = table.read(spec.time, read_time), table.read(spec.value, _value)
     points: dict[str, dict[_Place, list[tuple[float, float]]]] = defaultdict(lambda: defaultdict(list))
-    for whose, at, node, metric, dimension, value in zip(
-        *(columns[name] if name else nothing for name in names), strict=True
-    ):
-        if metric in worse and value not in (None, ""):
-            points[str(whose)][node, metric, str(dimension)].append((read_time(at).timestamp(), float(value)))
+    for at, value, *texts in zip(times, values, *map(table.texts, names), strict=True):
+        whose, node, metric, dimension = texts
+        if metric in worse and value is not None:
+            points[whose][node, metric, dimension].append((at.timestamp(), value))
     return {
         whose: {
             (node, metric, dimension): _series(node, metric, dimension, worse[metric], sorted(found))
@@ -386,6 +391,17 @@ def _samples(table: MetricTable, worse: Mapping[str, Direction], data: Path) -> 
         }
         for whose, places in points.items()
     }
+
+
+def _value(value: Any) -> float | None:
+    """None where nothing was measured. Raises Invalid."""
+    if value is None or value == "":
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise Invalid(f"{str(value)[:40]!r} is no number", hint="leave it empty where nothing was measured") from None
+    return number if math.isfinite(number) else None
 
 
 def _series(node: str, metric: str, dimension: str, worse: Direction, points: Sequence[tuple[float, float]]) -> Samples:

@@ -1,85 +1,28 @@
-"""``foreshock replay``: recorded input through the very engine that runs live, on virtual time.
-
-Three kinds of input, told apart by their first line or ending: a capture of our own records, a stream of Alertmanager
-alerts (JSONL), and a history in CSV or JSONL with a mapping of its columns.
-"""
+"""``foreshock replay``: recorded input through the very engine that runs live, on virtual time."""
 
 import csv
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 from msgspec import Struct
-from pydantic import BaseModel, ConfigDict, Field
 
 from correlation.group import number
 from correlation.rule import RuleInstance, RuleKind
-from correlation.settings import CorrelationSettings, FoldSettings
+from correlation.settings import CorrelationSettings
 from foreshock.core.contracts import Collector, Record, RecordKind, Snapshot
-from foreshock.core.errors import ConfigError, Malformed, Problem
+from foreshock.core.errors import Malformed
 from foreshock.core.learned import Learned
 from foreshock.core.model import Ended, Event, Moved, Situation, SituationState, read_labels
-from foreshock.core.quantities import Duration
 from foreshock.service import weighing
 from foreshock.service.engine import Effects, Engine
+from foreshock.service.recorded import Input
 from foreshock.service.records import LearnedRecord, SettingsRecord, TopologyRecord
 
-_BATCH = 64
 _SINK = "replay"
-
-
-class AlertColumns(BaseModel):
-    """Which column of a history is what."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    id: str = Field(default="", description="identifies a row in groups.csv; the row's number from 0 where empty")
-    time: str = Field(description="when it came: seconds or milliseconds since 1970, or RFC 3339")
-    node: str = Field(default="node", description="names the CI")
-    name: str = Field(default="name", description="what is wrong; becomes the label alertname")
-    severity: str = Field(default="", description="the source's word")
-    state: str = Field(default="", description="tells firing from resolved; all rows fire where empty")
-    resolved: tuple[str, ...] = Field(
-        default=("resolved", "cleared", "clear", "ok", "0", "false"), description="values of `state` that mean resolved"
-    )
-    labels: dict[str, str] = Field(default_factory=dict, description="more labels: name to column")
-    annotations: dict[str, str] = Field(default_factory=dict, description="annotations: name to column")
-    expire_after: Duration = Field(
-        default=FoldSettings().expire_after, description="an alert is over this long after its last row"
-    )
-
-
-class TopologyWords(BaseModel):
-    """How a topology folder names its columns, CI types and relationships; the file source has the same settings."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    columns: dict[str, str] = Field(default_factory=dict, description="our column names to theirs: {node: ci_name}")
-    kinds: dict[str, str] = Field(default_factory=dict, description="CI types: theirs to ours")
-    relations: dict[str, str] = Field(
-        default_factory=dict,
-        description="relationship types: theirs to ours; ours say which way failures spread, `ignore` leaves one out",
-    )
-
-
-class ReplayMapping(BaseModel):
-    """A mapping file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    version: Literal[1] = 1
-    alerts: AlertColumns
-    topology: TopologyWords = Field(default_factory=TopologyWords)
-
-
-class Input(Struct, frozen=True, kw_only=True):
-    """One record of input with the ids of its items, as many as it has items; none for records that are no events."""
-
-    record: Record
-    ids: Sequence[str] = ()
 
 
 class Result(Struct, kw_only=True):
@@ -266,232 +209,6 @@ def _place(engine: Engine, collector: Collector, given: Input, last: dict[str, s
         if alert is not None and alert.situation:
             last[identity] = alert.situation
         yield id, identity, last.get(identity, identity)
-
-
-# ---- input ----------------------------------------------------------------------------------------------------------
-
-
-def read_input(path: Path, mapping: ReplayMapping | None, collectors: Mapping[str, Collector]) -> Iterator[Input]:
-    """Records of a file. Raises ConfigError naming the line where it cannot be read."""
-    if not path.is_file():
-        raise ConfigError([Problem(file=str(path), line=None, path="", message="there is no such file")])
-    if mapping is not None:
-        return _history(path, mapping.alerts)
-    if path.suffix == ".csv":
-        raise ConfigError(
-            [
-                Problem(
-                    file=str(path),
-                    line=None,
-                    path="",
-                    message="a CSV needs a mapping of its columns",
-                    hint="give one with --mapping",
-                )
-            ]
-        )
-    with path.open("rb") as file:
-        first = file.readline()
-    try:
-        head = msgspec.json.decode(first) if first.strip() else {}
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise _unreadable(path, 1, error) from None
-    if isinstance(head, dict) and {"number", "kind", "body"} <= head.keys():
-        return _capture(path, collectors)
-    return _stream(path)
-
-
-def _capture(path: Path, collectors: Mapping[str, Collector]) -> Iterator[Input]:
-    decode = msgspec.json.Decoder(Record).decode
-    with path.open("rb") as file:
-        for line, text in enumerate(file, 1):
-            if not text.strip():
-                continue
-            try:
-                record = decode(text)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                raise _unreadable(path, line, error) from None
-            yield Input(record=record, ids=_ids_of(record, collectors))
-
-
-def _ids_of(record: Record, collectors: Mapping[str, Collector]) -> tuple[str, ...]:
-    if record.kind is not RecordKind.EVENTS:
-        return ()
-    return tuple(f"{record.number}.{index}" for index in range(len(collectors[record.collector].decode(record.body))))
-
-
-class _Timed(Struct, frozen=True):
-    """A line of a stream with its time of arrival."""
-
-    at: datetime
-    alert: msgspec.Raw = msgspec.Raw()  # not `Raw | None`: msgspec then accepts null only
-    alerts: list[msgspec.Raw] | None = None
-
-
-class _Dated(Struct, frozen=True):
-    startsAt: datetime | None = None  # noqa: N815 (Alertmanager's spelling)
-    endsAt: datetime | None = None  # noqa: N815
-
-
-def _stream(path: Path) -> Iterator[Input]:
-    """One postable alert, an array of them, or {"at": …, "alert": …} a line. Without ``at`` an alert arrives when it
-    starts, or ends if it is a resolve, and never before the one above it."""
-    now = datetime(1970, 1, 1, tzinfo=UTC)
-
-    def rows() -> Iterator[tuple[str, datetime, bytes]]:
-        nonlocal now
-        item = 0
-        with path.open("rb") as file:
-            for line, text in enumerate(file):
-                text = text.strip()
-                if not text:
-                    continue
-                try:
-                    if text[:1] == b"[":
-                        at, raws = None, msgspec.json.decode(text, type=list[msgspec.Raw])
-                    elif b'"alert' in text and (timed := _timed(text)) is not None:
-                        at, raws = timed.at, timed.alerts or ([timed.alert] if bytes(timed.alert) else [])
-                    else:
-                        at, raws = None, [msgspec.Raw(text)]
-                    for raw in raws:
-                        now = max(now, at or _arrival(raw, now))
-                        # One alert a line is known by its line; arrays count on.
-                        yield str(line if len(raws) == 1 and item <= line else item), now, bytes(raw)
-                        item += 1
-                except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                    raise _unreadable(path, line + 1, error) from None
-
-    return _records("alertmanager", rows())
-
-
-def _timed(text: bytes) -> _Timed | None:
-    try:
-        return msgspec.json.decode(text, type=_Timed)
-    except msgspec.ValidationError:
-        return None
-
-
-def _arrival(raw: msgspec.Raw, now: datetime) -> datetime:
-    try:
-        dated = msgspec.json.decode(raw, type=_Dated)
-    except msgspec.ValidationError:
-        return now  # it will be a dead letter, at the time of its neighbours
-    starts_at, ends_at = dated.startsAt, dated.endsAt
-    if starts_at is None:
-        return now
-    return ends_at if ends_at is not None and starts_at < ends_at <= now else starts_at
-
-
-def _records(collector: str, rows: Iterable[tuple[str, datetime, bytes]]) -> Iterator[Input]:
-    """Rows of one moment together become one record, as one request would have brought them."""
-    number = 0
-    at: datetime | None = None
-    ids: list[str] = []
-    bodies: list[bytes] = []
-    for id, moment, body in rows:
-        if bodies and (moment != at or len(bodies) >= _BATCH):
-            number += 1
-            yield _record(number, at, collector, ids, bodies)
-            ids, bodies = [], []
-        at = moment
-        ids.append(id)
-        bodies.append(body)
-    if bodies:
-        yield _record(number + 1, at, collector, ids, bodies)
-
-
-def _record(number: int, at: datetime | None, collector: str, ids: list[str], bodies: list[bytes]) -> Input:
-    assert at is not None
-    body = b"[" + b",".join(bodies) + b"]"
-    return Input(
-        record=Record(number=number, at=at, kind=RecordKind.EVENTS, collector=collector, source=collector, body=body),
-        ids=tuple(ids),
-    )
-
-
-def _history(path: Path, columns: AlertColumns) -> Iterator[Input]:
-    """Rows of a CSV or JSONL file in order of time; sorted first, as histories are often exported by other orders."""
-    rows = list(_table(path, columns))
-    rows.sort(key=lambda row: row[1])
-    return _records("events", rows)
-
-
-def _table(path: Path, columns: AlertColumns) -> Iterator[tuple[str, datetime, bytes]]:
-    wanted = [columns.time, columns.node, columns.name, *columns.labels.values(), *columns.annotations.values()]
-    wanted += [column for column in (columns.id, columns.severity, columns.state) if column]
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader: Iterable[Mapping[str, Any]]
-        if path.suffix == ".csv":
-            table = csv.DictReader(file)
-            missing = [column for column in wanted if column not in (table.fieldnames or ())]
-            if missing:
-                raise ConfigError(
-                    [
-                        Problem(
-                            file=str(path),
-                            line=1,
-                            path=column,
-                            message="there is no such column",
-                            hint=f"it has {', '.join(table.fieldnames or ())}",
-                        )
-                        for column in missing
-                    ]
-                )
-            reader = table
-        else:
-            reader = (json.loads(text) for text in file if text.strip())
-        line = 1
-        try:
-            for index, row in enumerate(reader):
-                line = index + 2 if path.suffix == ".csv" else index + 1
-                yield (
-                    str(row[columns.id]) if columns.id else str(index),
-                    read_time(row[columns.time]),
-                    _event(row, columns),
-                )
-        except (KeyError, ValueError) as error:
-            raise _unreadable(path, line, error) from None
-
-
-def _event(row: Mapping[str, Any], columns: AlertColumns) -> bytes:
-    at = read_time(row[columns.time])
-    labels = labels_of(row, columns)
-    resolved = bool(columns.state) and str(row[columns.state]).strip().lower() in columns.resolved
-    event: dict[str, Any] = {
-        "labels": labels,
-        "annotations": {name: str(row[column] or "")[:8000] for name, column in columns.annotations.items()},
-        "status": "resolved" if resolved else "firing",
-        "ends_at": at if resolved else at + columns.expire_after,
-    }
-    if not resolved:
-        event["starts_at"] = at
-    if columns.severity:
-        event["severity"] = str(row[columns.severity] or "")[:64]
-    return msgspec.json.encode(event)
-
-
-def labels_of(row: Mapping[str, Any], columns: AlertColumns) -> dict[str, str]:
-    labels = {"alertname": str(row[columns.name] or "alert"), "ci": str(row[columns.node] or "")}
-    return labels | {name: str(row[column] or "") for name, column in columns.labels.items()}
-
-
-_MILLISECONDS_FROM = 1e11  # as seconds this is the year 5138
-
-
-def read_time(value: Any) -> datetime:
-    """RFC 3339, or seconds or milliseconds since 1970. Raises ValueError."""
-    text = str(value).strip()
-    try:
-        number = float(text)
-    except ValueError:
-        moment = datetime.fromisoformat(text)
-        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    if number > _MILLISECONDS_FROM:
-        number /= 1000
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=round(number * 1e6))
-
-
-def _unreadable(path: Path, line: int, error: Exception) -> ConfigError:
-    return ConfigError([Problem(file=str(path), line=line, path="", message=f"cannot be read: {error}")])
 
 
 # ---- output ---------------------------------------------------------------------------------------------------------

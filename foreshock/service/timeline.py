@@ -15,7 +15,8 @@ from foreshock.core.contracts import Collector, Record, RecordKind, Snapshot
 from foreshock.core.learned import Learned
 from foreshock.core.model import Moment, SituationState
 from foreshock.service.engine import Effects, Engine
-from foreshock.service.replay import Input, prepared
+from foreshock.service.recorded import Input
+from foreshock.service.replay import prepared
 
 AFTER = timedelta(hours=1)
 

@@ -1,65 +1,170 @@
-"""Tables that others exported, by columns: CSV, plain or gzipped, and Parquet."""
+"""Tables that others exported, by columns: CSV and JSON lines, plain or gzipped, and Parquet."""
 
 import csv
 import gzip
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, TypeVar
+
+import msgspec
+from msgspec import Struct
 
 from foreshock.core.errors import ConfigError, Problem
 
+MAX_PROBLEMS = 20
+_CANNOT_BE_READ = (OSError, ValueError, RecursionError, csv.Error)
 
-def read_columns(path: Path, wanted: Sequence[str]) -> dict[str, list[Any]]:
-    """The wanted columns, all of one length: text from CSV, what was stored from Parquet.
+T = TypeVar("T")
 
-    Raises ConfigError naming the file and what is missing.
+
+class Table(Struct, frozen=True):
+    """Some columns of a file, all of one length.
+
+    Attributes:
+        columns: text from CSV; what stands there from JSON lines, None where a row says nothing; what was stored from
+            Parquet.
+        lines: on which line each row ends; empty for Parquet.
     """
-    if not path.is_file():
-        raise _unreadable(path, "there is no such file")
+
+    path: Path
+    columns: dict[str, list[Any]]
+    size: int
+    lines: list[int]
+
+    def texts(self, column: str) -> list[str]:
+        """Nothing is empty text, and so is a column without a name."""
+        if not column:
+            return [""] * self.size
+        return ["" if value is None else str(value) for value in self.columns[column]]
+
+    def read(self, column: str, convert: Callable[[Any], T]) -> list[T]:
+        """Raises ConfigError naming the rows whose value ``convert`` refuses with a ValueError."""
+        found, problems = [], []
+        for index, value in enumerate(self.columns[column]):
+            try:
+                found.append(convert(value))
+            except ValueError as error:
+                problems.append(self.problem(index, column, str(error), getattr(error, "hint", "")))
+                if len(problems) == MAX_PROBLEMS:
+                    break
+        if problems:
+            raise ConfigError(problems)
+        return found
+
+    def problem(self, index: int, column: str, message: str, hint: str = "") -> Problem:
+        line = self.lines[index] if self.lines else None
+        place = column if self.lines else f"row {index + 1}, {column}"
+        return Problem(file=str(self.path), line=line, path=place, message=message, hint=hint)
+
+
+def read_table(path: Path, wanted: Sequence[str]) -> Table:
+    """The wanted columns that have a name; the ending tells the format. Raises ConfigError with what is wrong."""
+    check_file(path)
+    names = list(dict.fromkeys(filter(None, wanted)))
+    kind = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
     try:
-        return _parquet(path, wanted) if path.suffix == ".parquet" else _csv(path, wanted)
-    except (OSError, ValueError, csv.Error) as error:
-        raise _unreadable(path, f"cannot be read: {error}") from None
+        if kind == ".parquet":
+            return _parquet(path, names)
+        return _csv(path, names) if kind == ".csv" else _json_lines(path, names)
+    except UnicodeDecodeError:
+        raise ConfigError([_not_text(path)]) from None
+    except _CANNOT_BE_READ as error:
+        raise ConfigError([_unreadable(path, f"cannot be read: {error}")]) from None
 
 
-def _parquet(path: Path, wanted: Sequence[str]) -> dict[str, list[Any]]:
+def check_file(path: Path) -> None:
+    """Raises ConfigError where there is no file."""
+    if not path.is_file():
+        what = "is no file" if path.exists() else "does not exist"
+        raise ConfigError([_unreadable(path, what, hint="check the path")])
+
+
+def _parquet(path: Path, wanted: Sequence[str]) -> Table:
     import pyarrow.parquet as pq
 
     file = pq.ParquetFile(path)
     _check(path, wanted, file.schema_arrow.names)
-    table = file.read(columns=list(dict.fromkeys(wanted)))
-    return {name: table.column(name).to_pylist() for name in table.column_names}
+    table = file.read(columns=list(wanted))
+    columns = {name: table.column(name).to_pylist() for name in wanted}
+    return Table(path, columns, table.num_rows, [])
 
 
-def _csv(path: Path, wanted: Sequence[str]) -> dict[str, list[Any]]:
-    opened = gzip.open if path.suffix == ".gz" else open
-    with opened(path, "rt", encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file)
+def _opened(path: Path) -> IO[bytes]:
+    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
+
+
+def _csv(path: Path, wanted: Sequence[str]) -> Table:
+    with _opened(path) as file:
+        reader = csv.reader(_decoded(file))
         names = next(reader, [])
         _check(path, wanted, names)
-        places = {name: names.index(name) for name in wanted}
-        columns: dict[str, list[Any]] = {name: [] for name in wanted}
+        places = [names.index(name) for name in wanted]
+        columns: list[list[str]] = [[] for _ in wanted]
+        lines, problems = [], []
         for row in reader:
-            if len(row) < len(names):
-                raise _unreadable(path, f"has {len(row)} of {len(names)} columns", line=reader.line_num)
-            for name, place in places.items():
-                columns[name].append(row[place])
-        return columns
+            if len(row) == len(names):
+                lines.append(reader.line_num)
+                for column, place in zip(columns, places, strict=True):
+                    column.append(row[place])
+            elif row:
+                hint = "put a cell that holds a comma or a line break in quotes" if len(row) > len(names) else ""
+                message = f"has {len(row)} of {len(names)} columns"
+                problems.append(_unreadable(path, message, line=reader.line_num, hint=hint))
+                if len(problems) == MAX_PROBLEMS:
+                    break
+    if problems:
+        raise ConfigError(problems)
+    return Table(path, dict(zip(wanted, columns, strict=True)), len(lines), lines)
+
+
+def _json_lines(path: Path, wanted: Sequence[str]) -> Table:
+    decode = msgspec.json.Decoder().decode
+    columns: dict[str, list[Any]] = {name: [] for name in wanted}
+    known: dict[str, None] = {}
+    lines = []
+    with _opened(path) as file:
+        for line, text in enumerate(file, 1):
+            if not text.strip():
+                continue
+            try:
+                row = decode(text)
+            except (msgspec.DecodeError, RecursionError) as error:
+                hint = "write one JSON object a line; tables may end in .csv and .parquet too"
+                raise ConfigError([_unreadable(path, f"is not JSON: {error}", line=line, hint=hint)]) from None
+            if not isinstance(row, dict):
+                raise ConfigError([_unreadable(path, "is no JSON object", line=line, hint="write {…} on each line")])
+            known.update(dict.fromkeys(row))
+            lines.append(line)
+            for name in wanted:
+                columns[name].append(row.get(name))
+    if lines:
+        _check(path, wanted, list(known))
+    return Table(path, columns, len(lines), lines)
+
+
+def _decoded(file: IO[bytes]) -> Iterator[str]:
+    for number, line in enumerate(file):
+        yield line.decode("utf-8-sig" if number == 0 else "utf-8")
+
+
+def _not_text(path: Path) -> Problem:
+    """With the line: looking for it anew costs only whoever has to mend it."""
+    with _opened(path) as file:
+        for number, line in enumerate(file, 1):
+            try:
+                line.decode()
+            except UnicodeDecodeError:
+                return _unreadable(path, "is not UTF-8", line=number, hint="save the file as UTF-8")
+    return _unreadable(path, "is not UTF-8", hint="save the file as UTF-8")
 
 
 def _check(path: Path, wanted: Sequence[str], there: Sequence[str]) -> None:
-    missing = [name for name in dict.fromkeys(wanted) if name not in there]
+    missing = [name for name in wanted if name not in there]
     if missing:
-        raise ConfigError(
-            [
-                Problem(
-                    file=str(path), line=1, path=name, message="there is no such column",
-                    hint=f"it has {', '.join(there)}",
-                )
-                for name in missing
-            ]
-        )  # fmt: skip
+        hint = f"it has {', '.join(there)}"[:300] if there else "it is empty"
+        message = "there is no such column"
+        raise ConfigError([Problem(file=str(path), line=1, path=name, message=message, hint=hint) for name in missing])
 
 
-def _unreadable(path: Path, message: str, line: int | None = None) -> ConfigError:
-    return ConfigError([Problem(file=str(path), line=line, path="", message=message)])
+def _unreadable(path: Path, message: str, *, line: int | None = None, hint: str = "") -> Problem:
+    return Problem(file=str(path), line=line, path="", message=message, hint=hint)

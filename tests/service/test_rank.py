@@ -121,7 +121,7 @@ def test_the_command_writes_a_ranking_and_says_where_no_cause_is_named(tmp_path:
 def test_a_relationship_type_nobody_explained_is_refused_with_a_remedy(tmp_path: Path):
     files = ALERTS | {"topology.csv": "system,source,target,relation\nshop,cart,cart-1,hugs\n"}
 
-    with pytest.raises(ConfigError, match="hugs: is not a relationship type"):
+    with pytest.raises(ConfigError, match="'hugs' is not a relationship type"):
         list(rank(written(tmp_path, files, ALERTS_SPEC), tmp_path))
 
 

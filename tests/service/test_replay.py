@@ -7,7 +7,8 @@ import pytest
 
 from correlation.settings import CorrelationSettings
 from foreshock.service.front import collector_kinds
-from foreshock.service.replay import read_input, replay
+from foreshock.service.recorded import read_input
+from foreshock.service.replay import replay
 from foreshock.service.settings import rule_kinds
 
 ALERT = {"labels": {"alertname": "HostDown", "ci": "web1"}, "startsAt": "2026-01-01T00:00:00Z"}

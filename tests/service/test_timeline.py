@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 
 from foreshock.core.model import JudgementKind
-from foreshock.service.replay import Input, replay
+from foreshock.service.recorded import Input
+from foreshock.service.replay import replay
 from foreshock.service.timeline import Row, timeline
 from foreshock.testing.records import COLLECTORS, RULES, Story
 

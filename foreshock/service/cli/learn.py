@@ -3,11 +3,13 @@
 import json
 import os
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from foreshock.core.quantities import format_duration
 from foreshock.service.cli.options import (
     DEFAULT_SERVER,
     Config,
@@ -17,20 +19,28 @@ from foreshock.service.cli.options import (
     Server,
     TokenFile,
     client,
+    duration,
 )
-from foreshock.service.cli.terminal import Output, tell_lines, tell_rows, told
+from foreshock.service.cli.terminal import Output, tell_lines, tell_rows, told, writing
 
 if TYPE_CHECKING:
     from foreshock.service.client import Client
 
-commands = typer.Typer(help="What is learned from history.", invoke_without_command=True)
+commands = typer.Typer(invoke_without_command=True)
 
 
 @commands.callback()
 @told
 def learn_now(
     context: typer.Context,
-    since: Annotated[str, typer.Option(help="History that counts, as 30d; by default the setting `learn.since`.")] = "",
+    since: Annotated[
+        timedelta | None,
+        typer.Option(
+            parser=duration,
+            metavar="DURATION",
+            help="History that counts, as 30d; by default the setting `learn.since`, with --history all of it.",
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be learned, and use nothing.")] = False,
     history: Annotated[
         list[Path] | None,
@@ -53,7 +63,9 @@ def learn_now(
     if context.invoked_subcommand is not None:
         return
     if not history:
-        wanted = {"dry_run": dry_run, **({"since": since} if since else {})}
+        if to is not None:
+            raise typer.BadParameter("--out goes with --history; a running Foreshock keeps its versions itself")
+        wanted = {"dry_run": dry_run, "since": format_duration(since) if since else None}
         trained = client(server, token_file).post("/api/v1/learned/train", wanted, timeout_s=_TRAINING_S)
         tell_lines(trained, output, _lines)
         return
@@ -64,7 +76,8 @@ def learn_now(
     learned = _learned_from(history, topology, mapping, config, since)
     body = msgspec.json.encode(learned)
     if to is not None:
-        to.write_bytes(body)
+        with writing(to):
+            to.write_bytes(body)
     elif not dry_run and learned.version:
         client(server, token_file).post("/api/v1/learned", body)
     tell_lines(json.loads(body), output, lambda _: card(learned))
@@ -74,29 +87,25 @@ _TRAINING_S = 3700.0  # a little longer than the server gives a training
 
 
 def _learned_from(
-    files: Sequence[Path], topology: Path | None, mapping: Path | None, config: Path | None, since: str
+    files: Sequence[Path], topology: Path | None, mapping: Path | None, config: Path | None, since: timedelta | None
 ) -> Any:
-    from datetime import timedelta
     from itertools import chain
 
-    from cmdb_sync.file import FileConfig, FileSource
     from foreshock.connect.config import load
-    from foreshock.core.quantities import parse_duration
     from foreshock.service.front import collector_kinds
     from foreshock.service.history import Recorded as RecordedHistory
-    from foreshock.service.replay import ReplayMapping, TopologyWords, read_input
+    from foreshock.service.recorded import ReplayMapping, read_input, read_topology
     from foreshock.service.settings import load_settings
     from predictor.train import train
 
     settings = load_settings(config, os.environ, {})
     columns = load(mapping, ReplayMapping) if mapping else None
-    words = columns.topology if columns else TopologyWords()
-    known = FileSource("learn", FileConfig(path=topology, **words.model_dump())).fetch() if topology else None
+    known = read_topology(topology, columns) if topology else None
     collectors = collector_kinds()
     recorded = RecordedHistory(collectors, settings.correlation.bind, known)
     inputs = chain.from_iterable(read_input(path, columns, collectors) for path in files)
     occurrences = list(recorded.occurrences(inputs))
-    span = parse_duration(since) if since else timedelta.max
+    span = since or timedelta.max
     newest_s = max((one.at_s for one in occurrences), default=0.0)
     young = [one for one in occurrences if newest_s - one.at_s <= span.total_seconds()]
     return train(young, recorded.topology, settings.learn)

@@ -1,10 +1,13 @@
 """Options that several commands have, and the running Foreshock that they name."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from foreshock.core.errors import Invalid
+from foreshock.core.quantities import parse_duration
 from foreshock.service.cli.terminal import Output
 
 if TYPE_CHECKING:
@@ -25,6 +28,14 @@ OwnTopology = Annotated[
     Path | None, typer.Option("--topology", help="Topology file or folder, in place of the input's own.")
 ]
 Mapped = Annotated[Path | None, typer.Option("--mapping", help="YAML that says which column is what.")]
+
+
+def duration(text: str) -> timedelta:
+    """Parser of an option."""
+    try:
+        return parse_duration(text)
+    except Invalid as error:
+        raise typer.BadParameter(f"{error}; {error.hint}") from None
 
 
 def client(server: str, token_file: Path | None) -> "Client":

@@ -17,7 +17,7 @@ from foreshock.service.cli.options import (
     TokenFile,
     client,
 )
-from foreshock.service.cli.terminal import Output, print_json, print_lines, print_table, told
+from foreshock.service.cli.terminal import Output, print_json, print_lines, print_table, told, writing
 
 if TYPE_CHECKING:
     from foreshock.service.timeline import Row
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 commands = typer.Typer()
 
 Recorded = Annotated[
-    Path, typer.Argument(help="A capture, an Alertmanager stream (JSONL), or CSV/JSONL with --mapping.")
+    Path,
+    typer.Argument(help="A capture, Alertmanager alerts (JSONL), or a table (CSV, JSONL, Parquet) with --mapping."),
 ]
 OwnRules = Annotated[
     Path | None, typer.Option("--rules", help="File or folder with the rules to use, in place of the input's own.")
@@ -50,7 +51,7 @@ def capture(
 ) -> None:
     """Write the records of a running Foreshock to a file that `foreshock replay` reads."""
     running, written = client(server, token_file), 0
-    with to.open("wb") as file:
+    with writing(to), to.open("wb") as file:
         while lines := running.lines("/api/v1/records", after=after, limit=500):
             file.write(lines)
             rows = lines.splitlines()
@@ -76,8 +77,10 @@ def replay(
     """Run recorded input through the engine on virtual time."""
     from foreshock.service import replay as work
 
-    result = _recorded(work.replay, input, topology, rules, settings, mapping, learned)
-    work.write(result, to)
+    with writing(to):
+        to.mkdir(parents=True, exist_ok=True)
+        result = _recorded(work.replay, input, topology, rules, settings, mapping, learned)
+        work.write(result, to)
     if output is Output.JSON:
         print_json(result.summary())
     else:
@@ -132,7 +135,9 @@ def rank_causes(
     from foreshock.service import rank as work
 
     chosen = load(settings, CorrelationSettings) if settings else None
-    issues, named = work.write(work.rank(load(spec, work.RankSpec), data, chosen), to)
+    ranked = work.rank(load(spec, work.RankSpec), data, chosen)
+    with writing(to):
+        issues, named = work.write(ranked, to)
     print_lines(f"wrote {to}: {issues} incidents, for {issues - named} of them not enough evidence to name a cause")
 
 
@@ -146,24 +151,21 @@ def _recorded(
     learned: Path | None,
 ) -> Any:
     """Read what ``replay`` and ``timeline`` are given, and do the work."""
-    from cmdb_sync.file import FileConfig, FileSource
     from correlation.settings import CorrelationSettings
     from foreshock.connect.config import load
     from foreshock.service.front import collector_kinds
     from foreshock.service.learning import read_learned
-    from foreshock.service.replay import ReplayMapping, TopologyWords, read_input
+    from foreshock.service.recorded import ReplayMapping, read_input, read_topology
     from foreshock.service.rule_files import load_rules
     from foreshock.service.settings import rule_kinds
 
     columns = load(mapping, ReplayMapping) if mapping else None
-    words = columns.topology if columns else TopologyWords()
-    source = FileConfig(path=topology, **words.model_dump()) if topology else None
     collectors = collector_kinds()
     return work(
         read_input(input, columns, collectors),
         collectors,
         rule_kinds(),
-        topology=FileSource("replay", source).fetch() if source else None,
+        topology=read_topology(topology, columns) if topology else None,
         settings=load(settings, CorrelationSettings) if settings else None,
         in_force=load_rules(rules) if rules else None,
         learned=read_learned(learned) if learned else None,

@@ -10,7 +10,7 @@ import typer
 from foreshock import __version__
 from foreshock.core.errors import ConfigError, Problem
 from foreshock.service.cli.options import DEFAULT_SERVER, Config, Format, Server, TokenFile, client
-from foreshock.service.cli.terminal import Output, complain, leave, print_lines, tell_rows, told
+from foreshock.service.cli.terminal import Output, complain, leave, print_lines, tell_rows, told, writing
 
 commands = typer.Typer()
 
@@ -89,20 +89,16 @@ def init(folder: Annotated[Path, typer.Argument(help="Where to write the files."
     """Write a commented configuration file, and examples of a topology and of rules."""
     from foreshock.service.settings_files import bundled, example
 
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in {
-        "foreshock.yaml": example(),
-        "foreshock.schema.json": bundled("foreshock.schema.json"),
-        "topology.example.yaml": bundled("topology.example.yaml"),
-        "rules.example.yaml": bundled("rules.example.yaml"),
-        "rules.schema.json": bundled("rules.schema.json"),
-    }.items():
-        path = folder / name
-        if path.exists():
-            complain(f"{path} exists and stays as it is", color="yellow")
-        else:
-            path.write_text(text)
-            print_lines(f"wrote {path}")
+    beside = ("foreshock.schema.json", "topology.example.yaml", "rules.example.yaml", "rules.schema.json")
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in {"foreshock.yaml": example(), **{name: bundled(name) for name in beside}}.items():
+            path = folder / name
+            if path.exists():
+                complain(f"{path} exists and stays as it is", color="yellow")
+            else:
+                path.write_text(text)
+                print_lines(f"wrote {path}")
     print_lines(f"Start with: foreshock run --config {folder / 'foreshock.yaml'}")
 
 

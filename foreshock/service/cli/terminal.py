@@ -6,9 +6,11 @@ configuration.
 
 import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from functools import wraps
+from pathlib import Path
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
 import typer
@@ -51,6 +53,16 @@ def _code(error: ForeshockError) -> int:
     if isinstance(error, Held):
         return TEMPORARY
     return UNREACHABLE if isinstance(error, Unavailable | Denied) else FAILED
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Around what writes to a path that a person named."""
+    try:
+        yield
+    except OSError as error:
+        message = f"{error.filename or path} cannot be written: {error.strerror}"
+        raise ForeshockError(message, hint="name another place, or make room for it there") from None
 
 
 def leave(code: int) -> NoReturn:

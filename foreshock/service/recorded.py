@@ -1,0 +1,310 @@
+"""Recorded input, as records that an engine reads.
+
+Three kinds, told apart by whether there is a mapping and by their first line: a capture of our own records, a stream of
+Alertmanager alerts (JSON lines), and a history with a mapping of its columns (CSV, JSON lines or Parquet).
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import msgspec
+from msgspec import Struct
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from cmdb_sync.file import FileConfig, FileSource
+from correlation.settings import FoldSettings
+from foreshock.connect.config import InvalidPart
+from foreshock.core.contracts import Collector, Record, RecordKind, Snapshot
+from foreshock.core.errors import ConfigError, Invalid, Malformed, Problem
+from foreshock.core.quantities import Duration
+from foreshock.store.rows import Table, check_file, read_table
+
+_BATCH = 64
+_NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_WHAT = "give a capture or Alertmanager alerts, one JSON value a line, or a table and its --mapping"
+
+Name = Annotated[str, Field(min_length=1)]
+
+
+class AlertColumns(BaseModel):
+    """Which column of a history is what."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str = Field(default="", description="identifies a row in groups.csv; the row's number from 0 where empty")
+    time: str = Field(min_length=1, description="when it came: seconds or milliseconds since 1970, or RFC 3339")
+    node: str = Field(default="node", min_length=1, description="names the CI")
+    name: str = Field(default="name", min_length=1, description="what is wrong; becomes the label alertname")
+    severity: str = Field(default="", description="the source's word")
+    state: str = Field(default="", description="tells firing from resolved; all rows fire where empty")
+    resolved: tuple[str, ...] = Field(
+        default=("resolved", "cleared", "clear", "ok", "0", "false"), description="values of `state` that mean resolved"
+    )
+    labels: dict[Name, str] = Field(default_factory=dict, description="more labels: name to column")
+    annotations: dict[Name, str] = Field(default_factory=dict, description="annotations: name to column")
+    expire_after: Duration = Field(
+        default=FoldSettings().expire_after, description="an alert is over this long after its last row"
+    )
+
+
+class TopologyWords(BaseModel):
+    """How a topology folder names its columns, CI types and relationships; the file source has the same settings."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    columns: dict[str, str] = Field(default_factory=dict, description="our column names to theirs: {node: ci_name}")
+    kinds: dict[str, str] = Field(default_factory=dict, description="CI types: theirs to ours")
+    relations: dict[str, str] = Field(
+        default_factory=dict,
+        description="relationship types: theirs to ours; ours say which way failures spread, `ignore` leaves one out",
+    )
+
+    def source(self, path: Path) -> FileConfig:
+        return FileConfig(path=path, **self.model_dump())
+
+    @model_validator(mode="after")
+    def _are_those_of_a_file_source(self) -> Self:
+        try:
+            self.source(Path())
+        except ValidationError as error:
+            raise InvalidPart(error, FileConfig) from None
+        return self
+
+
+class ReplayMapping(BaseModel):
+    """A mapping file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: Literal[1] = 1
+    alerts: AlertColumns
+    topology: TopologyWords = Field(default_factory=TopologyWords)
+
+
+class Input(Struct, frozen=True, kw_only=True):
+    """One record of input with the ids of its items, as many as it has items; none for records that are no events."""
+
+    record: Record
+    ids: Sequence[str] = ()
+
+
+# ---- what is given --------------------------------------------------------------------------------------------------
+
+
+def read_topology(path: Path, mapping: ReplayMapping | None) -> Snapshot:
+    """Raises ConfigError."""
+    words = mapping.topology if mapping else TopologyWords()
+    return FileSource("recorded", words.source(path)).fetch()
+
+
+def read_input(path: Path, mapping: ReplayMapping | None, collectors: Mapping[str, Collector]) -> Iterator[Input]:
+    """Records of a file. Raises ConfigError naming the line where it cannot be read."""
+    check_file(path)
+    if mapping is not None:
+        return _history(path, mapping.alerts)
+    if path.suffix in (".csv", ".parquet", ".gz"):
+        message, hint = "a table needs a mapping of its columns", "give one with --mapping"
+        raise ConfigError([Problem(file=str(path), line=None, path="", message=message, hint=hint)])
+    for line, text in _lines(path):
+        head = _decoded(path, line, text, object)
+        is_capture = isinstance(head, dict) and {"number", "kind", "body"} <= head.keys()
+        return _capture(path, collectors) if is_capture else _stream(path)
+    return iter(())
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Those that hold something, each with its number."""
+    with path.open("rb") as file:
+        for line, text in enumerate(file, 1):
+            if text := text.strip():
+                yield line, text
+
+
+def _decoded(path: Path, line: int, text: bytes, type: Any) -> Any:
+    try:
+        return msgspec.json.decode(text, type=type)
+    except _NOT_JSON as error:
+        raise _unreadable(path, line, f"cannot be read: {error}") from None
+
+
+def _unreadable(path: Path, line: int, message: str) -> ConfigError:
+    return ConfigError([Problem(file=str(path), line=line, path="", message=message, hint=_WHAT)])
+
+
+# ---- captures -------------------------------------------------------------------------------------------------------
+
+
+def _capture(path: Path, collectors: Mapping[str, Collector]) -> Iterator[Input]:
+    for line, text in _lines(path):
+        record: Record = _decoded(path, line, text, Record)
+        ids: tuple[str, ...] = ()
+        if record.kind is RecordKind.EVENTS:
+            if record.collector not in collectors:
+                raise _unreadable(path, line, f"comes from {record.collector!r}, a collector that is not known here")
+            try:
+                count = len(collectors[record.collector].decode(record.body))
+            except Malformed as error:
+                raise _unreadable(path, line, f"holds what {record.collector} cannot read: {error}") from None
+            ids = tuple(f"{record.number}.{index}" for index in range(count))
+        yield Input(record=record, ids=ids)
+
+
+# ---- streams --------------------------------------------------------------------------------------------------------
+
+
+class _Timed(Struct, frozen=True):
+    """A line of a stream with its time of arrival."""
+
+    at: datetime
+    alert: msgspec.Raw = msgspec.Raw()  # not `Raw | None`: msgspec then accepts null only
+    alerts: list[msgspec.Raw] | None = None
+
+
+class _Dated(Struct, frozen=True):
+    startsAt: datetime | None = None  # noqa: N815 (Alertmanager's spelling)
+    endsAt: datetime | None = None  # noqa: N815
+
+
+def _stream(path: Path) -> Iterator[Input]:
+    """One postable alert, an array of them, or {"at": …, "alert": …} a line. Without ``at`` an alert arrives when it
+    starts, or ends if it is a resolve, and never before the one above it."""
+    return _records("alertmanager", _alerts(path))
+
+
+def _alerts(path: Path) -> Iterator[tuple[str, datetime, bytes]]:
+    """(id, time of arrival, alert); an alert alone on its line is known by the line, from 0, and arrays count on."""
+    now = datetime(1970, 1, 1, tzinfo=UTC)
+    item = 0
+    for line, text in _lines(path):
+        try:
+            at, raws = _arrived(text)
+            for raw in raws:
+                now = max(now, at or _arrival(raw, now))
+                yield str(line - 1 if len(raws) == 1 and item < line else item), now, bytes(raw)
+                item += 1
+        except _NOT_JSON as error:
+            raise _unreadable(path, line, f"cannot be read: {error}") from None
+
+
+def _arrived(text: bytes) -> tuple[datetime | None, list[msgspec.Raw]]:
+    """The time of arrival, where the line tells it, and its alerts."""
+    if text[:1] == b"[":
+        return None, msgspec.json.decode(text, type=list[msgspec.Raw])
+    if b'"alert' in text and (timed := _timed(text)) is not None:
+        return timed.at, timed.alerts or ([timed.alert] if bytes(timed.alert) else [])
+    return None, [msgspec.Raw(text)]
+
+
+def _timed(text: bytes) -> _Timed | None:
+    try:
+        return msgspec.json.decode(text, type=_Timed)
+    except msgspec.ValidationError:
+        return None
+
+
+def _arrival(raw: msgspec.Raw, now: datetime) -> datetime:
+    try:
+        dated = msgspec.json.decode(raw, type=_Dated)
+    except msgspec.ValidationError:
+        return now  # it will be a dead letter, at the time of its neighbours
+    starts_at, ends_at = dated.startsAt, dated.endsAt
+    if starts_at is None:
+        return now
+    return ends_at if ends_at is not None and starts_at < ends_at <= now else starts_at
+
+
+def _records(collector: str, rows: Iterable[tuple[str, datetime, bytes]]) -> Iterator[Input]:
+    """Rows of one moment together become one record, as one request would have brought them."""
+    number = 0
+    at: datetime | None = None
+    ids: list[str] = []
+    bodies: list[bytes] = []
+    for id, moment, body in rows:
+        if bodies and (moment != at or len(bodies) >= _BATCH):
+            number += 1
+            yield _record(number, at, collector, ids, bodies)
+            ids, bodies = [], []
+        at = moment
+        ids.append(id)
+        bodies.append(body)
+    if bodies:
+        yield _record(number + 1, at, collector, ids, bodies)
+
+
+def _record(number: int, at: datetime | None, collector: str, ids: list[str], bodies: list[bytes]) -> Input:
+    assert at is not None
+    body = b"[" + b",".join(bodies) + b"]"
+    return Input(
+        record=Record(number=number, at=at, kind=RecordKind.EVENTS, collector=collector, source=collector, body=body),
+        ids=tuple(ids),
+    )
+
+
+# ---- histories ------------------------------------------------------------------------------------------------------
+
+
+def _history(path: Path, columns: AlertColumns) -> Iterator[Input]:
+    """In order of time; sorted first, as histories are often exported by other orders."""
+    given = (columns.id, columns.time, columns.node, columns.name, columns.severity, columns.state)
+    table = read_table(
+        path, [name for name in (*given, *columns.labels.values(), *columns.annotations.values()) if name]
+    )
+    times = table.read(columns.time, read_time)
+    ids = table.texts(columns.id) if columns.id else [str(index) for index in range(table.size)]
+    events = _events(table, times, columns)
+    return _records("events", sorted(zip(ids, times, events, strict=True), key=lambda row: row[1]))
+
+
+def _events(table: Table, times: Sequence[datetime], columns: AlertColumns) -> Iterator[bytes]:
+    annotations = [(name, table.texts(column)) for name, column in columns.annotations.items()]
+    severities, states = table.texts(columns.severity), table.texts(columns.state)
+    for index, (at, labels) in enumerate(zip(times, labels_of(table, columns), strict=True)):
+        resolved = bool(columns.state) and states[index].strip().lower() in columns.resolved
+        event: dict[str, Any] = {
+            "labels": labels,
+            "annotations": {name: texts[index][:8000] for name, texts in annotations},
+            "status": "resolved" if resolved else "firing",
+            "ends_at": at if resolved else at + columns.expire_after,
+        }
+        if not resolved:
+            event["starts_at"] = at
+        if columns.severity:
+            event["severity"] = severities[index][:64]
+        yield msgspec.json.encode(event)
+
+
+def labels_of(table: Table, columns: AlertColumns) -> Iterator[dict[str, str]]:
+    """The labels of each row."""
+    more = [(name, table.texts(column)) for name, column in columns.labels.items()]
+    for index, (name, node) in enumerate(zip(table.texts(columns.name), table.texts(columns.node), strict=True)):
+        yield {"alertname": name or "alert", "ci": node, **{label: texts[index] for label, texts in more}}
+
+
+_MILLISECONDS_FROM = 1e11  # as seconds this is the year 5138
+_YEARS = range(1900, 2200)
+"""What lies outside is a number in another unit."""
+
+
+def read_time(value: Any) -> datetime:
+    """RFC 3339, or seconds or milliseconds since 1970. Raises Invalid."""
+    text = "" if value is None else str(value).strip()
+    try:
+        moment = _moment(text)
+        if moment.year in _YEARS:
+            return moment
+    except (ValueError, OverflowError):
+        pass
+    raise Invalid(f"{text[:40]!r} is no time", hint="write RFC 3339, or seconds or milliseconds since 1970")
+
+
+def _moment(text: str) -> datetime:
+    try:
+        number = float(text)
+    except ValueError:
+        moment = datetime.fromisoformat(text)
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    if number > _MILLISECONDS_FROM:
+        number /= 1000
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=round(number * 1e6))
