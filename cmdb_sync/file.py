@@ -13,6 +13,7 @@ import csv
 import functools
 import io
 import json
+import time
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
@@ -44,6 +45,10 @@ MAX_TABLE_BYTES = 64 * 2**20
 MAX_TEXT_CHARS = 512
 MAX_PROBLEMS = 1000
 MAX_WARNINGS = 100
+
+TABLES = ("nodes.csv", "topology.csv")
+_SETTLED_S = 2.0
+"""A file that changed within so many seconds may be changing still."""
 
 IGNORE = "ignore"
 """In ``relations``: leave relationships of this type out."""
@@ -105,6 +110,17 @@ class FileSource:
 
     def fetch(self) -> Snapshot:
         return _Reading(self._config, _open(self._config.path, self._config.columns)).snapshot()
+
+    def stamp(self) -> str:
+        path = self._config.path
+        try:
+            found = [file.stat() for file in ([path / name for name in TABLES] if path.is_dir() else [path])]
+        except OSError:
+            return ""
+        # A file can change twice within one tick of the clock that dates it, and keep its size (as git says: racy).
+        if time.time() - max(max(one.st_mtime, one.st_ctime) for one in found) < _SETTLED_S:
+            return ""
+        return " ".join(f"{one.st_ino}:{one.st_size}:{one.st_mtime_ns}:{one.st_ctime_ns}" for one in found)
 
 
 # ---- the three shapes, as two tables --------------------------------------------------------------------------------
@@ -230,8 +246,8 @@ def _csv_content(folder: Path, renamed: Mapping[str, str]) -> _Content:
     warnings: list[str] = []
     tables = []
     for name, columns, needed in (
-        ("nodes.csv", _NODE_COLUMNS, ("id", "kind")),
-        ("topology.csv", _EDGE_COLUMNS, ("source", "target", "type")),
+        (TABLES[0], _NODE_COLUMNS, ("id", "kind")),
+        (TABLES[1], _EDGE_COLUMNS, ("source", "target", "type")),
     ):
         try:
             theirs = {renamed.get(column, column).lower(): key for column, key in columns.items()}

@@ -517,6 +517,10 @@ class CmdbSource(Protocol):
     def fetch(self) -> Snapshot:
         """Everything the source holds. Raises ConfigError (a person must edit something), Unavailable or Denied."""
 
+    def stamp(self) -> str:
+        """Cheap, and another one whenever ``fetch`` may give something else than before; empty where that cannot be
+        told. Never raises."""
+
 
 class SourceKind(Struct, frozen=True, kw_only=True):
     """Declaration of a CMDB source."""

@@ -3,7 +3,8 @@
 They are msgspec structs rather than dataclasses: one definition serves the hot path, the checkpoint, the capture file
 and the API, and a struct costs a third of the memory. All are frozen but two: ``Alert`` and ``Situation`` are the
 engine's running state, changed only by ``correlation`` while the engine holds them; copying them for each repeat would
-cost more than everything else together. Times are aware UTC.
+cost more than everything else together. What there are very many of is kept out of the garbage collector's sight
+(``gc=False``): none of them leads back to itself. Times are aware UTC.
 """
 
 from collections.abc import Mapping, Sequence
@@ -236,7 +237,7 @@ class Member(Struct, frozen=True, gc=False, kw_only=True):
     considered: tuple[Considered, ...] = ()
 
 
-class Contribution(Struct, frozen=True, kw_only=True):
+class Contribution(Struct, frozen=True, gc=False, kw_only=True):
     """One visible part of a score: points add up to the score."""
 
     name: str
@@ -244,7 +245,7 @@ class Contribution(Struct, frozen=True, kw_only=True):
     evidence: str
 
 
-class Cause(Struct, frozen=True, kw_only=True):
+class Cause(Struct, frozen=True, gc=False, kw_only=True):
     """A CI that may be where the problem started.
 
     Attributes:
@@ -351,7 +352,7 @@ class TicketState(StrEnum):
     REJECTED = "rejected"
 
 
-class Ticket(Struct, frozen=True, kw_only=True):
+class Ticket(Struct, frozen=True, gc=False, kw_only=True):
     """Our side of the record a sink keeps for a situation.
 
     Attributes:
@@ -453,7 +454,7 @@ class News(Struct, frozen=True, gc=False, kw_only=True):
     text: str
 
 
-class Situation(Struct, kw_only=True):
+class Situation(Struct, gc=False, kw_only=True):
     """Alerts that correlation holds to be one problem. Running state, changed only by group and the engine.
 
     Attributes:
@@ -531,7 +532,7 @@ class Ended(Struct, frozen=True, kw_only=True):
     alerts: tuple[Alert, ...]
 
 
-class CI(Struct, frozen=True, kw_only=True):
+class CI(Struct, frozen=True, gc=False, kw_only=True):
     """Configuration item: a thing the CMDB knows.
 
     Attributes:
@@ -551,7 +552,7 @@ class CI(Struct, frozen=True, kw_only=True):
     implied: bool = False
 
 
-class Relationship(Struct, frozen=True, kw_only=True):
+class Relationship(Struct, frozen=True, gc=False, kw_only=True):
     """``source`` <type> ``target``, for example shop depends_on database. See topology.DIRECTIONS for how failures
     spread."""
 

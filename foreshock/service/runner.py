@@ -25,12 +25,15 @@ Given = tuple[Record, Items | None]
 _STEP_RECORDS = 128
 _STEP_BYTES = 4 * 1024 * 1024
 """A step of the largest batches is a few of them: questions wait for a step, and so does the next commit."""
+_STEP_S = 0.15
+"""A step takes no further record after so long: where each alert is new that is a few records, else all of them."""
 _POLITE_RECORDS = 4
 _STEP_PAUSE_S = 0.02
 """Between steps under load: the intake gets its turn at the processor, and the next step has more to share one
 commit."""
-_CHECKPOINT_ITEMS = 2000
-"""Enough for a checkpoint before its time: what is encoded at once, while questions wait, takes some milliseconds."""
+_CHECKPOINT_ITEMS = 500
+"""Enough for a checkpoint before its time: what is encoded at once, while alerts and questions wait, takes some
+milliseconds."""
 _SAVING_SHARE = 0.05
 """Of the engine's time, at most: where everything changes all the time, as with re-sends, checkpoints are larger and
 fewer."""
@@ -71,6 +74,7 @@ class Runner:
         self._wake = threading.Event()
         self._stopping = False
         self._inbox: Inbox | None = None
+        self._ahead: list[Given] = []  # taken from the inbox, and left for the next step
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
     def restore(self) -> int:
@@ -126,14 +130,16 @@ class Runner:
         assert self._inbox is not None
         try:
             while True:
-                records = self._inbox.take(self.position, _STEP_RECORDS, _STEP_BYTES)
+                records = self._ahead or self._inbox.take(self.position, _STEP_RECORDS, _STEP_BYTES)
                 if records:
                     began = time.perf_counter()
+                    read: list[Given] = []
                     with self._lock:
-                        effects = self.engine.step(_politely(records))
-                        self._commit(effects, records[-1][0].number)
+                        effects = self.engine.step(_in_time(records, read))
+                        self._commit(effects, read[-1][0].number)
+                    self._ahead = records[len(read) :]
                     self.busy_s += time.perf_counter() - began
-                    self._on_reflected(records)
+                    self._on_reflected(read)
                     if effects.orders:
                         self._on_orders()
                     time.sleep(_STEP_PAUSE_S)
@@ -209,13 +215,17 @@ class Runner:
             self._moved.notify_all()
 
 
-def _politely(records: Iterable[Given]) -> Iterator[Given]:
-    """Now and then whoever waits for the interpreter gets it: the intake answers sooner. After each record would be
-    sooner still, and cost an eighth more."""
+def _in_time(records: Iterable[Given], read: list[Given]) -> Iterator[Given]:
+    """As many as a step has time for, at least one; they are put into ``read``. Now and then whoever waits for the
+    interpreter gets it: the intake answers sooner. After each record would be sooner still, and cost an eighth more."""
+    until = time.monotonic() + _STEP_S
     for number, record in enumerate(records, 1):
+        read.append(record)
         yield record
         if number % _POLITE_RECORDS == 0:
             time.sleep(0)
+        if time.monotonic() >= until:
+            return
 
 
 def _row(situation: Situation, ended: bytes | None) -> SituationRow:

@@ -24,7 +24,7 @@ _SLICE_BLOCKS = 4
 _PACE = 4
 """So many times as many items are written with a step as it has changed: saving keeps up with any storm, and one
 checkpoint is never much larger than what one step changes."""
-_LEAST_SWEPT, _MOST_SWEPT = 1000, 2000  # items said again with one checkpoint: within these, as many as changed
+_LEAST_SWEPT, _MOST_SWEPT = 250, 500  # items said again with one checkpoint: within these, as many as changed
 _LEAST_BYTES = 1 << 20  # written before a sweep is worth it
 _ZSTD_LEVEL = 1
 _MANY = ("alert", "situation")

@@ -32,6 +32,10 @@ _POLL_S = 0.005
 _SWITCH_S = 0.001
 """How long one thread may keep the interpreter while another waits: Python's 5 ms would be most of an answer's time."""
 
+_GARBAGE = (5_000, 10, 200)
+"""Objects between two looks for cycles among the newest, and looks between those among the older. All threads stand
+still for one: 5,000 objects take 4 ms. Hardly anything here is in a cycle, so the oldest are looked through rarely."""
+
 
 def serve(
     settings: Settings,
@@ -70,6 +74,7 @@ def serve(
         uvicorn.Config(
             front.app,
             lifespan="off",
+            ws="none",  # there are none, and the library would be loaded before the first answer
             log_config=None,
             access_log=False,
             server_header=False,
@@ -86,7 +91,7 @@ def serve(
         foreshock.start()
         # What was loaded lives as long as we do; looking through it again and again for garbage is wasted time.
         gc.freeze()
-        gc.set_threshold(50_000, 20, 50)
+        gc.set_threshold(*_GARBAGE)
         gc.enable()
         loaded.append(foreshock)
 

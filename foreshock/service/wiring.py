@@ -26,8 +26,8 @@ from foreshock.core.contracts import (
     TicketChange,
 )
 from foreshock.core.errors import ConfigError, ForeshockError, Unavailable
-from foreshock.core.model import CI, HeldKind, Relationship
-from foreshock.service import logs
+from foreshock.core.model import HeldKind
+from foreshock.service import logs, topology_sources
 from foreshock.service import metrics as gauges
 from foreshock.service.access import Guarded
 from foreshock.service.alertmanager_api import alertmanager_api
@@ -45,12 +45,12 @@ from foreshock.service.measuring import Measuring
 from foreshock.service.quiet import LiveQuiet
 from foreshock.service.quiet_api import quiet_api
 from foreshock.service.reconcile import Reconciler
-from foreshock.service.records import SettingsRecord, TopologyRecord
+from foreshock.service.records import SettingsRecord
 from foreshock.service.reload import Reloader
 from foreshock.service.rule_files import load_rules
 from foreshock.service.runner import Given, Runner
 from foreshock.service.scheduler import Scheduler
-from foreshock.service.settings import Settings, SettingsSource, rule_kinds, sink_kinds, source_kinds
+from foreshock.service.settings import Settings, SettingsSource, rule_kinds, sink_kinds
 from foreshock.service.sources import reading
 from foreshock.store.desk import Desk
 from foreshock.store.learned import LearnedVersions
@@ -85,6 +85,7 @@ class Foreshock:
         self.front, self.settings, self.clock, self._demo = front, front.settings, front.clock, demo
         self.inbox, self.metrics, self.closed = front.inbox, front.metrics, front.closed
         self._topology_error = ""
+        self._topology_stamp: topology_sources.Stamp | None = None
         self.reloader = Reloader(self.settings, source, self._put_into_force, self.clock)
         self._stopping = threading.Event()
         self._warm_up = threading.Thread(target=self._deliver_once_warm, name="warm-up", daemon=True)
@@ -313,7 +314,7 @@ class Foreshock:
         """What a reload has read and found sound, as one record; whether it differs from what was in force. A rule that
         is suspended gets another try even if nothing differs."""
         if settings.topology != self.settings.topology:
-            self._read_topology(settings)  # so that a mistake there leaves everything as it is
+            topology_sources.read(settings.topology)  # so that a mistake there leaves everything as it is
         with self.runner.looking() as engine:
             suspended = bool(engine.budget.suspended)
         windows = planned(settings.maintenance, self.clock())  # a calendar that cannot be read leaves all as it is
@@ -371,10 +372,15 @@ class Foreshock:
             log.error("the topology was not loaded", error=str(error))
 
     def reload_topology(self) -> None:
-        """Read the sources; a new version becomes a record. A source that cannot be read leaves the old topology in
-        force."""
+        """Read the sources if they may have changed; a new version becomes a record. A source that cannot be read
+        leaves the old topology in force."""
+        instances = self.settings.topology
+        stamp = topology_sources.stamp(instances)
+        if stamp is not None and stamp == self._topology_stamp:
+            self._topology_error = ""
+            return
         try:
-            read = self._read_topology(self.settings)
+            read = topology_sources.read(instances)
         except ForeshockError as error:
             self._topology_error = str(error)
             if not self.settings.topology:
@@ -384,25 +390,11 @@ class Foreshock:
             ) from error
         self._topology_error = ""
         with self.runner.looking() as engine:
-            if engine.topology.version == read.version:
-                return
-        self.inbox.append_now(
-            NewRecord(kind=RecordKind.TOPOLOGY, body=msgspec.json.encode(read), source="topology", actor="foreshock")
-        )
-
-    def _read_topology(self, settings: Settings) -> TopologyRecord:
-        """All sources together; a CI that several know is taken from the first."""
-        kinds = source_kinds()
-        cis: dict[str, CI] = {}
-        relationships: dict[Relationship, None] = {}
-        versions = []
-        for instance in settings.topology:
-            snapshot = kinds[instance.kind].build(instance.name, instance.config).fetch()
-            versions.append(snapshot.version)
-            for ci in snapshot.cis:
-                cis.setdefault(ci.id, ci)
-            relationships.update(dict.fromkeys(snapshot.relationships))
-        return TopologyRecord(version="+".join(versions), cis=tuple(cis.values()), relationships=tuple(relationships))
+            known = engine.topology.version == read.version
+        if not known:
+            body = msgspec.json.encode(read)
+            self.inbox.append_now(NewRecord(kind=RecordKind.TOPOLOGY, body=body, source="topology", actor="foreshock"))
+        self._topology_stamp = stamp
 
     def _retain(self) -> None:
         forgotten = forget(

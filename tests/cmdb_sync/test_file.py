@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from cmdb_sync import file as file_module
 from cmdb_sync.file import MAX_PROBLEMS, FileConfig, FileSource
 from foreshock.core.contracts import Snapshot
 from foreshock.core.errors import ConfigError
@@ -325,3 +326,22 @@ def test_any_csv_is_read_or_refused_and_nothing_else(folder: Folder, rows: list[
         fetch(folder("node,type\n" + text, EDGES))
     except ConfigError:
         return
+
+
+def test_the_stamp_changes_with_each_of_the_files_and_not_by_itself(folder: Folder, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(file_module, "_SETTLED_S", 0.0)
+    source = FileSource("test", FileConfig(path=folder(NODES, EDGES)))
+    first = source.stamp()
+
+    assert first
+    assert source.stamp() == first
+    (source._config.path / "topology.csv").write_text(EDGES + "\n")
+    second = source.stamp()
+    (source._config.path / "nodes.csv").write_text(NODES + "\n")
+    assert len({first, second, source.stamp()}) == 3
+
+
+def test_a_file_that_is_not_there_or_was_just_written_has_no_stamp(write: Write, tmp_path: Path):
+    assert FileSource("test", FileConfig(path=tmp_path / "absent.yaml")).stamp() == ""
+    assert FileSource("test", FileConfig(path=tmp_path)).stamp() == ""
+    assert FileSource("test", FileConfig(path=write(SHOP))).stamp() == ""
