@@ -17,7 +17,6 @@ import heapq
 import math
 from array import array
 from collections import deque
-from collections.abc import Mapping
 
 from msgspec import Struct
 
@@ -25,8 +24,6 @@ from foreshock.core.topology import Topology
 
 NEITHER, ABOVE, BELOW = 0, 1, 2
 """Whether the other CI explains this one, or is explained by it."""
-
-Steps = Mapping[str, tuple[float, str]]
 
 
 class Surroundings(Struct, frozen=True, gc=False):
@@ -53,14 +50,15 @@ def surroundings(
     below = _below(topology, ci, step, least)
     walk = random_walk(topology, ci, restart, noticeable)
     found = []
-    for other in {**walk, **above, **below}:
-        up, down, passed = above.get(other, 0.0), below.get(other, 0.0), walk.get(other, 0.0)
+    for other in {**above, **below}:
+        up, down, passed = above.get(other, 0.0), below.get(other, 0.0), walk.pop(other, 0.0)
         explained = max(up, down)
         if explained < least:
             explained = 0.0
         if explained or passed:
             way = NEITHER if not explained else ABOVE if up >= down else BELOW
             found.append((-max(explained, passed), other, explained, passed, way))
+    found += [(-passed, other, 0.0, passed, NEITHER) for other, passed in walk.items()]
     found.sort()
     return Surroundings(
         tuple(entry[1] for entry in found),
@@ -94,34 +92,23 @@ def random_walk(topology: Topology, ci: str, restart: float, noticeable: float) 
     ends: dict[str, float] = {}
     waiting = {ci: 1.0}
     queue = deque((ci,))
-    steps_up, steps_down, even = topology.steps_up, topology.steps_down, topology.even
-    half = noticeable / 2
+    around, half, goes_on = topology.around, noticeable / 2, 1.0 - restart
     while queue:
         here = queue.popleft()
         mass = waiting.pop(here)
         ends[here] = ends.get(here, 0.0) + restart * mass
-        rest = (1.0 - restart) * mass
+        rest = goes_on * mass
         if rest < half:
             continue  # not even one neighbour would notice
-        up, down = steps_up(here), steps_down(here)
-        if rest < noticeable * (len(up) + len(down)) / 2:
+        steps, neighbours, weights = around(here)
+        if rest < half * steps:
             continue  # it has too many neighbours for any of them to notice
-        for there, passed in _shares(up, down, rest, even=even).items():
+        share = rest / len(neighbours) if neighbours else 0.0
+        for there in neighbours:
+            passed = share if weights is None else rest * weights[there]
             if there in waiting:
                 waiting[there] += passed
             else:
                 waiting[there] = passed
                 queue.append(there)
     return {end: probability for end, probability in ends.items() if probability >= noticeable}
-
-
-def _shares(up: Steps, down: Steps, rest: float, *, even: bool) -> dict[str, float]:
-    """What each neighbour gets of ``rest``. even: every step costs 1, as it does unless somebody set costs."""
-    if even:
-        neighbours = {**up, **down} if up and down else up or down
-        return dict.fromkeys(neighbours, rest / len(neighbours)) if neighbours else {}
-    weights: dict[str, float] = {}
-    for there, (cost, _) in (*up.items(), *down.items()):
-        weights[there] = max(weights.get(there, 0.0), 1.0 / cost)
-    share = rest / sum(weights.values()) if weights else 0.0
-    return {there: share * weight for there, weight in weights.items()}

@@ -7,6 +7,7 @@ happens to hold its nearest neighbour, and a switch that stays silent relates no
 """
 
 from functools import partial
+from itertools import compress, count
 
 from correlation.affinity import ABOVE, BELOW, NEITHER
 from correlation.budget import PAIR
@@ -72,9 +73,9 @@ def _look_around(tag: str, alert: Alert, ci: str, share: float, view: View, foun
     near, by_ci = view.surroundings(ci), view.traces.by_ci
     onset_s, now_s, window_s = alert.starts_at.timestamp(), view.now.timestamp(), view.window_s
     steps, step = 0, view.settings.step
-    for index, there in enumerate(near.cis):
-        if there not in by_ci:  # nearly all of them
-            continue
+    # Nearly all of them have no trace; passing over those costs no step of the interpreter.
+    for index in compress(count(), map(by_ci.__contains__, near.cis)):
+        there = near.cis[index]
         traces = by_ci[there]
         steps += len(traces)
         explained, walk, way = near.explained[index], near.walk[index] * share, near.way[index]

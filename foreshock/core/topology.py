@@ -45,6 +45,9 @@ _NOWHERE: Mapping[str, tuple[float, str]] = {}
 _MAX_REMEMBERED = 10_000  # CIs for which an answer is kept; beyond it all are worked out again
 
 
+Around = tuple[int, tuple[str, ...], Mapping[str, float] | None]
+
+
 class Hop(Struct, frozen=True, gc=False):
     """One CI on the way up: ``cost`` from the start, and the CI one step nearer to the start."""
 
@@ -89,6 +92,7 @@ class Topology:
             if direction is not Direction.SOURCE_SUFFERS:
                 self._add_need(relation.target, relation.source, relation.type)
         self._upstream: dict[str, dict[str, Hop]] = {}
+        self._around: dict[str, Around] = {}
         self._kinds: dict[str, Counter[tuple[str, str]]] = {}
         self._names = self._index_names()
         self._services = self._index_services()
@@ -208,6 +212,18 @@ class Topology:
         """What depends on ``ci`` directly, with the cost of the step and the relationship type."""
         return self._needed_by.get(ci, _NOWHERE)
 
+    def around(self, ci: str) -> Around:
+        """For a random step from ``ci``: how many steps there are, up and down; the neighbours; and the share of the
+        steps that goes to each, None where all have the same. A step of twice the cost is half as probable."""
+        found = self._around.get(ci)
+        if found is None:
+            if len(self._around) >= _MAX_REMEMBERED:
+                self._around.clear()
+            up, down = self._needs.get(ci, _NOWHERE), self._needed_by.get(ci, _NOWHERE)
+            neighbours = (*up, *(there for there in down if there not in up)) if up and down else (*up, *down)
+            found = self._around[ci] = (len(up) + len(down), neighbours, None if self.even else _shares(up, down))
+        return found
+
     def kind(self, ci: str) -> str:
         """The kind of ``ci``; empty if nobody knows it."""
         known = self.cis.get(ci)
@@ -264,3 +280,11 @@ class Topology:
                         seen.add(there)
                         todo.append(there)
         return {ci: tuple(services) for ci, services in found.items()}
+
+
+def _shares(up: Mapping[str, tuple[float, str]], down: Mapping[str, tuple[float, str]]) -> dict[str, float]:
+    weights: dict[str, float] = {}
+    for there, (cost, _) in (*up.items(), *down.items()):
+        weights[there] = max(weights.get(there, 0.0), 1.0 / cost)
+    total = sum(weights.values())
+    return {there: weight / total for there, weight in weights.items()}

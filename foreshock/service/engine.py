@@ -439,10 +439,6 @@ class Engine:
         """Fingerprint of the alert that these labels from that source belong to."""
         return self._family_of(collector, source).key(labels)
 
-    def known_to(self, collector: Collector, source: str) -> Mapping[bytes, Alert]:
-        """What was received from that source, or one like it, by the labels' bytes."""
-        return self.known.get(self._family_of(collector, source).name, {})
-
     def bind(self, alert: Alert, labels: Mapping[str, str]) -> Binding:
         """By the labels that identify before all others: what may change from one label set to the next must not move
         an alert from CI to CI."""

@@ -22,12 +22,12 @@ import collectors
 from foreshock.core import registry
 from foreshock.core.contracts import Collector
 from foreshock.core.errors import ConfigError, Held, Problem
-from foreshock.core.model import Alert
 from foreshock.service import metrics as gauges
 from foreshock.service.access import LOOPBACK_HOSTS, Access
 from foreshock.service.clock import utc_now
-from foreshock.service.inbox import Inbox
-from foreshock.service.intake import App, Intake, Limits, Receive, Scope, Send
+from foreshock.service.inbox import WritingInbox
+from foreshock.service.intake import App, Intake, Limits, Receive, Rejections, Scope, Send
+from foreshock.service.metrics import IntakeMetrics
 from foreshock.service.settings import Settings
 from foreshock.service.tokens import tokens
 from foreshock.store import migrations
@@ -39,6 +39,8 @@ _DISK_RECHECK_S = 5
 _PATIENCE_S = 10.0
 """How long a question waits for what is still being loaded."""
 _POLL_S = 0.02
+_LEAVING_S = 1.0
+"""How long a start waits for the state folder: of one that was killed, the other process may need a moment to end."""
 
 
 def collector_kinds() -> Mapping[str, Collector]:
@@ -51,11 +53,10 @@ class Front:
     Args:
         clock: the time for records; the demo brings its own.
         on_fatal: called once when it must not go on, with the reason.
+        owned: the state folder is locked already, by the process that reads this inbox.
+        on_append: called after each synced group of records, from the appending thread.
     Attributes:
         fresh: no state was ever saved here, so there is nothing to load, and topology and settings come first.
-        behind: where requests go that bring no events.
-        wake: called when records were appended; set it to wake the engine.
-        known: what the engine has received from a source, by the labels' bytes; set it once there is an engine.
     Raises:
         Held: another process owns the state folder or the database.
         Unavailable: the store cannot be reached.
@@ -67,30 +68,24 @@ class Front:
         *,
         clock: Callable[[], datetime] = utc_now,
         on_fatal: Callable[[Exception], None] = lambda error: None,
+        owned: bool = False,
+        on_append: Callable[[], None] = lambda: None,
     ) -> None:
         self.settings, self.clock, self._on_fatal = settings, clock, on_fatal
         self._draining = False
-        self._disk: tuple[float, tuple[str, int] | None] = (0.0, None)
-        self._lock = own(settings.state)
+        self._disk = DiskGuard(settings)
+        self._lock = None if owned else own(settings.state)
         self.journal = Journal(settings.store_url)
         self.journal.claim()
         migrations.upgrade_journal(self.journal)
         self.fresh = self.journal.position()[1] == 0
         self.collectors = collector_kinds()
-        self.wake: Callable[[], None] = lambda: None
-        self.known: Callable[[Collector, str], Mapping[bytes, Alert]] = lambda collector, source: {}
-        self.inbox = Inbox(self.journal, clock, on_append=self._appended, on_fatal=self.fatal)
-        self.families: Callable[[], gauges.Families] = tuple
-        self.metrics = gauges.Metrics(self._live)
-        self.behind = Later()
-        self.access = Access(
-            {token.name: token.secret.get_secret_value() for token in tokens(settings.tokens_file)}
-            if settings.tokens_file
-            else {},
-            {*LOOPBACK_HOSTS, *settings.allowed_hosts, *_names(settings)},
-        )
+        self.inbox = WritingInbox(self.journal, clock, on_append=on_append, on_fatal=self.fatal, feed=not owned)
+        self._metrics = IntakeMetrics()
+        self._behind = Later()
+        self.access = who_may(settings)
         self.intake = Intake(
-            Probes(self.behind, self.closed),
+            Probes(self._behind, self.closed),
             self.inbox,
             self.collectors,
             limits=Limits(
@@ -99,22 +94,29 @@ class Front:
             clock=clock,
             closed=self.closed,
             actor=self.access.actor,
-            known=self._known,
-            observe=self.metrics.observe,
+            observe=self._metrics.observe,
         )
 
     @property
     def app(self) -> App:
         return self.intake
 
-    def _known(self, collector: Collector, source: str) -> Mapping[bytes, Alert]:
-        return self.known(collector, source)
+    def answer_with(self, app: App) -> None:
+        """Requests that bring no events go there from now on."""
+        self._behind.app = app
 
-    def _appended(self) -> None:
-        self.wake()
+    def rejections(self) -> Mapping[str, Rejections]:
+        """Requests the intake refused whole, by source."""
+        return self.intake.rejections
 
-    def _live(self) -> gauges.Families:
-        return self.families()
+    def families(self) -> gauges.Families:
+        """What the intake counted."""
+        return self._metrics.families()
+
+    def use(self, settings: Settings) -> None:
+        """Settings that were read again."""
+        self.settings = settings
+        self._disk.use(settings)
 
     def start(self) -> None:
         self.inbox.start()
@@ -129,7 +131,8 @@ class Front:
         self.drain()
         self.inbox.stop()
         self.journal.close()
-        os.close(self._lock)
+        if self._lock is not None:
+            os.close(self._lock)
 
     def fatal(self, error: Exception) -> None:
         self.drain()
@@ -140,19 +143,35 @@ class Front:
         """Why nothing can be taken in now, and for how many seconds; None while all is well."""
         if self._draining:
             return "Foreshock is stopping", 5
-        now = time.monotonic()
-        if now >= self._disk[0]:
-            self._disk = (now + _DISK_RECHECK_S, self._disk_guard())
-        return self._disk[1]
+        return self._disk.closed()
 
-    def _disk_guard(self) -> tuple[str, int] | None:
-        guard = self.settings.disk_guard
-        usage = shutil.disk_usage(self.settings.state)
+
+class DiskGuard:
+    """Looks at the disk under the state folder now and then."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._found: tuple[str, int] | None = None
+        self.use(settings)
+
+    def use(self, settings: Settings) -> None:
+        self._state, self._guard = settings.state, settings.disk_guard
+        self._again_at = 0.0
+
+    def closed(self) -> tuple[str, int] | None:
+        """Why there is no room for more, and for how many seconds at least; None while there is."""
+        now = time.monotonic()
+        if now >= self._again_at:
+            self._again_at, self._found = now + _DISK_RECHECK_S, self._look()
+        return self._found
+
+    def _look(self) -> tuple[str, int] | None:
+        guard = self._guard
+        usage = shutil.disk_usage(self._state)
         percent = 100 * usage.free / usage.total
         if usage.free >= guard.min_free and percent >= guard.min_free_percent:
             return None
         return (
-            f"the disk under {self.settings.state} has {usage.free // 2**20} MiB ({percent:.1f} %) free; "
+            f"the disk under {self._state} has {usage.free // 2**20} MiB ({percent:.1f} %) free; "
             f"{guard.min_free // 2**20} MiB and {guard.min_free_percent} % are the least to take events in",
             30,
         )
@@ -203,6 +222,15 @@ async def _tell(send: Send, status: int, text: str, retry_after_s: int = 0) -> N
     await send({"type": "http.response.body", "body": body})
 
 
+def who_may(settings: Settings) -> Access:
+    """Raises ConfigError where the file of tokens cannot be read."""
+    given = tokens(settings.tokens_file) if settings.tokens_file else ()
+    return Access(
+        {token.name: token.secret.get_secret_value() for token in given},
+        {*LOOPBACK_HOSTS, *settings.allowed_hosts, *_names(settings)},
+    )
+
+
 def _names(settings: Settings) -> set[str]:
     """Names that the settings themselves give this Foreshock."""
     return {settings.listen.rpartition(":")[0].lower(), (urlsplit(settings.public_url).hostname or "").lower()} - {""}
@@ -217,9 +245,10 @@ def own(state: Path) -> int:
     except OSError as error:
         message, hint = f"nothing can be kept there: {error.strerror}", "choose another folder with `state` or --state"
         raise ConfigError([Problem(file=str(state), line=None, path="", message=message, hint=hint)]) from None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    deadline = time.monotonic() + _LEAVING_S
+    while not (ours := _locked(descriptor)) and time.monotonic() < deadline:
+        time.sleep(_POLL_S)
+    if not ours:
         holder = os.read(descriptor, 200).decode("utf-8", "replace").strip() or "another process"
         os.close(descriptor)
         raise Held(
@@ -232,3 +261,11 @@ def own(state: Path) -> int:
         0,
     )
     return descriptor
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

@@ -7,11 +7,11 @@ is shared by all requests of a moment, and a lone request pays just its own sync
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from datetime import datetime
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, Protocol
 
 from foreshock.core.contracts import Items, NewRecord, Record
 from foreshock.core.errors import Fenced, ForeshockError, Unavailable
@@ -32,12 +32,43 @@ class _Waiting:
         self.record, self.items, self.future, self.loop = record, items, future, loop
 
 
-class Inbox:
+class Inbox(Protocol):
+    """What everybody but the intake needs of it; it may be another process that writes.
+
+    Attributes:
+        last: number of the newest record that is on disk.
+    """
+
+    @property
+    def last(self) -> int: ...
+
+    async def append(self, record: NewRecord, items: Items | None = None) -> int:
+        """The record's number, once it is on disk. Raises Unavailable if it could not be written."""
+
+    def append_now(self, record: NewRecord) -> int:
+        """The same from a thread that may wait."""
+
+    def take(self, after: int, limit: int, max_bytes: int) -> Sequence[tuple[Record, Items | None]]:
+        """Records that follow number ``after`` in order, at most ``limit`` and no more once their bodies have
+        ``max_bytes``."""
+
+    def wait(self, timeout_s: float) -> None:
+        """Until there may be more to take."""
+
+    def wake(self) -> None:
+        """Have who waits look again."""
+
+    def stop(self) -> None:
+        """Write what is waiting and end."""
+
+
+class WritingInbox:
     """Appends records to the journal from one thread of its own.
 
     Args:
         clock: what time it is; a record is never dated before the one it follows, whatever the clock does.
         on_append: called after each synced group, from the appending thread.
+        feed: keep what was taken in for who reads it in this process.
         on_fatal: called when another process turns out to write this inbox.
     """
 
@@ -47,14 +78,16 @@ class Inbox:
         clock: Callable[[], datetime],
         on_append: Callable[[], None],
         on_fatal: Callable[[Exception], None],
+        *,
+        feed: bool = True,
     ) -> None:
         self._journal, self._clock, self._on_append, self._on_fatal = journal, clock, on_append, on_fatal
         self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
         self.last, at = journal.last_record()
-        """Number of the newest record that is on disk."""
         self._last_at = at or clock()
         self._feed: deque[tuple[Record, Items | None]] = deque()
-        self._feed_bytes = 0
+        self._feed_bytes, self._most_fed = 0, _FEED_BYTES if feed else 0
+        self._more = threading.Event()
         self._thread = threading.Thread(target=self._run, name="inbox", daemon=True)
         self.groups = 0
         self.bytes = 0
@@ -63,27 +96,23 @@ class Inbox:
         self._thread.start()
 
     def stop(self) -> None:
-        """Write what is waiting and end."""
         self._queue.put(None)
         if self._thread.is_alive():
             self._thread.join()
 
     async def append(self, record: NewRecord, items: Items | None = None) -> int:
-        """The record's number, once it is on disk. Raises Unavailable if it could not be written."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[int] = loop.create_future()
         self._queue.put(_Waiting(record, items, future, loop))
         return await future
 
     def append_now(self, record: NewRecord) -> int:
-        """The same from a thread that may wait."""
         future: Future[int] = Future()
         self._queue.put(_Waiting(record, None, future, None))
         return future.result(timeout=60)
 
     def take(self, after: int, limit: int, max_bytes: int) -> list[tuple[Record, Items | None]]:
-        """Records that follow number ``after`` in order, at most ``limit`` and no more once their bodies have
-        ``max_bytes``; from memory where they still are, else from the store."""
+        """From memory where they still are, else from the store."""
         feed = self._feed
         while feed and feed[0][0].number <= after:
             self._pop()
@@ -97,6 +126,13 @@ class Inbox:
             return taken
         upto = feed[0][0].number - 1 if feed else None
         return [(record, None) for record in self._journal.records(after, limit=limit, upto=upto, max_bytes=max_bytes)]
+
+    def wait(self, timeout_s: float) -> None:
+        self._more.wait(timeout_s)
+        self._more.clear()
+
+    def wake(self) -> None:
+        self._more.set()
 
     def _pop(self) -> tuple[Record, Items | None]:
         entry = self._feed.popleft()
@@ -139,7 +175,7 @@ class Inbox:
                 self._on_fatal(error)
             return
         for (row_number, row_at, record), waiting in zip(rows, group, strict=True):
-            if self._feed_bytes < _FEED_BYTES:
+            if self._feed_bytes < self._most_fed:
                 self._feed_bytes += len(record.body)
                 self._feed.append(
                     (
@@ -166,6 +202,7 @@ class Inbox:
                 by_loop.setdefault(waiting.loop, []).append((waiting, row_number))
         for loop, answers in by_loop.items():  # one wake-up a group, not one a request
             loop.call_soon_threadsafe(_answer, answers)
+        self.wake()
         self._on_append()
 
 

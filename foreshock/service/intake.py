@@ -8,6 +8,7 @@ item sound. An answer always names the limit and the value that passed it.
 import re
 import time
 import zlib
+from array import array
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -18,7 +19,7 @@ from msgspec import Struct
 
 from foreshock.core.contracts import Collector, Items, NewRecord, RecordKind
 from foreshock.core.errors import ForeshockError, Malformed
-from foreshock.core.model import Alert, Event, read_annotations, read_labels
+from foreshock.core.model import Event, read_annotations, read_labels
 from foreshock.service.inbox import Inbox
 
 Scope = MutableMapping[str, Any]
@@ -30,6 +31,8 @@ _SOURCE_PATH = re.compile(r"^/s/([A-Za-z0-9][A-Za-z0-9._-]{0,63})(/.*)$")
 _DISCARDED_LIMITS = 4
 """A refused body is read to its end up to this many times the limit on bodies."""
 _JSON = (b"content-type", b"application/json")
+_SOUND = 1 << 17
+"""Places for what was found sound before. What comes to a place taken takes it over, so this is all there ever is."""
 _BROWSER_FORMS = (b"application/x-www-form-urlencoded", b"multipart/form-data", b"text/plain")
 
 
@@ -63,8 +66,6 @@ class Intake:
     Args:
         closed: why nothing can be taken now, as (reason, seconds to wait), or None.
         actor: who sends, from the request's headers; raises Refusal where they may not.
-        known: what a collector received from a source, by the labels' bytes; used to spare re-sends the checks they
-            have passed.
         observe: called with (seconds, status, events, bytes) of each request.
     """
 
@@ -80,11 +81,11 @@ class Intake:
         clock: Callable[[], datetime],
         closed: Callable[[], tuple[str, int] | None],
         actor: Callable[[Scope], str],
-        known: Callable[[Collector, str], Mapping[bytes, Alert]],
         observe: Callable[[float, int, int, int], None],
     ) -> None:
         self._behind, self._inbox, self._limits, self._clock = behind, inbox, limits, clock
-        self._closed, self._actor, self._known, self._observe = closed, actor, known, observe
+        self._closed, self._actor, self._observe = closed, actor, observe
+        self._sound = array("q", bytes(8 * _SOUND))
         self._by_path = {collector.receive.path: collector for collector in collectors.values() if collector.receive}
         self.rejections: dict[str, Rejections] = {}
 
@@ -121,7 +122,7 @@ class Intake:
             body = await self._body(scope, reading)
             size = len(body)
             items = self._decode(collector, body)
-            errors, labels = self._check(collector, source, items)
+            errors, labels = self._check(collector, items)
             await self._inbox.append(
                 NewRecord(
                     kind=RecordKind.EVENTS,
@@ -207,14 +208,12 @@ class Intake:
             )
         return items
 
-    def _check(
-        self, collector: Collector, source: str, items: Sequence[Any]
-    ) -> tuple[dict[int, str], dict[int, dict[str, str]]]:
-        """What is wrong with which item, and the labels of those that are new and sound. A re-send of a known alert
-        passed these checks when it was new."""
+    def _check(self, collector: Collector, items: Sequence[Any]) -> tuple[dict[int, str], dict[int, dict[str, str]]]:
+        """What is wrong with which item, and the labels of those that are new and sound. What was found sound before,
+        as a re-send was, is not looked into again."""
         errors: dict[int, str] = {}
         labels: dict[int, dict[str, str]] = {}
-        known, translate, now = self._known(collector, source), collector.translate, self._clock()
+        sound, translate, now = self._sound, collector.translate, self._clock()
         for index, item in enumerate(items):
             try:
                 if item.__class__ is Malformed:
@@ -222,13 +221,13 @@ class Intake:
                 event = translate(item, now)
                 if not isinstance(event, Event):
                     continue
-                alert = known.get(bytes(event.labels))
-                if alert is None:
+                key = hash((bytes(event.labels), bytes(event.annotations)))
+                place = key % _SOUND
+                if sound[place] != key:
                     found = read_labels(event.labels)
                     read_annotations(event.annotations)
                     labels[index] = found
-                elif bytes(event.annotations) != alert.annotations:
-                    read_annotations(event.annotations)
+                    sound[place] = key
             except Malformed as error:
                 errors[index] = str(error)
         return errors, labels

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Depends, HTTPException, Path, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field
 
 from foreshock.core.quantities import Duration
@@ -62,7 +63,7 @@ def learned_api(learner: Learner, *, actor: Callable[[Request], str]) -> APIRout
             body += chunk
             if len(body) > MAX_BYTES:
                 raise HTTPException(413, detail=f"more than {MAX_BYTES} bytes; train with a smaller max_pairs")
-        return _answer(learner.bring(bytes(body), actor=actor(request)))
+        return _answer(await run_in_threadpool(learner.bring, bytes(body), actor=actor(request)))
 
     return router
 

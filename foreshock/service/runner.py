@@ -27,9 +27,8 @@ _STEP_BYTES = 4 * 1024 * 1024
 """A step of the largest batches is a few of them: questions wait for a step, and so does the next commit."""
 _STEP_S = 0.15
 """A step takes no further record after so long: where each alert is new that is a few records, else all of them."""
-_POLITE_RECORDS = 4
-_STEP_PAUSE_S = 0.02
-"""Between steps under load: the intake gets its turn at the processor, and the next step has more to share one
+_STEP_PAUSE_S = 0.005
+"""Between steps under load: questions get their turn at the engine, and the next step has more to share one
 commit."""
 _CHECKPOINT_ITEMS = 500
 """Enough for a checkpoint before its time: what is encoded at once, while alerts and questions wait, takes some
@@ -71,10 +70,9 @@ class Runner:
         self._saving_s = 0.0  # CPU of the last checkpoint so far
         self._lock = threading.RLock()
         self._moved = threading.Condition()
-        self._wake = threading.Event()
         self._stopping = False
         self._inbox: Inbox | None = None
-        self._ahead: list[Given] = []  # taken from the inbox, and left for the next step
+        self._ahead: Sequence[Given] = ()  # taken from the inbox, and left for the next step
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
     def restore(self) -> int:
@@ -100,13 +98,11 @@ class Runner:
         self._inbox = inbox
         self._thread.start()
 
-    def wake(self) -> None:
-        self._wake.set()
-
     def stop(self) -> None:
         """Finish what is in the inbox, save the state, end."""
         self._stopping = True
-        self._wake.set()
+        if self._inbox is not None:
+            self._inbox.wake()
         if self._thread.is_alive():
             self._thread.join()
 
@@ -152,8 +148,7 @@ class Runner:
                     with self._lock:
                         self._commit(Effects(), self.position)
                     continue
-                self._wake.wait(1.0)
-                self._wake.clear()
+                self._inbox.wait(1.0)
         except Exception as error:
             if not isinstance(error, Fenced):
                 log.exception("the engine stopped")
@@ -216,14 +211,11 @@ class Runner:
 
 
 def _in_time(records: Iterable[Given], read: list[Given]) -> Iterator[Given]:
-    """As many as a step has time for, at least one; they are put into ``read``. Now and then whoever waits for the
-    interpreter gets it: the intake answers sooner. After each record would be sooner still, and cost an eighth more."""
+    """As many as a step has time for, at least one; they are put into ``read``."""
     until = time.monotonic() + _STEP_S
-    for number, record in enumerate(records, 1):
+    for record in records:
         read.append(record)
         yield record
-        if number % _POLITE_RECORDS == 0:
-            time.sleep(0)
         if time.monotonic() >= until:
             return
 

@@ -3,11 +3,11 @@
 import asyncio
 import ctypes
 import gc
+import os
 import signal
 import socket
 import sys
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 import structlog
 import uvicorn
 
-from foreshock.core.errors import Fenced, ForeshockError
+from foreshock.core.errors import Fenced, ForeshockError, Unavailable
+from foreshock.service.apart import GARBAGE, Ends, FrontApart, server_for, take_in
 from foreshock.service.clock import utc_now
-from foreshock.service.front import Front
+from foreshock.service.front import Front, own
 from foreshock.service.settings import Settings, SettingsSource
 
 if TYPE_CHECKING:
@@ -27,14 +28,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger("server")
 
 OK, FAILED, TEMPORARY = 0, 1, 75
-_DRAIN_S = 25
-_POLL_S = 0.005
 _SWITCH_S = 0.001
 """How long one thread may keep the interpreter while another waits: Python's 5 ms would be most of an answer's time."""
-
-_GARBAGE = (5_000, 10, 200)
-"""Objects between two looks for cycles among the newest, and looks between those among the older. All threads stand
-still for one: 5,000 objects take 4 ms. Hardly anything here is in a cycle, so the oldest are looked through rarely."""
 
 
 def serve(
@@ -57,7 +52,111 @@ def serve(
         settings = settings.model_copy(
             update={"listen": f"{settings.listen.rpartition(':')[0]}:{listening.getsockname()[1]}"}
         )
-    url = settings.url
+    sys.setswitchinterval(_SWITCH_S)
+    gc.disable()
+    if demo:  # its clock is one that both processes would have to turn
+        return _serve_in_one(settings, listening, clock, ready)
+    lock, ends = own(settings.state), Ends()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if child == 0:
+        ends.here.close()
+        return take_in(settings, listening, ends, clock)
+    listening.close()
+    ends.there.close()
+    try:
+        return _Behind(settings, ends, clock, source, ready).serve(child)
+    finally:
+        os.close(lock)
+
+
+class _Behind:
+    """The process that works on what the other one takes in, and answers questions."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        ends: Ends,
+        clock: Callable[[], datetime],
+        source: SettingsSource | None,
+        ready: "Callable[[Foreshock, str], None]",
+    ) -> None:
+        self._settings, self._source, self._ready = settings, source, ready
+        self._stopping = asyncio.Event()
+        self._front = FrontApart(settings, ends, clock, self._give_up)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._failed: list[Exception] = []
+        self._loaded: list[Foreshock] = []
+
+    def serve(self, child: int) -> int:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(self._run())
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if code > 0:  # it has said why
+            return code
+        if self._failed and not self._loaded and code == 0:
+            raise self._failed[0]
+        if self._failed:
+            return TEMPORARY if isinstance(self._failed[0], Fenced) else FAILED
+        return OK if code == 0 else FAILED
+
+    async def _run(self) -> None:
+        loop = self._loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        link = asyncio.create_task(self._front.bridge.run())
+        link.add_done_callback(self._is_gone)
+        loading = loop.run_in_executor(None, self._load)
+        await self._stopping.wait()
+        with suppress(Unavailable):
+            await self._front.bridge.call("drain")
+        await loading
+        await loop.run_in_executor(None, (self._loaded[0] if self._loaded else self._front).stop)
+        self._front.bridge.close()
+        await link
+
+    def _is_gone(self, link: object) -> None:
+        self._front.gone()
+        if not self._stopping.is_set():
+            self._front.fatal(Unavailable("what takes events in has ended"))
+
+    def _give_up(self, error: Exception) -> None:
+        self._failed.append(error)
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._stopping.set)
+
+    def _load(self) -> None:
+        try:
+            from foreshock.service.wiring import Foreshock
+
+            self._front.wait()
+            if self._stopping.is_set():
+                return
+            foreshock = Foreshock(self._front, source=self._source)
+            foreshock.start()
+            _settle_garbage()
+            self._loaded.append(foreshock)
+        except Exception as error:
+            if not self._failed:
+                self._front.fatal(error)
+        else:
+            self._ready(foreshock, self._settings.url)
+
+    def _reload(self) -> None:
+        _reload(self._loaded)
+
+
+def _serve_in_one(
+    settings: Settings,
+    listening: socket.socket,
+    clock: Callable[[], datetime],
+    ready: "Callable[[Foreshock, str], None]",
+) -> int:
+    """The same in one process."""
+    from foreshock.service.wiring import Foreshock
+
     failed: list[Exception] = []
     server: uvicorn.Server | None = None
 
@@ -66,84 +165,44 @@ def serve(
         if server is not None:
             server.should_exit = True
 
-    sys.setswitchinterval(_SWITCH_S)
-    gc.disable()
     front = Front(settings, clock=clock, on_fatal=give_up)
     front.start()
-    server = uvicorn.Server(
-        uvicorn.Config(
-            front.app,
-            lifespan="off",
-            ws="none",  # there are none, and the library would be loaded before the first answer
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_keep_alive=75,
-            timeout_graceful_shutdown=_DRAIN_S,
-        )
-    )
-    loaded: list[Foreshock] = []
-
-    def load() -> None:
-        from foreshock.service.wiring import Foreshock
-
-        foreshock = Foreshock(front, source=source, demo=demo)
-        foreshock.start()
-        # What was loaded lives as long as we do; looking through it again and again for garbage is wasted time.
-        gc.freeze()
-        gc.set_threshold(*_GARBAGE)
-        gc.enable()
-        loaded.append(foreshock)
-
-    if front.fresh:
-        load()
-
-    def reload() -> None:
-        if not loaded:
-            log.warning("SIGHUP came while the state was being loaded; the settings were just read")
-            return
-        with suppress(ForeshockError):  # it is told where it is refused
-            loaded[0].reloader.reload("SIGHUP")
-
+    foreshock = Foreshock(front, demo=True)
+    foreshock.start()
+    _settle_garbage()
+    server = uvicorn.Server(server_for(front.app))
     # uvicorn raises the signal again after it has shut down; we still have work to do then.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    if hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, lambda *_: threading.Thread(target=reload, daemon=True).start())
-    if failed:
-        server.should_exit = True
+    ready(foreshock, settings.url)
+    with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
+        runner.run(server.serve(sockets=[listening]))
+    foreshock.stop()
+    return FAILED if failed else OK
 
-    def finish_loading() -> None:
-        assert server is not None
-        while not server.started and not server.should_exit:
-            time.sleep(_POLL_S)
-        try:
-            if not loaded and server.started:
-                load()
-        except Exception as error:
-            front.fatal(error)
-        else:
-            if loaded:
-                ready(loaded[0], url)
 
-    async def run() -> None:
-        assert server is not None
-        loading = asyncio.get_running_loop().run_in_executor(None, finish_loading)
-        await server.serve(sockets=[listening])
-        await loading
+def _settle_garbage() -> None:
+    """What was loaded lives as long as we do; looking through it again and again for garbage is wasted time."""
+    gc.freeze()
+    gc.set_threshold(*GARBAGE)
+    gc.enable()
 
-    uvicorn_loop = server.config.get_loop_factory()
-    with asyncio.Runner(loop_factory=uvicorn_loop) as runner:
-        runner.run(run())
-    if loaded:
-        loaded[0].stop()
-    else:
-        front.stop()
-    if failed and not loaded:
-        raise failed[0]
-    if failed:
-        return TEMPORARY if isinstance(failed[0], Fenced) else FAILED
-    return OK
+
+def _reload(loaded: "list[Foreshock]") -> None:
+    """SIGHUP."""
+    if not loaded:
+        log.warning("SIGHUP came while the state was being loaded; the settings were just read")
+        return
+
+    def reload() -> None:
+        with suppress(ForeshockError):  # it is told where it is refused
+            loaded[0].reloader.reload("SIGHUP")
+
+    threading.Thread(target=reload, daemon=True).start()
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    return uvicorn.Config(None, loop="auto").get_loop_factory()  # type: ignore[arg-type]
 
 
 def _return_memory() -> None:

@@ -31,6 +31,7 @@ from foreshock.service import logs, topology_sources
 from foreshock.service import metrics as gauges
 from foreshock.service.access import Guarded
 from foreshock.service.alertmanager_api import alertmanager_api
+from foreshock.service.apart import FrontApart
 from foreshock.service.api import api
 from foreshock.service.console import console, not_found
 from foreshock.service.delivery import Lane
@@ -81,9 +82,10 @@ class Foreshock:
         Unavailable: the store cannot be read.
     """
 
-    def __init__(self, front: Front, *, source: SettingsSource | None = None, demo: bool = False) -> None:
+    def __init__(self, front: Front | FrontApart, *, source: SettingsSource | None = None, demo: bool = False) -> None:
         self.front, self.settings, self.clock, self._demo = front, front.settings, front.clock, demo
-        self.inbox, self.metrics, self.closed = front.inbox, front.metrics, front.closed
+        self.inbox, self.closed = front.inbox, front.closed
+        self.metrics = gauges.Metrics(front.families, self._families)
         self._topology_error = ""
         self._topology_stamp: topology_sources.Stamp | None = None
         self.reloader = Reloader(self.settings, source, self._put_into_force, self.clock)
@@ -126,7 +128,7 @@ class Foreshock:
             book=self.desk,
             collectors=front.collectors,
             clock=self.clock,
-            rejections=lambda: front.intake.rejections,
+            rejections=front.rejections,
             polled=self.measuring.sources,
             jobs=self.scheduler.views,
             closed=self.closed,
@@ -145,7 +147,6 @@ class Foreshock:
     def start(self) -> None:
         """The engine goes on with the next record, settings, rules and topology come into force, and once they are the
         sinks hear of it; questions are answered from here on."""
-        self.front.known, self.front.wake = self.engine.known_to, self.runner.wake
         self.runner.start(self.inbox)
         self._record_settings(self.settings, self._rules, actor="foreshock")
         self._first_windows()
@@ -160,8 +161,7 @@ class Foreshock:
             self.scheduler.every(min(self.settings.learn.every, _LEARN), "learn", self.learner.due)
         self.measuring.schedule(self.scheduler)
         self.scheduler.start()
-        self.front.families = self._families
-        self.front.behind.app = Guarded(self._application(), self.front.access)
+        self.front.answer_with(Guarded(self._application(), self.front.access))
         log.info("started", version=__version__, position=self.runner.position, replayed=self.replayed)
 
     def stop(self) -> None:
@@ -323,7 +323,8 @@ class Foreshock:
         if settings.log != self.settings.log:
             logs.configure(settings.log.level, settings.log.format)
         changed = changed or settings != self.settings
-        self.settings = self.front.settings = settings
+        self.settings = settings
+        self.front.use(settings)
         self.runner.caught_up(self.inbox.last)
         if self.settings.topology:
             self.reload_topology()

@@ -5,9 +5,12 @@ up long before SQLAlchemy is imported. ``tables`` says what the tables look like
 
 One writer at a time, every commit synced before it is answered. SQLite runs in WAL mode with synchronous=FULL.
 Debian 12 ships SQLite 3.40, which has the WAL-reset bug (fixed in 3.51.3) that needs two connections checkpointing at
-once; here only one connection ever writes or checkpoints, so it cannot occur.
+once. Two connections write here, one of the process that takes events in and one of the process that works on them;
+they take turns, checkpoints included, so it cannot occur.
 """
 
+import fcntl
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -57,7 +60,7 @@ class Journal:
     def __init__(self, url: str) -> None:
         self.url = url
         self.dialect = "sqlite" if url.startswith("sqlite") else "postgresql"
-        self.lock = threading.Lock()
+        self.lock = _Turn(self.path)
         self._compressor = threading.local()
         self._insert = {table: self._sql(_insert_text(table)) for table in COLUMNS}
         self._driver: Any = _driver(self.dialect)
@@ -74,6 +77,11 @@ class Journal:
                 if connection is not None:
                     connection.close()
             self._owner = self._reader = self._writer = None
+
+    @property
+    def path(self) -> Path | None:
+        """The database's file; None where it is a server's."""
+        return Path(self.url.partition("///")[2]) if self.dialect == "sqlite" else None
 
     # ---- connections ----
 
@@ -292,6 +300,32 @@ class Journal:
                 )
             if step.blocks_gone_before:
                 cursor.execute(self._sql("DELETE FROM checkpoint_block WHERE number < ?"), (step.blocks_gone_before,))
+
+
+class _Turn:
+    """One writer at a time, among the threads of all processes. SQLite itself would let those who wait sleep and try
+    again; in this queue they go on at once. The kernel gives the turn back for a process that dies."""
+
+    def __init__(self, database: Path | None) -> None:
+        self._thread = threading.Lock()
+        self._file: int | None = None
+        if database is not None:
+            database.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(f"{database}-turn", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+
+    def __enter__(self) -> None:
+        self._thread.acquire()
+        if self._file is not None:
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+        self._thread.release()
+
+    def __del__(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
 
 
 def _rows_of(step: Step) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:

@@ -11,7 +11,7 @@ from foreshock.core.contracts import NewRecord, RecordKind
 from foreshock.service import runner as runner_module
 from foreshock.service.engine import Engine
 from foreshock.service.front import collector_kinds
-from foreshock.service.inbox import Inbox
+from foreshock.service.inbox import WritingInbox
 from foreshock.service.runner import Runner
 from foreshock.service.settings import rule_kinds
 from foreshock.store import migrations
@@ -42,7 +42,7 @@ def run(journal: Journal, records: int) -> Runner:
     failed: list[Exception] = []
     runner = Runner(Engine(collector_kinds(), rule_kinds()), journal, lambda: None, failed.append)
     runner.restore()
-    runner.start(Inbox(journal, lambda: NOON, on_append=lambda: None, on_fatal=failed.append))
+    runner.start(WritingInbox(journal, lambda: NOON, on_append=lambda: None, on_fatal=failed.append))
     assert runner.caught_up(records)
     runner.stop()
     assert not failed

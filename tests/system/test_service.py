@@ -126,6 +126,36 @@ def test_sigterm_ends_it_after_everything_acknowledged_is_reflected():
         assert len(alerts_in(blocks)) == stored
 
 
+def the_front_of(server: ForeshockServer) -> int:
+    """The process that takes events in."""
+    (child,) = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
+    return int(child)
+
+
+def runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_where_one_of_the_two_processes_is_killed_the_other_ends_and_a_start_goes_on_with_what_was_acknowledged():
+    with ForeshockServer() as server:
+        fire(server, "A", host="web1")
+        front = the_front_of(server)
+        os.kill(server.pid, signal.SIGKILL)
+        assert server.wait() == -signal.SIGKILL
+        eventually(lambda: not runs(front), within_s=10)
+        server.start()
+        fire(server, "B", host="web1")
+        assert {alert["labels"]["alertname"] for alert in server.get("/api/v2/alerts")} == {"A", "B"}
+
+        os.kill(the_front_of(server), signal.SIGKILL)
+        assert server.wait() == 1
+        server.start()
+        assert {alert["labels"]["alertname"] for alert in server.get("/api/v2/alerts")} == {"A", "B"}
+
+
 def alerts_in(blocks: list[bytes]) -> set[str]:
     items = (item for body in blocks for item in msgspec.msgpack.decode(zstandard.ZstdDecompressor().decompress(body)))
     return {key for kind, key, _ in items if kind == "alert"}
