@@ -113,7 +113,7 @@ def prepared(
         record = given.record
         if not begun:
             begun = True
-            for head in _heads(record, topology, settings, in_force, learned):
+            for head in heads(record, topology, settings, in_force, learned):
                 yield head, None
         if (record.kind is RecordKind.TOPOLOGY and topology) or (record.kind is RecordKind.LEARNED and learned):
             continue
@@ -160,7 +160,7 @@ class _Ways:
             since += 1
 
 
-def _heads(
+def heads(
     first: Record,
     topology: Snapshot | None,
     settings: CorrelationSettings | None,

@@ -3,6 +3,7 @@
 ``python -m foreshock.service.settings_files`` writes the shipped ones and the JSON Schema to ``config/``.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from correlation.rule import RuleInstance, shipped
@@ -20,17 +21,23 @@ def load_rules(path: Path | None) -> tuple[RuleInstance, ...]:
 
     One named like a shipped rule takes its place. Raises ConfigError with every problem of every file.
     """
-    written, problems = _read(path) if path is not None else ({}, [])
+    return read_rules(path)[0]
+
+
+def read_rules(path: Path | None) -> tuple[tuple[RuleInstance, ...], Mapping[str, Origin]]:
+    """As ``load_rules``, and by name where each rule of a file stands."""
+    written, origins, problems = _read(path) if path is not None else ({}, {}, [])
     if problems:
         raise ConfigError(problems)
     rules = {rule.name: rule for rule in shipped(rule_kinds())} | written
-    return tuple(rules[name] for name in sorted(rules))
+    return tuple(rules[name] for name in sorted(rules)), origins
 
 
-def _read(path: Path) -> tuple[dict[str, RuleInstance], list[Problem]]:
+def _read(path: Path) -> tuple[dict[str, RuleInstance], dict[str, Origin], list[Problem]]:
     files = sorted(file for file in path.iterdir() if file.suffix in _ENDINGS) if path.is_dir() else [path]
     if len(files) > MAX_FILES:
-        return {}, [_whole(path, f"holds {len(files)} files, {MAX_FILES} are read", "put several rules into one file")]
+        many = f"holds {len(files)} files, {MAX_FILES} are read"
+        return {}, {}, [_whole(path, many, "put several rules into one file")]
     rules: dict[str, RuleInstance] = {}
     first_seen: dict[str, Origin] = {}
     problems: list[Problem] = []
@@ -62,7 +69,7 @@ def _read(path: Path) -> tuple[dict[str, RuleInstance], list[Problem]]:
             )
     if len(rules) > MAX_RULES:
         problems.append(_whole(path, f"holds {len(rules)} rules, {MAX_RULES} are allowed", "remove some"))
-    return rules, problems
+    return rules, first_seen, problems
 
 
 def _entries(document: Document) -> list[tuple[PathTuple, RuleEntry | None, list[Problem]]]:

@@ -9,7 +9,18 @@ from typing import Annotated
 import typer
 
 from foreshock import __version__
-from foreshock.service.cli import db, explain, feedback, incidents, learn, maintenance, recorded, running, silence
+from foreshock.service.cli import (
+    db,
+    explain,
+    feedback,
+    incidents,
+    learn,
+    maintenance,
+    recorded,
+    rules,
+    running,
+    silence,
+)
 from foreshock.service.cli.terminal import leave, print_lines
 
 app = typer.Typer(
@@ -25,6 +36,7 @@ app.add_typer(incidents.commands, name="incidents")
 app.add_typer(feedback.commands, name="feedback")
 app.add_typer(db.commands, name="db")
 app.add_typer(learn.commands, name="learn")
+app.add_typer(rules.commands, name="rules")
 app.add_typer(silence.commands, name="silence")
 app.add_typer(maintenance.commands, name="maintenance")
 

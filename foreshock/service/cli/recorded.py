@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,6 +20,7 @@ from foreshock.service.cli.options import (
 from foreshock.service.cli.terminal import Output, print_json, print_lines, print_table, told, writing
 
 if TYPE_CHECKING:
+    from foreshock.service.client import Client
     from foreshock.service.timeline import Row
 
 commands = typer.Typer()
@@ -50,14 +51,20 @@ def capture(
     token_file: TokenFile = None,
 ) -> None:
     """Write the records of a running Foreshock to a file that `foreshock replay` reads."""
-    running, written = client(server, token_file), 0
     with writing(to), to.open("wb") as file:
-        while lines := running.lines("/api/v1/records", after=after, limit=500):
-            file.write(lines)
-            rows = lines.splitlines()
-            after = json.loads(rows[-1])["number"]
-            written += len(rows)
+        written = copy_records(client(server, token_file), file, after)
     print_lines(f"wrote {written} records to {to}")
+
+
+def copy_records(running: "Client", file: IO[bytes], after: int = 0) -> int:
+    """Write the records of a running Foreshock, one a line; how many."""
+    written = 0
+    while lines := running.lines("/api/v1/records", after=after, limit=500):
+        file.write(lines)
+        rows = lines.splitlines()
+        after = json.loads(rows[-1])["number"]
+        written += len(rows)
+    return written
 
 
 @commands.command()

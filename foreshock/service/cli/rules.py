@@ -1,0 +1,166 @@
+"""Rules as code: check them, and see what they would have made of history before anyone is paged."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import typer
+
+from foreshock.service.cli.options import DEFAULT_SERVER, Config, Mapped, Server, TokenFile, client, duration
+from foreshock.service.cli.recorded import copy_records
+from foreshock.service.cli.terminal import FAILED, complain, counted, leave, print_lines, told, writing
+
+if TYPE_CHECKING:
+    from foreshock.service.plan.compare import Plan
+
+commands = typer.Typer(help="Rules: checked, and compared with those in force over history.", no_args_is_help=True)
+
+DIFFERENT = 4
+"""Exit code of a plan that would change something."""
+
+
+class Report(StrEnum):
+    TEXT = "text"
+    JSON = "json"
+    MARKDOWN = "markdown"
+    HTML = "html"
+
+
+@commands.command("plan")
+@told
+def plan_rules(
+    input: Annotated[
+        Path | None,
+        typer.Argument(
+            help="A capture, an Alertmanager stream, or CSV/JSONL with --mapping; without, the inbox of the "
+            "running Foreshock."
+        ),
+    ] = None,
+    rules: Annotated[Path | None, typer.Option("--rules", help="File or folder with the rules to try.")] = None,
+    settings: Annotated[
+        Path | None, typer.Option("--settings", help="YAML with the `correlation` settings to try.")
+    ] = None,
+    topology: Annotated[Path | None, typer.Option("--topology", help="Topology file or folder to try.")] = None,
+    learned: Annotated[
+        Path | None, typer.Option("--learned", help="What was learned to try, from `foreshock learn --out`.")
+    ] = None,
+    base_topology: Annotated[
+        Path | None, typer.Option("--base-topology", help="Topology of both sides, for input that holds none.")
+    ] = None,
+    since: Annotated[
+        timedelta | None,
+        typer.Option("--since", parser=duration, help="Tell only what began in the last 7d, 12h, … of it."),
+    ] = None,
+    mapping: Mapped = None,
+    fail_if: Annotated[
+        list[str] | None, typer.Option("--fail-if", help="End with 1 where this holds: 'vanished_p1 > 0'.")
+    ] = None,
+    output: Annotated[Report, typer.Option("--output", "-o", help="How to tell it.")] = Report.TEXT,
+    to: Annotated[Path | None, typer.Option("--out", help="File to write to, in place of the terminal.")] = None,
+    show: Annotated[int, typer.Option("--show", help="Differences to show; JSON and HTML have all.", min=0)] = 20,
+    server: Server = DEFAULT_SERVER,
+    token_file: TokenFile = None,
+) -> None:
+    """What other rules, settings or topology would have made of history, incident by incident.
+
+    Ends with 0 where nothing would be different, 4 where something would, 1 where a threshold is crossed.
+    """
+    from correlation.settings import CorrelationSettings
+    from foreshock.connect.config import load
+    from foreshock.service.front import collector_kinds
+    from foreshock.service.learning import read_learned
+    from foreshock.service.plan.compare import VALUES
+    from foreshock.service.plan.run import plan, survey
+    from foreshock.service.plan.thresholds import parse_threshold
+    from foreshock.service.recorded import ReplayMapping, read_input, read_topology
+    from foreshock.service.rule_files import load_rules
+    from foreshock.service.settings import rule_kinds
+
+    if not (rules or settings or topology or learned):
+        raise typer.BadParameter("nothing is to change: give --rules, --settings, --topology or --learned")
+    thresholds = {text: parse_threshold(text, VALUES) for text in fail_if or ()}
+    columns, collectors = load(mapping, ReplayMapping) if mapping else None, collector_kinds()
+    with _history(input, server, token_file) as history:
+        known = survey(read_input(history, columns, collectors))
+        before = known.present
+        if base_topology is not None:
+            before = msgspec.structs.replace(before, topology=read_topology(base_topology, columns))
+        after = msgspec.structs.replace(
+            before,
+            settings=load(settings, CorrelationSettings) if settings else before.settings,
+            rules=load_rules(rules) if rules else before.rules,
+            topology=read_topology(topology, columns) if topology else before.topology,
+            learned=read_learned(learned) if learned else None,
+        )
+        begin = known.last_at - since if since is not None and known.last_at is not None else None
+        inputs = read_input(history, columns, collectors)
+        found = plan(inputs, collectors, rule_kinds(), before=before, after=after, since=begin)
+    _tell(found, output, to, show)
+    values = found.values()
+    crossed = [text for text, threshold in thresholds.items() if threshold.crossed(values)]
+    for text in crossed:
+        complain(f"{text}: it is {values[thresholds[text].name]:g}")
+    if crossed:
+        leave(FAILED)
+    if found.differences:
+        leave(DIFFERENT)
+
+
+@contextmanager
+def _history(input: Path | None, server: str, token_file: Path | None) -> Iterator[Path]:
+    """The file that a person named, or what the running Foreshock holds."""
+    if input is not None:
+        yield input
+        return
+    with NamedTemporaryFile(suffix=".jsonl") as file:
+        copy_records(client(server, token_file), file)
+        file.flush()
+        yield Path(file.name)
+
+
+def _tell(found: "Plan", output: Report, to: Path | None, show: int) -> None:
+    from foreshock.service.plan import report
+
+    if output is Report.JSON:
+        said = report.as_json(found).decode()
+    elif output is Report.HTML:
+        said = report.html(found)
+    else:
+        said = "\n".join((report.markdown if output is Report.MARKDOWN else report.text)(found, show))
+    if to is None:
+        print_lines(*said.splitlines())
+        return
+    with writing(to):
+        to.write_text(said + "\n", encoding="utf-8")
+    print_lines(report.verdict(found), f"wrote {to}")
+
+
+@commands.command("check")
+@told
+def check_rules(
+    rules: Annotated[
+        Path | None, typer.Argument(help="File or folder of rules; without, those that the configuration names.")
+    ] = None,
+    config: Config = None,
+    strict: Annotated[bool, typer.Option("--strict", help="End with 1 where there are warnings.")] = False,
+) -> None:
+    """Every mistake in the rules at once, with file, line and remedy, and what is legal and hardly meant."""
+    from foreshock.service.rule_files import read_rules
+    from foreshock.service.rule_lints import lint
+    from foreshock.service.settings import load_settings
+
+    settings = load_settings(config, os.environ, {})
+    found, origins = read_rules(rules if rules is not None else settings.rules)
+    warnings = lint(found, settings.correlation, origins)
+    for warning in warnings:
+        complain(str(warning), color="yellow")
+    enabled = [rule.name for rule in found if rule.enabled]
+    print_lines(f"{counted(len(enabled), 'rule')}: {', '.join(enabled)}", "The rules are sound.")
+    if warnings and strict:
+        leave(FAILED)

@@ -1,0 +1,320 @@
+"""Two outcomes held against each other, incident by incident.
+
+A situation is known on the other side by the alerts it shares while both were open. Two that have most in common with
+each other, both ways, are one incident before and after; one that has no such partner has merged into, or was split off
+from, the one that holds most of its alerts. What counts is what people see: a situation without a ticket on either side
+is no incident.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from enum import StrEnum
+from statistics import median, quantiles
+
+from msgspec import Struct
+
+from correlation.group import number
+from foreshock.core.model import Moment
+from foreshock.service.plan.outcome import Incident, Outcome
+from foreshock.service.plan.reason import Reasons
+
+_SAME_S = 1.0
+"""A ticket that comes at most so much earlier or later comes at the same time."""
+_FOREVER = datetime.max.replace(tzinfo=UTC)
+
+
+class Kind(StrEnum):
+    """What became of incidents; the value is what a threshold calls their number."""
+
+    MERGED = "merged"
+    SPLIT = "split"
+    APPEARED = "appeared"
+    VANISHED = "vanished"
+    MOVED = "moved"
+    PRIORITY = "priority_changed"
+    CAUSE = "cause_changed"
+    ASSIGNMENT = "assignment_changed"
+    TIME = "time_changed"
+
+
+class Difference(Struct, frozen=True, kw_only=True):
+    """One difference.
+
+    Attributes:
+        before, after: the incidents concerned, the one that both sides have first.
+        what: in a few words. reason: what made the difference.
+    """
+
+    kind: Kind
+    before: tuple[Incident, ...] = ()
+    after: tuple[Incident, ...] = ()
+    what: str
+    reason: str
+
+    @property
+    def priority(self) -> int:
+        """Of the most urgent incident concerned."""
+        return min(incident.priority for incident in (*self.before, *self.after))
+
+
+class Totals(Struct, frozen=True, kw_only=True):
+    """Of one side.
+
+    Attributes:
+        tickets: opened. by_priority, by_group, by_hour: of those; hours are hours of the day, UTC.
+        noise_reduction: 1 - tickets / events.
+        wait_p50_s, wait_p95_s: from the first alert to the ticket; None without tickets.
+    """
+
+    events: int
+    situations: int
+    tickets: int
+    by_priority: dict[int, int]
+    by_group: dict[str, int]
+    by_hour: dict[int, int]
+    noise_reduction: float
+    wait_p50_s: float | None
+    wait_p95_s: float | None
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """What would have been different.
+
+    Attributes:
+        first_at: of the events; None without any. span_s: from there to the last one.
+        in_force_before, in_force_after: versions at the end of each side.
+        same: how many incidents are the same on both sides.
+    """
+
+    first_at: Moment | None
+    span_s: float
+    in_force_before: tuple[str, ...]
+    in_force_after: tuple[str, ...]
+    before: Totals
+    after: Totals
+    same: int
+    differences: tuple[Difference, ...]
+
+    def values(self) -> dict[str, float]:
+        """What each of ``VALUES`` is."""
+        found: Counter[str] = Counter()
+        for each in self.differences:
+            found.update((each.kind.value, f"{each.kind.value}_p{each.priority}"))
+        found.update(differences=len(self.differences), same=self.same)
+        found.update(tickets=self.after.tickets, tickets_before=self.before.tickets)
+        return {name: float(found[name]) for name in VALUES}
+
+
+VALUES: tuple[str, ...] = (
+    *(name for kind in Kind for name in (kind.value, *(f"{kind.value}_p{priority}" for priority in range(1, 6)))),
+    "differences",
+    "same",
+    "tickets",
+    "tickets_before",
+)
+"""What a threshold may name: how many incidents became what, also of each priority, and how many tickets there are."""
+
+
+def compare(before: Outcome, after: Outcome) -> Plan:
+    """Both have read the same history, and have finished."""
+    shared = _shared(before, after)
+    differences = sorted(
+        _differences(before, after, shared),
+        key=lambda each: (list(Kind).index(each.kind), each.priority, _first(each)),
+    )
+    touched = {incident.id for each in differences for incident in each.before}
+    return Plan(
+        first_at=before.first_at,
+        span_s=before.span_s,
+        in_force_before=_in_force(before),
+        in_force_after=_in_force(after),
+        before=_totals(before),
+        after=_totals(after),
+        same=sum(one.ticket_at is not None and one.id not in touched for one in before.incidents.values()),
+        differences=tuple(differences),
+    )
+
+
+# ---- who is who -----------------------------------------------------------------------------------------------------
+
+Shared = Mapping[str, Mapping[str, int]]
+"""How many alerts a situation before has in common with each after, by their ids."""
+
+
+def _shared(before: Outcome, after: Outcome) -> dict[str, dict[str, int]]:
+    holders: defaultdict[int, list[Incident]] = defaultdict(list)
+    for id, alerts in after.alerts.items():
+        for alert in alerts:
+            holders[alert].append(after.incidents[id])
+    shared: dict[str, dict[str, int]] = {id: {} for id in before.incidents}
+    for id, alerts in before.alerts.items():
+        one, found = before.incidents[id], shared[id]
+        for alert in alerts:
+            for other in holders.get(alert, ()):
+                if one.opened_at <= (other.ended_at or _FOREVER) and other.opened_at <= (one.ended_at or _FOREVER):
+                    found[other.id] = found.get(other.id, 0) + 1
+    return shared
+
+
+def _turned(shared: Shared) -> dict[str, dict[str, int]]:
+    turned: defaultdict[str, dict[str, int]] = defaultdict(dict)
+    for one, others in shared.items():
+        for other, alerts in others.items():
+            turned[other][one] = alerts
+    return turned
+
+
+def _most(shared: Mapping[str, int]) -> str:
+    """The one with most in common, of several the oldest; empty if there is none."""
+    return min(shared, key=lambda id: (-shared[id], number(id)), default="")
+
+
+# ---- what became of them --------------------------------------------------------------------------------------------
+
+
+def _differences(before: Outcome, after: Outcome, shared: Shared) -> Iterator[Difference]:
+    turned, reasons = _turned(shared), Reasons(before, after)
+    best_after = {id: _most(shared[id]) for id in before.incidents}
+    best_before = {id: _most(turned.get(id, {})) for id in after.incidents}
+    partner = {one: other for one, other in best_after.items() if other and best_before[other] == one}
+    known = {other: one for one, other in partner.items()}
+    merged = _gathered((one, best_after[one]) for one in before.incidents if one not in partner)
+    parted = _gathered((other, best_before[other]) for other in after.incidents if other not in known)
+    structure = [
+        *(each for into, ones in merged.items() for each in _merged(before, after, ones, into, known, reasons)),
+        *(each for source, ones in parted.items() for each in _parted(before, after, source, ones, partner, reasons)),
+    ]
+    yield from structure
+    told = {incident.id for each in structure if each.kind in (Kind.MERGED, Kind.SPLIT) for incident in each.after}
+    for one, other in partner.items():
+        for change in _changes(before.incidents[one], after.incidents[other], reasons):
+            if change.kind is not Kind.MOVED or other not in told:  # else it is told where the alerts went
+                yield change
+
+
+def _gathered(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """The first of each pair by the second."""
+    found: dict[str, list[str]] = {}
+    for one, other in pairs:
+        found.setdefault(other, []).append(one)
+    return found
+
+
+def _merged(
+    before: Outcome, after: Outcome, ones: list[str], into: str, known: Mapping[str, str], reasons: Reasons
+) -> Iterator[Difference]:
+    told = [before.incidents[one] for one in ones if before.incidents[one].ticket_at is not None]
+    if not told:
+        return
+    target = after.incidents.get(into)
+    if target is None or target.ticket_at is None:
+        for one in told:
+            yield _vanished(one, target)
+        return
+    here = before.incidents[known[into]]
+    several = (here, *told) if here.ticket_at is not None else tuple(told)
+    if len(several) == 1:  # it only changed its partner: the other one was no incident
+        yield from _changes(several[0], target, reasons)
+        return
+    what = f"{len(several)} incidents become one"
+    yield Difference(
+        kind=Kind.MERGED, before=several, after=(target,), what=what, reason=reasons.merged(several, target)
+    )
+
+
+def _parted(
+    before: Outcome, after: Outcome, source: str, others: list[str], partner: Mapping[str, str], reasons: Reasons
+) -> Iterator[Difference]:
+    told = [after.incidents[other] for other in others if after.incidents[other].ticket_at is not None]
+    if not told:
+        return
+    origin = before.incidents.get(source)
+    if origin is None or origin.ticket_at is None:
+        for other in told:
+            yield _appeared(other, origin)
+        return
+    here = after.incidents[partner[source]]
+    several = (here, *told) if here.ticket_at is not None else tuple(told)
+    if len(several) == 1:
+        yield from _changes(origin, several[0], reasons)
+        return
+    what = f"one incident becomes {len(several)}"
+    yield Difference(kind=Kind.SPLIT, before=(origin,), after=several, what=what, reason=reasons.split(origin, several))
+
+
+def _vanished(one: Incident, other: Incident | None) -> Difference:
+    reason = other.no_ticket if other is not None else "its alerts are in no situation"
+    now = (other,) if other is not None else ()
+    return Difference(kind=Kind.VANISHED, before=(one,), after=now, what="no ticket", reason=reason)
+
+
+def _appeared(other: Incident, one: Incident | None) -> Difference:
+    reason = f"before: {one.no_ticket}" if one is not None else "before, its alerts were in no situation"
+    was = (one,) if one is not None else ()
+    return Difference(kind=Kind.APPEARED, before=was, after=(other,), what="a ticket", reason=reason)
+
+
+def _changes(one: Incident, other: Incident, reasons: Reasons) -> Iterator[Difference]:
+    """What is different about one incident."""
+    if one.ticket_at is None or other.ticket_at is None:
+        if one.ticket_at is not None:
+            yield _vanished(one, other)
+        elif other.ticket_at is not None:
+            yield _appeared(other, one)
+        return
+
+    def different(kind: Kind, what: str, reason: str) -> Difference:
+        return Difference(kind=kind, before=(one,), after=(other,), what=what, reason=reason)
+
+    if (moved := reasons.moved(one, other)) is not None:
+        yield different(Kind.MOVED, *moved)
+    if one.priority != other.priority:
+        what = f"P{one.priority} becomes P{other.priority}"
+        yield different(Kind.PRIORITY, what, _both(one.priority_why, other.priority_why))
+    if one.cause != other.cause:
+        what = f"{one.cause or 'no cause'} becomes {other.cause or 'no cause'}"
+        yield different(Kind.CAUSE, what, _both(one.cause_why, other.cause_why))
+    if one.group != other.group:
+        what = f"{one.group} becomes {other.group}"
+        yield different(Kind.ASSIGNMENT, what, f"owner of {other.cause}" if other.cause else "no cause has an owner")
+    if abs((other.ticket_at - one.ticket_at).total_seconds()) > _SAME_S:
+        assert one.wait_s is not None
+        assert other.wait_s is not None
+        what = f"{one.wait_s:.0f} s becomes {other.wait_s:.0f} s"
+        yield different(Kind.TIME, what, _both(one.waited, other.waited))
+
+
+def _both(one: str, other: str) -> str:
+    return f"before: {one}; after: {other}" if one != other else other
+
+
+# ---- totals ---------------------------------------------------------------------------------------------------------
+
+
+def _totals(outcome: Outcome) -> Totals:
+    told = [one for one in outcome.incidents.values() if one.ticket_at is not None]
+    waits = [one.wait_s for one in told if one.wait_s is not None]
+    return Totals(
+        events=outcome.events,
+        situations=len(outcome.incidents),
+        tickets=len(told),
+        by_priority=dict(sorted(Counter(one.priority for one in told).items())),
+        by_group=dict(sorted(Counter(one.group for one in told).items())),
+        by_hour=dict(sorted(Counter(one.ticket_at.hour for one in told if one.ticket_at is not None).items())),
+        noise_reduction=round(1 - len(told) / outcome.events, 4) if outcome.events else 0.0,
+        wait_p50_s=round(median(waits), 1) if waits else None,
+        wait_p95_s=round(quantiles(waits, n=20)[-1] if len(waits) > 1 else waits[0], 1) if waits else None,
+    )
+
+
+def _in_force(outcome: Outcome) -> tuple[str, ...]:
+    versions = outcome.engine.versions[-1] if outcome.engine.versions else None
+    if versions is None:
+        return ()
+    named = (*versions.rules, f"topology {versions.topology}", f"settings {versions.settings}")
+    return (*named, f"learned {versions.learned}") if versions.learned else named
+
+
+def _first(difference: Difference) -> int:
+    return min(number(incident.id) for incident in (*difference.before, *difference.after))

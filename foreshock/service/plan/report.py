@@ -1,0 +1,165 @@
+"""A plan for people: lines for a terminal, Markdown for a review, one HTML page that needs nothing else."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from foreshock.service.plan.compare import Kind, Plan
+from foreshock.service.plan.outcome import Incident
+
+WORDS = {
+    Kind.MERGED: "merge", Kind.SPLIT: "split", Kind.APPEARED: "appear", Kind.VANISHED: "vanish",
+    Kind.MOVED: "hold other alerts", Kind.PRIORITY: "change priority", Kind.CAUSE: "change cause",
+    Kind.ASSIGNMENT: "change assignment", Kind.TIME: "change time to ticket",
+}  # fmt: skip
+_BARS = 560  # pixels
+
+
+def rows(plan: Plan) -> list[tuple[str, str, str]]:
+    """What is counted, before, after."""
+    one, other = plan.before, plan.after
+    return [
+        ("tickets", f"{one.tickets:,}", f"{other.tickets:,}"),
+        *(
+            (f"of them P{each}", f"{one.by_priority.get(each, 0):,}", f"{other.by_priority.get(each, 0):,}")
+            for each in sorted({*one.by_priority, *other.by_priority})
+        ),
+        *(
+            (f"for {each or 'nobody'}", f"{one.by_group.get(each, 0):,}", f"{other.by_group.get(each, 0):,}")
+            for each in sorted({*one.by_group, *other.by_group})
+            if len({*one.by_group, *other.by_group}) > 1
+        ),
+        ("situations", f"{one.situations:,}", f"{other.situations:,}"),
+        ("noise reduction", f"{one.noise_reduction:.2%}", f"{other.noise_reduction:.2%}"),
+        ("first alert to ticket, median", _seconds(one.wait_p50_s), _seconds(other.wait_p50_s)),
+        ("first alert to ticket, 95 %", _seconds(one.wait_p95_s), _seconds(other.wait_p95_s)),
+    ]
+
+
+def heading(plan: Plan) -> str:
+    begun = "nothing" if plan.first_at is None else f"{plan.first_at:%Y-%m-%d %H:%M} UTC"
+    return f"{plan.before.events:,} events from {begun} on, over {_span(plan.span_s)}"
+
+
+def verdict(plan: Plan) -> str:
+    if not plan.differences:
+        return f"No incident would be different; {plan.same:,} are the same."
+    counted = Counter(each.kind for each in plan.differences)
+    said = ", ".join(f"{counted[kind]:,} {WORDS[kind]}" for kind in Kind if counted[kind])
+    return f"{said}; {plan.same:,} incidents are the same."
+
+
+def text(plan: Plan, shown: int) -> Iterator[str]:
+    """Lines; at most ``shown`` differences."""
+    yield heading(plan)
+    yield from _versions(plan)
+    table = [("", "before", "after"), *rows(plan)]
+    wide = [max(len(row[column]) for row in table) for column in range(3)]
+    for name, one, other in table:
+        yield f"  {name:<{wide[0]}}  {one:>{wide[1]}}  {other:>{wide[2]}}"
+    yield ""
+    yield verdict(plan)
+    for difference in plan.differences[:shown]:
+        yield ""
+        yield f"{WORDS[difference.kind]}: {difference.what}"
+        yield from (f"  - {_line(incident)}" for incident in difference.before)
+        yield from (f"  + {_line(incident)}" for incident in difference.after)
+        yield f"  {difference.reason}"
+    if (more := len(plan.differences) - shown) > 0:
+        yield ""
+        yield f"{more:,} more are not shown; --show says how many are."
+
+
+def markdown(plan: Plan, shown: int) -> Iterator[str]:
+    """For a pull request."""
+    yield "### What would have been different"
+    yield ""
+    yield f"{heading(plan)}."
+    yield ""
+    yield "| | before | after |"
+    yield "| --- | ---: | ---: |"
+    yield from (f"| {name} | {one} | {other} |" for name, one, other in rows(plan))
+    yield ""
+    yield f"**{verdict(plan)}**"
+    for kind in Kind:
+        found = [each for each in plan.differences if each.kind is kind]
+        if not found:
+            continue
+        yield ""
+        yield f"<details><summary>{len(found):,} {WORDS[kind]}</summary>"
+        yield ""
+        yield "| | before | after | why |"
+        yield "| --- | --- | --- | --- |"
+        for each in found[:shown]:
+            cells = (each.what, _cell(each.before), _cell(each.after), each.reason)
+            yield f"| {' | '.join(map(_escaped, cells))} |"
+        if (more := len(found) - shown) > 0:
+            yield ""
+            yield f"{more:,} more."
+        yield ""
+        yield "</details>"
+
+
+def html(plan: Plan) -> str:
+    """One page without any other file."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("foreshock.service.plan", "templates"), autoescape=True, undefined=StrictUndefined
+    )
+    one, other = plan.before.by_hour, plan.after.by_hour
+    hours = [(hour, one.get(hour, 0), other.get(hour, 0)) for hour in sorted({*one, *other})]
+    return environment.get_template("plan.html").render(
+        plan=plan, heading=heading(plan), verdict=verdict(plan), rows=rows(plan), words=WORDS, kinds=list(Kind),
+        line=_line, hours=_bars(hours),
+        priorities=_bars([(f"P{n}", plan.before.by_priority.get(n, 0), plan.after.by_priority.get(n, 0))
+                          for n in range(1, 6)]),
+    )  # fmt: skip
+
+
+def _bars(counts: Sequence[tuple[Any, int, int]]) -> list[tuple[Any, int, int, float, float]]:
+    """Each with its widths in pixels."""
+    most = max((count for _, *both in counts for count in both), default=0) or 1
+    return [(name, one, other, _BARS * one / most, _BARS * other / most) for name, one, other in counts]
+
+
+def _versions(plan: Plan) -> Iterator[str]:
+    gone = [each for each in plan.in_force_before if each not in plan.in_force_after]
+    new = [each for each in plan.in_force_after if each not in plan.in_force_before]
+    yield from (f"  - {each}" for each in gone)
+    yield from (f"  + {each}" for each in new)
+
+
+def _line(incident: Incident) -> str:
+    ticket = "no ticket" if incident.wait_s is None else f"ticket after {incident.wait_s:.0f} s"
+    alerts = "1 alert" if incident.alerts == 1 else f"{incident.alerts:,} alerts"
+    cause = f", cause {incident.cause}" if incident.cause else ""
+    said = f"{incident.onset:%m-%d %H:%M}, {alerts}, {ticket}{cause}"
+    return f"{incident.id} P{incident.priority} {incident.title} ({said})"
+
+
+def _cell(incidents: Sequence[Incident]) -> str:
+    return "<br>".join(map(_line, incidents))
+
+
+def _escaped(cell: str) -> str:
+    return cell.replace("|", "\\|").replace("\n", " ")
+
+
+def _seconds(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.0f} s"
+
+
+def _span(seconds: float) -> str:
+    for unit, size in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def as_json(plan: Plan) -> bytes:
+    """The plan with its verdict and all that a threshold may name."""
+    told = {"verdict": verdict(plan), "values": plan.values(), "plan": plan}
+    return msgspec.json.format(msgspec.json.encode(told), indent=1)

@@ -1,0 +1,115 @@
+"""Runs the present and the proposed configuration over one reading of history."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from itertools import chain, repeat
+from tempfile import TemporaryFile
+
+import msgspec
+from msgspec import Struct
+
+from correlation.rule import RuleInstance, RuleKind
+from correlation.settings import CorrelationSettings, read_recorded
+from foreshock.core.contracts import Collector, Items, Record, RecordKind, Snapshot
+from foreshock.core.errors import Malformed
+from foreshock.core.learned import Learned
+from foreshock.service.plan.compare import Plan, compare
+from foreshock.service.plan.outcome import SINK, Outcome
+from foreshock.service.recorded import Input
+from foreshock.service.records import OperatorRecord, SettingsRecord
+from foreshock.service.replay import heads
+
+
+class Version(Struct, frozen=True, kw_only=True):
+    """A configuration. None: what history recorded, as it was in force then; settings and rules without any record are
+    those that ship."""
+
+    settings: CorrelationSettings = CorrelationSettings()
+    rules: tuple[RuleInstance, ...] | None = None
+    topology: Snapshot | None = None
+    learned: Learned | None = None
+
+
+def plan(
+    inputs: Iterable[Input],
+    collectors: Mapping[str, Collector],
+    rules: Mapping[str, RuleKind],
+    *,
+    before: Version,
+    after: Version,
+    since: datetime | None = None,
+) -> Plan:
+    """since: what came before is read, so that both sides know what was open, and not told.
+
+    What history recorded of tickets, and what people said of single situations, is left out on both sides: it is about
+    situations that the other configuration may not have.
+    """
+    numbers: dict[str, int] = {}
+    with TemporaryFile() as one, TemporaryFile() as other:
+        sides = [
+            (version, Outcome(collectors, rules, numbers, stories, since))
+            for version, stories in ((before, one), (after, other))
+        ]
+        for first, given in zip(chain([True], repeat(False)), inputs, strict=False):
+            record = given.record
+            items = _items(record, collectors)
+            for version, outcome in sides:
+                if first:
+                    for head in heads(record, version.topology, version.settings, version.rules, version.learned):
+                        outcome.read(_to_one_sink(head), None)
+                if _counts(record, version):
+                    outcome.read(record, items)
+        for _, outcome in sides:
+            outcome.finish()
+        return compare(*(outcome for _, outcome in sides))
+
+
+class Survey(Struct, frozen=True, kw_only=True):
+    """What there is to know of history before it is replayed. present: the settings and rules that were in force last,
+    for all of it. topology: whether it has one. last_at: of its last record."""
+
+    present: Version
+    topology: bool
+    last_at: datetime | None
+
+
+def survey(inputs: Iterable[Input]) -> Survey:
+    settings: Record | None = None
+    last: Record | None = None
+    topology = False
+    for given in inputs:
+        last = given.record
+        settings = last if last.kind is RecordKind.SETTINGS else settings
+        topology = topology or last.kind is RecordKind.TOPOLOGY
+    version = Version()
+    if settings is not None:
+        read = msgspec.json.decode(settings.body, type=SettingsRecord)
+        version = Version(settings=read_recorded(read.correlation)[0], rules=read.rules)
+    return Survey(present=version, topology=topology, last_at=None if last is None else last.at)
+
+
+def _to_one_sink(head: Record) -> Record:
+    if head.kind is not RecordKind.SETTINGS:
+        return head
+    read = msgspec.structs.replace(msgspec.json.decode(head.body, type=SettingsRecord), sinks=(SINK,))
+    return msgspec.structs.replace(head, body=msgspec.json.encode(read))
+
+
+def _items(record: Record, collectors: Mapping[str, Collector]) -> Items | None:
+    """Taken apart once for both sides; None where the engine has to say what is wrong with it."""
+    collector = collectors.get(record.collector) if record.kind is RecordKind.EVENTS else None
+    try:
+        return None if collector is None else Items(tuple(collector.decode(record.body)))
+    except Malformed:
+        return None
+
+
+def _counts(record: Record, version: Version) -> bool:
+    """Whether a record of history is for a side with this version."""
+    if record.kind is RecordKind.TOPOLOGY:
+        return version.topology is None
+    if record.kind is RecordKind.LEARNED:
+        return version.learned is None
+    if record.kind is RecordKind.OPERATOR:
+        return msgspec.json.decode(record.body, type=OperatorRecord).judge is None
+    return record.kind not in (RecordKind.SETTINGS, RecordKind.TICKET)

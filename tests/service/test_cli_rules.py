@@ -1,0 +1,112 @@
+"""`foreshock rules` as a person and a pipeline use it: what it prints, and how it ends."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from foreshock.service.cli import app
+
+ALERT = '{{"labels":{{"alertname":"Down","ci":"{ci}"}},"startsAt":"{at}","endsAt":"2026-01-01T01:00:00Z"}}\n'
+FILES = {
+    "alerts.jsonl": ALERT.format(ci="db", at="2026-01-01T00:00:00Z")
+    + ALERT.format(ci="web", at="2026-01-01T00:00:20Z"),
+    "topology/nodes.csv": "node,type\nweb,host\ndb,host\n",
+    "topology/topology.csv": "source,target,relation\nweb,db,depends_on\n",
+    "same.yaml": "{}\n",
+    "strict.yaml": "group: {threshold: 0.9}\n",
+    "rules.yaml": "- {name: one, kind: attribute, equal: [cluster], window: 1h}\n",
+    "foreshock.yaml": "rules: rules.yaml\n",
+}
+PLAN = ("rules", "plan", "alerts.jsonl", "--base-topology", "topology")
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name, text in FILES.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FORESHOCK_CONFIG", raising=False)
+    return tmp_path
+
+
+def run(words: Sequence[str]) -> Result:
+    return CliRunner().invoke(app, list(words))
+
+
+def test_a_plan_that_changes_nothing_ends_with_0():
+    found = run((*PLAN, "--settings", "same.yaml"))
+
+    assert (found.exit_code, "No incident would be different" in found.output) == (0, True)
+
+
+def test_a_plan_that_changes_something_ends_with_4():
+    found = run((*PLAN, "--settings", "strict.yaml"))
+
+    assert found.exit_code == 4
+    assert "split: one incident becomes 2" in found.output
+
+
+def test_a_crossed_threshold_ends_with_1_and_says_by_how_much():
+    found = run((*PLAN, "--settings", "strict.yaml", "--fail-if", "split > 0", "--fail-if", "merged > 0"))
+
+    assert found.exit_code == 1
+    assert "split > 0: it is 1" in found.output
+    assert "merged > 0" not in found.output
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (PLAN, 2, "nothing is to change"),
+        ((*PLAN, "--settings", "strict.yaml", "--fail-if", "splits > 0"), 1, "did you mean 'split'"),
+        ((*PLAN, "--settings", "strict.yaml", "--since", "soon"), 2, "'soon' is not a duration"),
+        ((*PLAN, "--rules", "missing.yaml"), 78, "missing.yaml"),
+        (("rules", "plan", "--settings", "same.yaml", "--server", "http://127.0.0.1:1"), 5, "no Foreshock answers"),
+        ((*PLAN, "--settings", "same.yaml", "--out", "nowhere/plan.md"), 1, "nowhere/plan.md cannot be written"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_message(words: Sequence[str], code: int, said: str):
+    found = run(words)
+
+    assert found.exit_code == code
+    assert said in found.output
+    assert "Traceback" not in found.output
+
+
+@pytest.mark.parametrize(("output", "begins"), [("html", "<!doctype html>"), ("markdown", "### "), ("json", "{")])
+def test_a_report_goes_into_a_file_whole(here: Path, output: str, begins: str):
+    found = run((*PLAN, "--settings", "strict.yaml", "-o", output, "--out", "plan"))
+
+    assert "1 split" in found.output
+    assert (here / "plan").read_text().startswith(begins)
+    if output == "json":
+        assert json.loads((here / "plan").read_text())["values"]["split"] == 1
+
+
+def test_only_the_last_part_of_history_may_be_told_of():
+    assert run((*PLAN, "--settings", "strict.yaml", "--since", "5s")).output.startswith("1 events")
+
+
+def test_a_check_lists_what_is_in_force_and_what_is_hardly_meant():
+    found = run(("rules", "check", "--config", "foreshock.yaml"))
+
+    assert found.exit_code == 0
+    assert "rules.yaml:1: one: its window of 1h is longer than group.join (15m)" in found.output
+    assert "4 rules: change, cooccurrence, one, topology" in found.output
+
+
+def test_a_strict_check_ends_with_1_where_there_are_warnings():
+    assert run(("rules", "check", "rules.yaml", "--strict")).exit_code == 1
+
+
+def test_a_check_lists_every_mistake_with_its_line(here: Path):
+    (here / "bad.yaml").write_text("- {name: a, kind: attribut}\n- {name: b, kind: attribute, equal: x}\n")
+    found = run(("rules", "check", "bad.yaml"))
+
+    assert found.exit_code == 78
+    assert "bad.yaml:1: " in found.output
+    assert "bad.yaml:2: " in found.output
