@@ -36,9 +36,6 @@ class Client:
         the request was refused, else as ``get`` does."""
         content = {"data": body} if isinstance(body, bytes) else {"json": body}
         response = self._send("POST", path, timeout_s, **content)
-        if response.status_code in (409, 422):
-            said = response.json()
-            raise Rejected(said["error"], hint=said["hint"])
         return self._checked(response, path).json()
 
     def lines(self, path: str, **query: Any) -> bytes:
@@ -69,8 +66,17 @@ class Client:
         if response.status_code == 503:
             raise Unavailable(f"{self._server} answers {response.text[:300]}", hint="try again in a moment")
         if response.status_code != 200:
-            raise Rejected(f"{self._server}{path} answered {response.status_code}: {response.text[:300]}")
+            raise _refusal(response, f"{self._server}{path}")
         return response
+
+
+def _refusal(response: requests.Response, where: str) -> Rejected:
+    """With the reason and the remedy that came in the answer."""
+    try:
+        said = response.json()
+        return Rejected(said["error"], hint=said["hint"])
+    except (ValueError, TypeError, KeyError):
+        return Rejected(f"{where} answered {response.status_code}: {response.text[:300]}")
 
 
 def _token(path: Path) -> str:

@@ -35,6 +35,7 @@ HORIZON = timedelta(days=90)
 MAX_SPANS = 500
 MAX_CALENDAR_BYTES = 2**20
 MAX_EVENTS = 500
+_MAX_SAID = 300
 MAX_LENGTH = timedelta(days=366)
 _REEXPAND = HORIZON * 2 / 3
 _NAMES = Field(default=(), max_length=200)
@@ -380,7 +381,7 @@ def _event_window(
         spans, to = spans_of(text, now, now + HORIZON)
     except Exception as error:  # the libraries raise what their parts raise
         hint = getattr(error, "hint", "")
-        raise Malformed(f"the event {title!r} cannot be taken: {error}", hint=hint) from None
+        raise Malformed(f"the event {title!r} cannot be taken: {_said(error)}", hint=hint) from None
     comment = " ".join(str(first.get("DESCRIPTION", "")).split())[:2000] or f"imported: {title}"
     organizer = first.get("ORGANIZER")
     named = str(organizer.params.get("CN", "")) if organizer is not None else ""
@@ -406,10 +407,16 @@ def _parsed(body: bytes) -> "Calendar":
     try:
         found = Calendar.from_ical(body)
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        raise Malformed(f"this is no iCalendar file: {error}", hint="export it as .ics") from None
+        raise Malformed(f"this is no iCalendar file: {_said(error)}", hint="export it as .ics") from None
     if not isinstance(found, Calendar):
         raise Malformed("this is no iCalendar file: it does not begin with VCALENDAR", hint="export it as .ics")
     return found
+
+
+def _said(error: Exception) -> str:
+    """The libraries quote what they cannot read, however long it is."""
+    said = str(error)
+    return said if len(said) <= _MAX_SAID else said[:_MAX_SAID] + "…"
 
 
 def _own_scope(event: "Component") -> Scope | None:
@@ -429,11 +436,21 @@ def _settle_zone(event: "Component", time_zone: str) -> None:
             event.add(name, moved)
     if event.get("DTSTART") is None:
         raise Invalid("it has no DTSTART", hint="give it a beginning")
+    _check_order(event)
     for name in ("EXDATE", "RDATE"):
         if (value := event.get(name)) is not None:
             dates = [_aware(one.dt, time_zone) for each in _listed(value) for one in each.dts]
             event.pop(name)
             event.add(name, dates)
+
+
+def _check_order(event: "Component") -> None:
+    """What expands the events would turn an end before the beginning round."""
+    begin: Any = event["DTSTART"]
+    end: Any = event.get("DTEND")
+    length: Any = event.get("DURATION")
+    if (end is not None and end.dt < begin.dt) or (length is not None and length.dt < timedelta(0)):
+        raise Invalid("it ends before it begins", hint="correct DTEND or DURATION")
 
 
 def _aware(moment: Any, time_zone: str) -> Any:

@@ -6,11 +6,11 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import structlog
-from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.responses import JSONResponse, Response
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
@@ -277,7 +277,7 @@ class Foreshock:
             return Response(body, media_type=content_type)
 
         @router.get("/api/v1/records", response_class=Response, summary="Records of the inbox, for a capture")
-        def records(after: int = 0, limit: int = 100) -> Response:
+        def records(after: Annotated[int, Query(ge=0, le=2**63 - 1)] = 0, limit: int = 100) -> Response:
             """One JSON object a line, payloads in base64; ask again with the last number until the answer is empty."""
             found = self.store.journal.records(after, limit=max(1, min(limit, 1000)))
             return Response(

@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from foreshock.service.cli import app
+from foreshock.service.cli.terminal import print_table
 
 FILES = {
     "alerts.csv": "time,node,name\n1,web,Down\n2,db,Down\n",
@@ -106,6 +107,12 @@ def test_a_history_that_cannot_be_read_is_refused_with_place_and_remedy(
         (RANK, "rank/topology.csv", "from,to\nweb,db\n", "topology.csv:1: source: there is no such column"),
         (CHECK, "foreshock.yaml", "rules: nowhere", "nowhere: does not exist; check the path"),
         (CHECK, "foreshock.yaml", "topology: nowhere.yaml", "nowhere.yaml: does not exist"),
+        (
+            CHECK,
+            "foreshock.yaml",
+            "maintenance: [{name: yearly, calendar: nowhere.ics, cis: [db]}]",
+            "nowhere.ics: maintenance yearly: No such file or directory; name an .ics file",
+        ),
         (CHECK, "foreshock.yaml", "tokens_file: nowhere", "nowhere: does not exist; check the path"),
         (ASK, "token", None, "token: does not exist; check the path"),
         (ASK, "token", "ann 0123456789", "token: does not hold a token; write your token into it"),
@@ -163,6 +170,14 @@ def test_wrong_usage_is_told_as_such(here: Path, words: Sequence[str], said: str
 
     assert done.exit_code == 2
     assert said in done.stderr
+
+
+def test_a_row_for_another_program_is_one_line_with_everything_in_it(capsys: pytest.CaptureFixture[str]):
+    identity, comment = "17fbab7c-e52f-41c1-8358-4e29782d793b", "why " * 100
+    print_table(("silence", "comment"), [(identity, comment)])
+
+    (_, row) = capsys.readouterr().out.splitlines()
+    assert row.split("  ") == [identity, comment]
 
 
 def test_text_of_a_stranger_cannot_command_the_terminal(here: Path):

@@ -197,6 +197,8 @@ def test_the_same_calendar_again_makes_the_same_windows():
         (DAY.replace("X-FORESHOCK-CI:db1", "RRULE:FREQ=SECONDLY"), "'Move of the data centre' cannot be taken"),
         (DAY.replace("DTSTART;VALUE=DATE:20260401\n", ""), "it has no DTSTART"),
         (DAY.replace("20260401", "20261341"), "cannot"),
+        (OVER.replace("DURATION:PT1H", "DTEND:20250301T210000Z"), "it ends before it begins"),
+        (OVER.replace("DURATION:PT1H", "DURATION:-PT1H"), "it ends before it begins"),
         (DAY.replace('job="backup"', "job=~("), "not a valid expression"),
     ],
 )
@@ -208,6 +210,13 @@ def test_a_calendar_that_cannot_be_taken_is_refused_whole(events: str, told: str
 def test_an_event_that_is_about_nothing_is_refused():
     with pytest.raises(Malformed, match="'Patching' cannot be taken: a window has no scope"):
         read(WEEKLY, scope=Scope())
+
+
+def test_what_is_quoted_of_a_file_that_is_no_calendar_is_bounded():
+    with pytest.raises(Malformed) as error:
+        read_calendar(b"x" * 100_000, Scope(cis=("a",)), owner="", origin="operator", prefix="ics", now=NOW)
+
+    assert len(str(error.value)) < 500
 
 
 @pytest.mark.parametrize("body", [b"", b"hello", b"\xff\xfe", b"BEGIN:VEVENT\r\nEND:VEVENT\r\n", b"BEGIN:VCALENDAR"])

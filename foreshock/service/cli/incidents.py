@@ -1,6 +1,7 @@
 """Incidents of a running Foreshock."""
 
 from collections.abc import Iterable
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -12,17 +13,24 @@ from foreshock.service.cli.terminal import Output, age, tell_lines, tell_rows, t
 commands = typer.Typer(help="Incidents of a running Foreshock.", no_args_is_help=True)
 
 
+class State(StrEnum):
+    OPEN = "open"
+    RESOLVED = "resolved"
+    MERGED = "merged"
+    ALL = "all"
+
+
 @commands.command("list")
 @told
 def list_incidents(
-    state: Annotated[str, typer.Option(help="open, resolved, merged or all.")] = "open",
+    state: Annotated[State, typer.Option(help="Which.")] = State.OPEN,
     limit: Annotated[int, typer.Option(min=1, max=1000)] = 50,
     server: Server = DEFAULT_SERVER,
     token_file: TokenFile = None,
     output: Format = Output.TABLE,
 ) -> None:
     """The open incidents, the most urgent first."""
-    found = client(server, token_file).get("/api/v1/incidents", state=state, limit=limit)
+    found = client(server, token_file).get("/api/v1/incidents", state=state.value, limit=limit)
     columns = ("", "incident", "state", "age", "alerts", "CIs", "probable cause", "ticket", "title")
     tell_rows(found, output, columns, _cells)
 

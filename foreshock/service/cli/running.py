@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -105,7 +106,8 @@ def init(folder: Annotated[Path, typer.Argument(help="Where to write the files."
 @commands.command()
 @told
 def check(config: Config = None) -> None:
-    """Read the configuration, the rules and the topology as a start would, and list every problem."""
+    """Read the configuration, rules, topology and calendars as a start would, and list every problem."""
+    from foreshock.service.maintenance import planned
     from foreshock.service.rule_files import load_rules
     from foreshock.service.settings import load_settings, polled_kinds, source_kinds
 
@@ -132,6 +134,10 @@ def check(config: Config = None) -> None:
         for warning in snapshot.warnings:
             complain(warning, color="yellow")
         print_lines(f"topology {instance.name}: {len(snapshot.cis)} CIs, {len(snapshot.relationships)} relationships")
+    try:
+        planned(settings.maintenance, datetime.now(UTC))
+    except ConfigError as error:
+        problems += error.problems
     if problems:
         raise ConfigError(problems)
     print_lines("The configuration is sound.")

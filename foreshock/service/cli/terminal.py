@@ -23,6 +23,11 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+_CALLED = ("incident", "kind", "ticket", "silence", "window", "version", "path")
+_FILE_WIDTH = 10_000
+"""In a file or for another program a row is one line, however long."""
+
+
 class Output(StrEnum):
     TABLE = "table"
     JSON = "json"
@@ -93,10 +98,14 @@ def print_table(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*columns, box=None, pad_edge=False)
+    names = tuple(columns)
+    table = Table(box=None, pad_edge=False, show_header=any(names))
+    for place, name in enumerate(names):
+        # What a thing is called must be whole, so that it can be copied; other text folds where the terminal ends.
+        table.add_column(name, no_wrap=name in _CALLED or place == 0, overflow="fold")
     for row in rows:
         table.add_row(*(Text(_shown(cell)) for cell in row))
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else _FILE_WIDTH).print(table)
 
 
 def print_lines(*lines: str) -> None:
