@@ -36,7 +36,7 @@ class Index(Protocol):
         """``alert`` belongs to the open ``situation`` now."""
 
     def moved(self, situation: str, alert: Alert) -> None:
-        """The onset or the annotations of ``alert`` are others now."""
+        """The onset or the annotations of ``alert``, of the open ``situation``, are others now."""
 
     def drop(self, situation: str, alerts: Iterable[Alert]) -> None:
         """``situation`` is no longer open, or no longer has these alerts. They may not all have been added."""

@@ -359,7 +359,7 @@ class Engine:
         """What an event meant to its alert is what its situation hears."""
         self.counts[outcome] += 1
         self.dirty_alerts[alert.fingerprint] = None
-        if alert.situation and (alert.starts_at != was.starts_at or outcome is Outcome.CHANGED):
+        if (alert.starts_at != was.starts_at or outcome is Outcome.CHANGED) and self._is_open(alert.situation):
             self.traces.moved(alert.situation, alert)
             for index in self.indexes:
                 index.moved(alert.situation, alert)
@@ -375,6 +375,10 @@ class Engine:
                 weighing.weigh(self, self.situations[alert.situation], alert)
         if alert.active and (alert.starts_at != was.starts_at or alert.severity != was.severity):
             self.suppression.changed(alert)
+
+    def _is_open(self, situation: str) -> bool:
+        found = self.situations.get(situation)
+        return found is not None and found.state is SituationState.OPEN
 
     def _sender(self, collector: Collector, source: str) -> Sender:
         found = self.senders.get((collector.kind, source))

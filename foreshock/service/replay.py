@@ -151,13 +151,15 @@ class _Ways:
         """The situation in which ``alert`` ended up that was in ``group`` before step ``since``, with what came at
         ``at``: when it fired again since then and moved, only what came from then on went along."""
         while True:
-            ways = [way[:2] for way in self._moves.get((alert, group), ()) if way[0] >= since and way[2] <= at]
+            # What goes over by a merge may be split off in the same step; a move is gone after it.
+            ways = [
+                (way[0] + 1, way[1]) for way in self._moves.get((alert, group), ()) if way[0] >= since and way[2] <= at
+            ]
             if group in self._merges:
                 ways.append(self._merges[group])
             if not ways:
                 return group
             since, group = min(ways)
-            since += 1
 
 
 def heads(

@@ -33,5 +33,7 @@ def test_a_rule_of_a_kind_from_another_version_of_foreshock_is_left_out():
     assert build([RuleInstance(name="tomorrow", kind="telepathy")], KINDS) == ()
 
 
-def test_without_any_file_topology_changes_and_what_was_learned_are_in_force():
-    assert {rule.name for rule in build(shipped(KINDS), KINDS)} == {"change", "cooccurrence", "topology"}
+def test_without_any_file_topology_moments_changes_and_what_was_learned_are_in_force():
+    names = {rule.name for rule in build(shipped(KINDS), KINDS)}
+
+    assert names == {"change", "cooccurrence", "simultaneity", "topology"}

@@ -7,9 +7,10 @@ import pytest
 
 from correlation.settings import CorrelationSettings
 from foreshock.service.front import collector_kinds
-from foreshock.service.recorded import read_input
+from foreshock.service.recorded import Input, read_input
 from foreshock.service.replay import replay
 from foreshock.service.settings import rule_kinds
+from foreshock.testing.records import Story
 
 ALERT = {"labels": {"alertname": "HostDown", "ci": "web1"}, "startsAt": "2026-01-01T00:00:00Z"}
 OTHER = {"labels": {"alertname": "DiskFull", "ci": "web1"}, "startsAt": "2026-01-01T00:00:00Z"}
@@ -44,3 +45,25 @@ def test_items_that_the_identity_rules_hold_to_be_one_alert_are_in_one_group(tmp
     result = replay(read_input(stream, None, collectors), collectors, rule_kinds(), settings=settings)
 
     assert result.groups == [("0", "S-1"), ("1", "S-1")]
+
+
+def test_what_a_merge_brings_and_the_same_step_splits_off_is_in_the_group_where_it_ends_up() -> None:
+    """Settings under which two applications with one relationship between them are one and two at once."""
+
+    def application(name: str) -> list[str]:
+        ring = [f"{name}{each} depends_on {name}{(each + 1) % 8}" for each in range(8)]
+        return ring + [f"{name}{each} depends_on {name}-db" for each in range(8)]
+
+    settings = CorrelationSettings.model_validate({"group": {"merge": 0.01, "part": 0.2}})
+    story = Story(*application("shop"), *application("mail"), "mail0 depends_on shop0")
+    shop = ["shop-db", *(f"shop{each}" for each in range(1, 5))]
+    mail = ["mail-db", *(f"mail{each}" for each in range(1, 5))]
+    both = ["mail0", "mail7", "shop0"]
+    story.fire(*shop).at(1).fire(*mail).at(2).fire(*both)
+    inputs = [Input(record=each, ids=ids) for each, ids in zip(story.records, ([], [], shop, mail, both), strict=True)]
+
+    result = replay(inputs, collector_kinds(), rule_kinds(), settings=settings)
+
+    groups = dict(result.groups)
+    assert {groups[each] for each in (*mail, "mail0", "mail7")} == {"S-3"}
+    assert {groups[each] for each in (*shop, "shop0")} == {"S-1"}

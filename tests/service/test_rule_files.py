@@ -47,7 +47,8 @@ def test_a_rule_named_like_a_shipped_one_takes_its_place_and_others_come_on_top(
 
     assert rules["cooccurrence"].config["open"] == 3
     assert not rules["topology"].enabled
-    assert {rule.name for rule in build(rules.values(), rule_kinds())} == {"near", "change", "cooccurrence"}
+    in_force = {rule.name for rule in build(rules.values(), rule_kinds())}
+    assert in_force == {"near", "change", "cooccurrence", "simultaneity"}
 
 
 def test_what_travels_in_a_record_has_its_defaults_written_out(tmp_path: Path):

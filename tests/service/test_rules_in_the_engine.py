@@ -26,6 +26,17 @@ def test_a_rule_on_labels_joins_alerts_whose_cis_have_nothing_to_do_with_each_ot
     assert (link.rule.partition("@")[0], link.path, link.evidence) == ("same-app", (), "app=shop")
 
 
+def test_what_is_heard_late_of_an_alert_that_is_over_relates_nothing_to_it():
+    rule = RuleInstance(name="same-app", kind="attribute", config={"equal": ["app"], "window": "6h"})
+    story = Story(rules=(*shipped_rules(), rule)).fire("web1", labels={"app": "shop"})
+    story.at(60).resolve("web1", started_s=0, labels={"app": "shop"}).at(4000)
+
+    story.resolve("web1", started_s=-60, ended_s=60, labels={"app": "shop"}).fire("web2", labels={"app": "shop"})
+
+    assert story.alert("web1").starts_at == story.time(-60)
+    assert story.groups() == [["web2"]]
+
+
 def test_a_rule_that_comes_into_force_sees_what_is_open_already():
     story = Story().fire("web1", labels={"app": "shop"})
 
