@@ -161,6 +161,12 @@ def changes(before: Iterable[Rule], after: Iterable[Rule], instances: Iterable[R
     ]
 
 
+def in_words(link: Link, rules: Iterable[Rule]) -> str:
+    """The link in the words of the rule of its name; empty if there is no such rule any more."""
+    name = link.rule.partition("@")[0]
+    return next((rule.describe(link) for rule in rules if rule.name == name), "")
+
+
 def version_of(kind: RuleKind, config: RuleConfig) -> str:
     """Version of the kind and digest of the parameters: equal exactly where two rules mean the same."""
     content = msgspec.json.encode(config.model_dump(mode="json"), order="deterministic")

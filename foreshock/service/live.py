@@ -8,6 +8,7 @@ import msgspec
 
 from correlation import ticket as ticket_text
 from correlation.feedback import witness
+from correlation.rule import in_words
 from correlation.suppression.suppressor import Case
 from correlation.variants import units, whole
 from foreshock import __version__
@@ -571,13 +572,11 @@ class LiveViews:
 
     def why(self, link: Link, alerts: Mapping[str, Alert], topology: Topology, threshold: float) -> WhyView:
         """A link in words, with the types of the relationships it walked."""
-        name = link.rule.partition("@")[0]
-        rule = next((rule for rule in self._runner.engine.rules if rule.name == name), None)
         relations = tuple(
             topology.relation(a, b) or topology.relation(b, a) for a, b in zip(link.path, link.path[1:], strict=False)
         )
         return WhyView(
-            sentence=rule.describe(link) if rule else _no_longer(link),
+            sentence=in_words(link, self._runner.engine.rules) or _no_longer(link),
             path=link.path,
             relations=relations,
             strength=link.strength,

@@ -110,3 +110,31 @@ def test_a_check_lists_every_mistake_with_its_line(here: Path):
     assert found.exit_code == 78
     assert "bad.yaml:1: " in found.output
     assert "bad.yaml:2: " in found.output
+
+
+CASE = """cases:
+- name: one
+  steps: [{{at: 0s, fire: Full on db1}}]
+  expect: [{{at: 1m, situations: [{{alerts: [{alert}]}}]}}]
+"""
+
+
+def test_cases_end_with_0_or_1_and_leave_a_report(here: Path):
+    (here / "good.yaml").write_text(CASE.format(alert="Full on db1"))
+    (here / "bad.yaml").write_text(CASE.format(alert="Full on db2"))
+    good, both = (
+        run(("rules", "test", "good.yaml")),
+        run(("rules", "test", "good.yaml", "bad.yaml", "--junit", "r.xml")),
+    )
+
+    assert (good.exit_code, both.exit_code) == (0, 1)
+    assert "bad.yaml:2: one\n  at 1m:\n    - [Full on db2]\n    + [Full on db1]\n" in both.output
+    assert (here / "r.xml").read_bytes().count(b"<failure") == 1
+
+
+def test_a_mistake_in_a_case_ends_with_78(here: Path):
+    (here / "bad.yaml").write_text("cases: [{name: one}]\n")
+    found = run(("rules", "test", "bad.yaml"))
+
+    assert found.exit_code == 78
+    assert "bad.yaml:1: cases[0].steps: " in found.output

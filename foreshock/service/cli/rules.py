@@ -164,3 +164,40 @@ def check_rules(
     print_lines(f"{counted(len(enabled), 'rule')}: {', '.join(enabled)}", "The rules are sound.")
     if warnings and strict:
         leave(FAILED)
+
+
+_COLORS = {"expected": "red", "observed": "green"}
+
+
+@commands.command("test")
+@told
+def play_cases(
+    cases: Annotated[list[Path], typer.Argument(help="Case files, or folders of them.")],
+    rules: Annotated[
+        Path | None, typer.Option("--rules", help="File or folder of rules in force where a case names none.")
+    ] = None,
+    only: Annotated[str, typer.Option("--run", help="Only the cases whose name this expression finds.")] = "",
+    to: Annotated[Path | None, typer.Option("--junit", help="File for the results as JUnit XML.")] = None,
+) -> None:
+    """Play cases on a virtual clock and compare what comes of them with what they expect.
+
+    Ends with 0 where all is as expected, 1 where something is not.
+    """
+    from foreshock.service.cases import run
+
+    results = list(run.run(cases, rules, only))
+    for result in results:
+        if result.failures:
+            complain(f"{result.place}: {result.name}")
+        for failure in result.failures:
+            for what, line in run.told(failure):
+                complain(f"  {line}", color=_COLORS.get(what, "reset"))
+    failed = sum(bool(result.failures) for result in results)
+    print_lines(
+        f"{counted(len(results), 'case')}, {failed} failed" if failed else f"{counted(len(results), 'case')} passed"
+    )
+    if to is not None:
+        with writing(to):
+            to.write_bytes(run.junit(results))
+    if failed:
+        leave(FAILED)

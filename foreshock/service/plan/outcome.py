@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from correlation.group import number
-from correlation.rule import RuleKind
+from correlation.rule import RuleKind, in_words
 from foreshock.core.contracts import Collector, Items, Record, RecordKind, Verb
 from foreshock.core.model import Ended, Link, Moment, Situation, SituationState
 from foreshock.service import weighing
@@ -123,9 +123,7 @@ class Outcome:
 
     def words(self, link: Link) -> str:
         """A link in the words of the rule that made it, with its strength."""
-        name = link.rule.partition("@")[0]
-        rule = next((rule for rule in self.engine.rules if rule.name == name), None)
-        said = rule.describe(link) if rule is not None else link.evidence or "they are related"
+        said = in_words(link, self.engine.rules) or link.evidence or "they are related"
         return f"{said} ({link.rule.partition('@')[0]}, {link.strength:.2f})"
 
     @property

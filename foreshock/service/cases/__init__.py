@@ -1,0 +1,1 @@
+"""``foreshock rules test``: cases in YAML, played on a virtual clock."""

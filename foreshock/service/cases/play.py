@@ -1,0 +1,241 @@
+"""Plays a case: its steps as records, through the engine that runs live, on a virtual clock."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from correlation.rule import RuleInstance, RuleKind, in_words
+from correlation.ticket import assignment_group
+from foreshock.core.contracts import Collector, Record, RecordKind, TicketChange
+from foreshock.core.matchers import parse_matcher
+from foreshock.core.model import (
+    CI,
+    Relationship,
+    Silence,
+    SilenceMatcher,
+    Situation,
+    SituationState,
+)
+from foreshock.core.quantities import format_duration
+from foreshock.service import weighing
+from foreshock.service.cases.model import Case, CaseFile, KnownCi, Setting, Step
+from foreshock.service.engine import Engine
+from foreshock.service.records import OperatorRecord, SettingsRecord, TopologyRecord
+
+START = datetime(2026, 1, 1, 12, tzinfo=UTC)
+_SINK = "desk"
+_SOURCE = "case"
+_NOTHING = KnownCi()
+
+
+class Observed(Struct, frozen=True, kw_only=True):
+    """One situation as it is. why: by alert, why it is there, and what else it was related to."""
+
+    id: str
+    alerts: tuple[str, ...]
+    cause: str
+    cause_why: str
+    priority: int
+    state: str
+    held: str
+    held_why: str
+    assignment: str
+    tickets: tuple[str, ...]
+    why: Mapping[str, str]
+
+
+def play(
+    file: CaseFile,
+    case: Case,
+    rules: Sequence[RuleInstance] | None,
+    collectors: Mapping[str, Collector],
+    kinds: Mapping[str, RuleKind],
+) -> list[list[Observed]]:
+    """What there is at each of the case's checks, in order of time. rules: those in force; the shipped ones if None."""
+    stage = _Stage(Engine(collectors, kinds))
+    stage.begin(file, case, rules)
+    # What happens at the very moment of a check is seen by it.
+    waiting = sorted(_moments(case.steps), key=lambda moment: moment[0])
+    seen = []
+    for check in sorted(case.expect, key=lambda check: check.at):
+        while waiting and waiting[0][0] <= check.at:
+            at, step, verb = waiting.pop(0)
+            stage.do(at, step, verb)
+        stage.tick(check.at)
+        seen.append(stage.observed())
+    return seen
+
+
+def _moments(steps: Sequence[Step]) -> Iterator[tuple[timedelta, Step, str]]:
+    """Every single moment of the steps, with what is done then."""
+    for step in steps:
+        every = step.every or timedelta(0)
+        for index in range(step.times):
+            at = step.at + index * every
+            if step.flap:
+                yield at, step, "fire"
+                yield at + every / 2, step, "resolve"
+            else:
+                yield at, step, step.action
+
+
+class _Stage:
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._number = 0
+        self._tickets: dict[str, list[str]] = {}
+
+    def begin(self, file: CaseFile, case: Case, rules: Sequence[RuleInstance] | None) -> None:
+        settings = _merged(file.settings, case.settings)
+        chosen = SettingsRecord(correlation=settings, sinks=(_SINK,), rules=None if rules is None else tuple(rules))
+        self._add(timedelta(0), RecordKind.SETTINGS, chosen)
+        topology = _topology(file, case)
+        if topology.cis:
+            self._add(timedelta(0), RecordKind.TOPOLOGY, topology)
+
+    def do(self, at: timedelta, step: Step, verb: str) -> None:
+        if verb in ("fire", "resolve"):
+            alerts = step.flap or (step.fire if verb == "fire" else step.resolve)
+            self._post(at, "events", [_event(alert, step, at, resolved=verb == "resolve") for alert in alerts])
+        elif verb == "change":
+            change = {"id": f"change-{self._number}", "title": step.title, "at": _moment(at), "cis": step.change}
+            self._post(at, "changes", [change])
+        elif verb == "silence":
+            self._add(at, RecordKind.OPERATOR, OperatorRecord(set_silence=self._silence(at, step)))
+        else:
+            self._ticket(at, step)
+
+    def tick(self, at: timedelta) -> None:
+        self._add(at, RecordKind.TICK, None)
+
+    def observed(self) -> list[Observed]:
+        """In order of opening, without those that were merged."""
+        return [
+            _observed(self._engine, one, tuple(self._tickets.get(one.id, ())))
+            for one in self._engine.situations.values()
+            if one.state is not SituationState.MERGED
+        ]
+
+    def _post(self, at: timedelta, collector: str, items: list[dict[str, Any]]) -> None:
+        self._add(at, RecordKind.EVENTS, items, collector=collector)
+
+    def _silence(self, at: timedelta, step: Step) -> Silence:
+        matchers = (
+            SilenceMatcher(name=one.name, value=one.value, is_regex=one.is_regex, is_equal=one.is_equal)
+            for one in map(parse_matcher, step.silence)
+        )
+        return Silence(
+            id=f"silence-{self._number}",
+            matchers=tuple(matchers),
+            starts_at=START + at,
+            ends_at=START + at + step.for_,
+            created_by=step.by,
+            comment=step.title,
+            updated_at=START + at,
+        )
+
+    def _ticket(self, at: timedelta, step: Step) -> None:
+        situation = next(
+            (one.id for one in reversed(self._engine.situations.values()) if step.of in _alerts(self._engine, one)), ""
+        )
+        change = TicketChange(
+            sink=_SINK, situation=situation, sequence=self._number + 1, state=step.ticket, actor=step.by,
+            origin="write" if step.ticket == "rejected" else "read",
+        )  # fmt: skip
+        self._add(at, RecordKind.TICKET, change)
+
+    def _add(self, at: timedelta, kind: RecordKind, body: Any, *, collector: str = "") -> None:
+        self._number += 1
+        record = Record(
+            number=self._number,
+            at=START + at,
+            kind=kind,
+            collector=collector,
+            source=collector and _SOURCE,
+            body=b"" if body is None else msgspec.json.encode(body),
+            actor="",
+        )
+        for order in self._engine.step([(record, None)]).orders:
+            said = f"{order.verb} {format_duration(order.at - START)}"
+            self._tickets.setdefault(order.situation, []).append(said)
+
+
+def _merged(general: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """``own`` on top, section by section."""
+    merged = dict(general)
+    for key, value in own.items():
+        before = merged.get(key)
+        merged[key] = _merged(before, value) if isinstance(before, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _topology(*settings: Setting) -> TopologyRecord:
+    ties = tuple(
+        Relationship(source=source, type=kind, target=target)
+        for setting in settings
+        for source, kind, target in (line.split() for line in setting.topology)
+    )
+    told = {name: ci for setting in settings for name, ci in setting.cis.items()}
+    names = dict.fromkeys([*(name for tie in ties for name in (tie.source, tie.target)), *told])
+    cis = tuple(CI(id=name, **told.get(name, _NOTHING).model_dump()) for name in names)
+    return TopologyRecord(version="case", cis=cis, relationships=ties)
+
+
+def _event(alert: str, step: Step, at: timedelta, *, resolved: bool) -> dict[str, Any]:
+    name, _, ci = alert.partition(" on ")
+    event: dict[str, Any] = {
+        "labels": {"alertname": name, "ci": ci, **step.labels},
+        "annotations": {"summary": step.summary} if step.summary else {},
+        "status": "resolved" if resolved else "firing",
+        "ends_at": _moment(at if resolved else at + step.holds),
+        "severity": step.severity,
+    }
+    return event if resolved else event | {"starts_at": _moment(step.at if not step.flap else at)}
+
+
+def _moment(at: timedelta) -> str:
+    return (START + at).isoformat()
+
+
+def _alerts(engine: Engine, situation: Situation) -> dict[str, str]:
+    """Fingerprints by what a case calls the alerts."""
+    return {_called(alert.read_labels()): alert.fingerprint for alert in engine.members(situation)}
+
+
+def _called(labels: Mapping[str, str]) -> str:
+    return f"{labels.get('alertname', 'alert')} on {labels.get('ci', '')}"
+
+
+def _observed(engine: Engine, situation: Situation, tickets: tuple[str, ...]) -> Observed:
+    causes = weighing.causes(engine, situation)
+    doubt = weighing.doubt(engine, causes)
+    alerts = _alerts(engine, situation)
+    best = causes[0] if causes and not doubt else None
+    return Observed(
+        id=situation.id,
+        alerts=tuple(sorted(alerts)),
+        cause=best.ci if best is not None else "",
+        cause_why=best.reason if best is not None else doubt or "no candidate",
+        priority=situation.priority,
+        state=situation.state.value,
+        held=situation.held[0].kind.value if situation.held else "",
+        held_why=situation.held_by or (situation.decided[-1].reason if situation.decided else ""),
+        assignment=assignment_group(causes, engine.topology, engine.settings.priority.default_group),
+        tickets=tickets,
+        why={name: _why(engine, situation, key) for name, key in alerts.items()},
+    )
+
+
+def _why(engine: Engine, situation: Situation, key: str) -> str:
+    member = situation.members[key]
+    said = "it opened the situation"
+    if member.link is not None:
+        words = in_words(member.link, engine.rules) or member.link.evidence
+        said = f"{words} ({member.link.rule.partition('@')[0]}, {member.link.strength:.2f})"
+    if member.moved is not None and member.moved.reason:
+        said = f"{said}; it came over from {member.moved.source}: {member.moved.reason}"
+    others = "; ".join(f"{one.strength:.2f} for {one.situation}: {one.why}" for one in member.considered)
+    return f"{said}; {others}" if others else said

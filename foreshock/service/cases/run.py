@@ -1,0 +1,116 @@
+"""Runs the cases of files, and tells how each went."""
+
+import re
+import time
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from xml.etree import ElementTree
+
+from msgspec import Struct
+
+from correlation.rule import RuleInstance
+from foreshock.connect.config import Document, Origin, anchored, path_text, read_yaml, validate
+from foreshock.core.errors import ConfigError, Problem
+from foreshock.service.cases.model import CaseFile
+from foreshock.service.cases.play import play
+from foreshock.service.cases.verdict import Failure, failures
+from foreshock.service.front import collector_kinds
+from foreshock.service.rule_files import load_rules
+from foreshock.service.settings import rule_kinds
+
+_ENDINGS = (".yaml", ".yml")
+
+
+class Result(Struct, frozen=True, kw_only=True):
+    """How one case went. line: where it stands. took_s: seconds of work."""
+
+    file: str
+    line: int | None
+    name: str
+    failures: tuple[Failure, ...]
+    took_s: float
+
+    @property
+    def place(self) -> str:
+        return self.file if self.line is None else f"{self.file}:{self.line}"
+
+
+def run(paths: Iterable[Path], rules: Path | None, only: str) -> Iterator[Result]:
+    """Each case whose name the expression ``only`` finds. rules: those in force where a case names none.
+
+    Raises ConfigError with every mistake of every file, before the first case is played.
+    """
+    wanted = re.compile(only)
+    read: list[tuple[Path, Document, CaseFile]] = []
+    problems: list[Problem] = []
+    for path in paths:
+        for file in _files(path):
+            try:
+                read.append((file, *_read(file)))
+            except ConfigError as error:
+                problems += error.problems
+    if problems:
+        raise ConfigError(problems)
+    if not read:
+        raise ConfigError([Problem(file=", ".join(map(str, paths)), line=None, path="", message="holds no case files")])
+    load = cache(load_rules)
+    for path, document, cases in read:
+        for index, case in enumerate(cases.cases):
+            if wanted.search(case.name) is None:
+                continue
+            chosen = case.rules or cases.rules or rules
+            in_force: tuple[RuleInstance, ...] | None = load(chosen) if chosen is not None else None
+            began_s = time.perf_counter()
+            seen = play(cases, case, in_force, collector_kinds(), rule_kinds())
+            yield Result(
+                file=str(path),
+                line=document.line_of(("cases", index)),
+                name=case.name,
+                failures=tuple(failures(case.expect, seen)),
+                took_s=time.perf_counter() - began_s,
+            )
+
+
+def junit(results: Iterable[Result]) -> bytes:
+    """The results as JUnit XML, a suite for each file."""
+    root = ElementTree.Element("testsuites")
+    suites: dict[str, ElementTree.Element] = {}
+    for result in results:
+        suite = suites.get(result.file)
+        if suite is None:
+            suite = suites[result.file] = ElementTree.SubElement(root, "testsuite", name=result.file)
+        case = ElementTree.SubElement(
+            suite, "testcase", classname=result.file, name=result.name, time=f"{result.took_s:.3f}"
+        )
+        if result.failures:
+            failed = ElementTree.SubElement(case, "failure", message=f"{len(result.failures)} not as expected")
+            failed.text = "\n".join(line for failure in result.failures for _, line in told(failure))
+    for suite in suites.values():
+        cases = suite.findall("testcase")
+        suite.set("tests", str(len(cases)))
+        suite.set("failures", str(sum(case.find("failure") is not None for case in cases)))
+    written: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    return written
+
+
+def told(failure: Failure) -> Iterator[tuple[str, str]]:
+    """Lines with what they are: "moment", "expected", "observed" or "why"."""
+    yield "moment", f"at {failure.moment}:"
+    yield from (("expected", f"  - {line}") for line in failure.expected)
+    yield from (("observed", f"  + {line}") for line in failure.observed)
+    yield from (("why", f"    {line}") for line in failure.why)
+
+
+def _files(path: Path) -> list[Path]:
+    return sorted(file for file in path.iterdir() if file.suffix in _ENDINGS) if path.is_dir() else [path]
+
+
+def _read(path: Path) -> tuple[Document, CaseFile]:
+    document = read_yaml(path)
+    cases = validate(
+        {} if document.data is None else document.data,
+        CaseFile,
+        where=lambda place: Origin(file=document.file, line=document.line_of(place), path=path_text(place)),
+    )
+    return document, anchored(cases, lambda place: path.parent)

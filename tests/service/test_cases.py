@@ -1,0 +1,158 @@
+"""Cases that people write for their rules: played on a virtual clock, told as what is missing, what is there, why."""
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from foreshock.core.errors import ConfigError
+from foreshock.service.cases.run import Result, junit, run, told
+
+SHIPPED = Path(__file__).parents[2] / "config" / "rules" / "cases"
+TOPOLOGY = "topology: [shop depends_on api, api depends_on db1]\n"
+
+
+def played(tmp_path: Path, steps: str, expect: str, *, more: str = "", topology: str = TOPOLOGY) -> Result:
+    """One case with these steps and expectations, as lists in YAML's flow style."""
+    file = tmp_path / "cases.yaml"
+    file.write_text(f"{topology}{more}cases:\n- name: one\n  steps: {steps}\n  expect: {expect}\n")
+    (result,) = run([file], None, "")
+    return result
+
+
+def text(result: Result) -> str:
+    return "\n".join(line for failure in result.failures for _, line in told(failure))
+
+
+@pytest.mark.parametrize("result", list(run([SHIPPED], None, "")), ids=lambda result: result.name)
+def test_the_shipped_rules_do_what_their_cases_say(result: Result):
+    assert text(result) == ""
+
+
+def test_what_is_missing_stands_beside_what_is_there_with_the_reason(tmp_path: Path):
+    steps = "[{at: 0s, fire: Full on db1}, {at: 20s, fire: [Errors on api, Jam on printer]}]"
+    result = played(tmp_path, steps, "[{at: 1m, situations: [{alerts: [Full on db1, Jam on printer]}]}]")
+
+    assert text(result).splitlines() == [
+        "at 1m:",
+        "  - [Full on db1, Jam on printer]",
+        "  + [Errors on api, Full on db1]",
+        "  + [Jam on printer]",
+        *[line for line in text(result).splitlines() if line.startswith("    ")],
+    ]
+    assert "    Errors on api: api depends on db1, which also failed, 20 s apart (topology, 0." in text(result)
+    assert "    Jam on printer: it opened the situation" in text(result)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("cause: shop", "cause db1"),
+        ("priority: 1", "priority 3"),
+        ("state: resolved", "state open"),
+        ("held: silence", "held none"),
+        ("assignment: nobody", "assignment none"),
+        ("tickets: [open 10s]", "tickets open 30s"),
+    ],
+)
+def test_each_field_is_compared_and_only_if_it_is_written(tmp_path: Path, wrong: str, said: str):
+    steps = "[{at: 0s, fire: Full on db1}]"
+
+    assert said in text(played(tmp_path, steps, f"[{{at: 1m, situations: [{{alerts: [Full on db1], {wrong}}}]}}]"))
+    assert not played(tmp_path, steps, "[{at: 1m, situations: [{alerts: [Full on db1]}]}]").failures
+
+
+def test_a_situation_that_nobody_expects_is_a_failure_unless_others_may_be_there(tmp_path: Path):
+    steps = "[{at: 0s, fire: [Full on db1, Jam on printer]}]"
+    expected = "situations: [{alerts: [Full on db1]}]"
+
+    assert played(tmp_path, steps, f"[{{at: 1m, {expected}}}]").failures
+    assert not played(tmp_path, steps, f"[{{at: 1m, {expected}, others: true}}]").failures
+
+
+def test_checks_at_several_times_see_what_there_was_then(tmp_path: Path):
+    steps = "[{at: 0s, fire: Full on db1}, {at: 2m, resolve: Full on db1}]"
+    checks = (
+        "[{at: 10m, situations: [{alerts: [Full on db1], state: resolved, tickets: [open 30s, update 2m, resolve 4m]}]}"
+        ", {at: 1m, situations: [{alerts: [Full on db1], state: open, tickets: [open 30s]}]}]"
+    )
+
+    assert text(played(tmp_path, steps, checks)) == ""
+
+
+def test_a_step_that_is_repeated_is_sent_again_and_does_not_begin_again(tmp_path: Path):
+    steps = "[{at: 0s, fire: Full on db1, every: 1m, times: 30, holds: 2m}, {at: 29m, fire: Errors on api}]"
+
+    result = played(tmp_path, steps, "[{at: 30m, situations: [{alerts: [Full on db1]}, {alerts: [Errors on api]}]}]")
+    assert text(result) == ""
+
+
+def test_what_people_do_in_the_ticket_system_is_heard(tmp_path: Path):
+    steps = "[{at: 0s, fire: Full on db1}, {at: 1m, ticket: closed, of: Full on db1}, {at: 90s, fire: Errors on api}]"
+    checks = "[{at: 3m, situations: [{alerts: [Full on db1]}, {alerts: [Errors on api]}]}]"
+
+    assert text(played(tmp_path, steps, checks)) == ""
+
+
+def test_settings_and_rules_of_a_case_come_on_top_of_those_of_the_file(tmp_path: Path):
+    (tmp_path / "rules.yaml").write_text("- {name: topology, kind: topology, enabled: false}\n")
+    steps, apart = (
+        "[{at: 0s, fire: Full on db1}, {at: 20s, fire: Errors on api}]",
+        "[{alerts: [Full on db1]}, {alerts: [Errors on api]}]",
+    )
+
+    for more in ("settings: {group: {threshold: 0.9}}\n", "rules: rules.yaml\n"):
+        assert text(played(tmp_path, steps, f"[{{at: 1m, situations: {apart}}}]", more=more)) == ""
+
+
+@pytest.mark.parametrize(
+    ("steps", "said"),
+    [
+        ("[{at: 0s}]", "cases.yaml:4: cases[0].steps[0]: a step does one thing, this one nothing; write a step each"),
+        ("[{at: 0s, fire: Full, resolve: x on y}]", "'Full' is no alert; write NAME on CI: DiskFull on db1"),
+        ("[{at: 0s, fire: a on b, times: 3}]", "3 times need a time between; say `every`"),
+        ("[{at: 0s, ticket: closed}]", "a ticket is named by an alert of its situation; say `ticket` and `of`"),
+        ("[{at: 0s, silence: host}]", "'host' is not a matcher"),
+        ("[{at: soon, fire: a on b}]", "'soon' is not a duration"),
+        ("[{at: 0s, fire: a on b, hold: 3s}]", "hold"),
+    ],
+)
+def test_a_mistake_is_told_with_its_place_and_remedy_before_anything_is_played(tmp_path: Path, steps: str, said: str):
+    with pytest.raises(ConfigError) as caught:
+        played(tmp_path, steps, "[{at: 1m, situations: []}]")
+
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("settings: {group: {treshold: 1}}\n", "settings.group.treshold"),
+        ("topology: [shop needs api]\n", "'shop needs api' is no relationship; write SOURCE TYPE TARGET"),
+        ("cis: {db1: {criticality: 9}}\n", "cis.db1.criticality"),
+    ],
+)
+def test_a_mistake_in_what_a_file_begins_with_is_told_with_its_place(tmp_path: Path, more: str, said: str):
+    with pytest.raises(ConfigError) as caught:
+        played(tmp_path, "[{at: 0s, fire: a on b}]", "[{at: 1m, situations: []}]", topology=more)
+
+    assert said in str(caught.value)
+
+
+def test_only_the_cases_asked_for_are_played():
+    named = [result.name for result in run([SHIPPED], None, "silence")]
+
+    assert named == ["a silence holds the ticket back and says so"]
+
+
+def test_a_folder_without_cases_is_a_mistake(tmp_path: Path):
+    with pytest.raises(ConfigError, match="holds no case files"):
+        list(run([tmp_path], None, ""))
+
+
+def test_junit_has_a_suite_for_each_file_and_the_reasons(tmp_path: Path):
+    failed = played(tmp_path, "[{at: 0s, fire: Full on db1}]", "[{at: 1m, situations: []}]")
+    root = ElementTree.fromstring(junit([failed, *run([SHIPPED], None, "flapping")]))
+
+    assert [(suite.get("tests"), suite.get("failures")) for suite in root] == [("1", "1"), ("1", "0")]
+    assert "+ [Full on db1]" in (root.findtext("testsuite/testcase/failure") or "")
