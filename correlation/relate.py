@@ -9,6 +9,7 @@ however many alerts are open.
 import math
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
 from msgspec import Struct
@@ -92,6 +93,7 @@ class View:
             starts empty.
         alerts: all that are known, by fingerprint. changes: those made lately.
         now: on the records' clock.
+        delayed: whether failures take their time along some relationships.
         spent: steps each rule took for the alert at hand, by tag (see ``correlation.budget``).
         cut: situations that were not looked at because there were too many, since somebody last set it to 0.
     """
@@ -116,8 +118,11 @@ class View:
         self.half_late_s = settings.half_gap_late.total_seconds()
         self.fade_s = settings.fade.total_seconds()
         self.tempo = settings.tempo
+        self.delayed = bool(settings.delays)
         self.memo: dict[tuple[str, str], Any] = {}
         self._surroundings: dict[str, Surroundings] = {}
+        self._delays_s = {type_: delay.total_seconds() for type_, delay in settings.delays.items()}
+        self._passing: dict[tuple[str, str], float] = {}
 
     def surroundings(self, ci: str) -> Surroundings:
         found = self._surroundings.get(ci)
@@ -150,6 +155,18 @@ class View:
         """What the time between two onsets, and since the situation last grew, leaves of a link."""
         ratio = (abs(gap_s) + quiet_s) / 2 / half_s
         return 1.0 / (1.0 + ratio * ratio)
+
+    def passing_s(self, dependent: str, dependency: str) -> float:
+        """Seconds that a failure of ``dependency`` may take until it shows on ``dependent``."""
+        key = dependent, dependency
+        found = self._passing.get(key)
+        if found is None:
+            if len(self._passing) >= _MAX_SURROUNDINGS:
+                self._passing.clear()
+            way = self.topology.path(dependent, dependency)
+            types = (self.topology.relation(one, other) for one, other in pairwise(way))
+            found = self._passing[key] = sum(self._delays_s.get(each, 0.0) for each in types)
+        return found
 
     def spend(self, rule: str, steps: int) -> None:
         self.spent[rule] = self.spent.get(rule, 0) + steps

@@ -143,6 +143,12 @@ class RelateSettings(_Section):
     )
     half_gap_late: Duration = _duration("1m", "the same where the cause shows later than what it explains")
     fade: Duration = _duration("5m", "nearness without an explanation falls to 1/e over a gap of this length")
+    delays: dict[str, Duration] = Field(
+        default_factory=dict,
+        description="how long a failure may take to pass a relationship of this type; within that time, being late "
+        "costs a link nothing",
+        examples=[{"powered_by": "10m"}],
+    )
     tempo: float = Field(
         default=16.0,
         gt=0,

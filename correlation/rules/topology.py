@@ -94,6 +94,10 @@ def _look_around(tag: str, alert: Alert, ci: str, share: float, view: View, foun
                 what.walk += walked
             if way != NEITHER:
                 explaining = explained * weight * view.nearness(gap_s, what.quiet_s, half_s)
+                if view.delayed and ci != there:
+                    late_s, ends = (gap_s, (ci, there)) if way == ABOVE else (-gap_s, (there, ci))
+                    passed = _passed(late_s, view.passing_s(*ends), situation, half_s, view)
+                    explaining = max(explaining, explained * trace.weight * passed)
             if way == BELOW:
                 what.spared *= 1.0 - explaining * explained / step
             if explaining > what.explained:
@@ -103,6 +107,16 @@ def _look_around(tag: str, alert: Alert, ci: str, share: float, view: View, foun
                 what.via = there if way == ABOVE else ci if way == BELOW else "nearby"
     view.spend(tag, PAIR * steps)
     _look_below(tag, alert, ci, view, found)
+
+
+def _passed(late_s: float, passing_s: float, situation: str, half_s: float, view: View) -> float:
+    """What time leaves of a link where what suffers began ``late_s`` after what it depends on, and a failure may take
+    ``passing_s`` to show: only what is beyond counts, and the situation may have been quiet for that long."""
+    if late_s <= 0.0 or not passing_s:
+        return 0.0
+    waited_s = min(late_s, passing_s)
+    readiness, quiet_s = view.readiness(situation, view.now.timestamp() - waited_s)
+    return readiness * view.nearness(late_s - waited_s, quiet_s, half_s)
 
 
 def _look_below(tag: str, alert: Alert, ci: str, view: View, found: dict[str, _Found]) -> None:

@@ -74,6 +74,25 @@ def test_time_weakens_a_link_by_the_gap_and_by_how_long_the_situation_has_been_q
     assert strength(alert("db1", gap_s, "new"), alert("db1"), **no_walk) == pytest.approx(left, abs=0.01)
 
 
+@pytest.mark.parametrize(
+    ("new", "other", "began_s", "helps"),
+    [
+        pytest.param("esx", "pdu", 540, True, id="the batteries lasted nine minutes"),
+        pytest.param("db1", "pdu", 540, True, id="further up as well"),
+        pytest.param("esx", "pdu", 1100, True, id="a little, when they should have been empty before"),
+        pytest.param("api", "db1", 540, False, id="another relationship is not that slow"),
+        pytest.param("pdu", "esx", 540, False, id="what suffers does not come first"),
+    ],
+)
+def test_a_failure_may_take_its_time_along_a_relationship(new: str, other: str, began_s: float, helps: bool):
+    plain = strength(alert(new, began_s), alert(other))
+    slow = strength(alert(new, began_s), alert(other), delays={"powered_by": timedelta(minutes=10)})
+
+    assert slow > plain if helps else slow == plain
+    if helps and began_s < 600:
+        assert slow == pytest.approx(strength(alert(new), alert(other)), abs=0.1)
+
+
 def test_a_situation_that_grew_fast_and_stopped_takes_less_than_one_that_grows_slowly():
     slow, fast = holding("S-1", alert("api"), tempo_s=30.0), holding("S-2", alert("api"), tempo_s=2.0)
     view = looking(slow, fast, alerts=[alert("api")])
