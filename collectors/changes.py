@@ -7,10 +7,9 @@ Limits:   100 CIs and 500 characters of title a change, 5,000 changes and 5 MiB 
 Needs:    nothing on loopback; a token beyond it.
 """
 
-from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta, Struct
@@ -34,17 +33,13 @@ class PostedChange(Struct, kw_only=True, forbid_unknown_fields=True):
     url: _Text = ""
 
 
-_decode_many = partial(
+decode = partial(
     decode_items,
     many=msgspec.json.Decoder(list[PostedChange]),
     one=msgspec.json.Decoder(PostedChange),
     what="changes",
+    or_one=True,
 )
-
-
-def decode(body: bytes) -> Sequence[Any]:
-    """An array of changes, or one change by itself."""
-    return _decode_many(b"[" + body + b"]" if body.lstrip()[:1] == b"{" else body)
 
 
 def translate(item: PostedChange, received_at: datetime) -> Change:

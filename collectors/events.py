@@ -7,10 +7,9 @@ Limits:   64 labels of 2 KiB each, 5,000 events and 5 MiB a request.
 Needs:    nothing on loopback; a token beyond it.
 """
 
-from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 from msgspec import Raw, Struct
@@ -32,17 +31,13 @@ class PostedEvent(Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
     url: str = ""
 
 
-_decode_many = partial(
+decode = partial(
     decode_items,
     many=msgspec.json.Decoder(list[PostedEvent]),
     one=msgspec.json.Decoder(PostedEvent),
     what="events",
+    or_one=True,
 )
-
-
-def decode(body: bytes) -> Sequence[Any]:
-    """An array of events, or one event by itself."""
-    return _decode_many(b"[" + body + b"]" if body.lstrip()[:1] == b"{" else body)
 
 
 def translate(item: PostedEvent, received_at: datetime) -> Event:

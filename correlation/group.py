@@ -85,6 +85,11 @@ def place(
     return Placement(join, tuple(merge), tuple(near)) if join is not None else _ALONE
 
 
+def counted(candidates: Iterable[Candidate], curves: Mapping[str, Curve] = _NO_CURVES) -> dict[str, float]:
+    """What all rules together say of each situation, 0..1, as ``place`` counts it."""
+    return {id: 1.0 - what.doubt for id, what in _weigh(candidates, curves).items()}
+
+
 def _weigh(candidates: Iterable[Candidate], curves: Mapping[str, Curve]) -> dict[str, _Weighed]:
     strongest: dict[tuple[str, str], Candidate] = {}
     for candidate in candidates:

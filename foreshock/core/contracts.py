@@ -536,12 +536,19 @@ class SourceKind(Struct, frozen=True, kw_only=True):
 
 
 def decode_items(
-    body: bytes, many: "msgspec.json.Decoder[list[T]]", one: "msgspec.json.Decoder[T]", what: str
+    body: bytes,
+    many: "msgspec.json.Decoder[list[T]]",
+    one: "msgspec.json.Decoder[T]",
+    what: str,
+    *,
+    or_one: bool = False,
 ) -> list[T | Malformed]:
     """Decode a JSON array at once, or item by item where one is bad: a bad item never loses its neighbours.
 
-    Raises Malformed when ``body`` is no JSON array at all.
+    or_one: an item by itself will do as well. Raises Malformed when ``body`` is no JSON array at all.
     """
+    if or_one and body.lstrip()[:1] == b"{":
+        body = b"[" + body + b"]"
     try:
         return list(many.decode(body))
     except (msgspec.DecodeError, UnicodeDecodeError):

@@ -1,13 +1,13 @@
 """What Alertmanager answers under /api/v2, so that amtool, Grafana, karma and scripts talk to Foreshock unchanged.
 
-Facts: OpenAPI document of Alertmanager's API v2 (prometheus/alertmanager, api/v2/openapi.yaml, read 2026-11-22). Where
-it
-    speaks of receivers there is one, ``foreshock``; alert groups are our open situations.
+Facts: OpenAPI document of Alertmanager's API v2 (prometheus/alertmanager, api/v2/openapi.yaml, read 2026-11-22).
+Where it speaks of receivers there is one, ``foreshock``; alert groups are our open situations.
 """
 
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -59,6 +59,10 @@ class GettableAlert(Struct, frozen=True, kw_only=True, rename="camel"):
     updated_at: datetime
     generator_url: str = msgspec.field(name="generatorURL")
     labels: Raw
+
+
+Choose = Callable[[Iterable[Alert]], list[GettableAlert]]
+"""Of these alerts those that were asked for, as they are shown."""
 
 
 class SilenceState(Struct, frozen=True):
@@ -130,6 +134,17 @@ def alertmanager_api(
     def receivers() -> Response:
         return _json([RECEIVER])
 
+    def answer(filter: list[str], receiver: str, wanted: Wanted, of: Callable[[Engine, Choose], list[Any]]) -> Response:
+        """What ``of`` makes of the engine and of a way to choose among alerts; nothing for another receiver."""
+        matchers = _matchers(filter)
+        if matchers is None or not _receiver(receiver):
+            return _bad(f"cannot read {filter!r}" if matchers is None else f"cannot read the expression {receiver!r}")
+        up_to_date()
+        if not _matches_receiver(receiver):
+            return _json([])
+        with runner.looking() as engine:
+            return _json(of(engine, partial(_choose, engine, matchers=matchers, wanted=wanted)))
+
     @router.get("/alerts")
     def alerts(
         active: bool = True,
@@ -139,14 +154,10 @@ def alertmanager_api(
         filter: list[str] = Query(default=[]),  # noqa: B008 (FastAPI reads defaults this way)
         receiver: str = "",
     ) -> Response:
-        matchers = _matchers(filter)
-        if matchers is None or not _receiver(receiver):
-            return _bad(f"cannot read {filter!r}" if matchers is None else f"cannot read the expression {receiver!r}")
-        wanted = Wanted(active=active, silenced=silenced, inhibited=inhibited)
-        up_to_date()
-        with runner.looking() as engine:
-            chosen = _choose(engine, map(whole, engine.alerts.values()), matchers, wanted)
-            return _json(chosen if _matches_receiver(receiver) else [])
+        def of(engine: Engine, choose: Choose) -> list[GettableAlert]:
+            return choose(map(whole, engine.alerts.values()))
+
+        return answer(filter, receiver, Wanted(active=active, silenced=silenced, inhibited=inhibited), of)
 
     @router.get("/alerts/groups")
     def groups(
@@ -157,27 +168,16 @@ def alertmanager_api(
         filter: list[str] = Query(default=[]),  # noqa: B008
         receiver: str = "",
     ) -> Response:
-        matchers = _matchers(filter)
-        if matchers is None or not _receiver(receiver):
-            return _bad(f"cannot read {filter!r}" if matchers is None else f"cannot read the expression {receiver!r}")
-        wanted = Wanted(active=active, silenced=silenced, inhibited=inhibited)
-        up_to_date()
-        answer = []
-        with runner.looking() as engine:
-            for situation in engine.situations.values() if _matches_receiver(receiver) else ():
-                if situation.state is not SituationState.OPEN:
-                    continue
-                chosen = _choose(engine, engine.members(situation), matchers, wanted)
-                if chosen and (muted or any(alert.status.state == "active" for alert in chosen)):
-                    answer.append(
-                        {
-                            "labels": {"situation": situation.id},
-                            "routeLabels": {},
-                            "receiver": RECEIVER,
-                            "alerts": chosen,
-                        }
-                    )
-        return _json(answer)
+        def of(engine: Engine, choose: Choose) -> list[Any]:
+            live = (each for each in engine.situations.values() if each.state is SituationState.OPEN)
+            chosen = ((situation.id, choose(engine.members(situation))) for situation in live)
+            return [
+                {"labels": {"situation": id}, "routeLabels": {}, "receiver": RECEIVER, "alerts": alerts}
+                for id, alerts in chosen
+                if alerts and (muted or any(alert.status.state == "active" for alert in alerts))
+            ]
+
+        return answer(filter, receiver, Wanted(active=active, silenced=silenced, inhibited=inhibited), of)
 
     @router.get("/silences")
     def silences(

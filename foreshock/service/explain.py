@@ -1,15 +1,19 @@
 """Why an alert is not in a situation: what was decided when it was placed, and what the rules say of the two now.
 
 What was decided is kept (``decisions``). For any other pair the present rules are asked the one question they were not
-asked then: they are built anew, see nothing but the situation's alerts, and leave out no link for being weak.
+asked then: they are built anew, see nothing but the situation's alerts, and leave out no link for being weak. They are
+asked twice: what relates the alert to any one alert there, which is the reason that a person can follow; and what the
+whole situation comes to, as it stood when the alert was placed, which is what placement counts.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from heapq import nsmallest
 from typing import TYPE_CHECKING
 
-from correlation.relate import Traces, View, link, relate
-from correlation.rule import build
+from correlation import group
+from correlation.relate import Traces, View, grow, link, relate
+from correlation.rule import Rule, build
 from foreshock.core.model import Alert, Link, Member, Situation
 from foreshock.service.decisions import kept_out, versions_at
 from foreshock.service.views import ConsideredView
@@ -57,13 +61,8 @@ class Comparison:
     def __init__(self, engine: "Engine", members: Sequence[Alert]) -> None:
         self._engine = engine
         self._members = {member.fingerprint: member for member in members}
-        self._rules = build(engine.rule_instances, engine.rule_kinds, engine.learned.learned)
-        in_force = {rule.tag: rule for rule in engine.rules}
+        self._rules = _as_in_force(engine)
         traces = Traces(engine.topology)
-        for rule in self._rules:
-            known = in_force.get(rule.tag)
-            if rule.memory is not None and known is not None and known.memory is not None:
-                rule.memory.load(known.memory.save())
         for member in members:  # each as a situation of its own: none hides another one on the same CI
             alone = Situation(
                 id=member.fingerprint,
@@ -88,6 +87,58 @@ class Comparison:
             return None
         best = min(found, key=lambda each: (-each.strength, each.other, each.rule))
         return link(alert, best, self._members[best.other], self._engine.topology)
+
+
+def counted(engine: "Engine", alert: Alert, situation: Situation, members: Iterable[Alert]) -> float:
+    """What ``situation`` comes to for ``alert``, 0..1, by the rules in force: as it stood when ``alert`` was placed,
+    as far as that is known. Where the two came in the same moment, it counts as having been there."""
+    home = engine.situations.get(alert.situation)
+    placed = home.members.get(alert.fingerprint) if home is not None else None
+    at = placed.joined_at if placed is not None else alert.first_seen
+    known = {member.fingerprint: member for member in members}
+    there = sorted((member.joined_at, fingerprint) for fingerprint, member in situation.members.items())
+    view = View(
+        Traces(engine.topology), engine.topology, engine.settings.relate, 0.0, engine.alerts, engine.view.changes
+    )
+    view.now = at
+    rules = _as_in_force(engine)
+    then: Situation | None = None
+    for joined_at, fingerprint in there:
+        if joined_at > at or fingerprint not in known or fingerprint == alert.fingerprint:
+            continue
+        if then is None:
+            then = _begun(situation, joined_at)
+        then.members[fingerprint] = situation.members[fingerprint]
+        grow(then, joined_at)
+        view.traces.add(then, known[fingerprint])
+        for rule in rules:
+            if rule.index is not None:
+                rule.index.add(then.id, known[fingerprint])
+    curves = engine.learned.learned.curves
+    return group.counted(relate(alert, rules, view), curves).get(situation.id, 0.0) if then is not None else 0.0
+
+
+def _begun(situation: Situation, at: datetime) -> Situation:
+    """As when its first alert joined, without alerts."""
+    return Situation(
+        id=situation.id,
+        opened_at=situation.opened_at,
+        onset=situation.onset,
+        updated_at=at,
+        last_joined_at=at,
+        first_ci=situation.first_ci,
+    )
+
+
+def _as_in_force(engine: "Engine") -> tuple[Rule, ...]:
+    """The rules in force with what they remember, and with no alert in their indices."""
+    rules = build(engine.rule_instances, engine.rule_kinds, engine.learned.learned)
+    in_force = {rule.tag: rule for rule in engine.rules}
+    for rule in rules:
+        known = in_force.get(rule.tag)
+        if rule.memory is not None and known is not None and known.memory is not None:
+            rule.memory.load(known.memory.save())
+    return rules
 
 
 def closest(alert: Alert, members: Iterable[Alert]) -> list[Alert]:

@@ -318,20 +318,20 @@ class LiveViews:
         name = ticket_text.title(alert)
         decided: tuple[ConsideredView, ...] = ()
         obstacles: list[str] = []
+        counted: float | None = None
         if together:
             why = self._why(engine, there, alert, by_fingerprint)
             sentence = f"{name} is in {there.id}: {why.sentence if why else ''}"
         else:
             best = compared.strongest(alert)
             decided = explain.decided(engine, alert, home, there)
+            known = [each.strength for each in decided if each.alert == alert.fingerprint]
+            counted = known[0] if known else explain.counted(engine, alert, there, members)
             obstacles = explain.obstacles(engine, alert, there, members, best)
             why = self.why(best, by_fingerprint, engine.topology, threshold) if best else None
-            weak = f"the strongest link is {best.strength:.2f}, {threshold:.2f} is needed" if best else ""
-            if best and best.strength >= threshold:
-                weak = (
-                    f"now a link of strength {best.strength:.2f} would relate them; when it was placed there was none"
-                )
-            words = f"{weak} ({why.sentence})" if why else "no rule relates it to an alert there"
+            weight = f"all of {there.id} comes to {counted:.2f} by the rules in force now"
+            verdict = "enough, but it was placed otherwise" if counted >= threshold else f"{threshold:.2f} is needed"
+            words = f"{weight}, {verdict} ({why.sentence})" if why else "no rule relates it to an alert there"
             sentence = explain.sentence(name, alert.situation, there, decided, obstacles, words)
         return AgainstView(
             alert=alert.fingerprint,
@@ -343,6 +343,7 @@ class LiveViews:
             sentence=sentence,
             link=why,
             obstacles=tuple(obstacles),
+            counted=counted,
             decided=decided,
             now=engine.versions[-1] if engine.versions else None,
         )

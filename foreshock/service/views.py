@@ -122,6 +122,8 @@ class AgainstView(Struct, frozen=True, kw_only=True):
         together: whether it is in it. sentence: the answer in one sentence.
         link: the strongest link between it and the alerts there, worked out with present rules and topology (the one
             that was decided, where they are together); None if no rule relates them.
+        counted: what all of the situation came to when the alert was placed, 0..1; where that was not kept, what it
+            comes to by present rules, as it stood then. None where they are together.
         obstacles: what would keep it out whatever relates them, and where nothing does, what is missing, in words.
         decided: what was decided about the two when either was placed.
         now: the versions in force now.
@@ -135,6 +137,7 @@ class AgainstView(Struct, frozen=True, kw_only=True):
     together: bool
     sentence: str
     link: WhyView | None
+    counted: float | None
     obstacles: tuple[str, ...]
     decided: tuple[ConsideredView, ...]
     now: Versions | None

@@ -139,6 +139,7 @@ class MemoryViews:
                 together=alert in there.alerts,
                 sentence=f"{alert.name} is where it is",
                 link=alert.why,
+                counted=None if alert in there.alerts else 0.12,
                 obstacles=(),
                 decided=(),
                 now=None,

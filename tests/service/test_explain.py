@@ -1,8 +1,10 @@
 """Why an alert is not in a situation: what was decided then, and what holds now."""
 
+import pytest
+
 from foreshock.core.model import JudgementKind
 from foreshock.service.decisions import versions_at
-from foreshock.service.explain import Comparison, closest, decided, obstacles
+from foreshock.service.explain import Comparison, closest, counted, decided, obstacles
 from foreshock.testing.records import Story, check_same
 
 SHOP = ("shop depends_on api", "api runs_on db1")
@@ -61,11 +63,37 @@ def test_the_rules_are_asked_again_and_show_links_that_were_too_weak():
     assert 0 < found[0] < story.engine.settings.group.threshold
 
 
+def test_what_the_whole_situation_comes_to_is_what_was_counted_when_the_alert_was_placed():
+    story = Story(*SHOP, "web depends_on shop")
+    story.fire("db1").at(20).fire("api").at(60).fire("shop")
+    joined = story.situation("S-1").members[story.alert("shop").fingerprint]
+    assert joined.link is not None
+
+    again = story.engine.members(story.situation("S-1"))
+
+    assert counted(story.engine, story.alert("shop"), story.situation("S-1"), again) == pytest.approx(
+        joined.link.strength, abs=1e-4
+    )
+
+
+def test_what_joined_later_does_not_count():
+    story = Story(*SHOP).fire("db1").at(400).fire("shop").at(405).fire("db1", name="Slow").fire("api")
+    there = story.situation("S-1")
+    members = story.engine.members(there)
+    alone = [member for member in members if member.ci == "db1" and member.starts_at == story.time(0)]
+
+    whole = counted(story.engine, story.alert("shop"), there, members)
+
+    assert whole == counted(story.engine, story.alert("shop"), there, alone)
+    assert 0 < whole < story.engine.settings.group.threshold
+
+
 def test_asking_changes_nothing():
-    story = Story(*SHOP).fire("db1").at(170).fire("api")
+    story = Story(*SHOP).fire("db1").at(170).fire("api").at(600).fire("shop")
     before = list(story.engine.checkpoint())
 
     strength(story, "api", "S-1")
+    counted(story.engine, story.alert("shop"), story.situation("S-1"), story.engine.members(story.situation("S-1")))
 
     assert list(story.engine.checkpoint()) == before
 

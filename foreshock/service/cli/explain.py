@@ -87,12 +87,15 @@ def _versions(what: str, versions: dict[str, Any] | None) -> list[str]:
 def _told_apart(each: dict[str, Any]) -> list[str]:
     lines = [each["sentence"]]
     if link := each["link"]:
-        strength = f"strength {link['strength']:.2f} against {link['threshold']:.2f}"
+        strength = f"strength {link['strength']:.2f}"
         lines.append(f"  {link['rule']}: {' -> '.join(link['path'])}, {link['gap_s']:.0f} s apart, {strength}")
         lines.append(f"    {link['sentence']}")
+        if each["counted"] is not None:
+            lines.append(f"  all of {each['situation']} then: {each['counted']:.2f} against {link['threshold']:.2f}")
     lines += [f"  {reason}" for reason in each["obstacles"] if reason not in each["sentence"]]
     for past in each["decided"]:
-        lines.append(f"  {past['at'][:19].replace('T', ' ')} {_considered(past)}")
+        whose = "" if past["alert"] == each["alert"] else f"{past['alert'][:8]} of {each['situation']}: "
+        lines.append(f"  {past['at'][:19].replace('T', ' ')} {whose}{_considered(past)}")
         lines += _versions("    decided by", past["versions"])
     return lines + _versions("  asked of", each["now"])
 
