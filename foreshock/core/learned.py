@@ -7,7 +7,7 @@ of an alert, how two CIs stand to each other, and the curve of a calibration.
 import hashlib
 import re
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from enum import StrEnum
 from heapq import nsmallest
 
@@ -135,6 +135,8 @@ class Learned(Struct, frozen=True, kw_only=True):
 
 NOTHING = Learned()
 _DIGEST_CHARACTERS = 8
+_AT_HOME = 0.25
+"""The least share of the CIs it names that an estate's own CMDB knows: many a CMDB lacks half of what sends."""
 
 
 def versioned(learned: Learned) -> Learned:
@@ -159,6 +161,16 @@ def decoded(body: bytes) -> Learned:
             hint="it was changed after it was trained; train again",
         )
     return learned
+
+
+def foreign(learned: Learned, cis: Container[str]) -> str:
+    """Why it was learned in another estate than that of ``cis``, in words; empty if nothing says so. What another
+    estate's names stand for here is chance."""
+    named = {side.ci for pair in learned.pairs for side in (pair.a, pair.b) if side.ci}
+    known = sum(ci in cis for ci in named)
+    if known >= _AT_HOME * len(named):
+        return ""
+    return f"version {learned.version} names {len(named)} CIs, of which {known} are known here: another estate's"
 
 
 class Occurrence(Struct, frozen=True, gc=False):

@@ -19,7 +19,7 @@ import structlog
 from correlation import feedback
 from foreshock.core.contracts import NewRecord, Record, RecordKind
 from foreshock.core.errors import ConfigError, Malformed, Problem, Rejected, Unavailable
-from foreshock.core.learned import NOTHING, CoOccurrence, Learned, Standing, decoded
+from foreshock.core.learned import NOTHING, CoOccurrence, Learned, Standing, decoded, foreign
 from foreshock.core.model import Label, Moment
 from foreshock.service import in_force, training
 from foreshock.service.engine import Engine
@@ -163,12 +163,19 @@ class Learner:
         self._put_in_force(learned, pinned=version != LATEST, actor=actor)
         return self._row(learned)
 
-    def bring(self, body: bytes, *, actor: str) -> LearnedRow:
-        """Keep a version that was trained elsewhere, and put it into force, pinned. Raises Rejected."""
+    def bring(self, body: bytes, *, anyway: bool, actor: str) -> LearnedRow:
+        """Keep a version that was trained elsewhere, and put it into force, pinned. Raises Rejected.
+
+        anyway: although hardly any CI that it names is known here.
+        """
         try:
-            learned = decoded(body)
+            learned = _something(body)
         except Malformed as error:
             raise Rejected(str(error), hint=error.hint) from None
+        with self._runner.looking() as engine:
+            known = engine.topology.cis
+        if known and not anyway and (why := foreign(learned, known)):
+            raise Rejected(why, hint="learn from this one's history; or say --anyway if its CMDB knows too little")
         self._versions.add(learned)
         self._put_in_force(learned, pinned=True, actor=actor)
         return self._row(learned)
@@ -254,12 +261,21 @@ def train_apart(task: Task, pieces: Iterable[bytes]) -> Learned:
 def read_learned(path: Path) -> Learned:
     """A version from its file. Raises ConfigError where it is none, or where it was changed since it was trained."""
     try:
-        return decoded(path.read_bytes())
-    except (OSError, Malformed) as error:
-        problem = Problem(
-            file=str(path), line=None, path="", message=str(error), hint="write one with `foreshock learn --out`"
-        )
-        raise ConfigError([problem]) from None
+        return _something(path.read_bytes())
+    except OSError as error:
+        message = f"cannot be read: {error.strerror}"
+    except Malformed as error:
+        message = str(error)
+    hint = "write one with `foreshock learn --history … --out`"
+    raise ConfigError([Problem(file=str(path), line=None, path="", message=message, hint=hint)])
+
+
+def _something(body: bytes) -> Learned:
+    """Raises Malformed where nothing was learned."""
+    learned = decoded(body)
+    if not learned.version:
+        raise Malformed("it holds nothing that was learned")
+    return learned
 
 
 def card(learned: Learned) -> Iterator[str]:

@@ -105,6 +105,8 @@ def test_a_history_that_cannot_be_read_is_refused_with_place_and_remedy(
         (RANK, "rank/issues.csv", "issue_id,start,end\n1,noon,\n", "issues.csv:2: start: 'noon' is no time"),
         (RANK, "rank/alerts.csv", "time,node,name\nnan,a,b\n", "alerts.csv:2: time: 'nan' is no time"),
         (RANK, "rank/topology.csv", "from,to\nweb,db\n", "topology.csv:1: source: there is no such column"),
+        ((*STREAM, "--learned", "l.json"), "l.json", "{}", "l.json: it holds nothing that was learned; write one with"),
+        ((*STREAM, "--learned", "l.json"), "l.json", None, "l.json: cannot be read: No such file or directory"),
         (CHECK, "foreshock.yaml", "rules: nowhere", "nowhere: does not exist; check the path"),
         (CHECK, "foreshock.yaml", "topology: nowhere.yaml", "nowhere.yaml: does not exist"),
         (

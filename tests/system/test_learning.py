@@ -89,6 +89,21 @@ def test_a_version_trained_from_a_file_is_brought_and_pinned(foreshock: Foreshoc
     assert "learn use nothing" in refused.stderr
 
 
+def test_a_version_of_another_estate_is_refused_unless_somebody_insists(tmp_path: Path):
+    history, topology = tmp_path / "history.jsonl", tmp_path / "topology.yaml"
+    history.write_text("".join(json.dumps(one) + "\n" for one in sorted(alerts(20), key=lambda a: a["startsAt"])))
+    topology.write_text("version: 1\ncis: [{id: mainframe, kind: host}]\nrelationships: []\n")
+    with ForeshockServer(config={"learn": {"every": "0s"}, "topology": str(topology)}) as server:
+        words = ("learn", "--history", str(history), "--server", server.url)
+
+        refused = run_foreshock(*words)
+        kept = run_foreshock(*words, "--anyway")
+
+        assert refused.returncode == 1
+        assert "of which 0 are known here: another estate's; learn from this one's history" in refused.stderr
+        assert kept.returncode == 0, kept.stderr
+
+
 def test_training_comes_round_by_itself_and_leaves_a_pinned_version_alone():
     with ForeshockServer(config={"learn": {"every": "1s"}}) as server:
         assert server.post("/api/v2/alerts", alerts(days=20)).status == 200

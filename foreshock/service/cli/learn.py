@@ -52,6 +52,9 @@ def learn_now(
     to: Annotated[
         Path | None, typer.Option("--out", help="With --history: file for the result; nothing is used.")
     ] = None,
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Use the result although hardly any CI that it names is known there.")
+    ] = False,
     server: Server = DEFAULT_SERVER,
     token_file: TokenFile = None,
     output: Format = Output.TABLE,
@@ -79,7 +82,7 @@ def learn_now(
         with writing(to):
             to.write_bytes(body)
     elif not dry_run and learned.version:
-        client(server, token_file).post("/api/v1/learned", body)
+        client(server, token_file).post("/api/v1/learned" + ("?anyway=true" if anyway else ""), body)
     tell_lines(json.loads(body), output, lambda _: card(learned))
 
 

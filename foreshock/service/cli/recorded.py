@@ -17,7 +17,7 @@ from foreshock.service.cli.options import (
     TokenFile,
     client,
 )
-from foreshock.service.cli.terminal import Output, print_json, print_lines, print_table, told, writing
+from foreshock.service.cli.terminal import Output, complain, print_json, print_lines, print_table, told, writing
 
 if TYPE_CHECKING:
     from foreshock.service.client import Client
@@ -160,6 +160,7 @@ def _recorded(
     """Read what ``replay`` and ``timeline`` are given, and do the work."""
     from correlation.settings import CorrelationSettings
     from foreshock.connect.config import load
+    from foreshock.core.learned import foreign
     from foreshock.service.front import collector_kinds
     from foreshock.service.learning import read_learned
     from foreshock.service.recorded import ReplayMapping, read_input, read_topology
@@ -168,12 +169,16 @@ def _recorded(
 
     columns = load(mapping, ReplayMapping) if mapping else None
     collectors = collector_kinds()
+    known = read_topology(topology, columns) if topology else None
+    version = read_learned(learned) if learned else None
+    if known and version and (why := foreign(version, {ci.id for ci in known.cis})):
+        complain(why, color="yellow")
     return work(
         read_input(input, columns, collectors),
         collectors,
         rule_kinds(),
-        topology=read_topology(topology, columns) if topology else None,
+        topology=known,
         settings=load(settings, CorrelationSettings) if settings else None,
         in_force=load_rules(rules) if rules else None,
-        learned=read_learned(learned) if learned else None,
+        learned=version,
     )
