@@ -156,8 +156,9 @@ def fold(
     if event.severity and (severity := parse_severity(event.severity)) != alert.severity:
         alert.severity, changed = severity, True
     annotations = bytes(event.annotations)
-    if annotations != alert.annotations:
-        alert.annotations, changed = annotations, True
+    if hash(annotations) != alert.said:
+        alert.annotate(annotations)
+        changed = True
     return Outcome.CHANGED if changed and outcome is Outcome.REPEAT else outcome
 
 

@@ -212,6 +212,8 @@ class Traces:
         self.by_ci: dict[str, dict[str, Trace]] = {}
         self.of: dict[str, Footprint] = {}
         self.below = Below(topology)
+        self._joined_at: datetime | None = None
+        self._joined_s = 0.0
 
     def add(self, situation: Situation, alert: Alert) -> None:
         """``alert`` belongs to the open ``situation`` now, or has fired again in it."""
@@ -222,7 +224,9 @@ class Traces:
         member = situation.members[alert.fingerprint]
         recent = footprint.recent
         recent.pop(alert.fingerprint, None)
-        recent[alert.fingerprint] = member.joined_at.timestamp()
+        if member.joined_at is not self._joined_at:  # alerts of one batch join at one moment, and share its number
+            self._joined_at, self._joined_s = member.joined_at, member.joined_at.timestamp()
+        recent[alert.fingerprint] = self._joined_s
         if len(recent) > _MAX_RECENT:
             del recent[next(iter(recent))]
         weight = 1.0 if member.link is None else member.link.strength**_CONFIDENCE

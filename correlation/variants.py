@@ -192,7 +192,7 @@ def _told(alert: Alert, one: Alert, said: Outcome, at: datetime, settings: FoldS
     alert.starts_at = min(alert.starts_at, one.starts_at)
     changed = said is Outcome.CHANGED or one.severity > alert.severity
     if changed or turned:
-        alert.annotations = one.annotations
+        alert.annotations, alert.said = one.annotations, one.said
         alert.severity = max(each.severity for each in units(alert) if each.firing)
     return turned or (Outcome.CHANGED if changed else Outcome.REPEAT)
 

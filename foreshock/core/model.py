@@ -8,6 +8,7 @@ cost more than everything else together. What there are very many of is kept out
 """
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
@@ -16,6 +17,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from foreshock.core.errors import Malformed, TooLarge
+from foreshock.core.packing import pack, unpack
 from foreshock.core.severity import Severity
 
 Moment = Annotated[datetime, Meta(tz=True)]
@@ -103,7 +105,9 @@ class Alert(Struct, gc=False, kw_only=True):
     Attributes:
         source: kind of the collector; origin: name of the source that sent it first, or that of several which alone
             can end it.
-        labels: JSON bytes as first received; annotations: as last received. ``read_labels`` opens them.
+        labels: JSON bytes as first received; annotations: as last received, packed. ``read_labels`` and
+            ``read_annotations`` open them.
+        said: hash of the annotations as they came, in this process: whether a re-send says the same is asked often.
         starts_at: onset of the present (or last) occurrence, as the source dates it.
         dated: the newest start its source gave for that occurrence, as it was sent; None where it gave none.
         ends_at: when the last occurrence ended; None while it holds.
@@ -150,6 +154,11 @@ class Alert(Struct, gc=False, kw_only=True):
     origin: str = ""
     variants: "dict[str, Alert] | None" = None
     clashes: bool = False
+    said: int = 0
+
+    def __post_init__(self) -> None:
+        if self.annotations[:1] == b"{":  # not a copy of one that has packed them
+            self.annotate(self.annotations)
 
     @property
     def active(self) -> bool:
@@ -164,8 +173,24 @@ class Alert(Struct, gc=False, kw_only=True):
         """One of them, where the others do not matter; empty if there is none."""
         return _TEXTS.decode(self.labels).get(name, "")
 
+    def annotate(self, annotations: bytes) -> None:
+        """They came as these bytes."""
+        self.annotations, self.said = pack(annotations), hash(annotations)
+
+    def raw_annotations(self) -> bytes:
+        """As they came."""
+        return unpack(self.annotations)
+
     def read_annotations(self) -> dict[str, str]:
-        return _TEXTS.decode(self.annotations)
+        return _TEXTS.decode(unpack(self.annotations))
+
+    def plain(self) -> "Alert":
+        """As it is told and saved: nothing in it is of this process only."""
+        plain = copy(self)
+        plain.annotations, plain.said = unpack(self.annotations), 0
+        if self.variants is not None:
+            plain.variants = {key: one.plain() for key, one in self.variants.items()}
+        return plain
 
 
 class Link(Struct, frozen=True, gc=False, kw_only=True):

@@ -283,7 +283,7 @@ def _choose(engine: Engine, alerts: Iterable[Alert], matchers: list[Matcher], wa
             continue
         chosen.append(
             GettableAlert(
-                annotations=Raw(alert.annotations),
+                annotations=Raw(alert.raw_annotations()),
                 ends_at=alert.expires_at or alert.last_seen + _NO_EXPIRY,
                 fingerprint=alert.fingerprint,
                 receivers=(RECEIVER,),

@@ -44,7 +44,7 @@ def pieces(engine: "Engine") -> Iterator[tuple[str, str, bytes | None]]:
     encode = msgspec.msgpack.Encoder().encode
     for key in engine.dirty_alerts:
         alert = engine.alerts.get(key)
-        yield "alert", key, None if alert is None else encode(variants.whole(alert))
+        yield "alert", key, None if alert is None else encode(variants.whole(alert).plain())
     for key in engine.dirty_situations:
         situation = engine.situations.get(key)
         yield "situation", key, None if situation is None else encode(situation)

@@ -71,6 +71,7 @@ from foreshock.service import (
 )
 from foreshock.service.ourselves import OURSELVES
 from foreshock.service.records import LearnedRecord
+from foreshock.service.sharing import Sharing
 from foreshock.service.sources import Sender, SourceCount
 from foreshock.service.timers import Due, Timers
 
@@ -130,6 +131,7 @@ class _Touched(Struct):
 
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 _MAX_SPELLINGS = 8  # orders of labels remembered per alert; senders keep to one, so more are no gain
+_MAX_SHARED = 20_000
 _MAX_SENDERS = 10_000
 _OUR_FAMILY = Family(OURSELVES.namespace, ())
 
@@ -179,6 +181,7 @@ class Engine:
         self.active = 0
         self.anomalies = KnownAnomalies()
         self.usual = Usual()
+        self.sharing = Sharing(_MAX_SHARED)
         self.changes = Recent()
         self.said_causes: dict[str, int] = {}
         """By CI: how often people said that it was the cause."""
@@ -298,7 +301,7 @@ class Engine:
                     and event.ends_at > there
                     and event.starts_at == alert.dated
                     and not event.severity
-                    and bytes(event.annotations) == alert.annotations
+                    and hash(bytes(event.annotations)) == alert.said
                 ):
                     alert.count += 1
                     alert.last_seen = at
@@ -340,7 +343,7 @@ class Engine:
                 spelling = bytes(event.labels)
                 spellings.append((sender.family.name, spelling))
                 sender.known[spelling] = unit
-        elif bytes(event.annotations) != unit.annotations:
+        elif hash(bytes(event.annotations)) != unit.said:
             read_annotations(event.annotations)
         alert, how = self.alerts[unit.fingerprint], (at, self.settings.fold, sender.expire_after, sender.ahead)
         was, before = _Was(alert.severity, alert.starts_at, alert.flaps), sources.as_it_was(unit)
@@ -514,7 +517,9 @@ class Engine:
 
     def encode(self, situation: Situation) -> bytes:
         """The situation with its alerts as they are now, as JSON of an ``Ended``."""
-        return msgspec.json.encode(Ended(situation=situation, alerts=tuple(self.members(situation))))
+        return msgspec.json.encode(
+            Ended(situation=situation, alerts=tuple(alert.plain() for alert in self.members(situation)))
+        )
 
     # ---- tickets ----
 

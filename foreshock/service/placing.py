@@ -90,7 +90,7 @@ def _relate(engine: "Engine", alert: Alert) -> tuple[list[Candidate], list[str]]
 
 def _member(engine: "Engine", alert: Alert, join: Candidate, considered: tuple[Considered, ...]) -> Member:
     why = link(alert, join, engine.alerts[join.other], engine.topology)
-    return Member(joined_at=engine.now, link=why, considered=considered)
+    return engine.sharing.reasons(Member(joined_at=engine.now, link=why, considered=considered))
 
 
 def _grown(engine: "Engine", situation: Situation, near: Sequence[str]) -> None:
@@ -142,7 +142,8 @@ def _examine(engine: "Engine", situation: Situation) -> None:
 def _open(engine: "Engine", alert: Alert, considered: tuple[Considered, ...]) -> None:
     situation = new_situation(engine, alert)
     situation.previous = alert.situation
-    _join(engine, situation, alert, Member(joined_at=engine.now, considered=considered))
+    first = engine.sharing.reasons(Member(joined_at=engine.now, considered=considered))
+    _join(engine, situation, alert, first)
 
 
 def new_situation(engine: "Engine", first: Alert) -> Situation:

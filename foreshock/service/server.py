@@ -1,7 +1,6 @@
 """Serves one Foreshock until it is told to stop."""
 
 import asyncio
-import ctypes
 import gc
 import os
 import signal
@@ -17,6 +16,7 @@ import structlog
 import uvicorn
 
 from foreshock.core.errors import Fenced, ForeshockError, Unavailable
+from foreshock.service import memory
 from foreshock.service.apart import GARBAGE, Ends, FrontApart, server_for, take_in
 from foreshock.service.clock import utc_now
 from foreshock.service.front import Front, own
@@ -46,7 +46,7 @@ def serve(
 
     Raises what ``Front`` and ``Foreshock`` raise, ForeshockError where the address is taken.
     """
-    _return_memory()
+    memory.settle()
     listening = _listen(settings.listen)
     if settings.port == 0:  # any free one: now it has a number
         settings = settings.model_copy(
@@ -203,19 +203,6 @@ def _reload(loaded: "list[Foreshock]") -> None:
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvicorn.Config(None, loop="auto").get_loop_factory()  # type: ignore[arg-type]
-
-
-def _return_memory() -> None:
-    """Ask glibc to give request bodies back to the system when they are done, and to keep one heap instead of one a
-    thread:
-    a fifth less memory with many alerts (benchmarks/memory.py). Elsewhere than on glibc nothing happens."""
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError):
-        return
-    # Names and numbers as in glibc's malloc.h: M_ARENA_MAX, M_MMAP_THRESHOLD, M_TRIM_THRESHOLD.
-    for parameter, value in ((-8, 1), (-3, 64 * 1024), (-1, 128 * 1024)):
-        mallopt(parameter, value)
 
 
 def _listen(address: str) -> socket.socket:

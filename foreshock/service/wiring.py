@@ -27,7 +27,7 @@ from foreshock.core.contracts import (
 )
 from foreshock.core.errors import ConfigError, ForeshockError, Unavailable
 from foreshock.core.model import HeldKind
-from foreshock.service import logs, topology_sources
+from foreshock.service import logs, memory, topology_sources
 from foreshock.service import metrics as gauges
 from foreshock.service.access import Guarded
 from foreshock.service.alertmanager_api import alertmanager_api
@@ -63,6 +63,7 @@ log = structlog.get_logger("foreshock")
 
 _TICK = timedelta(seconds=1)
 _TOPOLOGY_POLL = timedelta(seconds=10)
+_MEMORY = timedelta(seconds=10)
 _MAINTENANCE = timedelta(hours=1)
 _RETENTION = timedelta(hours=1)
 _RECONCILE = timedelta(minutes=5)
@@ -154,6 +155,7 @@ class Foreshock:
         self._warm_up.start()
         self.scheduler.every(_TICK, "tick", self._tick)
         self.scheduler.every(_TOPOLOGY_POLL, "topology", self.reload_topology)
+        self.scheduler.every(_MEMORY, "memory", memory.give_back)
         self.scheduler.every(_RETENTION, "retention", self._retain)
         self.scheduler.every(_MAINTENANCE, "maintenance", self.quiet.extend)
         self.scheduler.every(_RECONCILE, "reconcile", self._reconcile)

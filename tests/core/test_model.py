@@ -60,6 +60,29 @@ def test_an_alert_reads_its_labels_as_they_were_checked():
     assert alert.read_labels() == {"b": "x"}
 
 
+def test_what_an_alert_says_besides_its_labels_is_told_and_saved_as_it_came():
+    annotations = [json({"summary": f"Load on host-{number} is above its threshold. " * 3}) for number in range(200)]
+    alerts = [
+        Alert(
+            fingerprint="f", source="events", labels=b'{"b":"x"}', annotations=each, severity=Severity.INFO,
+            starts_at=NOON, first_seen=NOON, last_seen=NOON,
+        )
+        for each in annotations
+    ]  # fmt: skip
+    last = alerts[-1]
+    last.variants = {"v": alerts[-2]}
+
+    assert len(last.annotations) < len(annotations[-1]) / 2
+    assert [alert.raw_annotations() for alert in alerts] == annotations
+    plain = last.plain()
+    assert plain.annotations == annotations[-1]
+    assert plain.variants is not None
+    assert plain.variants["v"].annotations == annotations[-2]
+    again = msgspec.msgpack.decode(msgspec.msgpack.encode(plain), type=Alert)
+    assert again.raw_annotations() == annotations[-1]
+    assert (again.said, again.variants["v"].said) == (last.said, alerts[-2].said)
+
+
 @pytest.mark.parametrize(
     "body",
     [b"{}", b'{"a":""}', b'{"":"x"}', b"[]",

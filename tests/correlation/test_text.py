@@ -166,7 +166,7 @@ def test_an_index_built_anew_answers_as_the_one_that_saw_everything(steps: list[
             lived.index.add(*open_[name])
         elif what == "move" and name in open_:
             home, moved = open_[name]
-            moved.annotations = bytes(encode_texts({"summary": text}))
+            moved.annotate(bytes(encode_texts({"summary": text})))
             moved.starts_at = NOON + timedelta(seconds=now_s - later_s)
             lived.index.moved(home, moved)
         elif what == "ask":

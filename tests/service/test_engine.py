@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 
 from foreshock.core.contracts import Items, Record, RecordKind
@@ -106,6 +107,36 @@ def restarted(engine: Engine) -> Engine:
     new = new_engine()
     new.restore([(kind, key, body) for kind, key, body in engine.checkpoint() if body is not None])
     return new
+
+
+def test_a_re_send_after_a_restart_from_state_of_an_older_version_says_nothing_new():
+    long = "the value has been above its threshold for a while " * 3
+    story = Story().fire("db1", summary=long)
+    old = []
+    for kind, key, body in story.engine.checkpoint():
+        if kind == "alert" and body is not None:
+            alert = msgspec.msgpack.decode(body)
+            assert b"threshold" in alert["annotations"]
+            del alert["said"]  # not known then
+            body = msgspec.msgpack.encode(alert)
+        old.append((kind, key, body))
+    story.engine = new_engine()
+    story.engine.restore([(kind, key, body) for kind, key, body in old if body is not None])
+
+    story.at(10).fire("db1", started_s=0, summary=long)
+    assert (story.engine.counts["repeat"], story.engine.counts["changed"]) == (1, 0)
+    story.at(20).fire("db1", started_s=0, summary="it is over its threshold")
+    assert (story.engine.counts["repeat"], story.engine.counts["changed"]) == (1, 1)
+
+
+def test_what_is_saved_says_what_alerts_said_however_many_say_nearly_the_same():
+    story = Story().fire(
+        *[f"db{number}" for number in range(100)], summary="it is above its threshold for a while " * 3
+    )
+
+    saved = [body for kind, _, body in story.engine.checkpoint() if kind == "alert" and body is not None]
+    assert len(saved) == 100
+    assert all(body.count(b"threshold") == 3 for body in saved)
 
 
 # ---- the end of an alert --------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """After a restart equal values are one value again, and nothing else is different."""
 
+from foreshock.service.sharing import Sharing
 from foreshock.testing.records import Story, new_engine
 
 
@@ -25,3 +26,21 @@ def test_a_restart_takes_no_more_memory_for_names_and_moments_than_before():
     restored.save_again((kind, key) for kind, key, _ in said)
     again = {(kind, key): body for kind, key, body in restored.checkpoint()}
     assert again == {(kind, key): body for kind, key, body in said}
+
+
+def test_equal_reasons_are_one_value_while_everything_runs():
+    story = Story("shop depends_on api")
+    for name in ("Slow", "Errors", "Down", "Late", "Full", "Old"):
+        story.fire("api", name=name)
+
+    [situation] = story.engine.situations.values()
+    links = [member.link for member in situation.members.values() if member.link is not None]
+    for values in ([link.path for link in links], [link.strength for link in links], [link.gap_s for link in links]):
+        assert len({id(value) for value in values}) == len(set(values)) < len(values)
+
+
+def test_what_is_remembered_is_bounded():
+    sharing = Sharing(most=3)
+
+    assert [sharing._of(value) for value in range(10)] == list(range(10))
+    assert len(sharing._same) <= 3
