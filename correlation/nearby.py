@@ -15,12 +15,12 @@ Began = tuple[float, str]
 """Onset in seconds since 1970, and fingerprint."""
 
 
-class _Place(Struct, Generic[Key]):
+class _Place(Struct, Generic[Key], gc=False):
     """Where an alert stands in the index."""
 
     key: Key
     situation: str
-    onset_s: float
+    began: Began
 
 
 class Nearby(Generic[Key]):
@@ -56,18 +56,20 @@ class Nearby(Generic[Key]):
 
     def add(self, situation: str, alert: Alert) -> None:
         self._take_out(alert.fingerprint)
-        self._now_s = max(self._now_s, alert.last_seen.timestamp())  # so a restart works out no key of an old alert
+        # So a restart works out no key of an old alert, and an index that is asked nothing keeps none.
+        self._forget(max(self._now_s, alert.last_seen.timestamp()))
         onset_s = alert.starts_at.timestamp()
         key = self.key_of(alert) if self.is_recent(onset_s) else None
         if key is None:
             return
-        self._places[alert.fingerprint] = _Place(key, situation, onset_s)
-        heapq.heappush(self._oldest, (onset_s, alert.fingerprint))
+        began = onset_s, alert.fingerprint
+        self._places[alert.fingerprint] = _Place(key, situation, began)
+        heapq.heappush(self._oldest, began)
         situations = self.by_key.get(key)
         if situations is None:
             situations = self.by_key[key] = {}
             self.appeared(key)
-        insort(situations.setdefault(situation, []), (onset_s, alert.fingerprint))
+        insort(situations.setdefault(situation, []), began)
         self.by_situation.setdefault(situation, {})[key] = None
 
     def moved(self, situation: str, alert: Alert) -> None:
@@ -83,13 +85,7 @@ class Nearby(Generic[Key]):
 
     def forget_before(self, now: datetime) -> None:
         """Drop what began too long ago; asked before every question, with the records' time."""
-        self._now_s = now.timestamp()
-        horizon_s = self._now_s - 2 * self.window_s
-        while self._oldest and self._oldest[0][0] < horizon_s:
-            onset_s, fingerprint = heapq.heappop(self._oldest)
-            place = self._places.get(fingerprint)
-            if place is not None and place.onset_s == onset_s:
-                self._take_out(fingerprint)
+        self._forget(now.timestamp())
 
     def is_recent(self, onset_s: float) -> bool:
         """Whether it began within two windows; what is older stands in no index and need not ask."""
@@ -102,13 +98,22 @@ class Nearby(Generic[Key]):
             at += 1
         return at < len(began) and began[at][0] <= onset_s + self.window_s
 
+    def _forget(self, now_s: float) -> None:
+        self._now_s = now_s
+        horizon_s = now_s - 2 * self.window_s
+        while self._oldest and self._oldest[0][0] < horizon_s:
+            began = heapq.heappop(self._oldest)
+            place = self._places.get(began[1])
+            if place is not None and place.began == began:
+                self._take_out(began[1])
+
     def _take_out(self, fingerprint: str) -> None:
         place = self._places.pop(fingerprint, None)
         if place is None:
             return
         situations = self.by_key[place.key]
         began = situations[place.situation]
-        del began[bisect_left(began, (place.onset_s, fingerprint))]
+        del began[bisect_left(began, place.began)]
         if began:
             return
         del situations[place.situation]

@@ -152,7 +152,8 @@ def read_settings(engine: "Engine", record: Record) -> None:
     if engine.settings.fold != before:
         sources.correct_all(engine)
     for situation in list(engine.situations.values()):
-        if situation.state is SituationState.OPEN:
+        # One that is over may have a ticket in a sink that was not there, and is again.
+        if situation.state is SituationState.OPEN or any(ticket.open for ticket in situation.tickets.values()):
             deciding.evaluate(engine, situation)
 
 

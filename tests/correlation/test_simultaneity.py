@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from correlation.nearby import Nearby
 from correlation.relate import Candidate, Traces, View, link
 from correlation.rule import Rule, RuleInstance, build
 from correlation.rules.simultaneity import RULE
@@ -100,3 +101,13 @@ def test_a_moment_at_which_something_begins_nearly_everywhere_says_nothing():
     everywhere = {f"S-{each}": burst(f"S-{each}", 3) for each in range(65)}
 
     assert candidates(rule(), alert("new", 0.4, "lonely"), everywhere, threshold=0) == []
+
+
+def test_what_nobody_asks_about_is_forgotten_all_the_same():
+    made = rule(window="1m")
+    assert isinstance(made.index, Nearby)
+    for number in range(1000):
+        made.index.add(f"S-{number}", alert(f"a{number}", number * 10.0))
+
+    assert len(made.index._places) <= 13
+    assert len(made.index._oldest) <= 13

@@ -489,6 +489,16 @@ def test_each_sink_has_its_own_ticket():
     assert len({order.id for order in story.told.orders}) == 6
 
 
+def test_a_sink_that_comes_back_hears_of_the_end_it_missed():
+    story = Story(sinks=("desk", "servicenow")).fire("db1").at(60).tick()
+    story.settings({}, sinks=("desk",)).at(70).resolve("db1").at(400).tick()
+    assert story.verbs(sink="servicenow")[-1] != "resolve"
+
+    story.at(410).settings({}, sinks=("desk", "servicenow"))
+
+    assert story.verbs(sink="servicenow")[-1] == "resolve"
+
+
 def test_the_ticket_goes_to_the_owner_of_the_likeliest_cause():
     story = Story(*SHOP, owners={"db1": "database", "shop": "web"}).fire("db1").at(5).fire("shop").at(60).tick()
 
