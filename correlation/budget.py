@@ -24,6 +24,8 @@ class Budget:
 
     def charge(self, spent: Mapping[str, int], per_alert: int) -> list[str]:
         """Account for one new alert; the rules to suspend for it."""
+        if not self.ahead and all(steps <= per_alert for steps in spent.values()):
+            return []
         over = []
         for tag in sorted(spent.keys() | self.ahead.keys()):
             ahead = self.ahead.get(tag, 0) + spent.get(tag, 0) - per_alert

@@ -8,6 +8,7 @@ happens to hold its nearest neighbour, and a switch that stays silent relates no
 
 from functools import partial
 from itertools import compress, count
+from math import exp
 
 from correlation.affinity import ABOVE, BELOW, NEITHER
 from correlation.budget import PAIR
@@ -72,7 +73,7 @@ def _look_around(tag: str, alert: Alert, ci: str, share: float, view: View, foun
     """Weigh every trace in the surroundings of ``ci``. Each of the alert's CIs has its ``share`` of the walks."""
     near, by_ci = view.surroundings(ci), view.traces.by_ci
     onset_s, now_s, window_s = alert.starts_at.timestamp(), view.now.timestamp(), view.window_s
-    steps, step = 0, view.settings.step
+    steps, step, fade_s, delayed = 0, view.settings.step, view.fade_s, view.delayed
     # Nearly all of them have no trace; passing over those costs no step of the interpreter.
     for index in compress(count(), map(by_ci.__contains__, near.cis)):
         there = near.cis[index]
@@ -81,8 +82,8 @@ def _look_around(tag: str, alert: Alert, ci: str, share: float, view: View, foun
         explained, walk, way = near.explained[index], near.walk[index] * share, near.way[index]
         half_s = view.half_late_s if way == BELOW else view.half_s
         for situation, trace in traces.items():
-            gap_s = onset_s - trace.onset_s
-            if not -window_s <= gap_s <= window_s:
+            gap_s = abs(onset_s - trace.onset_s)
+            if gap_s > window_s:
                 continue
             what = found.get(situation)
             if what is None:
@@ -90,18 +91,19 @@ def _look_around(tag: str, alert: Alert, ci: str, share: float, view: View, foun
             weight = trace.weight * what.readiness
             walked = explaining = 0.0
             if walk:
-                walked = walk * weight * view.fading(gap_s)
+                walked = walk * weight * exp(-gap_s / fade_s)
                 what.walk += walked
             if way != NEITHER:
                 explaining = explained * weight * view.nearness(gap_s, what.quiet_s, half_s)
-                if view.delayed and ci != there:
-                    late_s, ends = (gap_s, (ci, there)) if way == ABOVE else (-gap_s, (there, ci))
+                if delayed and ci != there:
+                    late_s = onset_s - trace.onset_s
+                    late_s, ends = (late_s, (ci, there)) if way == ABOVE else (-late_s, (there, ci))
                     passed = _passed(late_s, view.passing_s(*ends), situation, half_s, view)
                     explaining = max(explaining, explained * trace.weight * passed)
-            if way == BELOW:
-                what.spared *= 1.0 - explaining * explained / step
-            if explaining > what.explained:
-                what.explained = explaining
+                if way == BELOW:
+                    what.spared *= 1.0 - explaining * explained / step
+                if explaining > what.explained:
+                    what.explained = explaining
             if (strength := max(explaining, walked)) > what.best:
                 what.best, what.fingerprint, what.here, what.there = strength, trace.fingerprint, ci, there
                 what.via = there if way == ABOVE else ci if way == BELOW else "nearby"

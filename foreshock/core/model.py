@@ -7,11 +7,12 @@ cost more than everything else together. What there are very many of is kept out
 (``gc=False``): none of them leads back to itself. Times are aware UTC.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
+from functools import lru_cache
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Raw, Struct
@@ -30,6 +31,17 @@ MAX_ANNOTATIONS = 64
 MAX_ANNOTATION_VALUE_BYTES = 8192
 
 _TEXTS = msgspec.json.Decoder(dict[str, str])
+
+
+@lru_cache(maxsize=256)
+def _reader_of(label: str) -> Callable[[bytes], Any]:
+    """Reads the one label, as ``value``, from labels that were found sound; the others are passed over."""
+    wanted = msgspec.defstruct("Wanted", [("value", str, msgspec.field(default="", name=label))])
+    return msgspec.json.Decoder(wanted).decode
+
+
+_SMALL = 1024
+"""Bytes of JSON in which no text can be longer than any of the limits."""
 _EMPTY = Raw(b"{}")
 
 
@@ -66,9 +78,11 @@ def read_labels(raw: Raw | bytes) -> dict[str, str]:
         raise Malformed("the alert has no labels", hint="send at least one label with a value; labels are its identity")
     if len(labels) > MAX_LABELS:
         raise TooLarge(f"the alert has {len(labels)} labels, {MAX_LABELS} are allowed")
+    if "" in labels:
+        raise Malformed("a label has an empty name")
+    if len(bytes(raw)) <= _SMALL:
+        return labels
     for name, value in labels.items():
-        if not name:
-            raise Malformed("a label has an empty name")
         if len(name) * 4 > MAX_LABEL_NAME_BYTES and (size := len(name.encode())) > MAX_LABEL_NAME_BYTES:
             raise TooLarge(f"a label name has {size} bytes, {MAX_LABEL_NAME_BYTES} are allowed")
         if len(value) * 4 > MAX_LABEL_VALUE_BYTES and (size := len(value.encode())) > MAX_LABEL_VALUE_BYTES:
@@ -81,6 +95,8 @@ def read_annotations(raw: Raw | bytes) -> dict[str, str]:
     annotations = _read_texts(raw, "annotations")
     if len(annotations) > MAX_ANNOTATIONS:
         raise TooLarge(f"the alert has {len(annotations)} annotations, {MAX_ANNOTATIONS} are allowed")
+    if len(bytes(raw)) <= _SMALL:
+        return annotations
     for name, value in annotations.items():
         if len(value) * 4 > MAX_ANNOTATION_VALUE_BYTES and (size := len(value.encode())) > MAX_ANNOTATION_VALUE_BYTES:
             raise TooLarge(f"annotation {name!r} has {size} bytes, {MAX_ANNOTATION_VALUE_BYTES} are allowed")
@@ -171,7 +187,8 @@ class Alert(Struct, gc=False, kw_only=True):
 
     def label(self, name: str) -> str:
         """One of them, where the others do not matter; empty if there is none."""
-        return _TEXTS.decode(self.labels).get(name, "")
+        value: str = _reader_of(name)(self.labels).value
+        return value
 
     def annotate(self, annotations: bytes) -> None:
         """They came as these bytes."""

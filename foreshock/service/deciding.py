@@ -113,6 +113,8 @@ def holds(engine: "Engine", situation: Situation) -> tuple[Held, ...]:
 
 def _note_held(engine: "Engine", situation: Situation, held: tuple[Held, ...]) -> None:
     """What is not done is data too: told when it begins, ends, or has another reason."""
+    if not held and not situation.held:
+        return
     before, situation.held = situation.held, held
     if [(one.kind, one.id) for one in before] != [(one.kind, one.id) for one in held]:
         engine.say("situation", situation.id, "held" if held else "no longer held", situation.held_by)

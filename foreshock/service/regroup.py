@@ -39,7 +39,8 @@ def merge(engine: "Engine", winner: Situation, loser: Situation, how: Moved) -> 
 def close(engine: "Engine", loser: Situation, winner: Situation) -> None:
     """``loser`` is merged; its alerts are the caller's business."""
     engine.counts["merged"] += 1
-    weighing.conclude(engine, loser)
+    if loser.tickets:  # else nobody has heard of it
+        weighing.conclude(engine, loser)
     loser.state = SituationState.MERGED
     loser.merged_into = winner.id
     loser.resolved_at = engine.now

@@ -129,9 +129,9 @@ class _Behind:
 
     def _load(self) -> None:
         try:
+            self._front.wait()  # which answers sooner while nothing else wants the processor
             from foreshock.service.wiring import Foreshock
 
-            self._front.wait()
             if self._stopping.is_set():
                 return
             foreshock = Foreshock(self._front, source=self._source)
