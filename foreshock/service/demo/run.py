@@ -18,7 +18,7 @@ from foreshock.service.wiring import Foreshock
 
 _AFTER = timedelta(minutes=10)
 """Virtual time after the recording, so that the incident is seen to be resolved."""
-_SETTINGS = {
+SETTINGS = {
     # The recording has one sample in five minutes, so alerts of one failure may begin that far apart.
     "correlation.relate.half_gap": "10m",
     "correlation.relate.half_gap_late": "10m",
@@ -61,7 +61,7 @@ def run_demo(listen: str, speed: float, say: Callable[[str], None]) -> int:
             "listen": listen,
             "state": folder,
             "topology": str(TOPOLOGY_FILE),
-            **_SETTINGS,
+            **SETTINGS,
         }
         settings = load_settings(None, {}, flags)
         span = timedelta(seconds=recorded_span_s()) + _AFTER
