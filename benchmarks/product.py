@@ -246,23 +246,34 @@ class Running:
 # ---- what the kernel knows ------------------------------------------------------------------------------------------
 
 
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 def resident(pid: int) -> int:
-    """Bytes of memory in use now."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    """Bytes of memory that the process and its children use now; what they share counts in part for each."""
+    used = 0
+    for process in (pid, *children(pid)):
+        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+        used += next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+    return used
 
 
 def thread_seconds(pid: int) -> dict[str, float]:
-    """CPU seconds by the name of the thread, numbers at its end left out; those of ended threads are missing."""
+    """CPU seconds by the name of the thread, numbers at its end left out; those of ended threads are missing. Those
+    of child processes, such as the one that takes events in, are called front."""
     seconds: dict[str, float] = {}
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        try:
-            name = (task / "comm").read_text().strip().rstrip("0123456789_- ")
-            used = int((task / "schedstat").read_text().split()[0]) / 1e9
-        except OSError:
-            continue
-        if task.name == str(pid):
-            name = "main (event loop)"
-        seconds[name] = seconds.get(name, 0.0) + used
+    for process in (pid, *children(pid)):
+        for task in Path(f"/proc/{process}/task").iterdir():
+            try:
+                name = (task / "comm").read_text().strip().rstrip("0123456789_- ")
+                used = int((task / "schedstat").read_text().split()[0]) / 1e9
+            except OSError:
+                continue
+            if task.name == str(process):
+                name = "main (event loop)"
+            name = name if process == pid else f"front: {name}"
+            seconds[name] = seconds.get(name, 0.0) + used
     return seconds
 
 

@@ -33,7 +33,7 @@ commit."""
 _CHECKPOINT_ITEMS = 500
 """Enough for a checkpoint before its time: what is encoded at once, while alerts and questions wait, takes some
 milliseconds."""
-_SAVING_SHARE = 0.02
+_SAVING_SHARE = 0.01
 """Of the engine's time, at most: where everything changes all the time, as with re-sends, checkpoints are larger and
 fewer."""
 _CHECKPOINT_S = 60.0
