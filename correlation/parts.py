@@ -1,6 +1,7 @@
 """Whether a situation is one place or several: what joined because of one misleading link, and grew, is found here.
 
-The CIs of a situation and the random walks between them are a weighted graph. It falls apart where the two sides have
+The CIs of a situation are a weighted graph: of the random walks between them, and of what explains what, since a walk
+from a failed rack hardly reaches any one of all that depends on it. It falls apart where the two sides have
 hardly anything to do with each other: the weight between them is less than ``cut`` of all the weight that the smaller
 side has (its conductance; M. Jerrum, A. Sinclair, "Conductance and the rapid mixing property for Markov chains", STOC
 1988). Communities are found by label propagation (U. Raghavan, R. Albert, S. Kumara, Physical Review E 76, 2007, in a
@@ -10,11 +11,15 @@ fixed order), then joined until what is left is worth parting.
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
-from correlation.affinity import Surroundings
+from correlation.affinity import ABOVE, Surroundings
 
 _ROUNDS = 8
 _TIE = 0.3
 """Weight of two CIs that one alert names."""
+
+_EXPLAINED = 0.1
+"""Weight of a failure that explains another, for each unit of how surely it does: some way below what near neighbours
+share in walks, since one cause for many, such as a switch, is no proof that they are one place."""
 
 Weights = dict[str, dict[str, float]]
 
@@ -40,10 +45,13 @@ def _weights(cis: Sequence[str], near: Callable[[str], Surroundings], ties: Iter
     weights: Weights = {ci: {} for ci in cis}
     for ci in cis:
         around = near(ci)
-        for other, walk in zip(around.cis, around.walk, strict=True):
-            if walk and other != ci and other in weights:
-                weights[ci][other] = weights[ci].get(other, 0.0) + walk
-                weights[other][ci] = weights[other].get(ci, 0.0) + walk
+        for other, walk, explained, way in zip(around.cis, around.walk, around.explained, around.way, strict=True):
+            if other == ci or other not in weights:
+                continue
+            weight = walk + _EXPLAINED * explained if way == ABOVE else walk
+            if weight:
+                weights[ci][other] = weights[ci].get(other, 0.0) + weight
+                weights[other][ci] = weights[other].get(ci, 0.0) + weight
     for one, other in ties:
         if one in weights and other in weights and one != other:
             for here, there in ((one, other), (other, one)):

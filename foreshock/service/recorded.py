@@ -4,7 +4,7 @@ Three kinds, told apart by whether there is a mapping and by their first line: a
 Alertmanager alerts (JSON lines), and a history with a mapping of its columns (CSV, JSON lines or Parquet).
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -14,6 +14,7 @@ from msgspec import Struct
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from cmdb_sync.file import FileConfig, FileSource
+from correlation import zones
 from correlation.settings import FoldSettings
 from foreshock.connect.config import InvalidPart
 from foreshock.core.contracts import Collector, Record, RecordKind, Snapshot
@@ -37,6 +38,11 @@ class AlertColumns(BaseModel):
     time: str = Field(min_length=1, description="when it came: seconds or milliseconds since 1970, or RFC 3339")
     node: str = Field(default="node", min_length=1, description="names the CI")
     name: str = Field(default="name", min_length=1, description="what is wrong; becomes the label alertname")
+    source: str = Field(
+        default="",
+        description="who dated the row; a source whose dates turn out to be in another time zone than those of the "
+        "others is put right and told",
+    )
     severity: str = Field(default="", description="the source's word")
     state: str = Field(default="", description="tells firing from resolved; all rows fire where empty")
     resolved: tuple[str, ...] = Field(
@@ -99,11 +105,17 @@ def read_topology(path: Path, mapping: ReplayMapping | None) -> Snapshot:
     return FileSource("recorded", words.source(path)).fetch()
 
 
-def read_input(path: Path, mapping: ReplayMapping | None, collectors: Mapping[str, Collector]) -> Iterator[Input]:
-    """Records of a file. Raises ConfigError naming the line where it cannot be read."""
+def read_input(
+    path: Path,
+    mapping: ReplayMapping | None,
+    collectors: Mapping[str, Collector],
+    tell: Callable[[str], None] = lambda _: None,
+) -> Iterator[Input]:
+    """Records of a file; ``tell`` hears what was put right in it. Raises ConfigError naming the line where it cannot be
+    read."""
     check_file(path)
     if mapping is not None:
-        return _history(path, mapping.alerts)
+        return _history(path, mapping.alerts, tell)
     if path.suffix in (".csv", ".parquet", ".gz"):
         message, hint = "a table needs a mapping of its columns", "give one with --mapping"
         raise ConfigError([Problem(file=str(path), line=None, path="", message=message, hint=hint)])
@@ -245,16 +257,36 @@ def _record(number: int, at: datetime | None, collector: str, ids: list[str], bo
 # ---- histories ------------------------------------------------------------------------------------------------------
 
 
-def _history(path: Path, columns: AlertColumns) -> Iterator[Input]:
+def _history(path: Path, columns: AlertColumns, tell: Callable[[str], None]) -> Iterator[Input]:
     """In order of time; sorted first, as histories are often exported by other orders."""
-    given = (columns.id, columns.time, columns.node, columns.name, columns.severity, columns.state)
+    given = (columns.id, columns.time, columns.node, columns.name, columns.source, columns.severity, columns.state)
     table = read_table(
         path, [name for name in (*given, *columns.labels.values(), *columns.annotations.values()) if name]
     )
     times = table.read(columns.time, read_time)
+    if columns.source:
+        times = _in_one_zone(table, times, columns, tell)
     ids = table.texts(columns.id) if columns.id else [str(index) for index in range(table.size)]
     events = _events(table, times, columns)
     return _records("events", sorted(zip(ids, times, events, strict=True), key=lambda row: row[1]))
+
+
+def _in_one_zone(
+    table: Table, times: Sequence[datetime], columns: AlertColumns, tell: Callable[[str], None]
+) -> list[datetime]:
+    sources = table.texts(columns.source)
+    rows: dict[str, list[tuple[str, float]]] = {}
+    for source, node, at in zip(sources, table.texts(columns.node), times, strict=True):
+        rows.setdefault(source, []).append((node, at.timestamp()))
+    ahead = zones.ahead(rows)
+    for source, by in ahead.items():
+        hours = by.total_seconds() / 3600
+        tell(
+            f"{table.path}: the dates of {columns.source} {source!r} are {abs(hours):g} h "
+            f"{'ahead of' if hours > 0 else 'behind'} the others', which looks like another time zone: they are read "
+            f"as such; leave `source` out of the mapping to read them as they are"
+        )
+    return [at - ahead[source] if source in ahead else at for source, at in zip(sources, times, strict=True)]
 
 
 def _events(table: Table, times: Sequence[datetime], columns: AlertColumns) -> Iterator[bytes]:

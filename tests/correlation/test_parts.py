@@ -66,6 +66,17 @@ def test_a_rack_with_its_hosts_and_machines_is_one_place():
     assert len(found(estate([*hosts, *machines]), names(hosts, machines))) == 1
 
 
+def test_a_rack_that_failed_with_much_beneath_it_is_one_place():
+    """A walk from the rack hardly reaches any one of its hosts; but its failure explains them all."""
+    hosts = [(f"host{i}", "rack") for i in range(20)]
+    machines = [(f"vm{i}{j}", f"host{i}") for i in range(20) for j in range(4)]
+    services = [(f"service{i}{j}", f"vm{i}{j}") for i in range(20) for j in range(4)]
+    topology = estate([*hosts, *machines, *services])
+    failed = ["rack", *(f"{kind}{i}{j}" for i in range(6) for j in range(3) for kind in ("vm", "service"))]
+
+    assert len(found(topology, failed)) == 1
+
+
 def test_what_the_topology_does_not_know_belongs_to_what_its_alerts_name_besides():
     topology = estate([*SHOP, *MAIL])
     ties = [("pod-x", "shop1"), ("pod-x", "shop2"), ("pod-y", "mail1")]

@@ -1,13 +1,14 @@
 """Recorded input through the engine on virtual time."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from correlation.settings import CorrelationSettings
 from foreshock.service.front import collector_kinds
-from foreshock.service.recorded import Input, read_input
+from foreshock.service.recorded import Input, ReplayMapping, read_input
 from foreshock.service.replay import replay
 from foreshock.service.settings import rule_kinds
 from foreshock.testing.records import Story
@@ -45,6 +46,24 @@ def test_items_that_the_identity_rules_hold_to_be_one_alert_are_in_one_group(tmp
     result = replay(read_input(stream, None, collectors), collectors, rule_kinds(), settings=settings)
 
     assert result.groups == [("0", "S-1"), ("1", "S-1")]
+
+
+def test_a_source_of_a_history_that_writes_local_time_is_put_right_and_told(tmp_path: Path) -> None:
+    """The last of its rows would come hours after what it belongs to."""
+    history, collectors, told = tmp_path / "alerts.csv", collector_kinds(), []
+    day = datetime(2026, 1, 1, tzinfo=UTC)
+    seen = [(f"web{n}", day + timedelta(minutes=50 * n + 7 * (n % 5))) for n in range(24)]
+    rows = [(at, "metrics", ci, name) for ci, at in seen for name in ("Slow", "Errors")]
+    rows += [(at + timedelta(hours=8, seconds=9), "logs", ci, "Traceback") for ci, at in seen]
+    history.write_text("time,source,node,name\n" + "".join(f"{at:%FT%TZ},{','.join(more)}\n" for at, *more in rows))
+
+    def groups(alerts: dict[str, str]) -> int:
+        mapping = ReplayMapping.model_validate({"alerts": {"time": "time", **alerts}})
+        result = replay(read_input(history, mapping, collectors, told.append), collectors, rule_kinds())
+        return len({group for _, group in result.groups})
+
+    assert (groups({"source": "source"}), groups({})) == (24, 48)
+    assert ["source 'logs' are 8 h ahead of the others" in each for each in told] == [True]
 
 
 def test_what_a_merge_brings_and_the_same_step_splits_off_is_in_the_group_where_it_ends_up() -> None:

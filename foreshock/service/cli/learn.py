@@ -21,7 +21,7 @@ from foreshock.service.cli.options import (
     client,
     duration,
 )
-from foreshock.service.cli.terminal import Output, tell_lines, tell_rows, told, writing
+from foreshock.service.cli.terminal import Output, tell_lines, tell_rows, told, warn, writing
 
 if TYPE_CHECKING:
     from foreshock.service.client import Client
@@ -106,7 +106,7 @@ def _learned_from(
     known = read_topology(topology, columns) if topology else None
     collectors = collector_kinds()
     recorded = RecordedHistory(collectors, settings.correlation.bind, known)
-    inputs = chain.from_iterable(read_input(path, columns, collectors) for path in files)
+    inputs = chain.from_iterable(read_input(path, columns, collectors, warn) for path in files)
     occurrences = list(recorded.occurrences(inputs))
     span = since or timedelta.max
     newest_s = max((one.at_s for one in occurrences), default=0.0)

@@ -17,7 +17,7 @@ from foreshock.service.cli.options import (
     TokenFile,
     client,
 )
-from foreshock.service.cli.terminal import Output, complain, print_json, print_lines, print_table, told, writing
+from foreshock.service.cli.terminal import Output, complain, print_json, print_lines, print_table, told, warn, writing
 
 if TYPE_CHECKING:
     from foreshock.service.client import Client
@@ -174,7 +174,7 @@ def _recorded(
     if known and version and (why := foreign(version, {ci.id for ci in known.cis})):
         complain(why, color="yellow")
     return work(
-        read_input(input, columns, collectors),
+        read_input(input, columns, collectors, warn),
         collectors,
         rule_kinds(),
         topology=known,

@@ -14,7 +14,7 @@ import typer
 
 from foreshock.service.cli.options import DEFAULT_SERVER, Config, Mapped, Server, TokenFile, client, duration
 from foreshock.service.cli.recorded import copy_records
-from foreshock.service.cli.terminal import FAILED, complain, counted, leave, print_lines, told, writing
+from foreshock.service.cli.terminal import FAILED, complain, counted, leave, print_lines, told, warn, writing
 
 if TYPE_CHECKING:
     from foreshock.service.plan.compare import Plan
@@ -87,7 +87,7 @@ def plan_rules(
     thresholds = {text: parse_threshold(text, VALUES) for text in fail_if or ()}
     columns, collectors = load(mapping, ReplayMapping) if mapping else None, collector_kinds()
     with _history(input, server, token_file) as history:
-        known = survey(read_input(history, columns, collectors))
+        known = survey(read_input(history, columns, collectors, warn))
         before = known.present
         if base_topology is not None:
             before = msgspec.structs.replace(before, topology=read_topology(base_topology, columns))

@@ -123,6 +123,11 @@ def complain(message: str, color: str = "red") -> None:
         typer.secho(_shown(line), fg=color, err=True)
 
 
+def warn(message: str) -> None:
+    """What a person should know, although the work goes on."""
+    complain(message, color="yellow")
+
+
 def _shown(value: Any) -> str:
     """Text of a stranger on a terminal: control characters are shown, never obeyed."""
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in str(value))
