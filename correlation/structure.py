@@ -17,6 +17,17 @@ def why_not_merge(winner: Situation, loser: Situation, settings: GroupSettings) 
     return _not_open(loser) or why_not_take(winner, len(loser.members), settings)
 
 
+def in_order(one: Situation, other: Situation) -> tuple[Situation, Situation]:
+    """Which of two that are one problem goes on, and which is merged into it: ``one``, unless ``other`` has more open
+    tickets. People go on with the ticket that they have; the other way round it would be resolved, and suppression
+    might hold the new one back."""
+    return (other, one) if _open_tickets(other) > _open_tickets(one) else (one, other)
+
+
+def _open_tickets(situation: Situation) -> int:
+    return sum(ticket.open for ticket in situation.tickets.values())
+
+
 def why_not_split(source: Situation, alerts: Collection[str]) -> str:
     """What stands against a situation of their own for ``alerts`` (fingerprints) of ``source``."""
     if reason := _not_open(source) or _strangers(source, alerts):

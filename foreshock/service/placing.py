@@ -14,7 +14,7 @@ from correlation.group import Placement
 from correlation.group import number as situation_number
 from correlation.parts import parts
 from correlation.relate import Candidate, grow, link, relate
-from correlation.structure import why_not_by_itself, why_not_merge, why_not_move, why_not_split
+from correlation.structure import in_order, why_not_by_itself, why_not_merge, why_not_move, why_not_split
 from foreshock.core.model import Alert, Considered, Member, Moved, Situation, SituationState
 from foreshock.service import decisions, feedback, regroup, weighing
 from foreshock.service.ourselves import suspension
@@ -60,7 +60,7 @@ def _settle_in(engine: "Engine", alert: Alert, where: _Where) -> None:
         fresh = any(ci not in known for ci in (alert.ci, *alert.peers) if ci)
         _join(engine, situation, alert, _member(engine, alert, placement.join, considered))
         for loser in placement.merge:
-            merge(engine, situation, engine.situations[loser], "one alert explains both")
+            situation = merge(engine, situation, engine.situations[loser], "one alert explains both")
         _grown(engine, situation, placement.near if fresh else ())
     for rule in engine.rules:
         if rule.memory is not None:
@@ -102,9 +102,9 @@ def _grown(engine: "Engine", situation: Situation, near: Sequence[str]) -> None:
             continue
         akin = engine.view.akin(situation.id, id, now_s)
         if akin >= engine.settings.group.merge:
-            winner, loser = sorted((situation, other), key=lambda each: situation_number(each.id))
-            merge(engine, winner, loser, f"{akin:.0%} of their surroundings are the same")
-            situation = winner if loser.state is SituationState.MERGED else situation
+            older, younger = sorted((situation, other), key=lambda each: situation_number(each.id))
+            left = merge(engine, older, younger, f"{akin:.0%} of their surroundings are the same")
+            situation = left if situation.state is SituationState.MERGED else situation
     _examine(engine, situation)
     wave = engine.traces.wave(situation, engine.settings.group.wave)
     if wave and not why_not_by_itself(situation) and not why_not_split(situation, wave):
@@ -254,12 +254,15 @@ def rejoin(engine: "Engine", situation: Situation, alert: Alert) -> None:
     _grown(engine, situation, ())
 
 
-def merge(engine: "Engine", winner: Situation, loser: Situation, reason: str) -> None:
-    """Both have shown to be one problem; what a person said of them weighs more."""
+def merge(engine: "Engine", one: Situation, other: Situation, reason: str) -> Situation:
+    """Both have shown to be one problem; what a person said of them weighs more. The one that goes on; ``one`` where
+    they are not merged."""
+    winner, loser = in_order(one, other)
     if (
         why_not_by_itself(winner, loser)
         or why_not_merge(winner, loser, engine.settings.group)
         or feedback.kept_apart(engine, winner, loser)
     ):
-        return
+        return one
     regroup.merge(engine, winner, loser, Moved(at=engine.now, source=loser.id, reason=reason))
+    return winner

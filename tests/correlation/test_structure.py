@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from correlation.settings import GroupSettings
-from correlation.structure import leaving, why_not_by_itself, why_not_merge, why_not_move, why_not_split
+from correlation.structure import in_order, leaving, why_not_by_itself, why_not_merge, why_not_move, why_not_split
 from foreshock.core.model import Link, Member, Situation, SituationState, Ticket
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -97,3 +97,13 @@ def test_an_alert_that_leaves_takes_along_what_joined_because_of_it(stay: list[s
     chain.members = {"a": member(), "b": member("a"), "c": member("b"), "d": member("a")}
 
     assert leaving(chain, stay, go) == left
+
+
+def test_of_two_that_are_one_problem_the_one_with_the_ticket_goes_on():
+    plain, with_ticket, resolved = situation("S-1"), situation("S-2"), situation("S-3")
+    with_ticket.tickets = {"desk": Ticket(sink="desk")}
+    resolved.tickets = {"desk": Ticket(sink="desk", open=False)}
+
+    assert in_order(plain, with_ticket) == (with_ticket, plain)
+    assert in_order(with_ticket, plain) == (with_ticket, plain)
+    assert in_order(plain, resolved) == (plain, resolved)

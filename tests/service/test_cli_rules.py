@@ -1,13 +1,23 @@
 """`foreshock rules` as a person and a pipeline use it: what it prints, and how it ends."""
 
 import json
+import re
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
 from pathlib import Path
 
+import msgspec
 import pytest
 from typer.testing import CliRunner, Result
 
+from foreshock.core.contracts import Record, RecordKind
+from foreshock.service import demo
 from foreshock.service.cli import app
+from foreshock.service.demo.run import SETTINGS
+from foreshock.service.records import SettingsRecord, TopologyRecord
+
+ROOT = Path(__file__).parents[2]
 
 ALERT = '{{"labels":{{"alertname":"Down","ci":"{ci}"}},"startsAt":"{at}","endsAt":"2026-01-01T01:00:00Z"}}\n'
 FILES = {
@@ -96,7 +106,7 @@ def test_a_check_lists_what_is_in_force_and_what_is_hardly_meant():
 
     assert found.exit_code == 0
     assert "rules.yaml:1: one: its window of 1h is longer than group.join (15m)" in found.output
-    assert "4 rules: change, cooccurrence, one, topology" in found.output
+    assert "5 rules: change, cooccurrence, one, simultaneity, topology" in found.output
 
 
 def test_a_strict_check_ends_with_1_where_there_are_warnings():
@@ -138,3 +148,50 @@ def test_a_mistake_in_a_case_ends_with_78(here: Path):
 
     assert found.exit_code == 78
     assert "bad.yaml:1: cases[0].steps: " in found.output
+
+
+def recorded_outage() -> bytes:
+    """What a capture of the demo holds."""
+    start = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    sections: dict[str, dict[str, object]] = {}
+    for name, value in SETTINGS.items():
+        first, section, *key = name.split(".")
+        if first == "correlation":
+            sections.setdefault(section, {})[".".join(key)] = value
+    topology = demo.topology()
+    cis, ties = tuple(topology.cis.values()), topology.relationships
+    bodies = [
+        (RecordKind.SETTINGS, 0.0, SettingsRecord(correlation=sections, sinks=("desk",))),
+        (RecordKind.TOPOLOGY, 0.0, TopologyRecord(version="demo", cis=cis, relationships=ties)),
+    ]
+    sent = groupby(demo.alerts(), key=lambda alert: alert.offset_s)
+    bodies += [(RecordKind.EVENTS, at, [demo.postable(one, start) for one in alerts]) for at, alerts in sent]
+    return b"".join(
+        msgspec.json.encode(
+            Record(
+                number=number,
+                at=start + timedelta(seconds=at),
+                kind=kind,
+                collector="alertmanager" if kind is RecordKind.EVENTS else "",
+                source="petshop",
+                body=msgspec.json.encode(body),
+            )
+        )
+        + b"\n"
+        for number, (kind, at, body) in enumerate(bodies, 1)
+    )
+
+
+def test_the_worked_example_of_the_docs_is_true(here: Path):
+    (here / "outage.jsonl").write_bytes(recorded_outage())
+    text = (ROOT / "docs" / "tuning.md").read_text(encoding="utf-8").partition("### A worked example")[2]
+    commands = [line.split()[1:] for line in text.splitlines() if line.startswith("foreshock rules plan outage.jsonl")]
+    blocks = [block.partition("\n```")[0] for block in text.split("```\n")[1:]]
+    blocks = [block.partition("\n```")[0] for block in text.split("```\n")[1:]]
+    outputs = [block for block in blocks if "are the same." in block]
+
+    assert len(commands) == len(outputs) == 3
+    for words, output in zip(commands, outputs, strict=True):
+        said = re.sub(r"\(01-01 \d\d:\d\d, ", "(", run(words).output)
+        for line in filter(None, output.splitlines()):
+            assert line in said.splitlines()

@@ -325,6 +325,16 @@ def test_an_alert_that_explains_two_situations_makes_them_one():
     assert (loser.state, loser.merged_into) == (SituationState.MERGED, "S-1")
 
 
+def test_of_two_that_become_one_the_one_with_the_ticket_goes_on_whichever_the_alert_is_nearer_to():
+    """The second has none yet, and suppression would hold it back: nobody would have a ticket for what still fails."""
+    story = Story("web runs_on esx", "mail runs_on esx").silence("quiet", 'host=~"web|esx"', for_s=3600)
+    story.fire("mail").at(38).fire("web").at(50).fire("esx", started_s=33).at(200).tick()
+
+    assert story.groups() == [["esx", "mail", "web"]]
+    assert story.situation("S-2").merged_into == "S-1"
+    assert story.verbs() == ["open", "update"]
+
+
 def test_the_ticket_of_the_situation_that_was_taken_over_is_resolved_and_says_where_it_went():
     story = merged()
 

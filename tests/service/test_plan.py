@@ -171,6 +171,16 @@ def lines(found: Plan, form: str) -> Sequence[str]:
     return tuple(report.text(found, 10) if form == "text" else report.markdown(found, 10))
 
 
+def test_who_had_a_ticket_that_was_merged_into_another_incident_was_paged():
+    story = (
+        Story("web runs_on esx", "mail runs_on esx").fire("web", "mail").at(40).tick().at(60).fire("esx", started_s=0)
+    )
+    found = planned(story.at(200).tick(), group={"reopen": "31m"})
+
+    assert found.before.tickets == 2
+    assert found.differences == ()
+
+
 @pytest.mark.parametrize("form", ["text", "markdown"])
 def test_a_report_holds_totals_verdict_incidents_and_reasons(form: str):
     found = planned(two_that_are_one(), group={"threshold": 0.9})

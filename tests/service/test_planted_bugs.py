@@ -25,7 +25,7 @@ from correlation.suppression.suppression import Suppression
 from correlation.suppression.transients import Transients
 from correlation.vocabulary import Vocabulary
 from foreshock.core.learned import CoOccurrence, Side
-from foreshock.core.model import Alert, Anomaly, Evidence, JudgementKind, Situation, Ticket
+from foreshock.core.model import Alert, Anomaly, Evidence, JudgementKind, Situation, SituationState, Ticket
 from foreshock.service import checkpoint, deciding, evidence, feedback, lifetimes, placing, regroup, sources
 from foreshock.service.engine import Engine
 from foreshock.testing.records import (
@@ -122,9 +122,12 @@ def keep_the_onset_of_the_day_it_joined(planter: Planter) -> None:
 def merge_without_a_word(planter: Planter) -> None:
     real = placing.merge
 
-    def merge(engine: Engine, winner: Situation, loser: Situation, reason: str) -> None:
-        real(engine, winner, loser, reason)
-        engine.touched.pop(loser.id, None)
+    def merge(engine: Engine, one: Situation, other: Situation, reason: str) -> Situation:
+        winner = real(engine, one, other, reason)
+        for each in (one, other):
+            if each.state is SituationState.MERGED:
+                engine.touched.pop(each.id, None)
+        return winner
 
     planter.setattr(placing, "merge", merge)
 

@@ -1,7 +1,7 @@
 """Rules as code: check them, and see what they would have made of history before anyone is paged."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from enum import StrEnum
@@ -17,6 +17,7 @@ from foreshock.service.cli.recorded import copy_records
 from foreshock.service.cli.terminal import FAILED, complain, counted, leave, print_lines, told, warn, writing
 
 if TYPE_CHECKING:
+    from correlation.settings import CorrelationSettings
     from foreshock.service.plan.compare import Plan
 
 commands = typer.Typer(help="Rules: checked, and compared with those in force over history.", no_args_is_help=True)
@@ -45,6 +46,10 @@ def plan_rules(
     rules: Annotated[Path | None, typer.Option("--rules", help="File or folder with the rules to try.")] = None,
     settings: Annotated[
         Path | None, typer.Option("--settings", help="YAML with the `correlation` settings to try.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="One setting to try, on top of the others: 'group.threshold=0.5'."),
     ] = None,
     topology: Annotated[Path | None, typer.Option("--topology", help="Topology file or folder to try.")] = None,
     learned: Annotated[
@@ -82,8 +87,8 @@ def plan_rules(
     from foreshock.service.rule_files import load_rules
     from foreshock.service.settings import rule_kinds
 
-    if not (rules or settings or topology or learned):
-        raise typer.BadParameter("nothing is to change: give --rules, --settings, --topology or --learned")
+    if not (rules or settings or set_ or topology or learned):
+        raise typer.BadParameter("nothing is to change: give --rules, --settings, --set, --topology or --learned")
     thresholds = {text: parse_threshold(text, VALUES) for text in fail_if or ()}
     columns, collectors = load(mapping, ReplayMapping) if mapping else None, collector_kinds()
     with _history(input, server, token_file) as history:
@@ -93,7 +98,7 @@ def plan_rules(
             before = msgspec.structs.replace(before, topology=read_topology(base_topology, columns))
         after = msgspec.structs.replace(
             before,
-            settings=load(settings, CorrelationSettings) if settings else before.settings,
+            settings=_with(load(settings, CorrelationSettings) if settings else before.settings, set_ or ()),
             rules=load_rules(rules) if rules else before.rules,
             topology=read_topology(topology, columns) if topology else before.topology,
             learned=read_learned(learned) if learned else None,
@@ -110,6 +115,23 @@ def plan_rules(
         leave(FAILED)
     if found.differences:
         leave(DIFFERENT)
+
+
+def _with(settings: "CorrelationSettings", changes: Sequence[str]) -> "CorrelationSettings":
+    """With single settings changed, each written ``section.name=value``. Raises ConfigError."""
+    from foreshock.connect.config import Origin, path_text, plain_value, validate
+
+    data = settings.model_dump(mode="json")
+    for change in changes:
+        key, is_there, value = change.partition("=")
+        *way, name = key.strip().split(".")
+        section = data
+        for step in way:
+            section = section.setdefault(step, {})
+        if not is_there or not isinstance(section, dict):
+            raise typer.BadParameter(f"{change!r} is no setting: write group.threshold=0.5")
+        section[name] = plain_value(value.strip())
+    return validate(data, type(settings), where=lambda place: Origin(file="--set", line=None, path=path_text(place)))
 
 
 @contextmanager

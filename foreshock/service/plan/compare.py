@@ -62,7 +62,7 @@ class Totals(Struct, frozen=True, kw_only=True):
     """Of one side.
 
     Attributes:
-        tickets: opened. by_priority, by_group, by_hour: of those; hours are hours of the day, UTC.
+        tickets: opened. by_priority, by_group, by_hour: of the incidents; hours are hours of the day, UTC.
         noise_reduction: 1 - tickets / events.
         wait_p50_s, wait_p95_s: from the first alert to the ticket; None without tickets.
     """
@@ -277,7 +277,8 @@ def _changes(one: Incident, other: Incident, reasons: Reasons) -> Iterator[Diffe
         yield different(Kind.CAUSE, what, _both(one.cause_why, other.cause_why))
     if one.group != other.group:
         what = f"{one.group} becomes {other.group}"
-        yield different(Kind.ASSIGNMENT, what, f"owner of {other.cause}" if other.cause else "no cause has an owner")
+        reason = f"owner of {other.cause}" if other.cause else "of the candidates the first with an owner"
+        yield different(Kind.ASSIGNMENT, what, reason)
     if abs((other.ticket_at - one.ticket_at).total_seconds()) > _SAME_S:
         assert one.wait_s is not None
         assert other.wait_s is not None
@@ -298,11 +299,11 @@ def _totals(outcome: Outcome) -> Totals:
     return Totals(
         events=outcome.events,
         situations=len(outcome.incidents),
-        tickets=len(told),
+        tickets=outcome.tickets,
         by_priority=dict(sorted(Counter(one.priority for one in told).items())),
         by_group=dict(sorted(Counter(one.group for one in told).items())),
         by_hour=dict(sorted(Counter(one.ticket_at.hour for one in told if one.ticket_at is not None).items())),
-        noise_reduction=round(1 - len(told) / outcome.events, 4) if outcome.events else 0.0,
+        noise_reduction=round(1 - outcome.tickets / outcome.events, 4) if outcome.events else 0.0,
         wait_p50_s=round(median(waits), 1) if waits else None,
         wait_p95_s=round(quantiles(waits, n=20)[-1] if len(waits) > 1 else waits[0], 1) if waits else None,
     )

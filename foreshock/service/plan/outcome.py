@@ -64,7 +64,7 @@ class Outcome:
         since: what came before is heard, and not told.
     Attributes:
         incidents: by id, without those that were merged into others. alerts: numbers of the alerts of each.
-        events: heard of, malformed ones included.
+        events: heard of, malformed ones included. tickets: opened, those of situations that were merged later too.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Outcome:
         self.engine = Engine(collectors, rules)
         self.incidents: dict[str, Incident] = {}
         self.alerts: dict[str, array[int]] = {}
-        self.events = 0
+        self.events = self.tickets = 0
         self.first_at: datetime | None = None
         self._since = since
         self._fingerprints = fingerprints
@@ -98,9 +98,10 @@ class Outcome:
         for order in effects.orders:
             if order.verb is Verb.OPEN:
                 self._tickets.setdefault(order.situation, order.at)
+                self.tickets += not self._is_early(order.at)
         for id, situation in effects.situations.items():
             if situation.state is SituationState.MERGED:
-                self._forget(id)
+                self._merged(id, situation.merged_into)
             elif id in effects.ended:
                 self._keep(effects.ended[id])
 
@@ -134,11 +135,13 @@ class Outcome:
     def _is_early(self, moment: datetime) -> bool:
         return self._since is not None and moment < self._since
 
-    def _forget(self, id: str) -> None:
+    def _merged(self, id: str, into: str) -> None:
+        """Its alerts are told of there; people who had its ticket know of the problem since then."""
+        if (opened_at := self._tickets.pop(id, None)) is not None:
+            self._tickets[into] = min(opened_at, self._tickets.get(into, opened_at))
         self.incidents.pop(id, None)
         self.alerts.pop(id, None)
         self._places.pop(id, None)
-        self._tickets.pop(id, None)
         self._waited.pop(id, None)
 
     def _keep(self, body: bytes) -> None:
