@@ -683,8 +683,10 @@ def check_structure(engine: Engine) -> None:
 
 
 def check_words_kept(engine: Engine) -> None:
-    """What a person said to be apart is apart, as long as the word counts."""
+    """What a person said to be apart is apart, as long as the word counts; where a bound forbade it, nothing changed."""
     for judgement in engine.judgements.values():
+        if not judgement.applied:
+            continue
         for situation in engine.situations.values():
             if situation.state is not SituationState.OPEN:
                 continue
