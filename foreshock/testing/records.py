@@ -683,7 +683,8 @@ def check_structure(engine: Engine) -> None:
 
 
 def check_words_kept(engine: Engine) -> None:
-    """What a person said to be apart is apart, as long as the word counts; where a bound forbade it, nothing changed."""
+    """What a person said to be apart is apart, as long as the word counts; where a bound forbade it, it was not applied
+    and changed nothing."""
     for judgement in engine.judgements.values():
         if not judgement.applied:
             continue
