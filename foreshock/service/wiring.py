@@ -4,7 +4,7 @@ import dataclasses
 import shutil
 import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -14,7 +14,6 @@ from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.responses import JSONResponse, Response
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from correlation.clock import State
 from correlation.rule import RuleInstance
 from foreshock import __version__
 from foreshock.connect.http import Http
@@ -26,8 +25,7 @@ from foreshock.core.contracts import (
     TicketChange,
 )
 from foreshock.core.errors import ConfigError, ForeshockError, Unavailable
-from foreshock.core.model import HeldKind
-from foreshock.service import logs, memory, topology_sources
+from foreshock.service import engine_metrics, logs, memory, topology_sources
 from foreshock.service import metrics as gauges
 from foreshock.service.access import Guarded
 from foreshock.service.alertmanager_api import alertmanager_api
@@ -52,7 +50,6 @@ from foreshock.service.rule_files import load_rules
 from foreshock.service.runner import Given, Runner
 from foreshock.service.scheduler import Scheduler
 from foreshock.service.settings import Settings, SettingsSource, rule_kinds, sink_kinds
-from foreshock.service.sources import reading
 from foreshock.store.desk import Desk
 from foreshock.store.learned import LearnedVersions
 from foreshock.store.outbox import Outbox
@@ -417,65 +414,15 @@ class Foreshock:
 
     def _families(self) -> Iterable[Metric]:
         with self.runner.looking() as engine:
-            counts = dict(engine.counts)
-            states: dict[str, int] = {}
-            held = Counter(kind for s in engine.situations.values() for kind in {one.kind.value for one in s.held})
-            walks_cut = engine.suppression.walks_cut
-            for situation in engine.situations.values():
-                states[situation.state.value] = states.get(situation.state.value, 0) + 1
-            sources = [((name,), source.last_seen.timestamp()) for name, source in engine.sources.items()]
-            clocks = {name: reading(engine, name) for name in engine.sources}
-            lags = [((name,), found.lag_s) for name, found in clocks.items() if found.state is not State.UNKNOWN]
-            silent = [((name,), float(s.silent_since is not None)) for name, s in engine.sources.items()]
-            clashes = [((name,), float(s.clashes)) for name, s in engine.sources.items()]
-            learned = len(engine.learned.learned.pairs)
-            active, alerts, suspended = engine.active, len(engine.alerts), len(engine.budget.suspended)
+            of_engine = list(engine_metrics.families(engine))
+        yield from of_engine
+        yield from self._of_delivery()
+        yield from self._of_work()
+        yield from self._of_settings()
+        yield from self.measuring.families()
+
+    def _of_delivery(self) -> Iterator[Metric]:
         pending, oldest_s = self._backlog()
-        yield gauges.gauge(
-            "foreshock_inbox_lag_records", "Records on disk that are not reflected yet.", self.runner.lag
-        )
-        yield gauges.gauge("foreshock_inbox_last_record", "Number of the newest record on disk.", self.inbox.last)
-        yield gauges.gauge("foreshock_alerts_firing", "Alerts that fire now.", active)
-        yield gauges.gauge("foreshock_alerts_known", "Alerts held in memory, resolved ones included.", alerts)
-        yield gauges.labelled(
-            GaugeMetricFamily,
-            "foreshock_situations",
-            "Situations held in memory.",
-            ("state",),
-            [((k,), v) for k, v in states.items()],
-        )
-        yield gauges.labelled(
-            GaugeMetricFamily,
-            "foreshock_situations_held",
-            "Situations whose ticket write suppression holds back, by what does; one may be held by several.",
-            ("kind",),
-            [((kind.value,), held[kind.value]) for kind in HeldKind],
-        )
-        yield gauges.gauge(
-            "foreshock_suppression_walks_cut",
-            "Walks up the topology, in search of what explains an alert, that were ended by their bound.",
-            walks_cut,
-        )
-        yield gauges.labelled(
-            CounterMetricFamily,
-            "foreshock_fold",
-            "What events were to their alerts.",
-            ("outcome",),
-            [((k,), v) for k, v in counts.items()],
-        )
-        yield gauges.labelled(
-            GaugeMetricFamily,
-            "foreshock_source_last_seen_timestamp_seconds",
-            "When a source last sent something.",
-            ("source",),
-            sources,
-        )
-        for name, help, rows in (
-            ("clock_lag_seconds", "Receipt minus date of what should be fresh; below zero its clock is ahead.", lags),
-            ("silent", "1 while a source is silent and its alerts run out.", silent),
-            ("clashes", "Alerts about several CIs at once under the identity rules.", clashes),
-        ):
-            yield gauges.labelled(GaugeMetricFamily, f"foreshock_source_{name}", help, ("source",), rows)
         yield gauges.gauge("foreshock_outbox_pending", "Ticket writes not yet delivered.", pending)
         yield gauges.gauge(
             "foreshock_outbox_oldest_age_seconds", "Age of the oldest ticket write not yet delivered.", oldest_s
@@ -487,10 +434,7 @@ class Foreshock:
             ("sink", "outcome"),
             [((lane.name, outcome), count) for lane in self.lanes for outcome, count in lane.counts.items()],
         )
-        differences: dict[tuple[str, ...], float] = {}
-        for finding in list(self.reconciler.findings.values()):
-            key = (finding.sink, finding.difference.value)
-            differences[key] = differences.get(key, 0) + 1
+        differences = Counter((each.sink, each.difference.value) for each in list(self.reconciler.findings.values()))
         yield gauges.labelled(
             GaugeMetricFamily,
             "foreshock_reconcile_differences",
@@ -498,14 +442,29 @@ class Foreshock:
             ("sink", "kind"),
             differences.items(),
         )
-        yield gauges.gauge("foreshock_learned_pairs", "Learned pairs of alerts in force.", learned)
         yield gauges.gauge(
             "foreshock_dead_letters", "Items that could not be read or delivered.", self.store.count_dead_letters()
         )
+
+    def _of_work(self) -> Iterator[Metric]:
+        yield gauges.gauge(
+            "foreshock_inbox_lag_records", "Records on disk that are not reflected yet.", self.runner.lag
+        )
+        yield gauges.gauge("foreshock_inbox_last_record", "Number of the newest record on disk.", self.inbox.last)
         yield gauges.gauge(
             "foreshock_engine_busy_seconds", "Time the engine has worked since the start.", self.runner.busy_s
         )
         yield gauges.gauge("foreshock_store_bytes", "Bytes the data takes.", self.store.size())
+        runs = self.scheduler.counts()
+        yield gauges.labelled(
+            CounterMetricFamily, "foreshock_job_runs", "Runs of a job.", ("job",), [((n,), r) for n, r, _ in runs]
+        )
+        failures = [((name,), failed) for name, _, failed in runs]
+        yield gauges.labelled(
+            CounterMetricFamily, "foreshock_job_failures", "Failed runs of a job.", ("job",), failures
+        )
+
+    def _of_settings(self) -> Iterator[Metric]:
         yield gauges.gauge(
             "foreshock_topology_loaded", "1 if the newest topology is in force.", 0.0 if self._topology_error else 1.0
         )
@@ -524,19 +483,6 @@ class Foreshock:
                 "When settings and rules were last put into force.",
                 last.succeeded_at.timestamp(),
             )
-        yield gauges.gauge("foreshock_rules_suspended", "Rules that took more than their budget.", suspended)
-        yield from self.measuring.families()
-        runs = self.scheduler.counts()
-        yield gauges.labelled(
-            CounterMetricFamily, "foreshock_job_runs", "Runs of a job.", ("job",), [((n,), r) for n, r, _ in runs]
-        )
-        yield gauges.labelled(
-            CounterMetricFamily,
-            "foreshock_job_failures",
-            "Failed runs of a job.",
-            ("job",),
-            [((n,), f) for n, _, f in runs],
-        )
 
 
 def _actor(request: Request) -> str:
