@@ -86,7 +86,7 @@ def _versions(what: str, versions: dict[str, Any] | None) -> list[str]:
 
 def _told_apart(each: dict[str, Any]) -> list[str]:
     lines = [each["sentence"]]
-    if link := each["link"]:
+    if (link := each["link"]) and link["rule"]:
         strength = f"strength {link['strength']:.2f}"
         lines.append(f"  {link['rule']}: {' -> '.join(link['path'])}, {link['gap_s']:.0f} s apart, {strength}")
         lines.append(f"    {link['sentence']}")
