@@ -22,11 +22,13 @@ class Placement(Struct, frozen=True):
             own.
         merge: situations that the alert shows to be the same problem as the one it joins, best first.
         near: situations that may be in the same place as that one, best first.
+        full: the situation it would have joined, had that one not been full; empty if there is none, or if it joins.
     """
 
     join: Candidate | None
     merge: tuple[str, ...] = ()
     near: tuple[str, ...] = ()
+    full: str = ""
 
 
 class _Weighed(Struct):
@@ -66,6 +68,7 @@ def place(
         ranked.sort(key=lambda entry: (entry[1].doubt, situations[entry[0]].opened_at, number(entry[0])))
     join: Candidate | None = None
     between = False
+    full = ""
     merge: list[str] = []
     near: list[str] = []
     for id, what in ranked:
@@ -75,6 +78,8 @@ def place(
                 break
             if not closed_to_joins(situation, now, settings):
                 join, between = _with_strength(what.best, 1.0 - what.doubt), what.explains
+            elif not full and not _closed_whatever_it_holds(situation, now, settings):
+                full = id
         elif situation.superseded_by or situations[join.situation].superseded_by:
             continue
         elif what.explains or (between and 1.0 - what.doubt >= settings.threshold):
@@ -82,7 +87,9 @@ def place(
             between = between and what.explains
         elif what.walk >= _NEAR * settings.merge and len(near) < _MAX_NEAR:
             near.append(id)
-    return Placement(join, tuple(merge), tuple(near)) if join is not None else _ALONE
+    if join is not None:
+        return Placement(join, tuple(merge), tuple(near))
+    return Placement(None, full=full) if full else _ALONE
 
 
 def counted(candidates: Iterable[Candidate], curves: Mapping[str, Curve] = _NO_CURVES) -> dict[str, float]:
@@ -124,13 +131,19 @@ def _order(candidate: Candidate) -> tuple[float, str, str, str]:
 
 def closed_to_joins(situation: Situation, now: datetime, settings: GroupSettings) -> str:
     """The bound that keeps new alerts out, in words; empty if none does."""
+    if reason := _closed_whatever_it_holds(situation, now, settings):
+        return reason
+    if len(situation.members) >= settings.max_alerts:
+        return f"it holds {len(situation.members)} alerts, the most allowed"
+    return ""
+
+
+def _closed_whatever_it_holds(situation: Situation, now: datetime, settings: GroupSettings) -> str:
     if situation.state is not SituationState.OPEN:
         return f"it is {situation.state}"
     for ticket in situation.tickets.values():
         if ticket.closed_by:  # nobody would hear of a new alert there
             return f"{ticket.closed_by} closed its ticket"
-    if len(situation.members) >= settings.max_alerts:
-        return f"it holds {len(situation.members)} alerts, the most allowed"
     if now - situation.last_joined_at > settings.join_of(situation.priority):
         return "its join window is over"
     if now - situation.opened_at > settings.max_age:

@@ -92,9 +92,12 @@ def _without_ticket(situation: Situation, now: datetime, settings: TicketSetting
         return Decision(
             Step.NOTHING, f"priority {situation.priority} is below {settings.min_priority}, where tickets begin"
         )
-    due = situation.opened_at + settings.delay_of(situation.priority)
+    since = situation.reopened_at if situation.was_under else None
+    due = (since or situation.opened_at) + settings.delay_of(situation.priority)
     if situation.cleared_at is not None:
         return Decision(Step.WAIT, "no alert is active; it may have recovered")
+    if situation.umbrella is not None:
+        return Decision(Step.OPEN, "other situations came under it")
     if now < due:
         return Decision(Step.WAIT, "young; it may gather alerts or recover by itself", due)
     return Decision(Step.OPEN, "it did not recover by itself")

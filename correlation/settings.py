@@ -247,6 +247,30 @@ class GroupSettings(_Section):
         return self.quiet_by_priority.get(priority, self.quiet)
 
 
+class UmbrellaSettings(_Section):
+    """When very many situations get one ticket."""
+
+    situations: int = Field(
+        default=8,
+        ge=0,
+        description="when so many situations open, or reopen, on what depends on one CI …; 0: no umbrellas",
+    )
+    within: Duration = _duration("10m", "… within this time …")
+    share: float = Field(
+        default=0.6,
+        gt=0,
+        le=1,
+        description="… with alerts on at least this share of all that depends on it, one of them has the ticket for "
+        "all of them",
+    )
+    many: int = Field(default=200, ge=2, description="a sixth of that share is enough for so many situations")
+    grace: Duration = _duration(
+        "5m",
+        "what still fires this long after a person closed the ticket of an umbrella gets a ticket of its own: by then "
+        "the rest has told that it is over",
+    )
+
+
 class TicketSettings(_Section):
     delay: Duration = _duration(
         "30s", "a situation opens its ticket this long after its first alert, so that it may gather or recover"
@@ -423,6 +447,9 @@ class CorrelationSettings(_Section):
     bind: BindSettings = Field(default_factory=BindSettings, description="which CI an alert is about")
     relate: RelateSettings = Field(default_factory=RelateSettings, description="what makes two alerts one problem")
     group: GroupSettings = Field(default_factory=GroupSettings, description="how situations grow and end")
+    umbrella: UmbrellaSettings = Field(
+        default_factory=UmbrellaSettings, description="when very many situations get one ticket"
+    )
     ticket: TicketSettings = Field(default_factory=TicketSettings, description="when tickets are written")
     evidence: EvidenceSettings = Field(
         default_factory=EvidenceSettings, description="which metric anomalies are shown with a situation"

@@ -49,9 +49,14 @@ def why_not_take(target: Situation, alerts: int, settings: GroupSettings) -> str
     for ticket in target.tickets.values():
         if ticket.closed_by:
             return f"{ticket.closed_by} closed the ticket of {target.id}: nobody would hear of them there"
-    if len(target.members) + alerts > settings.max_alerts:
+    if overflows(target, alerts, settings):
         return f"{target.id} would hold {len(target.members) + alerts} alerts, {settings.max_alerts} are allowed"
     return ""
+
+
+def overflows(target: Situation, alerts: int, settings: GroupSettings) -> bool:
+    """Whether it is too large for so many more alerts."""
+    return len(target.members) + alerts > settings.max_alerts
 
 
 def why_not_by_itself(*situations: Situation) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 from correlation.evidence import describe
 from correlation.next_step import Step
 from correlation.settings import FoldSettings
+from correlation.umbrella import Summary
 from foreshock.core.model import Alert, Cause, News, Situation
 from foreshock.core.quantities import format_duration
 from foreshock.core.topology import Topology
@@ -43,39 +44,75 @@ def unsaid(ran_out: int, alerts: int) -> str:
     return f"Of {_count(alerts, 'alert')} {ran_out} ended because nobody sent it again; no source said that it is over."
 
 
-def assignment_group(causes: Sequence[Cause], topology: Topology, default: str) -> str:
-    """The owner of the likeliest cause that has one."""
-    for candidate in causes:
-        ci = topology.cis.get(candidate.ci)
+def assignment_group(causes: Sequence[Cause], topology: Topology, default: str, common: str = "") -> str:
+    """The owner of the CI that all have in common, or of the likeliest cause that has one."""
+    for id in (common, *(candidate.ci for candidate in causes)):
+        ci = topology.cis.get(id)
         if ci is not None and ci.owner:
             return ci.owner
     return default
 
 
-def fields(situation: Situation, members: Sequence[Alert]) -> dict[str, Any]:
+def fields(
+    situation: Situation, members: Sequence[Alert], umbrella: Summary | None = None, part_of: str = ""
+) -> dict[str, Any]:
     """title, description, impact, urgency, priority, severity, assignment_group, ci, services and causes, as
-    ``contracts.Order`` names them. ``members`` in order of joining."""
+    ``contracts.Order`` names them. ``members`` in order of joining.
+
+    umbrella: what it holds over others. part_of: whose ticket is for it too, in words.
+    """
     first = situation.causes[0] if situation.causes and not situation.cause_doubt else None
     return {
-        "title": situation.title
-        if len(members) == 1
-        else f"{situation.title}, and {_count(len(members) - 1, 'more alert')}",
-        "description": _description(situation, members, first),
+        "title": _title(situation, members, umbrella),
+        "description": _description(situation, members, first, umbrella, part_of),
         "impact": situation.impact,
         "urgency": situation.urgency,
         "priority": situation.priority,
         "severity": situation.severity.word,
         "assignment_group": situation.assignment_group,
-        "ci": first.ci if first else "",
+        "ci": umbrella.ci if umbrella is not None and umbrella.ci else first.ci if first else "",
         "services": list(situation.services),
         "causes": [{"ci": c.ci, "score": c.score, "reason": c.reason} for c in situation.causes],
     }
 
 
-def _description(situation: Situation, members: Sequence[Alert], first: Cause | None) -> str:
+def _title(situation: Situation, members: Sequence[Alert], umbrella: Summary | None) -> str:
+    if umbrella is not None and umbrella.ci:
+        return f"{_named(umbrella)}: {_count(umbrella.total + 1, 'situation')} below it, {situation.title}"
+    if umbrella is not None:
+        return f"{situation.title}, and {_count(umbrella.total, 'more situation')}"
+    return situation.title if len(members) == 1 else f"{situation.title}, and {_count(len(members) - 1, 'more alert')}"
+
+
+def _named(umbrella: Summary) -> str:
+    return f"{umbrella.ci} ({umbrella.kind})" if umbrella.kind else umbrella.ci
+
+
+def _under(umbrella: Summary) -> list[str]:
+    """What an umbrella holds, in a few lines whatever it is."""
+    where = f"began below {_named(umbrella)}" if umbrella.ci else "are one problem with it and no longer fit into it"
+    lines = [
+        f"This ticket is also for {_count(umbrella.total, 'situation')} that {where}; {umbrella.open} of them are not "
+        f"over. All together: {_count(umbrella.alerts, 'alert')} on {_count(umbrella.cis, 'CI')}, "
+        f"{umbrella.active} active."
+    ]
+    if umbrella.ticketed:
+        more = "" if umbrella.ticketed == len(umbrella.tickets) else " and more"
+        lines.append(f"Tickets of their own: {umbrella.ticketed}: {', '.join(umbrella.tickets)}{more}.")
+    if umbrella.worst:
+        lines += ["", "The most urgent under it:", *(f"- {line}" for line in umbrella.worst)]
+    return [*lines, ""]
+
+
+def _description(
+    situation: Situation, members: Sequence[Alert], first: Cause | None, umbrella: Summary | None, part_of: str
+) -> str:
     affected = {alert.ci for alert in members if alert.ci}
     size = f"{_count(len(members), 'alert')} on {_count(len(affected), 'CI')}"
-    lines = [f"{size} since {situation.onset:%Y-%m-%d %H:%M:%S} UTC."]
+    lines = [] if umbrella is None else _under(umbrella)
+    lines.append(f"{size} since {situation.onset:%Y-%m-%d %H:%M:%S} UTC.")
+    if part_of:
+        lines.append(f"It is under the umbrella of {part_of}.")
     if first is not None:
         lines.append(f"Probable cause: {first.ci} (score {first.score:.2f}): {first.reason}.")
     elif situation.causes:
@@ -92,9 +129,22 @@ def _description(situation: Situation, members: Sequence[Alert], first: Cause | 
     return "\n".join(lines)
 
 
-def note(situation: Situation, members: Sequence[Alert], step: Step, reason: str, since: int = 0) -> str:
+def note(
+    situation: Situation,
+    members: Sequence[Alert],
+    step: Step,
+    reason: str,
+    since: int = 0,
+    umbrella: Summary | None = None,
+) -> str:
     """The work note that goes with a write; ``since`` is the version that the one before it told of."""
-    return "\n".join((_numbers(situation, members, step, reason), *news_since(situation, since)))
+    numbers = [_numbers(situation, members, step, reason)]
+    if umbrella is not None and step is not Step.RESOLVE:
+        under = _count(umbrella.total, "situation")
+        numbers.append(
+            f"Under its umbrella: {under} so far, {umbrella.open} not over, {umbrella.active} alerts active."
+        )
+    return "\n".join((*numbers, *news_since(situation, since)))
 
 
 def tell(situation: Situation, text: str) -> None:

@@ -400,6 +400,7 @@ class Ticket(Struct, frozen=True, gc=False, kw_only=True):
     Attributes:
         open: what we last asked for, or what a person did there.
         closed_by: the person who resolved it in the sink; empty if we did. Such a ticket is not touched again.
+        closed_at: when we heard of that.
         kept_open_by: the person who reopened it after the situation was over. It is theirs until the situation reopens.
         number, url: as the sink named it; empty until it answered.
         priority, version: of the situation when the last write was ordered.
@@ -413,6 +414,7 @@ class Ticket(Struct, frozen=True, gc=False, kw_only=True):
     number: str = ""
     url: str = ""
     closed_by: str = ""
+    closed_at: Moment | None = None
     kept_open_by: str = ""
     assignee: str = ""
     priority: int = 5
@@ -454,7 +456,7 @@ class Decided(Struct, frozen=True, gc=False, kw_only=True):
 class HeldKind(StrEnum):
     """What suppresses: a person asked (SILENCE), planned work (MAINTENANCE), another alert explains it (INHIBITION),
     nothing fires while a flapping alert is held open (FLAPPING), its like recovers by itself (TRANSIENT), there are too
-    few of it (THRESHOLD)."""
+    few of it (THRESHOLD), another situation has the ticket for it and its like (UMBRELLA)."""
 
     SILENCE = "silence"
     MAINTENANCE = "maintenance"
@@ -462,6 +464,7 @@ class HeldKind(StrEnum):
     FLAPPING = "flapping"
     TRANSIENT = "transient"
     THRESHOLD = "threshold"
+    UMBRELLA = "umbrella"
 
 
 class Held(Struct, frozen=True, gc=False, kw_only=True):
@@ -470,7 +473,7 @@ class Held(Struct, frozen=True, gc=False, kw_only=True):
     Attributes:
         kind: which suppressor.
         id: of the silence, window or rule; of an inhibition the fingerprint of the alert that explains; of a transient
-            the class; of a flapping alert its fingerprint.
+            the class; of a flapping alert its fingerprint; of an umbrella the situation that holds it.
         reason: in words.
         until: when this reason ends by itself; None: only when something changes.
         alerts: how many active alerts of the situation it covers.
@@ -487,6 +490,21 @@ class SituationState(StrEnum):
     OPEN = "open"
     RESOLVED = "resolved"
     MERGED = "merged"
+
+
+class Umbrella(Struct, frozen=True, gc=False, kw_only=True):
+    """Situations that come under one of them, which has the one ticket for all: its children.
+
+    Attributes:
+        ci: what they have in common; empty where it only holds what no longer fits into its situation.
+        since: when the first came under it. total: how many came so far, over or not.
+        enough: while at least half as many come in ``umbrella.within``, it takes all that begins below ``ci``.
+    """
+
+    ci: str = ""
+    since: Moment
+    total: int = 0
+    enough: int = 0
 
 
 class News(Struct, frozen=True, gc=False, kw_only=True):
@@ -518,6 +536,10 @@ class Situation(Struct, gc=False, kw_only=True):
         split_from: the situation whose alerts it was split off with; empty if it opened by itself.
         examined_cis: how many CIs it had when it was last examined for falling apart.
         superseded_by: the situation that a new wave of its alerts became; it takes only what fits nowhere else then.
+        parent: the situation under whose umbrella it is, or was when it ended; empty if under none. A parent has none.
+        was_under: the parent that was over when this one was reopened: nobody was told of it before.
+        umbrella: what it holds over others; None if nothing. It is over when they are.
+        reopened_at: when it was last reopened.
         evidence: metric anomalies on its CIs or on what they depend on, the strongest first.
         shaped_by: the person who last said what belongs in it; correlation by itself then neither splits nor merges it.
         decided: why a sink hears nothing now; what it heard is in the audit.
@@ -554,6 +576,10 @@ class Situation(Struct, gc=False, kw_only=True):
     previous: str = ""
     split_from: str = ""
     superseded_by: str = ""
+    parent: str = ""
+    was_under: str = ""
+    umbrella: Umbrella | None = None
+    reopened_at: Moment | None = None
     examined_cis: int = 0
     shaped_by: str = ""
     cause_said: str = ""

@@ -55,6 +55,16 @@ class Hop(Struct, frozen=True, gc=False):
     before: str
 
 
+class Reach(Struct, frozen=True):
+    """Where a walk ends: beyond this cost, or when it has visited so many CIs, the nearest first."""
+
+    max_cost: float
+    most: int
+
+
+_Steps = Mapping[str, Mapping[str, tuple[float, str]]]
+
+
 class Topology:
     """CIs and typed, directed relationships, indexed for correlation.
 
@@ -80,7 +90,7 @@ class Topology:
         self.cis: dict[str, CI] = {intern(ci.id): ci for ci in cis}
         self.relationships = tuple(relationships)
         self._costs = dict(costs or {})
-        self._max_cost = max_cost
+        self._reach = Reach(max_cost, self.MAX_REACH)
         self.even = True
         """Whether every step there is costs 1."""
         self._needs: dict[str, dict[str, tuple[float, str]]] = {}
@@ -121,39 +131,44 @@ class Topology:
         """What depends on ``ci``, directly or not, nearest first and with itself at cost 0."""
         return self._walk(ci, self._needed_by)
 
-    def walk_up(self, ci: str) -> Mapping[str, Hop]:
+    def walk_up(self, ci: str, reach: Reach | None = None) -> Mapping[str, Hop]:
         """``upstream`` for who asks once: nothing is remembered."""
-        return self._walk(ci, self._needs)
+        return self._walk(ci, self._needs, reach)
 
-    def _walk(self, start: str, steps: Mapping[str, Mapping[str, tuple[float, str]]]) -> dict[str, Hop]:
-        return self._by_levels(start, steps) if self.even else self._by_cost(start, steps)
+    def walk_down(self, ci: str, reach: Reach | None = None) -> Mapping[str, Hop]:
+        """``downstream``, as far as ``reach`` says."""
+        return self._walk(ci, self._needed_by, reach)
 
-    def _by_levels(self, start: str, steps: Mapping[str, Mapping[str, tuple[float, str]]]) -> dict[str, Hop]:
+    def _walk(self, start: str, steps: _Steps, reach: Reach | None = None) -> dict[str, Hop]:
+        reach = self._reach if reach is None else reach
+        return self._by_levels(start, steps, reach) if self.even else self._by_cost(start, steps, reach)
+
+    def _by_levels(self, start: str, steps: _Steps, reach: Reach) -> dict[str, Hop]:
         """The walk where every step costs 1, as it is unless somebody set costs: several times as fast, same answer."""
         done = {start: Hop(0.0, start)}
         level, cost = [start], 0.0
-        while level and cost + 1.0 <= self._max_cost and len(done) < self.MAX_REACH:
+        while level and cost + 1.0 <= reach.max_cost and len(done) < reach.most:
             cost += 1.0
             found: dict[str, Hop] = {}
             for here in level:
                 for there in steps.get(here, _NOWHERE):
                     if there not in done and there not in found:
                         found[there] = Hop(cost, here)
-            level = sorted(found)[: self.MAX_REACH - len(done)]
+            level = sorted(found)[: reach.most - len(done)]
             for there in level:
                 done[there] = found[there]
         return done
 
-    def _by_cost(self, start: str, steps: Mapping[str, Mapping[str, tuple[float, str]]]) -> dict[str, Hop]:
+    def _by_cost(self, start: str, steps: _Steps, reach: Reach) -> dict[str, Hop]:
         done: dict[str, Hop] = {}
         queue: list[tuple[float, str, str]] = [(0.0, start, start)]
-        while queue and len(done) < self.MAX_REACH:
+        while queue and len(done) < reach.most:
             cost, here, before = heapq.heappop(queue)
             if here in done:
                 continue
             done[here] = Hop(cost, before)
             for there, (step, _) in steps.get(here, _NOWHERE).items():
-                if there not in done and cost + step <= self._max_cost:
+                if there not in done and cost + step <= reach.max_cost:
                     heapq.heappush(queue, (cost + step, there, here))
         return done
 

@@ -9,11 +9,11 @@ from correlation import ticket as ticket_text
 from correlation.next_step import Decision, Step, hold_back, may_be_held, next_step
 from foreshock.core.contracts import Order, Record, TicketChange, Verb
 from foreshock.core.model import Decided, Held, Situation, SituationState, Ticket, TicketState
-from foreshock.service import decisions, weighing
+from foreshock.service import decisions, umbrella, weighing
 from foreshock.service.timers import Due
 
 if TYPE_CHECKING:
-    from foreshock.service.engine import Engine
+    from foreshock.service.engine import Engine, Touched
 
 _VERBS: Mapping[Step, Verb] = {
     Step.OPEN: Verb.OPEN,
@@ -25,9 +25,18 @@ _VERBS: Mapping[Step, Verb] = {
 
 def settle(engine: "Engine") -> None:
     """After one record or timer: version, audit and the next ticket step of each situation it touched."""
+    while True:
+        _tell_of_touched(engine)
+        _look_at_released(engine)
+        if not engine.touched:
+            return
+
+
+def _tell_of_touched(engine: "Engine") -> None:
     while engine.touched:
+        umbrella.rise(engine)
         touched, engine.touched = engine.touched, {}
-        for id, what in touched.items():
+        for id, what in _parents_first(engine, touched):
             situation = engine.situations.get(id)
             if situation is None:
                 continue
@@ -41,11 +50,20 @@ def settle(engine: "Engine") -> None:
                 what.words(),
             )
             evaluate(engine, situation)
+
+
+def _look_at_released(engine: "Engine") -> None:
     for released in engine.suppression.released():
         alert = engine.known_alert(released)
         situation = None if alert is None else engine.situation_of(alert)
         if situation is not None and situation.held:
             evaluate(engine, situation)
+
+
+def _parents_first(engine: "Engine", touched: Mapping[str, "Touched"]) -> list[tuple[str, "Touched"]]:
+    """So that what a parent tells of is not told before it."""
+    situations = engine.situations
+    return sorted(touched.items(), key=lambda item: item[0] in situations and bool(situations[item[0]].parent))
 
 
 def evaluate(engine: "Engine", situation: Situation) -> None:
@@ -69,7 +87,9 @@ def evaluate(engine: "Engine", situation: Situation) -> None:
 
 
 def _look_for_the_end(engine: "Engine", situation: Situation) -> None:
-    if any(engine.alerts[member].active for member in reversed(situation.members) if member in engine.alerts):
+    if engine.umbrellas.count(situation) or any(
+        engine.alerts[member].active for member in reversed(situation.members) if member in engine.alerts
+    ):
         situation.cleared_at = None
         return
     due = (situation.cleared_at or engine.now) + engine.settings.group.quiet_of(situation.priority)
@@ -89,20 +109,25 @@ def _look_for_the_end(engine: "Engine", situation: Situation) -> None:
     situation.version += 1
     situation.updated_at = engine.now
     engine.unindex(situation, members)
+    umbrella.ended(engine, situation)
     engine.say("situation", situation.id, "resolved", f"quiet since {situation.cleared_at:%Y-%m-%d %H:%M:%S} UTC")
     engine.timers.at(engine.now + engine.settings.group.reopen, Due.EVICTION, situation.id)
 
 
 def steps(engine: "Engine", situation: Situation) -> Iterator[tuple[str, Decision, tuple[Held, ...]]]:
     """For each sink what it should hear now, with the reasons if suppression holds that back."""
-    held: tuple[Held, ...] | None = None
+    suppressed: tuple[Held, ...] | None = None
     for sink in engine.sinks:
         ticket = situation.tickets.get(sink)
+        held: tuple[Held, ...] = ()
         decision = next_step(situation, ticket, engine.now, engine.settings.ticket)
         if may_be_held(decision, situation, ticket):
-            held = holds(engine, situation) if held is None else held
+            if decision.step is not Step.UPDATE:
+                held = umbrella.held(engine, situation, sink)
+            if not held:
+                held = suppressed = holds(engine, situation) if suppressed is None else suppressed
             decision = hold_back(decision, situation, ticket, held)
-        yield sink, decision, (held or ()) if decision.step is Step.HOLD else ()
+        yield sink, decision, held if decision.step is Step.HOLD else ()
 
 
 def holds(engine: "Engine", situation: Situation) -> tuple[Held, ...]:
@@ -124,9 +149,10 @@ def _order(engine: "Engine", situation: Situation, sink: str, verb: Verb, decisi
     engine.last_order += 1
     ticket = situation.tickets.get(sink) or Ticket(sink=sink)
     weighing.conclude(engine, situation)
-    situation.assignment_group = ticket_text.assignment_group(
-        situation.causes, engine.topology, engine.settings.priority.default_group
-    )
+    summary = umbrella.summary(engine, situation)
+    default = engine.settings.priority.default_group
+    common = summary.ci if summary is not None else ""
+    situation.assignment_group = ticket_text.assignment_group(situation.causes, engine.topology, default, common)
     members = engine.members(situation)
     situation.tickets[sink] = msgspec.structs.replace(
         ticket,
@@ -146,8 +172,8 @@ def _order(engine: "Engine", situation: Situation, sink: str, verb: Verb, decisi
             verb=verb,
             version=situation.version,
             at=engine.now,
-            fields=ticket_text.fields(situation, members),
-            note=ticket_text.note(situation, members, decision.step, decision.reason, ticket.version),
+            fields=ticket_text.fields(situation, members, summary, umbrella.part_of(engine, situation, sink)),
+            note=ticket_text.note(situation, members, decision.step, decision.reason, ticket.version, summary),
             url=f"/incidents/{situation.id}",
         )
     )
@@ -178,12 +204,15 @@ def read_ticket_change(engine: "Engine", record: Record) -> None:
     elif change.state == "taken":
         told["assignee"] = change.actor
     elif change.state in ("resolved", "closed"):
-        told |= {"open": False, "closed_by": change.actor or "a person", "kept_open_by": ""}
+        who = change.actor or "a person"
+        told |= {"open": False, "closed_by": who, "closed_at": engine.now, "kept_open_by": ""}
     elif change.state == "reopened":
         over = situation.state is not SituationState.OPEN
-        told |= {"open": True, "closed_by": "", "kept_open_by": (change.actor or "a person") if over else ""}
+        kept = (change.actor or "a person") if over else ""
+        told |= {"open": True, "closed_by": "", "closed_at": None, "kept_open_by": kept}
     situation.tickets[change.sink] = msgspec.structs.replace(ticket, **told)
     evaluate(engine, situation)
+    umbrella.ticket_changed(engine, situation)
 
 
 def evaluate_held(engine: "Engine") -> None:

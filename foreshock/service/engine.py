@@ -26,6 +26,7 @@ from correlation.relate import Traces
 from correlation.rule import Index, RuleInstance, RuleKind, build, shipped
 from correlation.settings import CorrelationSettings
 from correlation.suppression.suppression import Suppression
+from correlation.umbrella import Umbrellas
 from correlation.usual import Usual
 from foreshock.core.contracts import (
     AuditRow,
@@ -101,7 +102,7 @@ class _Was(Struct, frozen=True):
     flaps: int
 
 
-class _Touched(Struct):
+class Touched(Struct):
     """What happened to one situation within one record, told in one audit row."""
 
     joined: int = 0
@@ -109,6 +110,8 @@ class _Touched(Struct):
     resolved: int = 0
     ran_out: int = 0
     changed: int = 0
+    came_under: int = 0
+    below_over: int = 0
     anomalies: int = 0
     notes: list[str] = []
 
@@ -121,6 +124,8 @@ class _Touched(Struct):
                 (self.resolved, "resolved"),
                 (self.ran_out, "not sent again"),
                 (self.changed, "changed"),
+                (self.came_under, "came under it"),
+                (self.below_over, "under it went"),
             )
             if n
         ]
@@ -175,6 +180,7 @@ class Engine:
             (
                 *Outcome, "ignored", "malformed", "expired", "flapping", "flaps", "clashes",
                 "opened", "merged", "split", "moved", "reopened", "anomalies", "anomalies_cut", "changes", "below_cut",
+                "umbrellas", "under",
             ),
             0,
         )  # fmt: skip
@@ -186,6 +192,11 @@ class Engine:
         self.said_causes: dict[str, int] = {}
         """By CI: how often people said that it was the cause."""
         self.traces = Traces()
+        self.umbrellas = Umbrellas()
+        self.risen: dict[str, str] = {}
+        """Situations that opened or were reopened within this record, each with the one that was too full for it."""
+        self.grown: dict[str, None] = {}
+        """Those that have half as many CIs again as when they were last looked at."""
         self.indexes = self.all_indexes()
         self.view = in_force.new_view(self)
         self.last_situation = 0
@@ -198,7 +209,7 @@ class Engine:
         self.affected: dict[str, set[str]] = {}
         self.spellings: dict[str, list[tuple[str, bytes]]] = {}
         self.ends: dict[datetime, datetime] = {}
-        self.touched: dict[str, _Touched] = {}
+        self.touched: dict[str, Touched] = {}
         self.effects = Effects()
         self.record = 0
         self.dirty_alerts: dict[str, None] = {}
@@ -509,10 +520,10 @@ class Engine:
             situation = self.situations.get(situation.merged_into)
         return situation
 
-    def touch(self, id: str) -> _Touched:
+    def touch(self, id: str) -> Touched:
         touched = self.touched.get(id)
         if touched is None:
-            touched = self.touched[id] = _Touched(notes=[])
+            touched = self.touched[id] = Touched(notes=[])
         return touched
 
     def encode(self, situation: Situation) -> bytes:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from correlation.clock import State
-from foreshock.core.model import HeldKind
+from foreshock.core.model import HeldKind, SituationState
 from foreshock.service.metrics import gauge, labelled
 from foreshock.service.sources import reading
 
@@ -39,8 +39,10 @@ def families(engine: "Engine") -> Iterator[Metric]:
 def _of_situations(engine: "Engine") -> Iterator[Metric]:
     states: Counter[str] = Counter()
     held: Counter[HeldKind] = Counter()
+    under = 0
     for situation in engine.situations.values():
         states[situation.state.value] += 1
+        under += bool(situation.parent) and situation.state is SituationState.OPEN
         held.update({one.kind for one in situation.held})
     yield labelled(
         GaugeMetricFamily,
@@ -49,6 +51,7 @@ def _of_situations(engine: "Engine") -> Iterator[Metric]:
         ("state",),
         [((state,), count) for state, count in states.items()],
     )
+    yield gauge("foreshock_situations_under_umbrella", "Open situations for which another one has the ticket.", under)
     yield labelled(
         GaugeMetricFamily,
         "foreshock_situations_held",

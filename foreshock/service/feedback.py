@@ -16,7 +16,7 @@ from correlation.relate import Candidate
 from correlation.structure import leaving, why_not_merge, why_not_move, why_not_split
 from foreshock.core.contracts import Record
 from foreshock.core.model import Alert, Judgement, JudgementKind, Moved, Situation, SituationState, Witness
-from foreshock.service import regroup
+from foreshock.service import regroup, umbrella
 from foreshock.service.records import Statement
 from foreshock.service.timers import Due
 
@@ -43,6 +43,7 @@ def judge(engine: "Engine", said: Statement, record: Record) -> None:
     if (judgement.one and judgement.apart) or (not reason and said.kind is JudgementKind.NOT_RELATED):
         judgement = msgspec.structs.replace(judgement, until=engine.now + engine.settings.group.keep_apart)
         _respect(engine, judgement)
+        umbrella.respect(engine)
     engine.effects.judgements.append((record.number, judgement))
     told = "; ".join(filter(None, (judgement.outcome, judgement.comment)))
     engine.say("feedback", judgement.situation or judgement.id, said.kind.value, told, actor=record.actor)

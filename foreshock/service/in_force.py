@@ -10,6 +10,7 @@ from correlation.identity import Scheme
 from correlation.relate import Traces, View
 from correlation.rule import build, changes, shipped
 from correlation.settings import read_recorded
+from correlation.umbrella import Umbrellas
 from foreshock.core.contracts import Record
 from foreshock.core.model import SituationState
 from foreshock.core.topology import Topology
@@ -120,6 +121,14 @@ def rebuild_traces(engine: "Engine") -> None:
         if situation.state is SituationState.OPEN:
             for alert in members:
                 engine.index(situation, alert)
+    rebuild_umbrellas(engine)
+
+
+def rebuild_umbrellas(engine: "Engine") -> None:
+    engine.umbrellas = Umbrellas(engine.situations, engine.topology, engine.settings.umbrella)
+    for situation in engine.situations.values():
+        if situation.state is SituationState.OPEN:
+            engine.umbrellas.add(situation, engine.now)
 
 
 def read_learned(engine: "Engine", record: Record) -> None:
@@ -141,6 +150,7 @@ def read_settings(engine: "Engine", record: Record) -> None:
     for tag in engine.budget.reset():
         engine.say("rule", tag, "tried again", actor=record.actor)
         engine.report(suspension(tag), "")
+    rebuild_umbrellas(engine)
     if engine.settings.group.reopen < reopen:
         lifetimes.watch_what_is_over(engine)
     engine.dirty.add(("settings", ""))
@@ -151,7 +161,7 @@ def read_settings(engine: "Engine", record: Record) -> None:
     use_suppression(engine)
     if engine.settings.fold != before:
         sources.correct_all(engine)
-    for situation in list(engine.situations.values()):
+    for situation in sorted(engine.situations.values(), key=lambda each: bool(each.parent)):  # parents tell first
         # One that is over may have a ticket in a sink that was not there, and is again.
         if situation.state is SituationState.OPEN or any(ticket.open for ticket in situation.tickets.values()):
             deciding.evaluate(engine, situation)

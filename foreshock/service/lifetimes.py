@@ -149,6 +149,7 @@ def evict(engine: "Engine", key: str) -> None:
         if engine.now < (due := _gone_at(engine, situation)):  # reopened in between, or the settings changed
             engine.timers.at(due, Due.EVICTION, key)
             return
+        engine.umbrellas.trim(engine.now)
         del engine.situations[key]
         engine.affected.pop(key, None)
         engine.dirty_situations[key] = None

@@ -14,9 +14,9 @@ from correlation.group import Placement
 from correlation.group import number as situation_number
 from correlation.parts import parts
 from correlation.relate import Candidate, grow, link, relate
-from correlation.structure import in_order, why_not_by_itself, why_not_merge, why_not_move, why_not_split
+from correlation.structure import in_order, overflows, why_not_by_itself, why_not_merge, why_not_move, why_not_split
 from foreshock.core.model import Alert, Considered, Member, Moved, Situation, SituationState
-from foreshock.service import decisions, feedback, regroup, weighing
+from foreshock.service import decisions, feedback, regroup, umbrella, weighing
 from foreshock.service.ourselves import suspension
 
 if TYPE_CHECKING:
@@ -51,14 +51,14 @@ def _where(engine: "Engine", alert: Alert) -> _Where:
 
 
 def _settle_in(engine: "Engine", alert: Alert, where: _Where) -> None:
-    placement, considered = where.placement, where.considered
+    placement = where.placement
     if placement.join is None:
-        _open(engine, alert, considered)
+        _open(engine, alert, where)
     else:
         situation = engine.situations[placement.join.situation]
         known = engine.traces.of[situation.id].cis
         fresh = any(ci not in known for ci in (alert.ci, *alert.peers) if ci)
-        _join(engine, situation, alert, _member(engine, alert, placement.join, considered))
+        _join(engine, situation, alert, _member(engine, alert, placement.join, where.considered))
         for loser in placement.merge:
             situation = merge(engine, situation, engine.situations[loser], "one alert explains both")
         _grown(engine, situation, placement.near if fresh else ())
@@ -116,10 +116,11 @@ def _examine(engine: "Engine", situation: Situation) -> None:
     """Is it still one place? Asked again whenever it has grown by half."""
     settings = engine.settings.group
     cis = engine.traces.of[situation.id].cis
-    if len(cis) < max(2 * settings.part_cis, _GROWN * situation.examined_cis) or not settings.part:
+    if len(cis) < max(2 * settings.part_cis, _GROWN * situation.examined_cis):
         return
     situation.examined_cis = len(cis)
-    if why_not_by_itself(situation):
+    engine.grown[situation.id] = None
+    if not settings.part or why_not_by_itself(situation):
         return
     members = engine.members(situation)
     ties = [(alert.ci, peer) for alert in members for peer in alert.peers if alert.ci]
@@ -139,10 +140,11 @@ def _examine(engine: "Engine", situation: Situation) -> None:
         regroup.split(engine, situation, leaving, how).examined_cis = len(part)
 
 
-def _open(engine: "Engine", alert: Alert, considered: tuple[Considered, ...]) -> None:
+def _open(engine: "Engine", alert: Alert, where: _Where) -> None:
     situation = new_situation(engine, alert)
     situation.previous = alert.situation
-    first = engine.sharing.reasons(Member(joined_at=engine.now, considered=considered))
+    engine.risen[situation.id] = where.placement.full
+    first = engine.sharing.reasons(Member(joined_at=engine.now, considered=where.considered))
     _join(engine, situation, alert, first)
 
 
@@ -164,6 +166,7 @@ def new_situation(engine: "Engine", first: Alert) -> Situation:
         version=0,
     )
     engine.situations[situation.id] = situation
+    engine.risen[situation.id] = ""
     return situation
 
 
@@ -232,6 +235,7 @@ def _reopen(engine: "Engine", situation: Situation, alert: Alert) -> None:
     situation.cleared_at = None
     situation.reopened += 1
     engine.counts["reopened"] += 1
+    umbrella.reopened(engine, situation)
     for member in engine.members(situation):
         if member.situation != situation.id:  # it went on elsewhere in the meantime
             del situation.members[member.fingerprint]
@@ -255,14 +259,14 @@ def rejoin(engine: "Engine", situation: Situation, alert: Alert) -> None:
 
 
 def merge(engine: "Engine", one: Situation, other: Situation, reason: str) -> Situation:
-    """Both have shown to be one problem; what a person said of them weighs more. The one that goes on; ``one`` where
-    they are not merged."""
+    """Both have shown to be one problem; what a person said of them weighs more. Where they are too large for that,
+    they have one ticket. The one that goes on; ``one`` where they are not merged."""
     winner, loser = in_order(one, other)
-    if (
-        why_not_by_itself(winner, loser)
-        or why_not_merge(winner, loser, engine.settings.group)
-        or feedback.kept_apart(engine, winner, loser)
-    ):
+    if why_not_by_itself(winner, loser) or feedback.kept_apart(engine, winner, loser):
+        return one
+    if why_not_merge(winner, loser, engine.settings.group):
+        if overflows(winner, len(loser.members), engine.settings.group):
+            umbrella.overflow(engine, winner, loser)
         return one
     regroup.merge(engine, winner, loser, Moved(at=engine.now, source=loser.id, reason=reason))
     return winner

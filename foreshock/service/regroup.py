@@ -17,7 +17,7 @@ from correlation import evidence
 from correlation import ticket as ticket_text
 from foreshock.core.model import Alert, Member, Moved, Situation, SituationState
 from foreshock.core.severity import Severity
-from foreshock.service import placing, weighing
+from foreshock.service import placing, umbrella, weighing
 from foreshock.service.timers import Due
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def close(engine: "Engine", loser: Situation, winner: Situation) -> None:
     engine.counts["merged"] += 1
     if loser.tickets:  # else nobody has heard of it
         weighing.conclude(engine, loser)
+    umbrella.merged(engine, loser, winner)
     loser.state = SituationState.MERGED
     loser.merged_into = winner.id
     loser.resolved_at = engine.now
@@ -117,6 +118,8 @@ def _weigh_anew(engine: "Engine", situation: Situation) -> None:
     situation.evidence = tuple(each for each in situation.evidence if each.path[0] in cis)
     for alert in left:
         weighing.add_weight(engine, situation, alert)
+    for child in umbrella.children(engine, situation):
+        umbrella.weigh(engine, situation, child)
     if situation.priority > before:
         engine.touch(situation.id).notes.append(f"priority fell from {before} to {situation.priority}")
 

@@ -7,7 +7,7 @@ from correlation import cause, prioritise
 from correlation.feedback import said_first
 from foreshock.core.model import Alert, Cause, Situation, SituationState
 from foreshock.core.topology import Topology
-from foreshock.service import evidence
+from foreshock.service import evidence, umbrella
 
 if TYPE_CHECKING:
     from foreshock.service.engine import Engine
@@ -19,6 +19,8 @@ def weigh(engine: "Engine", situation: Situation, alert: Alert) -> None:
     add_weight(engine, situation, alert)
     if situation.priority < before and situation.version:
         engine.touch(situation.id).notes.append(f"priority rose from {before} to {situation.priority}")
+    if situation.parent and situation.state is SituationState.OPEN and situation.id not in engine.risen:
+        umbrella.weigh(engine, engine.situations[situation.parent], situation)
 
 
 def add_weight(engine: "Engine", situation: Situation, alert: Alert) -> None:
@@ -45,6 +47,8 @@ def services(engine: "Engine", situation: Situation) -> tuple[str, ...]:
         return situation.services
     topology = engine.topology
     found = {service for alert in engine.members(situation) for service in topology.services(alert.ci)}
+    if situation.umbrella is not None:
+        found |= umbrella.services(engine, situation)
     return tuple(sorted(found, key=lambda id: (topology.cis[id].criticality, id))[: Topology.MAX_SERVICES])
 
 

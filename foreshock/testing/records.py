@@ -19,6 +19,7 @@ from correlation.next_step import Step
 from correlation.relate import Traces
 from correlation.rule import RuleInstance, RuleKind, shipped
 from correlation.settings import CorrelationSettings
+from correlation.umbrella import Umbrellas
 from correlation.variants import MAX_VARIANTS, units, variant_key, whole
 from foreshock.core.contracts import (
     AuditRow,
@@ -682,6 +683,23 @@ def check_structure(engine: Engine) -> None:
     assert engine.traces.below.by_ci == traces.below.by_ci, "what began below a CI is not what is open"
 
 
+def check_umbrellas(engine: Engine) -> None:
+    """Each child has an open parent that is no child itself; who is where is what the situations say."""
+    for situation in engine.situations.values():
+        if situation.state is SituationState.OPEN and situation.parent:
+            parent = engine.situations.get(situation.parent)
+            assert parent is not None, f"{situation.id} is under {situation.parent}, which is not there"
+            assert parent.state is SituationState.OPEN, f"{situation.id} is under {parent.id}, which is {parent.state}"
+            assert not parent.parent, f"{situation.id} is under {parent.id}, which is under {parent.parent}"
+            assert parent.umbrella is not None, f"{situation.id} is under {parent.id}, which says nothing of it"
+    engine.umbrellas.trim(engine.now)
+    again = Umbrellas(engine.situations, engine.topology, engine.settings.umbrella)
+    for situation in engine.situations.values():
+        if situation.state is SituationState.OPEN:
+            again.add(situation, engine.now)
+    assert engine.umbrellas.state() == again.state(), "who is under which umbrella is not what the situations say"
+
+
 def check_words_kept(engine: Engine) -> None:
     """What a person said to be apart is apart, as long as the word counts; where a bound forbade it, it was not applied
     and changed nothing."""
@@ -751,6 +769,9 @@ def check_forgotten(engine: Engine) -> None:
         "below": engine.traces.below.by_ci,
         "timers": engine.timers,
         "affected": engine.affected,
+        "umbrellas": [what for what in engine.umbrellas.state().values() if what],
+        "risen": engine.risen,
+        "grown": engine.grown,
         "anomalies": engine.anomalies,
         "spellings": engine.spellings,
         "judgements": engine.judgements,

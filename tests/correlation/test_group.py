@@ -166,3 +166,13 @@ def test_the_join_window_may_be_another_for_a_priority():
     assert (joins(1, 3599), joins(1, 3601)) == (True, False)
     assert (joins(3, 899), joins(3, 901)) == (True, False)
     assert (joins(4, 299), joins(4, 301)) == (True, False)
+
+
+def test_what_would_join_a_full_situation_and_no_other_knows_that_it_was_full():
+    full, over = situation("S-1", members=5), situation("S-1", members=5, state=SituationState.RESOLVED)
+
+    assert place([candidate("S-1", 0.9)], {"S-1": full}, NOON, SETTINGS).full == "S-1"
+    assert place([candidate("S-1", 0.9)], {"S-1": over}, NOON, SETTINGS).full == ""
+    assert place([candidate("S-1", 0.3)], {"S-1": full}, NOON, SETTINGS).full == ""
+    other = {"S-1": full, "S-2": situation("S-2")}
+    assert place([candidate("S-1", 0.9), candidate("S-2", 0.5)], other, NOON, SETTINGS).full == ""

@@ -27,6 +27,7 @@ from foreshock.testing.records import (
     check_resolutions,
     check_structure,
     check_tickets,
+    check_umbrellas,
     check_words_kept,
     replay,
     shipped_rules,
@@ -45,6 +46,12 @@ SETTINGS: tuple[dict[str, Any], ...] = (
     },
     {"group": {"threshold": 0.1}},
     {"group": {"wave": {"alerts": 2, "within": "5s", "rise": 1, "after": "20s"}, "quiet": "4m"}},
+    {"group": {"threshold": 1.0}, "umbrella": {"situations": 2, "share": 0.1, "within": "5m", "grace": "90s"}},
+    {
+        "group": {"threshold": 0.9, "max_alerts": 2, "merge": 0.1},
+        "umbrella": {"situations": 3, "share": 0.2, "within": "2m"},
+        "ticket": {"delay": "0s"},
+    },
     {"fold": {"identity": [{"without": ["severity", "pod"]}]}},
     {"fold": {"identity": [{"by": ["host"]}], "sources": [{"late_is_clock": True}], "expire_after": "1m"}},
     {"fold": {"identity": [{"source": "eu", "match": ["alertname=Down"], "without": ["host"]}, {"by": ["alertname"]}]}},
@@ -376,6 +383,7 @@ def test_each_event_is_counted_as_one_thing_and_bounds_hold(story: Story):
     check_bounds(story.engine, story.in_force)
     check_identity(story.engine)
     check_structure(story.engine)
+    check_umbrellas(story.engine)
     assert len(story.told.dead_letters) == story.engine.counts["malformed"]
 
 
