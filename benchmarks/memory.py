@@ -84,7 +84,6 @@ def imports(work: Path) -> tuple[list[tuple[str, float]], list[tuple[str, float]
 def holders(work: Path, alerts: int, top: int) -> list[tuple[str, float, float]]:
     """Lines of code with bytes and blocks per alert that they hold after ``alerts`` have come."""
     from cmdb_sync.file import FileConfig, FileSource
-    from correlation.settings import CorrelationSettings
     from foreshock.service import recorded, replay
     from foreshock.service.engine import Engine
     from foreshock.service.front import collector_kinds
@@ -96,7 +95,7 @@ def holders(work: Path, alerts: int, top: int) -> list[tuple[str, float, float]]
     engine = Engine(collectors, rule_kinds())
     inputs = recorded.read_input(work / "data" / f"stream-fill-{alerts}.jsonl", None, collectors)
     rules = load_rules(load_settings(None, {}, {}).rules)
-    records = iter(replay.prepared(inputs, known, CorrelationSettings(), rules, None))
+    records = iter(replay.prepared(inputs, replay.Version(topology=known, rules=rules)))
     before = None
     for record, given in records:
         if given is not None and before is None:

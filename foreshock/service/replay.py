@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,19 @@ from foreshock.service.recorded import Input
 from foreshock.service.records import LearnedRecord, SettingsRecord, TopologyRecord
 
 _SINK = "replay"
+
+
+class Version(Struct, frozen=True, kw_only=True):
+    """A configuration to decide with. None: what history recorded, as it was in force then; without any record settings
+    and rules are those that ship."""
+
+    settings: CorrelationSettings | None = None
+    rules: tuple[RuleInstance, ...] | None = None
+    topology: Snapshot | None = None
+    learned: Learned | None = None
+
+
+AS_RECORDED = Version()
 
 
 class Result(Struct, kw_only=True):
@@ -58,21 +71,16 @@ def replay(
     inputs: Iterable[Input],
     collectors: Mapping[str, Collector],
     rules: Mapping[str, RuleKind],
-    *,
-    topology: Snapshot | None = None,
-    settings: CorrelationSettings | None = None,
-    in_force: Sequence[RuleInstance] | None = None,
-    learned: Learned | None = None,
+    version: Version = AS_RECORDED,
 ) -> Result:
-    """Run the engine over ``inputs``. ``topology``, ``settings``, the rules ``in_force`` and what was ``learned``
-    replace those recorded in the input, from the first record on."""
+    """Run the engine over ``inputs``. What ``version`` names takes the place of what they hold."""
     engine = Engine(collectors, rules)
     result = Result(groups=[], situations={}, events=0, tickets=0, malformed=0, span_s=0.0)
     placed: list[tuple[str, str, str, int, datetime]] = []
     last: dict[str, str] = {}
     ways = _Ways()
     first_at: datetime | None = None
-    for step, (record, given) in enumerate(prepared(inputs, topology, settings, in_force, learned)):
+    for step, (record, given) in enumerate(prepared(inputs, version)):
         effects = engine.step([(record, None)])
         if given is None:
             continue
@@ -99,13 +107,7 @@ def replay(
     return result
 
 
-def prepared(
-    inputs: Iterable[Input],
-    topology: Snapshot | None,
-    settings: CorrelationSettings | None,
-    in_force: Sequence[RuleInstance] | None,
-    learned: Learned | None,
-) -> Iterator[tuple[Record, Input | None]]:
+def prepared(inputs: Iterable[Input], version: Version) -> Iterator[tuple[Record, Input | None]]:
     """Records as an engine should read them: the versions in force from the start, then the input, without what was
     replaced. With each comes its input; None for what stands before the first."""
     begun = False
@@ -113,12 +115,14 @@ def prepared(
         record = given.record
         if not begun:
             begun = True
-            for head in heads(record, topology, settings, in_force, learned):
+            for head in heads(record, version):
                 yield head, None
-        if (record.kind is RecordKind.TOPOLOGY and topology) or (record.kind is RecordKind.LEARNED and learned):
+        if record.kind is RecordKind.TOPOLOGY and version.topology:
+            continue
+        if record.kind is RecordKind.LEARNED and version.learned:
             continue
         if record.kind is RecordKind.SETTINGS:
-            record = _replaced(record, settings, in_force)
+            record = _replaced(record, version)
         yield record, given
 
 
@@ -162,35 +166,28 @@ class _Ways:
             since, group = min(ways)
 
 
-def heads(
-    first: Record,
-    topology: Snapshot | None,
-    settings: CorrelationSettings | None,
-    in_force: Sequence[RuleInstance] | None,
-    learned: Learned | None,
-) -> Iterator[Record]:
-    """The versions in force from the start, as records just before the first."""
-    chosen = (settings or CorrelationSettings()).model_dump(mode="json")
-    rules = None if in_force is None else tuple(in_force)
-    body = msgspec.json.encode(SettingsRecord(correlation=chosen, sinks=(_SINK,), rules=rules))
+def heads(first: Record, version: Version) -> Iterator[Record]:
+    """What is in force from the start, as records just before the first."""
+    settings = (version.settings or CorrelationSettings()).model_dump(mode="json")
+    body = msgspec.json.encode(SettingsRecord(correlation=settings, sinks=(_SINK,), rules=version.rules))
     yield Record(number=-1, at=first.at, kind=RecordKind.SETTINGS, body=body)
-    if topology is not None:
-        read = TopologyRecord(version=topology.version, cis=topology.cis, relationships=topology.relationships)
+    if (known := version.topology) is not None:
+        read = TopologyRecord(version=known.version, cis=known.cis, relationships=known.relationships)
         yield Record(number=0, at=first.at, kind=RecordKind.TOPOLOGY, body=msgspec.json.encode(read))
-    if learned is not None:
-        chosen_version = msgspec.json.encode(LearnedRecord(learned=learned))
-        yield Record(number=0, at=first.at, kind=RecordKind.LEARNED, body=chosen_version)
+    if version.learned is not None:
+        body = msgspec.json.encode(LearnedRecord(learned=version.learned))
+        yield Record(number=0, at=first.at, kind=RecordKind.LEARNED, body=body)
 
 
-def _replaced(record: Record, settings: CorrelationSettings | None, in_force: Sequence[RuleInstance] | None) -> Record:
+def _replaced(record: Record, version: Version) -> Record:
     """A recorded change of the settings, without what was replaced for the whole replay."""
-    if settings is None and in_force is None:
+    if version.settings is None and version.rules is None:
         return record
     read = msgspec.json.decode(record.body, type=SettingsRecord)
-    if settings is not None:
-        read = msgspec.structs.replace(read, correlation=settings.model_dump(mode="json"))
-    if in_force is not None:
-        read = msgspec.structs.replace(read, rules=tuple(in_force))
+    if version.settings is not None:
+        read = msgspec.structs.replace(read, correlation=version.settings.model_dump(mode="json"))
+    if version.rules is not None:
+        read = msgspec.structs.replace(read, rules=version.rules)
     return msgspec.structs.replace(record, body=msgspec.json.encode(read))
 
 

@@ -4,19 +4,17 @@ The same engine as live, read record by record: a delay, a join window and the q
 that a person who tunes them sees what they do.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 
 from msgspec import Struct
 
-from correlation.rule import RuleInstance, RuleKind
-from correlation.settings import CorrelationSettings
-from foreshock.core.contracts import Collector, Record, RecordKind, Snapshot
-from foreshock.core.learned import Learned
+from correlation.rule import RuleKind
+from foreshock.core.contracts import Collector, Record, RecordKind
 from foreshock.core.model import Moment, SituationState
 from foreshock.service.engine import Effects, Engine
 from foreshock.service.recorded import Input
-from foreshock.service.replay import prepared
+from foreshock.service.replay import AS_RECORDED, Version, prepared
 
 AFTER = timedelta(hours=1)
 
@@ -42,18 +40,14 @@ def timeline(
     inputs: Iterable[Input],
     collectors: Mapping[str, Collector],
     rules: Mapping[str, RuleKind],
-    *,
-    topology: Snapshot | None = None,
-    settings: CorrelationSettings | None = None,
-    in_force: Sequence[RuleInstance] | None = None,
-    learned: Learned | None = None,
+    version: Version = AS_RECORDED,
 ) -> list[Row]:
     """Rows in order of time. Arguments as for ``replay.replay``; the clock goes on for ``AFTER`` behind the last
     record, so that what is waited for then is seen to come."""
     engine = Engine(collectors, rules)
     joins = _Joins()
     rows: list[Row] = []
-    read = prepared(inputs, topology, settings, in_force, learned)
+    read = prepared(inputs, version)
     for record in _and_after(record for record, _ in read):
         effects = engine.step([(record, None)])
         rows += _rows(effects)

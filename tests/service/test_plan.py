@@ -13,9 +13,10 @@ from foreshock.core.model import CI, Relationship
 from foreshock.service.front import collector_kinds
 from foreshock.service.plan import report
 from foreshock.service.plan.compare import VALUES, Difference, Kind, Plan
-from foreshock.service.plan.run import Version, plan, survey
+from foreshock.service.plan.run import plan, survey
 from foreshock.service.plan.thresholds import parse_threshold
 from foreshock.service.recorded import Input
+from foreshock.service.replay import Version
 from foreshock.service.settings import rule_kinds
 from foreshock.testing.records import Story, seconds, shipped_rules
 

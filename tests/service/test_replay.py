@@ -9,7 +9,7 @@ import pytest
 from correlation.settings import CorrelationSettings
 from foreshock.service.front import collector_kinds
 from foreshock.service.recorded import Input, ReplayMapping, read_input
-from foreshock.service.replay import replay
+from foreshock.service.replay import Version, replay
 from foreshock.service.settings import rule_kinds
 from foreshock.testing.records import Story
 
@@ -43,7 +43,7 @@ def test_items_that_the_identity_rules_hold_to_be_one_alert_are_in_one_group(tmp
     collectors = collector_kinds()
     settings = CorrelationSettings.model_validate({"fold": {"identity": [{"without": ["pod"]}]}})
 
-    result = replay(read_input(stream, None, collectors), collectors, rule_kinds(), settings=settings)
+    result = replay(read_input(stream, None, collectors), collectors, rule_kinds(), Version(settings=settings))
 
     assert result.groups == [("0", "S-1"), ("1", "S-1")]
 
@@ -81,7 +81,7 @@ def test_what_a_merge_brings_and_the_same_step_splits_off_is_in_the_group_where_
     story.fire(*shop).at(1).fire(*mail).at(2).fire(*both)
     inputs = [Input(record=each, ids=ids) for each, ids in zip(story.records, ([], [], shop, mail, both), strict=True)]
 
-    result = replay(inputs, collector_kinds(), rule_kinds(), settings=settings)
+    result = replay(inputs, collector_kinds(), rule_kinds(), Version(settings=settings))
 
     groups = dict(result.groups)
     assert {groups[each] for each in (*mail, "mail0", "mail7")} == {"S-3"}

@@ -16,7 +16,7 @@ from foreshock.service.engine import Engine
 from foreshock.service.explain import counted
 from foreshock.service.front import collector_kinds
 from foreshock.service.recorded import read_input
-from foreshock.service.replay import prepared
+from foreshock.service.replay import Version, prepared
 from foreshock.service.settings import load_settings, rule_kinds
 
 DOCS = Path(__file__).parents[2] / "docs" / "how-foreshock-decides.md"
@@ -40,8 +40,9 @@ def after(seconds: float, folder: Path) -> Engine:
     collectors = collector_kinds()
     settings = load_settings(None, {}, SETTINGS)
     topology = FileSource("demo", FileConfig(path=TOPOLOGY_FILE)).fetch()
+    version = Version(topology=topology, settings=settings.correlation)
     engine = Engine(collectors, rule_kinds())
-    for record, _ in prepared(read_input(stream, None, collectors), topology, settings.correlation, None, None):
+    for record, _ in prepared(read_input(stream, None, collectors), version):
         engine.step([(record, None)])
     return engine
 

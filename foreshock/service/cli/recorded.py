@@ -164,21 +164,24 @@ def _recorded(
     from foreshock.service.front import collector_kinds
     from foreshock.service.learning import read_learned
     from foreshock.service.recorded import ReplayMapping, read_input, read_topology
+    from foreshock.service.replay import Version
     from foreshock.service.rule_files import load_rules
     from foreshock.service.settings import rule_kinds
 
     columns = load(mapping, ReplayMapping) if mapping else None
     collectors = collector_kinds()
     known = read_topology(topology, columns) if topology else None
-    version = read_learned(learned) if learned else None
-    if known and version and (why := foreign(version, {ci.id for ci in known.cis})):
+    history = read_learned(learned) if learned else None
+    if known and history and (why := foreign(history, {ci.id for ci in known.cis})):
         complain(why, color="yellow")
     return work(
         read_input(input, columns, collectors, warn),
         collectors,
         rule_kinds(),
-        topology=known,
-        settings=load(settings, CorrelationSettings) if settings else None,
-        in_force=load_rules(rules) if rules else None,
-        learned=version,
+        Version(
+            settings=load(settings, CorrelationSettings) if settings else None,
+            rules=load_rules(rules) if rules else None,
+            topology=known,
+            learned=history,
+        ),
     )

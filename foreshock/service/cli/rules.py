@@ -96,9 +96,10 @@ def plan_rules(
         before = known.present
         if base_topology is not None:
             before = msgspec.structs.replace(before, topology=read_topology(base_topology, columns))
+        changed = load(settings, CorrelationSettings) if settings else before.settings or CorrelationSettings()
         after = msgspec.structs.replace(
             before,
-            settings=_with(load(settings, CorrelationSettings) if settings else before.settings, set_ or ()),
+            settings=_with(changed, set_ or ()),
             rules=load_rules(rules) if rules else before.rules,
             topology=read_topology(topology, columns) if topology else before.topology,
             learned=read_learned(learned) if learned else None,

@@ -8,26 +8,15 @@ from tempfile import TemporaryFile
 import msgspec
 from msgspec import Struct
 
-from correlation.rule import RuleInstance, RuleKind
-from correlation.settings import CorrelationSettings, read_recorded
-from foreshock.core.contracts import Collector, Items, Record, RecordKind, Snapshot
+from correlation.rule import RuleKind
+from correlation.settings import read_recorded
+from foreshock.core.contracts import Collector, Items, Record, RecordKind
 from foreshock.core.errors import Malformed
-from foreshock.core.learned import Learned
 from foreshock.service.plan.compare import Plan, compare
 from foreshock.service.plan.outcome import SINK, Outcome
 from foreshock.service.recorded import Input
 from foreshock.service.records import OperatorRecord, SettingsRecord
-from foreshock.service.replay import heads
-
-
-class Version(Struct, frozen=True, kw_only=True):
-    """A configuration. None: what history recorded, as it was in force then; settings and rules without any record are
-    those that ship."""
-
-    settings: CorrelationSettings = CorrelationSettings()
-    rules: tuple[RuleInstance, ...] | None = None
-    topology: Snapshot | None = None
-    learned: Learned | None = None
+from foreshock.service.replay import Version, heads
 
 
 def plan(
@@ -55,7 +44,7 @@ def plan(
             items = _items(record, collectors)
             for version, outcome in sides:
                 if first:
-                    for head in heads(record, version.topology, version.settings, version.rules, version.learned):
+                    for head in heads(record, version):
                         outcome.read(_to_one_sink(head), None)
                 if _counts(record, version):
                     outcome.read(record, items)
