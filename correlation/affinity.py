@@ -17,6 +17,7 @@ import heapq
 import math
 from array import array
 from collections import deque
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -46,6 +47,8 @@ def surroundings(
 ) -> Surroundings:
     """``least``: what explains less than this is left out. ``noticeable``: the same for the walk; the walk visits at
     most about 1 / (noticeable x restart) relationships."""
+    if not topology.steps_up(ci) and not topology.steps_down(ci):
+        return Surroundings((ci,), *_alone(restart if restart >= noticeable else 0.0))
     above = {other: step**hop.cost for other, hop in topology.walk_up(ci).items()}
     below = _below(topology, ci, step, least)
     walk = random_walk(topology, ci, restart, noticeable)
@@ -66,6 +69,12 @@ def surroundings(
         array("f", (entry[3] for entry in found)),
         bytes(entry[4] for entry in found),
     )
+
+
+@lru_cache(1)
+def _alone(walk: float) -> "tuple[array[float], array[float], bytes]":
+    """The columns of a CI that has no neighbours: the same for all that nobody knows."""
+    return array("f", (1.0,)), array("f", (walk,)), bytes((ABOVE,))
 
 
 def _below(topology: Topology, ci: str, step: float, least: float) -> dict[str, float]:

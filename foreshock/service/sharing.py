@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec.structs import force_setattr
 
-from foreshock.core.model import Alert, Member, Situation
+from foreshock.core.model import Alert, Cause, Member, Situation
 
 _OF_ALERTS = (
     "source", "starts_at", "first_seen", "last_seen", "dated", "ends_at", "last_end", "expires_at", "ci", "bound_by",
@@ -51,7 +51,7 @@ class Sharing:
             for each in member.considered:
                 force_setattr(each, "other", _fingerprint(each.other, alerts))
             self.reasons(member)
-        situation.members = members
+        situation.members, situation.causes = members, self.causes(situation.causes)
 
     def reasons(self, member: Member) -> Member:
         """Not changed: equal values take the place of equal values."""
@@ -62,6 +62,12 @@ class Sharing:
             for name in _OF_CONSIDERED:
                 force_setattr(each, name, self._of(getattr(each, name)))
         return member
+
+    def causes(self, causes: tuple[Cause, ...]) -> tuple[Cause, ...]:
+        """The same; what speaks for them is mostly what speaks for others, too."""
+        for cause in causes:
+            force_setattr(cause, "contributions", self._of(tuple([self._of(part) for part in cause.contributions])))
+        return causes
 
 
 def _fingerprint(fingerprint: str, alerts: Mapping[str, Alert]) -> str:

@@ -84,5 +84,6 @@ def doubt(engine: "Engine", causes: Sequence[Cause]) -> str:
 
 def conclude(engine: "Engine", situation: Situation) -> None:
     """Write down what is otherwise worked out when somebody asks: for a ticket, or for good."""
-    situation.causes, situation.services = causes(engine, situation), services(engine, situation)
+    situation.causes = engine.sharing.causes(causes(engine, situation))
+    situation.services = services(engine, situation)
     situation.cause_doubt = doubt(engine, situation.causes)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from correlation.affinity import Surroundings, surroundings
+from correlation.affinity import ABOVE, Surroundings, surroundings
 from correlation.parts import parts
 from foreshock.core.model import CI, Relationship
 from foreshock.core.topology import Topology
@@ -102,3 +102,11 @@ def test_the_order_of_joining_decides_nothing_but_which_place_is_first(cis: list
 @pytest.mark.parametrize("cis", [[], ["stranger"], ["stranger", "other"]])
 def test_strangers_are_places_of_their_own(cis: list[str]):
     assert found(estate(SHOP), cis) == [{ci} for ci in cis]
+
+
+@pytest.mark.parametrize(("noticeable", "walk"), [(0.1, 0.4), (0.5, 0.0)])
+def test_a_ci_without_neighbours_is_surrounded_by_itself(noticeable: float, walk: float):
+    alone = surroundings(Topology(), "a", step=0.7, least=0.2, restart=0.4, noticeable=noticeable)
+
+    assert (alone.cis, list(alone.explained), list(alone.way)) == (("a",), [1.0], [ABOVE])
+    assert list(alone.walk) == [pytest.approx(walk)]

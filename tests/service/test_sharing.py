@@ -39,6 +39,17 @@ def test_equal_reasons_are_one_value_while_everything_runs():
         assert len({id(value) for value in values}) == len(set(values)) < len(values)
 
 
+def test_what_speaks_for_the_causes_of_like_situations_is_one_value_before_and_after_a_restart():
+    story = Story().fire("db1").at(600).fire("web7").at(1200).tick()
+    restored = new_engine()
+    restored.restore([(kind, key, body) for kind, key, body in story.engine.checkpoint() if body is not None])
+
+    for engine in (story.engine, restored):
+        one, other = (situation.causes[0].contributions for situation in engine.situations.values())
+        assert one
+        assert one is other
+
+
 def test_what_is_remembered_is_bounded():
     sharing = Sharing(most=3)
 
