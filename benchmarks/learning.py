@@ -8,7 +8,6 @@ estate would see whose faults never repeat exactly. The alarms are of two real n
 """
 
 import argparse
-import csv
 import shutil
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import product
-from grouping import DATA, STORM_MAPPING, replay, score
+from grouping import NETWORKS, RECORDED, STORM_MAPPING, TELECOM, Run, read, replay, score, write
 
 from foreshock.core.learned import CoOccurrence, Occurrence
 from foreshock.core.model import CI, Relationship
@@ -26,8 +25,6 @@ from foreshock.service.learning import level
 from predictor.cooccurrence import fit
 from predictor.settings import CoOccurrenceSettings
 
-ALARMS = DATA.parent / "telecom_alarms"
-NETWORKS = ("18V_55N_Wireless", "24V_439N_Microwave")
 STORM_COLUMNS = ("storm", "learned", "F1", "precision", "recall", "top 1", "top 3", "links by it", "CPU µs/alert")
 ALARM_COLUMNS = ("network", "level", "kept", "both begin later", "meet again more than chance")
 _BURST_S = 14_400.0
@@ -56,22 +53,10 @@ def halves(folder: Path, bursts: int) -> tuple[Path, Path]:
     return made[0], made[1]
 
 
-def read(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def write(path: Path, rows: list[dict[str, str]]) -> None:
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-
-
 def storm(work: Path, seed: int, bursts: int) -> list[tuple[str, ...]]:
     folder = work / f"storm-{seed}"
     options = ["--mode", "estate", "--per-burst", "6", "--bursts", str(bursts), "--seed", str(seed)]
-    subprocess.run([sys.executable, product.EVAL / "make_storm.py", DATA, folder, *options], check=True)
+    subprocess.run([sys.executable, product.EVAL / "make_storm.py", RECORDED, folder, *options], check=True)
     earlier, later = halves(folder, bursts)
     learned = folder / "learned.json"
     words = ["learn", "--history", str(earlier / "alerts.csv"), "--topology", str(earlier), "--out", str(learned)]
@@ -79,22 +64,23 @@ def storm(work: Path, seed: int, bursts: int) -> list[tuple[str, ...]]:
     subprocess.run(command, env=product.environment(), check=True, capture_output=True)
     rows = []
     for name, more in (("nothing", []), ("the earlier half", ["--learned", str(learned)])):
-        out, cpu_s = replay(later / "alerts.csv", later, "--mapping", str(STORM_MAPPING), *more)
-        rows.append(row(seed, name, score(out, later / "truth.csv", later / "issues.csv"), cpu_s, out))
+        replayed = replay(later / "alerts.csv", later, "--mapping", str(STORM_MAPPING), *more)
+        run = score(name, str(seed), later / "truth.csv", later / "issues.csv", replayed)
+        rows.append(row(run, replayed[0]))
     return rows
 
 
-def row(seed: int, learned: str, found: dict[str, Any], cpu_s: float, out: Path) -> tuple[str, ...]:
-    groups, causes = found["grouping"], found["root_cause"]
+def row(run: Run, out: Path) -> tuple[str, ...]:
+    groups, causes = run.grouping, run.causes
     links = (out / "situations.jsonl").read_bytes().count(b'"rule":"cooccurrence@')
     return (
-        str(seed),
-        learned,
+        run.seed,
+        run.what,
         *(f"{groups[f'pairwise_{key}']:.3f}" for key in ("f1", "precision", "recall")),
         f"{causes['top1']:.3f}",
         f"{causes['top3']:.3f}",
         str(links),
-        f"{cpu_s / groups['alerts'] * 1e6:.0f}",
+        f"{run.cpu_s / groups['alerts'] * 1e6:.0f}",
     )
 
 
@@ -105,10 +91,10 @@ def alarms(network: str) -> list[tuple[str, ...]]:
     """Pairs kept from the earlier half of the alarms, and how many meet more often than chance in the later half."""
     import pandas as pd
 
-    table = pd.read_csv(ALARMS / f"{network}_alarms.csv.gz").sort_values("start_timestamp")
+    table = pd.read_csv(TELECOM / f"{network}_alarms.csv.gz").sort_values("start_timestamp")
     cut = table.start_timestamp.median()
     first, later = table[table.start_timestamp < cut], table[table.start_timestamp >= cut]
-    topology = tied(ALARMS / f"{network}_topology.csv")
+    topology = tied(TELECOM / f"{network}_topology.csv")
     kept = fit(onsets(first), topology, CoOccurrenceSettings()).pairs
     anything = CoOccurrenceSettings(fdr=0.999, min_times=2, min_strength=0, max_pairs=10**6)
     again = {key(pair) for pair in fit(onsets(later), topology, anything).pairs if pair.together > pair.expected}
@@ -147,13 +133,13 @@ def main() -> int:
     parser.add_argument("--storms", default="101,102", help="seeds of storms; empty for none")
     parser.add_argument("--bursts", type=int, default=40)
     options = parser.parse_args()
-    if not (product.EVAL / "grouping.py").is_file() or not DATA.is_dir():
-        product.skip(f"there are no scorers in {product.EVAL}, or no data in {DATA}")
+    if not (product.EVAL / "grouping.py").is_file() or not RECORDED.is_dir():
+        product.skip(f"there are no scorers in {product.EVAL}, or no data in {RECORDED}")
     with product.scratch() as work:
         product.about({})
         seeds = [int(seed) for seed in options.storms.split(",") if seed]
         product.table(STORM_COLUMNS, [one for seed in seeds for one in storm(work, seed, options.bursts)])
-        if ALARMS.is_dir():
+        if TELECOM.is_dir():
             product.table(ALARM_COLUMNS, [one for network in NETWORKS for one in alarms(network)])
     return 0
 
