@@ -10,6 +10,7 @@ blaming what they share (minimum description length, Rissanen 1978, doi:10.1016/
 """
 
 import math
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from statistics import median
@@ -28,7 +29,10 @@ MAX_CAUSES = 5
 MAX_AFFECTED = 500
 """CIs whose surroundings are looked at; of more, those with the strongest evidence."""
 
-_MOST_NATS = 12.0  # rarer than once in 160,000 says no more
+_RARE = 5.0  # nats: what begins by chance once in 150 such spans is rare, though all others here may be as rare
+_MOST_NATS = 3.0  # of a symptom: twenty times rarer than that, or than half of those here, says no more
+_SHOWN_BY_MORE = 0.5  # of the nats (a logarithm) that it takes to say which of those that show a symptom is meant
+_BY_CHANCE = 0.2  # of the CIs may have begun before the first, for other reasons
 _PRESENT = 0.1  # nats of a symptom that is as usual as the others
 _BESIDE = 0.5  # an alert that names a second CI says so much of it, compared with the CI it is about
 _REPEATED = 0.8  # each further symptom of a CI says so much of the one before: they seldom come alone
@@ -40,8 +44,8 @@ _REACH = 2.0  # units of cost
 _MAX_STEPS = 128  # CIs reached from one affected CI, about
 _SPREAD = 0.5  # what depends on a candidate counts so much beside what it shows itself
 _EXPLAINED = 0.7  # of a symptom that also shows on something the CI depends on
-_FOLLOWS = 0.5  # of the strongest symptom of what failed before, where it is another one
-_UNKNOWN = 0.3  # of a candidate that only labels name: the topology cannot say how it would reach the others
+_FOLLOWS = 0.5  # of that, where what it depends on failed before in another way
+_UNKNOWN = 0.2  # of a candidate that only labels name: the topology cannot say how it would reach the others
 _SURE = 10.0  # spreads; a metric that far off gives all that metrics can
 _METRIC = 3.0  # nats
 _ASIDE = 0.3  # of a metric, where another one is known to be what broke
@@ -52,16 +56,20 @@ _SHARPNESS = 2.0  # the share of the evidence is taken of its square
 _SAME_MOMENT_S = 1.0
 
 
+_Reach = dict[str, dict[str, float]]
+"""By affected CI what it depends on nearby, and the cost of the way there."""
+
+
 class Rarity(Protocol):
     """See ``correlation.usual.Usual``."""
 
-    def surprise(self, fingerprint: str, name: str, now: datetime, span_s: float, /) -> float: ...
-
-    def ordinary(self, now: datetime, span_s: float, /) -> float: ...
+    def surprise(
+        self, fingerprint: str, name: str, now: datetime, span_s: float, among: float, here: int, /
+    ) -> float: ...
 
 
 class _Symptom(Struct, gc=False):
-    """The strongest sign of one name on one CI. gap_s: how long after the first alert it began."""
+    """The strongest sign of one name on one CI. gap_s: how long after ``_onset`` it began."""
 
     name: str
     nats: float
@@ -149,33 +157,62 @@ def _direct(
     binding: BindSettings,
     usual: Rarity | None,
 ) -> dict[str, _Candidate]:
-    """What each CI shows itself. A sign counts as far as it is rarer than what is ordinary: here, or anywhere."""
+    """What each CI shows itself. A sign counts as far as it is rarer than half of those here, or rare at all, and less
+    the more CIs show it: all but one of them are not the cause."""
     if not alerts:
         return {}
     alerts = list({alert.fingerprint: alert for alert in alerts}.values())
-    first, last = min(alert.starts_at for alert in alerts), max(alert.starts_at for alert in alerts)
-    span_s = max((last - first).total_seconds(), timing.window.total_seconds())
+    onset, last = _onset(alerts), max(alert.starts_at for alert in alerts)
+    span_s = max((last - min(alert.starts_at for alert in alerts)).total_seconds(), timing.window.total_seconds())
     half_s = timing.half_gap.total_seconds()
-    read = []
-    for alert in alerts:
-        labels = alert.read_labels()
-        name = name_of(labels)
-        rare = _MOST_NATS if usual is None else min(_MOST_NATS, usual.surprise(alert.fingerprint, name, last, span_s))
-        read.append((alert, labels, name, rare))
-    ordinary = median(rare for *_, rare in read)
-    if usual is not None:
-        ordinary = min(ordinary, usual.ordinary(last, span_s))
+    named = [(alert, labels, name_of(labels)) for alert in alerts for labels in (alert.read_labels(),)]
+    times, shown = Counter(name for *_, name in named), defaultdict(set)
+    for alert, _, name in named:
+        shown[name].add(alert.ci)
+
+    def rarity(alert: Alert, name: str) -> float:
+        """In nats. A condition may belong to one kind of CI or to all: taken to be in the middle, by the logarithm."""
+        if usual is None:
+            return 0.0
+        everywhere = len(topology.cis)
+        among = math.sqrt((topology.count(topology.kind(alert.ci)) or everywhere) * everywhere)
+        return usual.surprise(alert.fingerprint, name, last, span_s, among, times[name])
+
+    read = [(alert, labels, name, rarity(alert, name)) for alert, labels, name in named]
+    ordinary = _ordinary([(name, rare) for *_, name, rare in read])
     found: dict[str, _Candidate] = {}
     for alert, labels, name, rare in read:
-        gap_s = (alert.starts_at - first).total_seconds()
-        nearness = 1.0 / (1.0 + (gap_s / half_s) ** 2)
-        nats = nearness * (_PRESENT + max(0.0, rare - ordinary))
+        gap_s = (alert.starts_at - onset).total_seconds()
+        nearness = 1.0 / (1.0 + (max(0.0, gap_s) / half_s) ** 2)
+        rarer = rare - ordinary[name] - _SHOWN_BY_MORE * math.log(len(shown[name]))
+        nats = nearness * (_PRESENT + min(_MOST_NATS, max(0.0, rarer)))
         if alert.ci:
             candidate = _note(found, alert.ci, _Symptom(name, nats, nearness, gap_s))
             candidate.severity = max(candidate.severity, alert.severity)
         for peer in _peers(alert, labels, topology, binding):
             _note(found, peer, _Symptom(name, nats * _BESIDE, nearness, gap_s))
     return found
+
+
+def _ordinary(read: Sequence[tuple[str, float]]) -> dict[str, float]:
+    """By name, how rare the others here are: the median, of what has other names where one name is half of them."""
+    counts = Counter(name for name, _ in read)
+    middle = median(rare for _, rare in read)
+    found = {}
+    for name, times in counts.items():
+        others = [rare for other, rare in read if other != name] if times * 2 >= len(read) else []
+        found[name] = min(_RARE, median(others) if others else middle)
+    return found
+
+
+def _onset(alerts: Iterable[Alert]) -> datetime:
+    """When it began: a few CIs may have begun before by chance, and must not make all that follows look late."""
+    first: dict[str, datetime] = {}
+    for alert in alerts:
+        known = first.get(alert.ci)
+        if known is None or alert.starts_at < known:
+            first[alert.ci] = alert.starts_at
+    return sorted(first.values())[int(_BY_CHANCE * (len(first) - 1))]
 
 
 def name_of(labels: Mapping[str, str]) -> str:
@@ -194,10 +231,15 @@ def _peers(alert: Alert, labels: Mapping[str, str], topology: Topology, binding:
     return peers
 
 
-def _note(found: dict[str, _Candidate], ci: str, symptom: _Symptom) -> _Candidate:
+def _candidate(found: dict[str, _Candidate], ci: str) -> _Candidate:
     candidate = found.get(ci)
     if candidate is None:
-        candidate = found[ci] = _Candidate(direct={}, metrics={}, shared={})
+        candidate = found[ci] = _Candidate()
+    return candidate
+
+
+def _note(found: dict[str, _Candidate], ci: str, symptom: _Symptom) -> _Candidate:
+    candidate = _candidate(found, ci)
     known = candidate.direct.get(symptom.name)
     if known is None or (symptom.nats, -symptom.gap_s) > (known.nats, -known.gap_s):
         candidate.direct[symptom.name] = symptom
@@ -211,35 +253,29 @@ def _add_metrics(found: dict[str, _Candidate], anomalies: Iterable[Anomaly], foc
             nats *= _ASIDE
         if nats <= 0:
             continue
-        candidate = found.get(anomaly.ci)
-        if candidate is None:
-            candidate = found[anomaly.ci] = _Candidate(direct={}, metrics={}, shared={})
+        candidate = _candidate(found, anomaly.ci)
         known = candidate.metrics.get(anomaly.metric)
         if known is None or (nats, anomaly.dimension) > (known[0], known[1].dimension):
             candidate.metrics[anomaly.metric] = (nats, anomaly)
 
 
-def _spread(found: dict[str, _Candidate], topology: Topology) -> dict[str, dict[str, float]]:
+def _spread(found: dict[str, _Candidate], topology: Topology) -> _Reach:
     """Each affected CI speaks for what it depends on: by name for its direct needs, and by the mere fact for all
     within reach, which is the result."""
-    reach: dict[str, dict[str, float]] = {}
+    reach: _Reach = {}
     strength = {ci: _own(candidate) for ci, candidate in found.items()}
     affected = sorted(found, key=lambda ci: (-strength[ci], ci))[:MAX_AFFECTED]
     for ci in affected:
         symptoms = list(found[ci].direct.values())
         kind = topology.kind(ci)
         for needed, (_, relation) in topology.steps_up(ci).items():
-            there = found.get(needed)
-            if there is None:
-                there = found[needed] = _Candidate(direct={}, metrics={}, shared={})
+            there = _candidate(found, needed)
             for symptom in symptoms:
                 there.shared.setdefault((kind, relation, symptom.name), []).append(symptom)
         give = min(strength[ci], _AT_MOST)
         reach[ci] = _within_reach(ci, topology)
         for needed, cost in reach[ci].items():
-            there = found.get(needed)
-            if there is None:
-                there = found[needed] = _Candidate(direct={}, metrics={}, shared={})
+            there = _candidate(found, needed)
             there.behind += give * _STEP**cost
             there.affected += 1
     return reach
@@ -298,9 +334,7 @@ class _Weighed(Struct):
     explained_by: str
 
 
-def _weigh(
-    ci: str, found: Mapping[str, _Candidate], topology: Topology, reach: Mapping[str, Mapping[str, float]]
-) -> _Weighed:
+def _weigh(ci: str, found: Mapping[str, _Candidate], topology: Topology, reach: _Reach) -> _Weighed:
     candidate = found[ci]
     nats: dict[str, float] = {}
     members: list[tuple[float, str]] = []
@@ -350,9 +384,7 @@ def _members(ci: str, candidate: _Candidate, topology: Topology) -> list[tuple[f
     return found
 
 
-def _explained(
-    ci: str, found: Mapping[str, _Candidate], topology: Topology, reach: Mapping[str, Mapping[str, float]]
-) -> tuple[float, str]:
+def _explained(ci: str, found: Mapping[str, _Candidate], topology: Topology, reach: _Reach) -> tuple[float, str]:
     """What of its own signs is explained by something it depends on, in nats, and the strongest such CI: it shows the
     same, or it failed before in another way."""
     candidate = found[ci]
@@ -367,12 +399,12 @@ def _explained(
             continue  # where each would explain the other, neither does
         known = topology.cis.get(needed)
         worth = _EXPLAINED * _STEP ** (cost - 1.0) * (_UNKNOWN if known is None or known.implied else 1.0)
-        before = _FOLLOWS * _strongest(there) if _began(there) + _SAME_MOMENT_S < _began(candidate) else 0.0
+        before = _FOLLOWS if _began(there) + _SAME_MOMENT_S < _began(candidate) else 0.0
         for name, nats in here.items():
             same = there.direct[name].nats if name in there.direct else there.metrics.get(name, (0.0,))[0]
-            seen = same or before
-            if seen > 0:
-                less[name] = max(less.get(name, (0.0, "")), (worth * min(nats, seen), needed))
+            if same or before:
+                told = min(nats, same) if same else nats * before
+                less[name] = max(less.get(name, (0.0, "")), (worth * told, needed))
     if not less:
         return 0.0, ""
     rest = [nats - less[name][0] if name in less else nats for name, nats in here.items()]
@@ -380,12 +412,8 @@ def _explained(
 
 
 def _began(candidate: _Candidate) -> float:
-    """Seconds from the first alert to its own first; never, where it has none."""
+    """Seconds from the onset to its own first alert; never, where it has none."""
     return min((symptom.gap_s for symptom in candidate.direct.values()), default=math.inf)
-
-
-def _strongest(candidate: _Candidate) -> float:
-    return max((symptom.nats for symptom in candidate.direct.values()), default=0.0)
 
 
 _NOWHERE: Mapping[str, float] = {}

@@ -2,7 +2,6 @@
 all the time."""
 
 import math
-from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime
 
@@ -13,7 +12,9 @@ MAX_CONDITIONS = 8192
 """Remembered at most. Beyond that all counts are halved, and what was seen once is forgotten."""
 
 _HALF_LIFE_S = 7 * 86_400.0
-_UNIT_S = 600.0  # what is known of a name counts as much as having watched each of its conditions for so long
+_LEAST_S = 600.0  # watched for less, it is taken for so long
+_LIKE_OTHERS = 0.3  # what is known of a name counts for each CI as much as so many onsets there …
+_LIKE_OTHERS_S = 36_000.0  # … and those that all CIs together would have had there in this time, ten hours
 
 
 class _Seen(Struct, gc=False):
@@ -28,6 +29,9 @@ class _Named(Struct, gc=False):
 
     conditions: int = 0
     onsets: int = 0
+
+
+_NEVER = _Named()
 
 
 class _Saved(Struct, frozen=True):
@@ -48,7 +52,6 @@ class Usual:
     def __init__(self) -> None:
         self._seen: dict[str, _Seen] = {}
         self._named: dict[str, _Named] = {}
-        self._times: Counter[int] = Counter()  # how many conditions began so often
         self._watched_s = 0.0
         self._since: datetime | None = None
         self.changed: set[str] = set()
@@ -70,9 +73,6 @@ class Usual:
             seen = self._seen[fingerprint] = _Seen(name, 0)
             self._named.setdefault(name, _Named()).conditions += 1
         seen.onsets += 1
-        self._times[seen.onsets] += 1
-        if seen.onsets > 1:
-            self._times[seen.onsets - 1] -= 1
         self._named[seen.name].onsets += 1
         self.changed.add(_part(fingerprint))
 
@@ -82,32 +82,21 @@ class Usual:
             self._watched_s += (now - self._since).total_seconds()
             self._since = None
 
-    def surprise(self, fingerprint: str, name: str, now: datetime, span_s: float) -> float:
+    def surprise(self, fingerprint: str, name: str, now: datetime, span_s: float, among: float, here: int) -> float:
         """How unlikely it is that this condition begins within ``span_s`` for no reason, in nats; its present onset
-        does not count.
+        does not count, nor do ``here`` present ones of its name.
 
-        A Poisson process whose rate is that of the condition itself, drawn towards the mean of those with its name
-        where there is little to go by.
+        A Poisson process whose rate is that of the condition itself, drawn towards what is known of its name: the mean
+        rate of a CI, of ``among`` CIs that might show it (a gamma prior; those that never did count too, so a name that
+        few show is rarer than one that all do).
         """
-        seen, named = self._seen.get(fingerprint), self._named.get(name)
-        mean = named.onsets / named.conditions if named is not None and named.conditions else 1.0
-        return self._surprise(seen.onsets if seen is not None else 0, mean, now, span_s)
-
-    def ordinary(self, now: datetime, span_s: float) -> float:
-        """The same for the condition that begins at a random moment, as a rule: half of all onsets surprise less."""
-        whole, passed, onsets = sum(n * times for n, times in self._times.items()), 0, 1
-        if not whole:
-            return 0.0
-        for onsets in sorted(self._times):
-            passed += onsets * self._times[onsets]
-            if passed * 2 >= whole:
-                break
-        return self._surprise(onsets, whole / len(self._seen), now, span_s)
-
-    def _surprise(self, onsets: int, mean_onsets: float, now: datetime, span_s: float) -> float:
+        seen, named = self._seen.get(fingerprint), self._named.get(name, _NEVER)
         watched_s = self._watched_s + ((now - self._since).total_seconds() if self._since is not None else 0.0)
-        mean = mean_onsets / max(watched_s, _UNIT_S)
-        rate = (max(0, onsets - 1) + mean * _UNIT_S) / (max(watched_s - span_s, _UNIT_S) + _UNIT_S)
+        watched_s = max(watched_s, _LEAST_S)
+        mean = (1 + max(0, named.onsets - here)) / max(named.conditions, among, 1.0)
+        known = _LIKE_OTHERS + mean * _LIKE_OTHERS_S / watched_s
+        onsets = max(0, seen.onsets - 1) if seen is not None else 0
+        rate = mean / watched_s * (onsets + known) / (mean + known)
         return -math.log(-math.expm1(-rate * span_s))
 
     def _halve(self) -> None:
@@ -122,7 +111,6 @@ class Usual:
                 named.conditions += 1
                 named.onsets += seen.onsets
         self._seen = kept
-        self._times = Counter(seen.onsets for seen in kept.values())
         self._watched_s /= 2
 
     def save(self, part: str) -> bytes:
@@ -143,7 +131,6 @@ class Usual:
                 latest = read
             for fingerprint, seen in read.seen.items():
                 self._seen[fingerprint] = seen
-                self._times[seen.onsets] += 1
                 named = self._named.setdefault(seen.name, _Named())
                 named.conditions += 1
                 named.onsets += seen.onsets

@@ -104,6 +104,7 @@ class Topology:
         self._upstream: dict[str, dict[str, Hop]] = {}
         self._around: dict[str, Around] = {}
         self._kinds: dict[str, Counter[tuple[str, str]]] = {}
+        self._counts = Counter(ci.kind for ci in self.cis.values())
         self._names = self._index_names()
         self._services = self._index_services()
 
@@ -243,6 +244,10 @@ class Topology:
         """The kind of ``ci``; empty if nobody knows it."""
         known = self.cis.get(ci)
         return known.kind if known is not None else ""
+
+    def count(self, kind: str) -> int:
+        """How many CIs of this kind there are."""
+        return self._counts.get(kind, 0)
 
     def dependents_by_kind(self, ci: str) -> Mapping[tuple[str, str], int]:
         """How many CIs of each kind depend on ``ci`` directly, by the type of the relationship. Counted once, so that

@@ -55,11 +55,8 @@ class Often:
     def __init__(self, *names: str) -> None:
         self._names = names
 
-    def surprise(self, fingerprint: str, name: str, now: datetime, span_s: float) -> float:
-        return 0.1 if name in self._names else 6.0
-
-    def ordinary(self, now: datetime, span_s: float) -> float:
-        return 1.0
+    def surprise(self, fingerprint: str, name: str, now: datetime, span_s: float, among: float, here: int) -> float:
+        return 0.1 if name in self._names else 7.0
 
 
 def points(cause: Cause) -> dict[str, float]:
@@ -87,6 +84,22 @@ def test_what_hardly_ever_happens_says_more_than_what_happens_all_the_time():
 
     assert order(*noisy, alert("y", 30, name="RaidDegraded"), usual=Often("CpuHigh"))[0] == "y"
     assert order(*noisy, alert("y", 30, name="RaidDegraded"))[0] == "x"
+
+
+def test_a_symptom_says_less_of_a_ci_the_more_of_them_show_it():
+    many = [alert(ci, name="MemoryLow") for ci in ("a", "b", "c")]
+
+    assert order(*many, alert("x", name="DiskSlow"), usual=Often())[0] == "x"
+
+
+def test_a_stray_alert_long_before_does_not_make_all_others_look_late():
+    strays = [alert("a", -900, name="NtpSkew")]
+    fault = [alert(ci, 0, name="NtpSkew") for ci in ("b", "c", "d", "e")]
+
+    found = order(*strays, *fault, alert("x", 5, name="RaidDegraded"), usual=Often("NtpSkew"))
+
+    assert found[0] == "x"
+    assert found.index("a") > 0
 
 
 def test_what_all_members_show_points_to_what_they_share_though_it_is_silent():
