@@ -71,7 +71,7 @@ def on_stream_time(folder: Path, names: Sequence[str], alerts: int) -> None:
             sizes_at.append((f"{at_s:.0f}", f"{events:,}", f"{len(engine.alerts):,}", f"{resident:.0f}"))
     product.table(("stream s", "alerts", "different", "RSS MiB of this process"), sizes_at)
     live = [situation for situation in engine.situations.values() if situation.state.value == "open"]
-    alone = [situation for situation in live if not getattr(situation, "parent", "")]
+    alone = [situation for situation in live if not situation.parent]
     product.table(
         ("", "value", "target"),
         [

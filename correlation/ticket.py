@@ -88,14 +88,19 @@ def _named(umbrella: Summary) -> str:
     return f"{umbrella.ci} ({umbrella.kind})" if umbrella.kind else umbrella.ci
 
 
-def _under(umbrella: Summary) -> list[str]:
-    """What an umbrella holds, in a few lines whatever it is."""
+def in_words(umbrella: Summary) -> str:
+    """What an umbrella is for, in a sentence or two."""
     where = f"began below {_named(umbrella)}" if umbrella.ci else "are one problem with it and no longer fit into it"
-    lines = [
+    return (
         f"This ticket is also for {_count(umbrella.total, 'situation')} that {where}; {umbrella.open} of them are not "
         f"over. All together: {_count(umbrella.alerts, 'alert')} on {_count(umbrella.cis, 'CI')}, "
         f"{umbrella.active} active."
-    ]
+    )
+
+
+def _under(umbrella: Summary) -> list[str]:
+    """What an umbrella holds, in a few lines whatever it is."""
+    lines = [in_words(umbrella)]
     if umbrella.ticketed:
         more = "" if umbrella.ticketed == len(umbrella.tickets) else " and more"
         lines.append(f"Tickets of their own: {umbrella.ticketed}: {', '.join(umbrella.tickets)}{more}.")

@@ -111,6 +111,7 @@ class RecordView(Struct, frozen=True, kw_only=True):
 
 _Limit = Annotated[int, Query(ge=1, le=1000, description="at most so many items")]
 _Number = Annotated[str, Path(max_length=64, description="INC… or PRB… number of the desk")]
+_Parent = Annotated[str, Query(max_length=64, description="only what is under the umbrella of this incident (S-12)")]
 _State = Literal["open", "resolved", "merged", "all"]
 
 
@@ -136,8 +137,8 @@ def api(views: Views, actions: Actions, *, actor: Callable[[Request], str]) -> A
         responses=wrong,
         summary="Most urgent first, then newest",
     )
-    def incidents(state: _State = "open", limit: _Limit = 200) -> Response:
-        return _cut(views.incidents(state=state, limit=limit + 1), limit)
+    def incidents(state: _State = "open", limit: _Limit = 200, parent: _Parent = "") -> Response:
+        return _cut(views.incidents(state=state, limit=limit + 1, parent=parent), limit)
 
     @router.get(
         "/incidents/{id}",

@@ -38,7 +38,7 @@ from foreshock.core.model import (
     SituationState,
 )
 from foreshock.core.topology import Topology
-from foreshock.service import deciding, explain, feedback, sources, weighing
+from foreshock.service import deciding, explain, feedback, sources, umbrella, weighing
 from foreshock.service.decisions import versions_at
 from foreshock.service.engine import Engine
 from foreshock.service.explain import Comparison
@@ -50,6 +50,7 @@ from foreshock.service.runner import Runner
 from foreshock.service.views import (
     AgainstView,
     AlertView,
+    ChildView,
     ConsideredView,
     DeadLetterView,
     DecidedView,
@@ -65,6 +66,7 @@ from foreshock.service.views import (
     StatusView,
     TicketView,
     TimelineEntry,
+    UmbrellaView,
     WhyView,
 )
 from foreshock.store.store import Store
@@ -74,6 +76,7 @@ _MAX_NODES = 60
 _MAX_PAYLOAD = 4096
 _MAX_JUDGEMENTS = 50
 _MAX_AGAINST = 20
+_MAX_CHILDREN = 20
 _MIN_START = 4
 _NOT_HEARD: Mapping[str, Any] = {"last_seen": None, "batches": 0, "events": 0}
 _LANES = {"situation": "incident", "ticket": "ticket"}
@@ -168,7 +171,7 @@ class LiveViews:
                 disk_total_bytes=size,
             )
 
-    def incidents(self, *, state: str = "open", limit: int = 200) -> list[IncidentRow]:
+    def incidents(self, *, state: str = "open", limit: int = 200, parent: str = "") -> list[IncidentRow]:
         self._up_to_date()
         now = self._clock()
         wanted = {
@@ -177,7 +180,11 @@ class LiveViews:
             "merged": (SituationState.MERGED,),
         }.get(state, tuple(SituationState))
         with self._runner.looking() as engine:
-            held = [s for s in engine.situations.values() if s.state in wanted]
+            held = [
+                s
+                for s in engine.situations.values()
+                if s.state in wanted and (s.parent if s.state is SituationState.OPEN else "") == parent
+            ]
             held.sort(
                 key=lambda s: (
                     s.state is not SituationState.OPEN,
@@ -186,7 +193,7 @@ class LiveViews:
                 )
             )
             rows = [self._row(s, engine.members(s), engine, now) for s in held[:limit]]
-        ended = [s.value for s in wanted if s is not SituationState.OPEN]
+        ended = [s.value for s in wanted if s is not SituationState.OPEN and not parent]
         if ended and len(rows) < limit:
             shown = {row.id for row in rows}
             for stored in self._store.situations(states=ended, limit=limit):
@@ -242,6 +249,7 @@ class LiveViews:
                 records=records,
                 notes=notes,
                 split_from=situation.split_from,
+                umbrella=_umbrella(engine, situation) if live else None,
                 decisions=_decisions(situation, trail, engine),
                 judgements=judgements,
             )
@@ -285,6 +293,8 @@ class LiveViews:
             alerts=alerts,
             judgements=view.judgements if view else (),
             now=now,
+            parent=view.row.parent if view else "",
+            umbrella=view.umbrella.words if view and view.umbrella else "",
         )
 
     def against(self, id: str, situation: str) -> list[AgainstView] | None:
@@ -521,6 +531,8 @@ class LiveViews:
                 for t in situation.tickets.values()
             ),
             services=situation.services,
+            parent=situation.parent,
+            under=engine.umbrellas.count(situation) if engine is not None else 0,
         )
 
     def _alert(self, alert: Alert, engine: Engine, why: WhyView | None, case: Case | None) -> AlertView:
@@ -763,3 +775,31 @@ def _levels(ids: Iterable[str], edges: Iterable[GraphEdge]) -> dict[str, int]:
 def _no_longer(link: Link) -> str:
     """What is left of a reason whose rule is gone."""
     return f"linked by {link.rule}, which is no longer in force" + (f": {link.evidence}" if link.evidence else "")
+
+
+def _umbrella(engine: Engine, situation: Situation) -> UmbrellaView | None:
+    summary, held = umbrella.summary(engine, situation), situation.umbrella
+    if summary is None or held is None:
+        return None
+    children = sorted(umbrella.children(engine, situation), key=lambda each: (each.priority, each.opened_at))
+    return UmbrellaView(
+        words=ticket_text.in_words(summary),
+        ci=held.ci,
+        since=held.since,
+        total=held.total,
+        open=summary.open,
+        alerts=summary.alerts,
+        active=summary.active,
+        cis=summary.cis,
+        children=tuple(
+            ChildView(
+                id=each.id,
+                title=each.title,
+                priority=each.priority,
+                opened_at=each.opened_at,
+                alerts=len(each.members),
+                tickets=tuple(ticket.number for ticket in each.tickets.values() if ticket.open and ticket.number),
+            )
+            for each in children[:_MAX_CHILDREN]
+        ),
+    )

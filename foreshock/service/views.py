@@ -22,6 +22,39 @@ class TicketView(Struct, frozen=True, kw_only=True):
     error: str = ""
 
 
+class ChildView(Struct, frozen=True, kw_only=True):
+    """A situation under the umbrella of another, that is not over. tickets: numbers of its own that are open."""
+
+    id: str
+    title: str
+    priority: int
+    opened_at: Moment
+    alerts: int
+    tickets: tuple[str, ...]
+
+
+class UmbrellaView(Struct, frozen=True, kw_only=True):
+    """What one incident holds over others.
+
+    Attributes:
+        words: in a sentence, as its ticket says it.
+        ci: what they have in common; empty where it was only too full. total, open: how many came under it so far, and
+            how many are not over.
+        alerts, active, cis: of all that are not over, its own included.
+        children: the most urgent that are not over; bounded.
+    """
+
+    words: str
+    ci: str
+    since: Moment
+    total: int
+    open: int
+    alerts: int
+    active: int
+    cis: int
+    children: tuple[ChildView, ...]
+
+
 class IncidentRow(Struct, frozen=True, kw_only=True):
     """One line of the incident list.
 
@@ -34,6 +67,7 @@ class IncidentRow(Struct, frozen=True, kw_only=True):
         alerts, active: members, and how many still fire. events: how many events they folded.
         cause: the best candidate's CI; empty where there is none, or not enough evidence. cause_score: 0..1.
         held_by: why no ticket is opened; empty if nothing holds it.
+        parent: the incident under whose umbrella it is; under: how many are under its own and not over.
     """
 
     id: str
@@ -55,6 +89,8 @@ class IncidentRow(Struct, frozen=True, kw_only=True):
     held_by: str
     tickets: tuple[TicketView, ...]
     services: tuple[str, ...] = ()
+    parent: str = ""
+    under: int = 0
 
 
 class DecidedView(Struct, frozen=True, kw_only=True):
@@ -247,6 +283,7 @@ class IncidentView(Struct, frozen=True, kw_only=True):
     split_from: str = ""
     decisions: tuple[DecidedView, ...] = ()
     judgements: tuple[Judgement, ...] = ()
+    umbrella: UmbrellaView | None = None
 
 
 class ExplainView(Struct, frozen=True, kw_only=True):
@@ -255,6 +292,7 @@ class ExplainView(Struct, frozen=True, kw_only=True):
     Attributes:
         situation: id; empty for an alert in none. next_step: what each sink hears now, and why.
         decisions: the latest for each sink, as it was decided. now: the versions in force now.
+        parent: the incident under whose umbrella it is. umbrella: what its own is for, in a sentence; empty if nothing.
     """
 
     situation: str
@@ -271,6 +309,8 @@ class ExplainView(Struct, frozen=True, kw_only=True):
     alerts: tuple[AlertView, ...]
     judgements: tuple[Judgement, ...]
     now: Versions | None
+    parent: str = ""
+    umbrella: str = ""
 
 
 class SourceView(Struct, frozen=True, kw_only=True):
@@ -362,8 +402,9 @@ class Views(Protocol):
 
     def status(self) -> StatusView: ...
 
-    def incidents(self, *, state: str = "open", limit: int = 200) -> list[IncidentRow]:
-        """state: open, resolved, merged or all. Open ones first by priority, then newest."""
+    def incidents(self, *, state: str = "open", limit: int = 200, parent: str = "") -> list[IncidentRow]:
+        """state: open, resolved, merged or all. Open ones first by priority, then newest. Of those that are open and
+        under the umbrella of another, none, unless that one is named as ``parent``: then only they."""
 
     def incident(self, id: str) -> IncidentView | None:
         """By situation id or by ticket number."""

@@ -81,8 +81,9 @@ class MemoryViews:
             dead_letters=len(self._dead_letters),
         )
 
-    def incidents(self, *, state: str = "open", limit: int = 200) -> list[IncidentRow]:
+    def incidents(self, *, state: str = "open", limit: int = 200, parent: str = "") -> list[IncidentRow]:
         rows = [row for row in self._rows() if state in {"all", row.state}]
+        rows = [row for row in rows if (row.parent if row.state == "open" else "") == parent]
         return sorted(rows, key=_urgent_then_newest)[:limit]
 
     def incident(self, id: str) -> IncidentView | None:

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from foreshock.service.console import console, not_found
+from foreshock.service.views import ChildView, UmbrellaView
 from foreshock.testing.factories import NOW, example_views, make_incident_row, make_incident_view, make_ticket_view
 from foreshock.testing.fakes import MemoryViews
 from foreshock.testing.quiet import example_quiet
@@ -462,3 +463,62 @@ def test_everything_works_without_scripts(browser: Browser, site: Site):
     page.locator("nav[aria-label='Lane of the timeline'] a", has_text="Person").click()
     assert page.locator("#entries li:visible").count() == 2
     context.close()
+
+
+# ---- an umbrella ----------------------------------------------------------------------------------------------------
+
+
+def storm(site: Site) -> None:
+    """A site with 4,876 incidents, two of which had tickets before."""
+    children = tuple(
+        ChildView(
+            id=f"S-{number}",
+            title=f"Down on host-{number}",
+            priority=2 + number % 2,
+            opened_at=NOW,
+            alerts=4,
+            tickets=("INC0000077",) if number % 20 == 1 else (),
+        )
+        for number in range(101, 121)
+    )
+    words = (
+        "This ticket is also for 4875 situations that began below site-1 (site); 4875 of them are not over. "
+        "All together: 20000 alerts on 5000 CIs, 20000 active."
+    )
+    held = UmbrellaView(
+        words=words, ci="site-1", since=NOW, total=4875, open=4875, alerts=20_000, active=20_000, cis=5_000,
+        children=children,
+    )  # fmt: skip
+    ticket = make_ticket_view("INC0000100")
+    row = make_incident_row("S-100", title="Down on site-1", priority=1, opened_at=NOW, under=4875, tickets=(ticket,))
+    site.views.put(make_incident_view(row, umbrella=held))
+    site.views.put(make_incident_view(make_incident_row("S-101", title="Down on host-101", parent="S-100")))
+
+
+def test_a_storm_is_one_row_and_its_page_lists_the_worst_under_it(open_page: Callable[..., Page], site: Site):
+    storm(site)
+
+    page = open_page("/")
+    shoot(page, "incidents-umbrella-light")
+    expect(page.locator("#rows")).to_contain_text("and 4,875 under its umbrella")
+    expect(page.locator("#rows")).not_to_contain_text("host-101")
+
+    page.get_by_role("link", name="Down on site-1").click()
+    expect(page.get_by_role("heading", name="Under its umbrella")).to_be_visible()
+    expect(page.locator("main")).to_contain_text("20000 alerts on 5000 CIs")
+    expect(page.locator("main")).to_contain_text("The 20 most urgent are listed.")
+    shoot(page, "incident-umbrella-light")
+    assert [rule["id"] for rule in Axe().run(page).response["violations"]] == []
+
+    page.get_by_role("link", name="Down on host-101").click()
+    expect(page.locator("main")).to_contain_text("Under the umbrella of S-100")
+    page.locator("main").get_by_role("link", name="S-100").click()
+    expect(page.get_by_role("heading", name="Down on site-1")).to_be_visible()
+
+
+def test_the_page_of_an_umbrella_fits_a_narrow_screen(open_page: Callable[..., Page], site: Site):
+    storm(site)
+    page = open_page("/incidents/S-100", viewport={"width": 320, "height": 640})
+    shoot(page, "incident-umbrella-320")
+
+    assert page.evaluate("document.documentElement.scrollWidth") == 320

@@ -52,6 +52,8 @@ def _headed(view: dict[str, Any]) -> list[str]:
         f"{view['situation']}: {view['title']}",
         f"priority {view['priority']}: {view['priority_reason']}",
         f"ticket: {view['next_step'] or 'no sink is configured'}",
+        *([f"under the umbrella of {view['parent']}"] if view["parent"] else []),
+        *([f"umbrella: {view['umbrella']}"] if view["umbrella"] else []),
     ]
 
 

@@ -25,12 +25,13 @@ class State(StrEnum):
 def list_incidents(
     state: Annotated[State, typer.Option(help="Which.")] = State.OPEN,
     limit: Annotated[int, typer.Option(min=1, max=1000)] = 50,
+    under: Annotated[str, typer.Option(help="Those under the umbrella of this one, S-1.")] = "",
     server: Server = DEFAULT_SERVER,
     token_file: TokenFile = None,
     output: Format = Output.TABLE,
 ) -> None:
-    """The open incidents, the most urgent first."""
-    found = client(server, token_file).get("/api/v1/incidents", state=state.value, limit=limit)
+    """The open incidents, the most urgent first. What is under the umbrella of another is counted there."""
+    found = client(server, token_file).get("/api/v1/incidents", state=state.value, limit=limit, parent=under)
     columns = ("", "incident", "state", "age", "alerts", "CIs", "probable cause", "ticket", "title")
     tell_rows(found, output, columns, _cells)
 
@@ -45,7 +46,7 @@ def _cells(row: dict[str, Any]) -> Iterable[Any]:
         row["ci_count"],
         row["cause"],
         ", ".join(ticket["number"] for ticket in row["tickets"] if ticket["number"]) or row["held_by"] or "-",
-        row["title"],
+        f"{row['title']} (and {row['under']:,} under its umbrella)" if row["under"] else row["title"],
     )
 
 
@@ -71,6 +72,7 @@ def _lines(view: dict[str, Any]) -> Iterable[str]:
         f"priority: {view['priority_reason']}",
         f"next: {view['next_step']}",
         *([f"held: {row['held_by']}"] if row["held_by"] else []),
+        *([f"umbrella: {view['umbrella']['words']}"] if view["umbrella"] else []),
         "",
         f"candidates: {view['cause_doubt']}" if view["cause_doubt"] else "probable causes",
         *(
