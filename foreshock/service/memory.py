@@ -14,7 +14,7 @@ def settle() -> None:
 
 def give_back() -> None:
     """What lies free between things in use: by itself glibc only lets go of the end of its heap. A tenth less after a
-    burst of 100,000 alerts; takes milliseconds, without Python's lock."""
+    burst of 100,000 alerts; takes less than a millisecond, without Python's lock."""
     _call("malloc_trim", 0)
 
 

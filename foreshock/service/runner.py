@@ -36,6 +36,8 @@ milliseconds."""
 _SAVING_SHARE = 0.01
 """Of the engine's time, at most: where everything changes all the time, as with re-sends, checkpoints are larger and
 fewer."""
+_MANY_ITEMS, _SAVING_SHARE_OF_MANY = 10_000, 0.03
+"""So much is not left to grow for long: it is encoded at one moment, and stays in memory until it is written."""
 _CHECKPOINT_S = 60.0
 _CHECKPOINT_RECORDS = 500
 """A start that had to read more records than this again saves its state at once: the next crash may come soon."""
@@ -157,7 +159,7 @@ class Runner:
     def _is_time_to_save(self) -> bool:
         unsaved, since_s = self.engine.unsaved, time.monotonic() - self._saved_at
         if unsaved >= _CHECKPOINT_ITEMS:
-            return since_s > self._saving_s / _SAVING_SHARE
+            return since_s > self._saving_s / (_SAVING_SHARE if unsaved < _MANY_ITEMS else _SAVING_SHARE_OF_MANY)
         return unsaved > 0 and since_s > _CHECKPOINT_S
 
     def _save_all(self) -> None:

@@ -61,7 +61,7 @@ log = structlog.get_logger("foreshock")
 _TICK = timedelta(seconds=0.25)
 """What falls due in one of these while nothing else moves the clock is one step of the engine."""
 _TOPOLOGY_POLL = timedelta(seconds=10)
-_MEMORY = timedelta(seconds=10)
+_MEMORY = timedelta(seconds=2)
 _MAINTENANCE = timedelta(hours=1)
 _RETENTION = timedelta(hours=1)
 _RECONCILE = timedelta(minutes=5)
