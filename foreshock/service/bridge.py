@@ -9,6 +9,7 @@ import asyncio
 import itertools
 import socket
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -215,8 +216,8 @@ class Bridge:
             case Said() | Done() if frame.id in self._asked:
                 self._asked[frame.id][1].put_nowait(frame)
 
-    def _begin(self, work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(work)
+    def _begin(self, work: Awaitable[None]) -> None:
+        task = asyncio.get_running_loop().create_task(_unless_gone(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -225,6 +226,12 @@ class Bridge:
             raise Unavailable(_GONE)
         body = self._encode(frame)
         self._writer.write(len(body).to_bytes(_LENGTH_BYTES) + body)
+
+
+async def _unless_gone(work: Awaitable[None]) -> None:
+    """Who would hear of it is gone, too."""
+    with suppress(Unavailable):
+        await work
 
 
 def _as_asgi(scope: dict[str, Any]) -> dict[str, Any]:
