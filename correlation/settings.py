@@ -251,7 +251,7 @@ class UmbrellaSettings(_Section):
     """When very many situations get one ticket."""
 
     situations: int = Field(
-        default=8,
+        default=10,
         ge=0,
         description="when so many situations open, or reopen, on what depends on one CI …; 0: no umbrellas",
     )
