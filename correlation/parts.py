@@ -17,7 +17,7 @@ _ROUNDS = 8
 _TIE = 0.3
 """Weight of two CIs that one alert names."""
 
-_EXPLAINED = 0.1
+_EXPLAINED = 0.05
 """Weight of a failure that explains another, for each unit of how surely it does: some way below what near neighbours
 share in walks, since one cause for many, such as a switch, is no proof that they are one place."""
 

@@ -22,6 +22,10 @@ from correlation.settings import RelateSettings, WaveSettings
 from foreshock.core.model import Alert, Link, Situation
 from foreshock.core.topology import Topology
 
+LASTING = 0.6
+"""How much of the time between the first and the latest alert of a situation on a CI is added to the gap to the next:
+what has gone on there for long explains less than what has just begun, or a CI that two problems share would stick to
+the one that was seen there last."""
 _MAX_SURROUNDINGS = 20_000  # CIs whose surroundings are remembered; beyond it they are worked out again
 _TEMPO_MEMORY = 0.1  # how much the newest gap counts
 _LEAST_TEMPO_S = 2.0
@@ -38,12 +42,14 @@ class Trace(Struct, gc=False):
 
     Attributes:
         onset_s: when it began, seconds since 1970.
+        first_s: when the situation first had an alert there, by the clock of the records.
         weight: 0..1, how sure it is that the situation is on this CI at all: a doubtful member is a weak reason for
             the next one to join, so a chain of doubtful links does not grow without end.
     """
 
     fingerprint: str
     onset_s: float
+    first_s: float
     weight: float = 1.0
 
 
@@ -231,12 +237,14 @@ class Traces:
             del recent[next(iter(recent))]
         weight = 1.0 if member.link is None else member.link.strength**_CONFIDENCE
         onset_s = alert.starts_at.timestamp()
+        began_s = max(alert.first_seen, situation.opened_at).timestamp()
         for ci in (alert.ci, *alert.peers):
             if not ci:
                 continue
             known = footprint.cis.pop(ci, None)
             sure = weight if known is None else max(weight, known.weight)
-            trace = footprint.cis[ci] = Trace(alert.fingerprint, onset_s, sure)
+            first_s = began_s if known is None else min(began_s, known.first_s)
+            trace = footprint.cis[ci] = Trace(alert.fingerprint, onset_s, first_s, sure)
             self.by_ci.setdefault(ci, {})[situation.id] = trace
 
     def on(self, ci: str) -> Mapping[str, Trace]:

@@ -12,7 +12,7 @@ from math import exp
 
 from correlation.affinity import ABOVE, BELOW, NEITHER
 from correlation.budget import PAIR
-from correlation.relate import Candidate, View, apart
+from correlation.relate import LASTING, Candidate, View, apart
 from correlation.rule import Rule, RuleConfig, RuleKind
 from foreshock.core.model import Alert, Link
 
@@ -93,6 +93,8 @@ def _look_around(tag: str, alert: Alert, ci: str, share: float, view: View, foun
             if walk:
                 walked = walk * weight * exp(-gap_s / fade_s)
                 what.walk += walked
+            if way != BELOW and trace.onset_s > trace.first_s:
+                gap_s += LASTING * (trace.onset_s - trace.first_s)
             if way != NEITHER:
                 explaining = explained * weight * view.nearness(gap_s, what.quiet_s, half_s)
                 if delayed and ci != there:
