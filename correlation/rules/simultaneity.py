@@ -30,7 +30,7 @@ _MAX_ALERTS = 1000  # that began at one moment: more, and the moment tells nothi
 
 class SimultaneityConfig(RuleConfig):
     unknown: float = Field(
-        default=0.05,
+        default=0.02,
         gt=0,
         le=1,
         description="share of a problem's alerts that lie where the topology knows no way to the others",

@@ -59,7 +59,7 @@ def candidates(made: Rule, new: Alert, open_: Mapping[str, Sequence[Alert]], thr
 
 @pytest.mark.parametrize("ci", ["lonely", "host7", "", "a name nobody knows"])
 def test_what_the_topology_hardly_knows_is_related_to_what_begins_at_that_moment(ci: str):
-    made = rule()
+    made = rule(unknown=0.05)
     new = alert("new", 0.4, ci)
     storm = burst("S-1", 40)
 
@@ -92,9 +92,9 @@ def test_of_two_bursts_at_one_moment_neither_is_sure():
 
 
 def test_where_problems_begin_all_the_time_a_moment_says_less():
-    calm = candidates(rule(), alert("new", 0.4, "lonely"), {"S-1": burst("S-1", 20)}, threshold=0)
+    calm = candidates(rule(unknown=0.05), alert("new", 0.4, "lonely"), {"S-1": burst("S-1", 20)}, threshold=0)
     strays = {f"S-{2 + each}": [alert(f"stray{each}", -60 - each % 30, "web")] for each in range(200)}
-    busy = candidates(rule(), alert("new", 0.4, "lonely"), {"S-1": burst("S-1", 20), **strays}, threshold=0)
+    busy = candidates(rule(unknown=0.05), alert("new", 0.4, "lonely"), {"S-1": burst("S-1", 20), **strays}, threshold=0)
 
     assert busy[0].strength < 0.4 < calm[0].strength
 
