@@ -76,7 +76,7 @@ def place(
         if join is None:
             if 1.0 - what.doubt < settings.threshold:
                 break
-            if not closed_to_joins(situation, now, settings):
+            if not (closed_to_joins(situation, now, settings) or too_far(what.best, settings)):
                 join, between = _with_strength(what.best, 1.0 - what.doubt), what.explains
             elif not full and not _closed_whatever_it_holds(situation, now, settings):
                 full = id
@@ -136,6 +136,13 @@ def closed_to_joins(situation: Situation, now: datetime, settings: GroupSettings
     if len(situation.members) >= settings.max_alerts:
         return f"it holds {len(situation.members)} alerts, the most allowed"
     return ""
+
+
+def too_far(candidate: Candidate, settings: GroupSettings) -> str:
+    """Whether the situation would stretch too far, in words; empty if it would not."""
+    if candidate.away < settings.max_away:
+        return ""
+    return f"what relates them is {candidate.away} relationships from where it began, the most allowed"
 
 
 def _closed_whatever_it_holds(situation: Situation, now: datetime, settings: GroupSettings) -> str:

@@ -9,7 +9,7 @@ fixed order), then joined until what is left is worth parting.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from correlation.affinity import ABOVE, Surroundings
 
@@ -34,11 +34,16 @@ def parts(
         cut: 0..1, two places with more than this share of their weight in common are one.
     """
     weights = _weights(cis, near, ties)
-    labels = _communities(cis, weights)
-    communities: dict[int, list[str]] = {}
-    for ci in cis:
-        communities.setdefault(labels[ci], []).append(ci)
-    return _joined(list(communities.values()), weights, cut)
+    place = {ci: index for index, ci in enumerate(cis)}
+    # Labels may run all over a graph when they are passed on in an unlucky order; then another order tells the parts.
+    found = []
+    for ordered in (cis, sorted(cis)):
+        labels = _communities(ordered, weights)
+        communities: dict[int, list[str]] = {}
+        for ci in cis:
+            communities.setdefault(labels[ci], []).append(ci)
+        found.append(_joined(list(communities.values()), weights, cut, place))
+    return max(found, key=len)
 
 
 def _weights(cis: Sequence[str], near: Callable[[str], Surroundings], ties: Iterable[tuple[str, str]]) -> Weights:
@@ -78,7 +83,7 @@ def _communities(cis: Sequence[str], weights: Weights) -> dict[str, int]:
     return labels
 
 
-def _joined(communities: list[list[str]], weights: Weights, cut: float) -> list[list[str]]:
+def _joined(communities: list[list[str]], weights: Weights, cut: float, place: Mapping[str, int]) -> list[list[str]]:
     """Join the two that have most in common until no two have more than ``cut``."""
     home = {ci: index for index, community in enumerate(communities) for ci in community}
     volume = [sum(sum(weights[ci].values()) for ci in community) for community in communities]
@@ -108,6 +113,5 @@ def _joined(communities: list[list[str]], weights: Weights, cut: float) -> list[
             del between[third][gone]
             if third != into:
                 between[into][third] = between[third][into] = between[into].get(third, 0.0) + weight
-    order = {ci: index for index, ci in enumerate(weights)}
-    found = [sorted(community, key=order.__getitem__) for community in communities if community]
-    return sorted(found, key=lambda community: order[community[0]])
+    found = [sorted(community, key=place.__getitem__) for community in communities if community]
+    return sorted(found, key=lambda community: place[community[0]])

@@ -45,12 +45,14 @@ class Trace(Struct, gc=False):
         first_s: when the situation first had an alert there, by the clock of the records.
         weight: 0..1, how sure it is that the situation is on this CI at all: a doubtful member is a weak reason for
             the next one to join, so a chain of doubtful links does not grow without end.
+        away: how many relationships from where the situation began, along its links; of several ways the shortest.
     """
 
     fingerprint: str
     onset_s: float
     first_s: float
     weight: float = 1.0
+    away: int = 0
 
 
 class Footprint(Struct, kw_only=True):
@@ -75,6 +77,7 @@ class Candidate(Struct, frozen=True, gc=False):
         evidence: what the rule saw, in words, where the path does not say it.
         here, there: the CIs of the new and of the other alert that are related; empty: those they are bound to.
         walk: how much of a random walk from the new alert ends in the situation, 0..1.
+        away: how many relationships the other alert is from where the situation began.
     """
 
     situation: str
@@ -87,6 +90,7 @@ class Candidate(Struct, frozen=True, gc=False):
     here: str = ""
     there: str = ""
     walk: float = 0.0
+    away: int = 0
 
 
 class View:
@@ -236,15 +240,19 @@ class Traces:
         if len(recent) > _MAX_RECENT:
             del recent[next(iter(recent))]
         weight = 1.0 if member.link is None else member.link.strength**_CONFIDENCE
+        away = _away(footprint, member.link)
         onset_s = alert.starts_at.timestamp()
         began_s = max(alert.first_seen, situation.opened_at).timestamp()
         for ci in (alert.ci, *alert.peers):
             if not ci:
                 continue
             known = footprint.cis.pop(ci, None)
-            sure = weight if known is None else max(weight, known.weight)
-            first_s = began_s if known is None else min(began_s, known.first_s)
-            trace = footprint.cis[ci] = Trace(alert.fingerprint, onset_s, first_s, sure)
+            if known is None:
+                trace = Trace(alert.fingerprint, onset_s, began_s, weight, away)
+            else:
+                first_s, sure = min(began_s, known.first_s), max(weight, known.weight)
+                trace = Trace(alert.fingerprint, onset_s, first_s, sure, min(away, known.away))
+            footprint.cis[ci] = trace
             self.by_ci.setdefault(ci, {})[situation.id] = trace
 
     def on(self, ci: str) -> Mapping[str, Trace]:
@@ -292,6 +300,12 @@ class Traces:
 
 
 _NONE: Mapping[str, Trace] = {}
+
+
+def _away(footprint: Footprint, link: Link | None) -> int:
+    """Evidence that is no path is no distance either."""
+    there = footprint.cis.get(link.path[-1]) if link is not None and link.path else None
+    return 0 if there is None or link is None else there.away + len(link.path) - 1
 
 
 def grow(situation: Situation, now: datetime) -> None:

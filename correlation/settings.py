@@ -235,6 +235,12 @@ class GroupSettings(_Section):
         "a resolved situation is reopened when one of its alerts fires again within this time; later it gets a new one",
     )
     max_alerts: int = Field(default=500, ge=1, description="a situation with this many alerts takes no more")
+    max_away: int = Field(
+        default=16,
+        ge=1,
+        description="what is related only to a CI this many relationships from where a situation began, counted along "
+        "its links, opens a situation of its own",
+    )
     max_age: Duration = _duration("24h", "a situation older than this takes no more alerts")
     keep_apart: Duration = _duration(
         "30d", "what a person said does not belong together is not joined or merged for this long"

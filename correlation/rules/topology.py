@@ -28,7 +28,8 @@ class _Found:
     """What has been found of one situation so far."""
 
     __slots__ = (
-        "best", "explained", "explains", "fingerprint", "here", "quiet_s", "readiness", "spared", "there", "via", "walk"
+        "away", "best", "explained", "explains", "fingerprint", "here", "quiet_s", "readiness", "spared", "there",
+        "via", "walk",
     )  # fmt: skip
 
     def __init__(self, readiness: float, quiet_s: float) -> None:
@@ -36,6 +37,7 @@ class _Found:
         self.explained = self.walk = self.best = 0.0
         self.spared = 1.0  # the probability that none of its CIs has its trouble from here
         self.explains = False
+        self.away = 0
         self.fingerprint = self.here = self.there = self.via = ""
 
 
@@ -64,6 +66,7 @@ def _relate(tag: str, alert: Alert, view: View) -> list[Candidate]:
                     here=what.here,
                     there=what.there,
                     walk=walk,
+                    away=what.away,
                 )
             )
     return candidates
@@ -108,6 +111,7 @@ def _look_around(tag: str, alert: Alert, ci: str, share: float, view: View, foun
                     what.explained = explaining
             if (strength := max(explaining, walked)) > what.best:
                 what.best, what.fingerprint, what.here, what.there = strength, trace.fingerprint, ci, there
+                what.away = trace.away
                 what.via = there if way == ABOVE else ci if way == BELOW else "nearby"
     view.spend(tag, PAIR * steps)
     _look_below(tag, alert, ci, view, found)
@@ -145,7 +149,7 @@ def _look_below(tag: str, alert: Alert, ci: str, view: View, found: dict[str, _F
         what.explains, what.explained = True, max(what.explained, explaining)
         if explaining >= what.best:
             what.best, what.fingerprint, what.here, what.there = explaining, trace.fingerprint, ci, there
-            what.via = ci
+            what.via, what.away = ci, trace.away
     view.spend(tag, PAIR * len(newest))
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from correlation.group import Placement, closed_to_joins
+from correlation.group import Placement, closed_to_joins, too_far
 from correlation.group import number as situation_number
 from correlation.next_step import Decision, Step
 from correlation.relate import Candidate
@@ -55,6 +55,8 @@ def considered(
 def _why_not(engine: "Engine", alert: Alert, candidate: Candidate, joins: str) -> str:
     settings = engine.settings.group
     if reason := kept_out(engine, alert, engine.situations[candidate.situation]):
+        return reason
+    if reason := too_far(candidate, settings):
         return reason
     if candidate.strength < settings.threshold:
         return f"the link is weaker than {settings.threshold:.2f}"

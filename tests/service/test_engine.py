@@ -411,6 +411,27 @@ def test_a_full_situation_takes_no_more_alerts():
     assert [len(s.members) for s in story.engine.situations.values()] == [3, 3, 1]
 
 
+def chained(**group: int) -> Story:
+    """Each depends on the one before and fails after it."""
+    story = Story(*(f"n{i + 1} depends_on n{i}" for i in range(9)), settings={"group": group})
+    for index in range(10):
+        story.after(2).fire(f"n{index}")
+    return story
+
+
+def test_a_situation_does_not_stretch_without_end():
+    story = chained(max_away=4)
+
+    assert [len(group) for group in story.groups()] == [5, 5]
+    (found,) = story.situation("S-2").members[story.alert("n5").fingerprint].considered
+    assert found.why == "what relates them is 4 relationships from where it began, the most allowed"
+    check_same(story.records, restarts=(4, 8))
+
+
+def test_the_bound_is_far_enough_for_a_chain_of_services():
+    assert [len(group) for group in chained().groups()] == [10]
+
+
 def test_a_merge_does_not_overfill_a_situation():
     story = Story("web runs_on esx", "mail runs_on esx", settings={"group": {"max_alerts": 2}})
     story.fire("web", "mail").at(10).fire("esx", started_s=0)
