@@ -18,7 +18,7 @@ from foreshock.core.errors import Malformed
 from foreshock.core.learned import Learned
 from foreshock.core.model import Ended, Event, Moved, Situation, SituationState, read_labels
 from foreshock.service import weighing
-from foreshock.service.engine import Effects, Engine
+from foreshock.service.engine import Engine
 from foreshock.service.recorded import Input
 from foreshock.service.records import LearnedRecord, SettingsRecord, TopologyRecord
 
@@ -78,7 +78,7 @@ def replay(
     result = Result(groups=[], situations={}, events=0, tickets=0, malformed=0, span_s=0.0)
     placed: list[tuple[str, str, str, int, datetime]] = []
     last: dict[str, str] = {}
-    ways = _Ways()
+    ways = Ways()
     first_at: datetime | None = None
     for step, (record, given) in enumerate(prepared(inputs, version)):
         effects = engine.step([(record, None)])
@@ -87,7 +87,7 @@ def replay(
         first_at = first_at or record.at
         result.malformed += len(effects.dead_letters)
         result.tickets += sum(order.verb == "open" for order in effects.orders)
-        ways.hear(engine, effects, step)
+        ways.hear(engine.counts, effects.situations.values(), step)
         for id, situation in effects.situations.items():
             if situation.state is SituationState.MERGED:
                 result.situations.pop(id, None)
@@ -126,7 +126,7 @@ def prepared(inputs: Iterable[Input], version: Version) -> Iterator[tuple[Record
         yield record, given
 
 
-class _Ways:
+class Ways:
     """Where alerts went after they were placed: by merges, and one by one by splits and moves."""
 
     def __init__(self) -> None:
@@ -135,11 +135,12 @@ class _Ways:
         self._parted = (0, 0)
         self._seen: set[tuple[str, Moved]] = set()
 
-    def hear(self, engine: Engine, effects: Effects, step: int) -> None:
-        parted = engine.counts["split"], engine.counts["moved"]
-        for id, situation in effects.situations.items():
+    def hear(self, counts: Mapping[str, int], changed: Iterable[Situation], step: int) -> None:
+        """``counts`` of the engine, and the situations that ``step`` changed."""
+        parted = counts["split"], counts["moved"]
+        for situation in changed:
             if situation.state is SituationState.MERGED:
-                self._merges.setdefault(id, (step, situation.merged_into))
+                self._merges.setdefault(situation.id, (step, situation.merged_into))
             if parted != self._parted:
                 self._look_for_moves(situation, step)
         self._parted = parted
@@ -154,7 +155,9 @@ class _Ways:
     def follow(self, alert: str, group: str, since: int, at: datetime) -> str:
         """The situation in which ``alert`` ended up that was in ``group`` before step ``since``, with what came at
         ``at``: when it fired again since then and moved, only what came from then on went along."""
-        while True:
+        been: set[tuple[int, str]] = set()
+        while (since, group) not in been:
+            been.add((since, group))
             # What goes over by a merge may be split off in the same step; a move is gone after it.
             ways = [
                 (way[0] + 1, way[1]) for way in self._moves.get((alert, group), ()) if way[0] >= since and way[2] <= at
@@ -164,6 +167,9 @@ class _Ways:
             if not ways:
                 return group
             since, group = min(ways)
+        while group in self._merges:  # within one step it went away and came back: what was merged is not where it is
+            group = self._merges[group][1]
+        return group
 
 
 def heads(first: Record, version: Version) -> Iterator[Record]:

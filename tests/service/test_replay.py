@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from correlation.settings import CorrelationSettings
+from foreshock.core.model import Member, Moved, Situation, SituationState
 from foreshock.service.front import collector_kinds
 from foreshock.service.recorded import Input, ReplayMapping, read_input
-from foreshock.service.replay import Version, replay
+from foreshock.service.replay import Version, Ways, replay
 from foreshock.service.settings import rule_kinds
-from foreshock.testing.records import Story
+from foreshock.testing.records import NOON, Story
 
 ALERT = {"labels": {"alertname": "HostDown", "ci": "web1"}, "startsAt": "2026-01-01T00:00:00Z"}
 OTHER = {"labels": {"alertname": "DiskFull", "ci": "web1"}, "startsAt": "2026-01-01T00:00:00Z"}
@@ -86,3 +87,15 @@ def test_what_a_merge_brings_and_the_same_step_splits_off_is_in_the_group_where_
     groups = dict(result.groups)
     assert {groups[each] for each in (*mail, "mail0", "mail7")} == {"S-3"}
     assert {groups[each] for each in (*shop, "shop0")} == {"S-1"}
+
+
+def test_what_goes_away_and_comes_back_within_one_step_is_where_it_was() -> None:
+    """A wave is split off and turns out to be the same problem at the same moment."""
+    moved = Member(joined_at=NOON, moved=Moved(at=NOON, source="S-1"))
+    wave = Situation(id="S-2", opened_at=NOON, onset=NOON, updated_at=NOON, last_joined_at=NOON, members={"a": moved})
+    wave.state, wave.merged_into = SituationState.MERGED, "S-1"
+    ways = Ways()
+    ways.hear({"split": 1, "moved": 0}, [wave], step=7)
+
+    assert ways.follow("a", "S-1", 5, NOON) == "S-1"
+    assert ways.follow("a", "S-2", 5, NOON) == "S-1"
