@@ -64,7 +64,7 @@ class Rarity(Protocol):
     """See ``correlation.usual.Usual``."""
 
     def surprise(
-        self, fingerprint: str, name: str, now: datetime, span_s: float, among: float, here: int, /
+        self, fingerprint: str, name: str, now: datetime, span_s: float, cis: float, among: float, here: int, /
     ) -> float: ...
 
 
@@ -174,9 +174,9 @@ def _direct(
         """In nats. A condition may belong to one kind of CI or to all: taken to be in the middle, by the logarithm."""
         if usual is None:
             return 0.0
-        everywhere = len(topology.cis)
+        everywhere = float(len(topology.cis))
         among = math.sqrt((topology.count(topology.kind(alert.ci)) or everywhere) * everywhere)
-        return usual.surprise(alert.fingerprint, name, last, span_s, among, times[name])
+        return usual.surprise(alert.fingerprint, name, last, span_s, everywhere, among, times[name])
 
     read = [(alert, labels, name, rarity(alert, name)) for alert, labels, name in named]
     ordinary = _ordinary([(name, rare) for *_, name, rare in read])

@@ -82,18 +82,21 @@ class Usual:
             self._watched_s += (now - self._since).total_seconds()
             self._since = None
 
-    def surprise(self, fingerprint: str, name: str, now: datetime, span_s: float, among: float, here: int) -> float:
+    def surprise(
+        self, fingerprint: str, name: str, now: datetime, span_s: float, cis: float, among: float, here: int
+    ) -> float:
         """How unlikely it is that this condition begins within ``span_s`` for no reason, in nats; its present onset
         does not count, nor do ``here`` present ones of its name.
 
         A Poisson process whose rate is that of the condition itself, drawn towards what is known of its name: the mean
         rate of a CI, of ``among`` CIs that might show it (a gamma prior; those that never did count too, so a name that
-        few show is rarer than one that all do).
+        few show is rarer than one that all do). What was never seen is as likely on each of all ``cis``: that a kind has
+        few of them says nothing while nothing is known.
         """
         seen, named = self._seen.get(fingerprint), self._named.get(name, _NEVER)
         watched_s = self._watched_s + ((now - self._since).total_seconds() if self._since is not None else 0.0)
         watched_s = max(watched_s, _LEAST_S)
-        mean = (1 + max(0, named.onsets - here)) / max(named.conditions, among, 1.0)
+        mean = 1.0 / max(cis, 1.0) + max(0, named.onsets - here) / max(named.conditions, among, 1.0)
         known = _LIKE_OTHERS + mean * _LIKE_OTHERS_S / watched_s
         onsets = max(0, seen.onsets - 1) if seen is not None else 0
         rate = mean / watched_s * (onsets + known) / (mean + known)

@@ -23,10 +23,12 @@ if TYPE_CHECKING:
 
 
 class Saved(Struct, frozen=True, kw_only=True):
-    """Counters that belong to no alert or situation. fingerprints: the version that alerts are saved with; ahead,
-    suspended: the budget of the rules; said_causes: as ``Engine.said_causes``."""
+    """Counters that belong to no alert or situation. record: the last that was read, which what timers do is told with;
+    fingerprints: the version that alerts are saved with; ahead, suspended: the budget of the rules; said_causes: as
+    ``Engine.said_causes``."""
 
     now: Moment
+    record: int = 0
     situations: int
     orders: int
     judgements: int = 0
@@ -72,6 +74,7 @@ def pieces(engine: "Engine") -> Iterator[tuple[str, str, bytes | None]]:
         yield kind, key, None if item is None else encode(item)
     counters = Saved(
         now=engine.now,
+        record=engine.record,
         situations=engine.last_situation,
         orders=engine.last_order,
         judgements=engine.last_judgement,
@@ -137,7 +140,8 @@ def restore(engine: "Engine", items: Iterable[tuple[str, str, bytes]]) -> None:
             engine.learned = msgspec.msgpack.decode(body, type=LearnedRecord)
         elif kind == "saved":
             saved = msgspec.msgpack.decode(body, type=Saved)
-            engine.now, engine.last_situation, engine.last_order = saved.now, saved.situations, saved.orders
+            engine.now, engine.record = saved.now, saved.record
+            engine.last_situation, engine.last_order = saved.situations, saved.orders
             engine.sources, engine.heard = saved.sources, saved.heard
             engine.last_judgement, engine.versions = saved.judgements, list(saved.versions)
             engine.counts |= saved.counts

@@ -55,7 +55,9 @@ class Often:
     def __init__(self, *names: str) -> None:
         self._names = names
 
-    def surprise(self, fingerprint: str, name: str, now: datetime, span_s: float, among: float, here: int) -> float:
+    def surprise(
+        self, fingerprint: str, name: str, now: datetime, span_s: float, cis: float, among: float, here: int
+    ) -> float:
         return 0.1 if name in self._names else 7.0
 
 

