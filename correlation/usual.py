@@ -90,8 +90,8 @@ class Usual:
 
         A Poisson process whose rate is that of the condition itself, drawn towards what is known of its name: the mean
         rate of a CI, of ``among`` CIs that might show it (a gamma prior; those that never did count too, so a name that
-        few show is rarer than one that all do). What was never seen is as likely on each of all ``cis``: that a kind has
-        few of them says nothing while nothing is known.
+        few show is rarer than one that all do). What was never seen is as likely on each of all ``cis``: while nothing
+        is known, it says nothing that a kind has few of them.
         """
         seen, named = self._seen.get(fingerprint), self._named.get(name, _NEVER)
         watched_s = self._watched_s + ((now - self._since).total_seconds() if self._since is not None else 0.0)
