@@ -101,6 +101,8 @@ class Umbrellas:
         self._risen: list[_Key] = []  # a heap: those in ``_hubs``, and some that have left
         self._wide: dict[str, bool] = {}
         self._below: dict[str, Collection[str]] = {}
+        self._sizes: dict[str, int] = {}
+        self._ways: dict[str, tuple[tuple[str, str], ...]] = {}
 
     # ---- who is where ----
 
@@ -156,13 +158,18 @@ class Umbrellas:
             if hub is not None and hub.pop(situation.id, None) is not None and not hub:
                 del self._hubs[ci]
 
-    def _places(self, situation: Situation) -> Iterator[tuple[str, str]]:
+    def _places(self, situation: Situation) -> tuple[tuple[str, str], ...]:
         """The CIs that enough depends on, with the direct dependent through which it comes; nearest first."""
         start = _place(situation)
-        if start:
-            for ci, hop in self._topology.walk_up(start, ABOVE).items():
-                if self._is_wide(ci):
-                    yield ci, hop.before
+        if not start:
+            return ()
+        found = self._ways.get(start)
+        if found is None:
+            if len(self._ways) >= _MAX_REMEMBERED:
+                self._ways.clear()
+            way = self._topology.walk_up(start, ABOVE)
+            found = self._ways[start] = tuple((ci, hop.before) for ci, hop in way.items() if self._is_wide(ci))
+        return found
 
     def _is_wide(self, ci: str) -> bool:
         """Whether so many depend on it that an umbrella may be needed."""
@@ -220,10 +227,13 @@ class Umbrellas:
         most = max((n for via, n in through.items() if via != ci), default=0)
         if len(here) < 2 or count < enough or most > _MOST_THROUGH_ONE * count:
             return []
+        share = self.settings.share * (_OF_MANY if count >= self.settings.many else 1.0)
+        least = share * self._size(ci)
+        if sum(len(affected.get(id, ())) for id in self._with_those_under(here)) < least:
+            return []  # even if all of them were below it, and none of them twice
         below = self._all_below(ci)
         hit = {there for id in self._with_those_under(here) for there in affected.get(id, ()) if there in below}
-        share = self.settings.share * (_OF_MANY if count >= self.settings.many else 1.0)
-        return here if len(hit) >= share * len(below) else []
+        return here if len(hit) >= least else []
 
     def _weight(self, id: str) -> int:
         """How many situations it stands for below what its place depends on."""
@@ -234,6 +244,15 @@ class Umbrellas:
         for id in ids:
             yield id
             yield from self.under(self._situations[id])
+
+    def _size(self, ci: str) -> int:
+        """How many depend on it."""
+        found = self._sizes.get(ci)
+        if found is None:
+            if len(self._sizes) >= _MAX_REMEMBERED:
+                self._sizes.clear()
+            found = self._sizes[ci] = len(self._all_below(ci))
+        return found
 
     def _all_below(self, ci: str) -> Collection[str]:
         found = self._below.get(ci)
