@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from correlation.settings import CorrelationSettings
 from foreshock.core.contracts import Snapshot
@@ -12,7 +14,7 @@ from foreshock.core.errors import Malformed
 from foreshock.core.model import CI, Relationship
 from foreshock.service.front import collector_kinds
 from foreshock.service.plan import report
-from foreshock.service.plan.compare import VALUES, Difference, Kind, Plan
+from foreshock.service.plan.compare import VALUES, Difference, Kind, Plan, partners
 from foreshock.service.plan.run import plan, survey
 from foreshock.service.plan.thresholds import parse_threshold
 from foreshock.service.recorded import Input
@@ -221,3 +223,20 @@ def test_json_has_the_verdict_every_value_and_the_plan():
 
     assert told["values"].keys() == set(VALUES)
     assert told["plan"]["differences"][0]["kind"] == "split"
+
+
+@given(st.dictionaries(st.tuples(st.integers(1, 6), st.integers(1, 6)), st.integers(1, 9)))
+def test_whoever_has_no_partner_has_most_in_common_with_one_that_has(shared: dict[tuple[int, int], int]):
+    def best(side: int) -> dict[str, str]:
+        found = {}
+        for each in range(1, 7):
+            ties = {pair[1 - side]: -alerts for pair, alerts in shared.items() if pair[side] == each}
+            found[str(each)] = str(min(ties, key=lambda other: (ties[other], other))) if ties else ""
+        return found
+
+    after, before = best(0), best(1)
+    partner = partners(after, before)
+
+    assert len(set(partner.values())) == len(partner)
+    assert all(after[one] in partner.values() for one in after if after[one] and one not in partner)
+    assert all(before[other] in partner for other in before if before[other] and other not in partner.values())

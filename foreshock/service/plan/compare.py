@@ -1,9 +1,9 @@
 """Two outcomes held against each other, incident by incident.
 
 A situation is known on the other side by the alerts it shares while both were open. Two that have most in common with
-each other, both ways, are one incident before and after; one that has no such partner has merged into, or was split off
-from, the one that holds most of its alerts. What counts is what people see: a situation without a ticket on either side
-is no incident.
+each other, both ways, are one incident before and after (``partners``); one that has no partner has merged into, or was
+split off from, the one that holds most of its alerts. What counts is what people see: a situation without a ticket on
+either side is no incident.
 """
 
 from collections import Counter, defaultdict
@@ -170,6 +170,20 @@ def _most(shared: Mapping[str, int]) -> str:
     return min(shared, key=lambda id: (-shared[id], number(id)), default="")
 
 
+def partners(best_after: Mapping[str, str], best_before: Mapping[str, str]) -> dict[str, str]:
+    """Which incident before is which one after. Each side says whom every incident has most in common with, empty for
+    nobody. First those that say so of each other; then who is left takes that one, if it is left too. So whoever has no
+    partner has most in common with one that has."""
+    partner = {one: other for one, other in best_after.items() if other and best_before[other] == one}
+    known = set(partner.values())
+    wishes = (*best_after.items(), *((one, other) for other, one in best_before.items()))
+    for one, other in wishes:
+        if one and other and one not in partner and other not in known:
+            partner[one] = other
+            known.add(other)
+    return partner
+
+
 # ---- what became of them --------------------------------------------------------------------------------------------
 
 
@@ -177,7 +191,7 @@ def _differences(before: Outcome, after: Outcome, shared: Shared) -> Iterator[Di
     turned, reasons = _turned(shared), Reasons(before, after)
     best_after = {id: _most(shared[id]) for id in before.incidents}
     best_before = {id: _most(turned.get(id, {})) for id in after.incidents}
-    partner = {one: other for one, other in best_after.items() if other and best_before[other] == one}
+    partner = partners(best_after, best_before)
     known = {other: one for one, other in partner.items()}
     merged = _gathered((one, best_after[one]) for one in before.incidents if one not in partner)
     parted = _gathered((other, best_before[other]) for other in after.incidents if other not in known)
