@@ -104,13 +104,19 @@ def alertmanager_api(
 ) -> APIRouter:
     """The routes. Every answer includes everything acknowledged before the question."""
     router = APIRouter(prefix="/api/v2", tags=["Alertmanager-compatible"])
+    _add_status(router, started_at)
+    _add_alerts(router, runner, inbox)
+    _add_silences(router, runner, inbox, actor, clock)
+    return router
 
-    def up_to_date() -> None:
-        if not runner.caught_up(inbox.last):
-            raise Unavailable(
-                f"{runner.lag} records are not reflected yet", hint="ask again in a moment", retry_after_s=5
-            )
 
+def _up_to_date(runner: Runner, inbox: Inbox) -> None:
+    """Everything acknowledged before the question is reflected. Raises Unavailable where that takes too long."""
+    if not runner.caught_up(inbox.last):
+        raise Unavailable(f"{runner.lag} records are not reflected yet", hint="ask again in a moment", retry_after_s=5)
+
+
+def _add_status(router: APIRouter, started_at: datetime) -> None:
     @router.get("/status")
     def status() -> Response:
         version = {
@@ -134,12 +140,14 @@ def alertmanager_api(
     def receivers() -> Response:
         return _json([RECEIVER])
 
+
+def _add_alerts(router: APIRouter, runner: Runner, inbox: Inbox) -> None:
     def answer(filter: list[str], receiver: str, wanted: Wanted, of: Callable[[Engine, Choose], list[Any]]) -> Response:
         """What ``of`` makes of the engine and of a way to choose among alerts; nothing for another receiver."""
         matchers = _matchers(filter)
         if matchers is None or not _receiver(receiver):
             return _bad(f"cannot read {filter!r}" if matchers is None else f"cannot read the expression {receiver!r}")
-        up_to_date()
+        _up_to_date(runner, inbox)
         if not _matches_receiver(receiver):
             return _json([])
         with runner.looking() as engine:
@@ -179,6 +187,14 @@ def alertmanager_api(
 
         return answer(filter, receiver, Wanted(active=active, silenced=silenced, inhibited=inhibited), of)
 
+
+def _add_silences(
+    router: APIRouter,
+    runner: Runner,
+    inbox: Inbox,
+    actor: Callable[[Request], str],
+    clock: Callable[[], datetime],
+) -> None:
     @router.get("/silences")
     def silences(
         filter: list[str] = Query(default=[]),  # noqa: B008
@@ -189,7 +205,7 @@ def alertmanager_api(
         matchers = _matchers(filter)
         if matchers is None:
             return _bad(f"cannot read {filter!r}")
-        up_to_date()
+        _up_to_date(runner, inbox)
         wanted = {state for state, yes in (("active", active), ("expired", expired), ("pending", pending)) if yes}
         with runner.looking() as engine:
             known = list(engine.suppression.silences.values())
@@ -211,7 +227,7 @@ def alertmanager_api(
         if refused:
             return _bad(refused)
         if posted.id:
-            await run_in_threadpool(up_to_date)
+            await run_in_threadpool(_up_to_date, runner, inbox)
         with runner.looking() as engine:
             known = engine.suppression.silences.get(posted.id)
         if posted.id and known is None:
@@ -237,7 +253,7 @@ def alertmanager_api(
 
     @router.get("/silence/{id}")
     def silence(id: str) -> Response:
-        up_to_date()
+        _up_to_date(runner, inbox)
         with runner.looking() as engine:
             held = engine.suppression.silences.get(id)
         return (
@@ -247,15 +263,13 @@ def alertmanager_api(
     @router.delete("/silence/{id}", dependencies=[Depends(refuse_cross_site)])
     async def expire_silence(id: str, request: Request) -> Response:
         who = actor(request)
-        await run_in_threadpool(up_to_date)
+        await run_in_threadpool(_up_to_date, runner, inbox)
         with runner.looking() as engine:
             held = engine.suppression.silences.get(id)
         if held is None:
             return _json(f"silence {id} is not known", status=404)
         await _append(inbox, OperatorRecord(expire_silence=id), who)
         return Response(status_code=200)
-
-    return router
 
 
 class Wanted(Struct, frozen=True, kw_only=True):

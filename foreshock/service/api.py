@@ -114,19 +114,27 @@ _Number = Annotated[str, Path(max_length=64, description="INC… or PRB… numbe
 _Parent = Annotated[str, Query(max_length=64, description="only what is under the umbrella of this incident (S-12)")]
 _State = Literal["open", "resolved", "merged", "all"]
 
+_Responses = dict[int | str, dict[str, Any]]
+_MISSING: _Responses = {404: {"model": ErrorBody, "description": "There is no such thing."}}
+_WRONG: _Responses = {422: {"model": ErrorBody, "description": "The request cannot be read."}}
+_CONFLICT: _Responses = {409: {"model": ErrorBody, "description": "The record's state does not allow it."}}
+_REFUSED: _Responses = {403: {"model": ErrorBody, "description": "Another site's page sent it."}, **_CONFLICT}
+_CHANGE = [Depends(refuse_cross_site)]
+
 
 def api(views: Views, actions: Actions, *, actor: Callable[[Request], str]) -> APIRouter:
     """Args: actor: who is asking; the name that notes and audit rows carry."""
     router = APIRouter(prefix="/api/v1", route_class=ApiRoute, tags=["People's questions and actions"])
     models = _Models()
-    missing: dict[int | str, dict[str, Any]] = {404: {"model": ErrorBody, "description": "There is no such thing."}}
-    wrong: dict[int | str, dict[str, Any]] = {422: {"model": ErrorBody, "description": "The request cannot be read."}}
-    refused: dict[int | str, dict[str, Any]] = {
-        403: {"model": ErrorBody, "description": "Another site's page sent it."},
-        409: {"model": ErrorBody, "description": "The record's state does not allow it."},
-    }
-    change = [Depends(refuse_cross_site)]
+    _add_incidents(router, models, views)
+    _add_reasons(router, models, views)
+    _add_intake(router, models, views)
+    _add_desk(router, models, views, actions, actor)
+    _add_feedback(router, models, views, actions, actor)
+    return router
 
+
+def _add_incidents(router: APIRouter, models: "_Models", views: Views) -> None:
     @router.get("/status", response_model=models.of(StatusView), summary="The whole in one look")
     def status() -> Response:
         return _answer(views.status())
@@ -134,7 +142,7 @@ def api(views: Views, actions: Actions, *, actor: Callable[[Request], str]) -> A
     @router.get(
         "/incidents",
         response_model=models.list_of(IncidentRow),
-        responses=wrong,
+        responses=_WRONG,
         summary="Most urgent first, then newest",
     )
     def incidents(state: _State = "open", limit: _Limit = 200, parent: _Parent = "") -> Response:
@@ -143,7 +151,7 @@ def api(views: Views, actions: Actions, *, actor: Callable[[Request], str]) -> A
     @router.get(
         "/incidents/{id}",
         response_model=models.of(IncidentView),
-        responses={**missing, **wrong},
+        responses={**_MISSING, **_WRONG},
         summary="Everything known of one incident",
     )
     def incident(
@@ -154,16 +162,18 @@ def api(views: Views, actions: Actions, *, actor: Callable[[Request], str]) -> A
     @router.get(
         "/alerts/{fingerprint}",
         response_model=models.of(AlertView),
-        responses={**missing, **wrong},
+        responses={**_MISSING, **_WRONG},
         summary="One alert, and why it is where it is",
     )
     def alert(fingerprint: Annotated[str, Path(max_length=64)]) -> Response:
         return _found(views.alert(fingerprint), f"alert {fingerprint!r}", "alerts are kept as long as their incident")
 
+
+def _add_reasons(router: APIRouter, models: "_Models", views: Views) -> None:
     @router.get(
         "/explain/{id}",
         response_model=models.of(ExplainView),
-        responses={**missing, **wrong},
+        responses={**_MISSING, **_WRONG},
         summary="Why the alerts of an incident are together, what caused it, and why it has a ticket or none",
     )
     def explain(
@@ -174,7 +184,7 @@ def api(views: Views, actions: Actions, *, actor: Callable[[Request], str]) -> A
     @router.get(
         "/explain/{id}/against/{other}",
         response_model=models.list_of(AgainstView),
-        responses={**missing, **wrong, 409: refused[409]},
+        responses={**_MISSING, **_WRONG, **_CONFLICT},
         summary="Why an alert, or each alert of an incident, is or is not in another incident",
     )
     def against(
@@ -183,6 +193,8 @@ def api(views: Views, actions: Actions, *, actor: Callable[[Request], str]) -> A
     ) -> Response:
         return _found(views.against(name, other), f"alert or incident {name!r}", "its page shows the fingerprint")
 
+
+def _add_intake(router: APIRouter, models: "_Models", views: Views) -> None:
     @router.get("/sources", response_model=models.list_of(SourceView), summary="Who reports here")
     def sources() -> Response:
         return _answer(views.sources())
@@ -190,52 +202,71 @@ def api(views: Views, actions: Actions, *, actor: Callable[[Request], str]) -> A
     @router.get(
         "/dead-letters",
         response_model=models.list_of(DeadLetterView),
-        responses=wrong,
+        responses=_WRONG,
         summary="What could not be read or was refused for good",
     )
     def dead_letters(limit: _Limit = 200) -> Response:
         return _cut(views.dead_letters(limit=limit + 1), limit)
 
-    @router.get("/problems", response_model=models.list_of(DeskRecord), responses=wrong, summary="Problems of the desk")
+
+def _add_desk(
+    router: APIRouter, models: "_Models", views: Views, actions: Actions, actor: Callable[[Request], str]
+) -> None:
+    @router.get(
+        "/problems", response_model=models.list_of(DeskRecord), responses=_WRONG, summary="Problems of the desk"
+    )
     def problems(limit: _Limit = 200) -> Response:
         return _cut(views.problems(limit=limit + 1), limit)
 
     @router.get(
         "/records/{number}",
         response_model=models.of(RecordView),
-        responses={**missing, **wrong},
+        responses={**_MISSING, **_WRONG},
         summary="A record of the desk with its notes",
     )
     def record(number: _Number) -> Response:
-        return _answer(_record(number))
+        return _answer(_record(views, number))
 
     @router.post(
         "/records/{number}/{action}",
         response_model=models.of(DeskRecord),
-        responses={**missing, **wrong, **refused},
-        dependencies=change,
+        responses={**_MISSING, **_WRONG, **_REFUSED},
+        dependencies=_CHANGE,
         summary="Take, comment, resolve, reopen or close a record",
     )
     def act(request: Request, number: _Number, action: DeskAction, body: ActionBody | None = None) -> Response:
-        _record(number)
+        _record(views, number)
         body = body or ActionBody()
         return _answer(actions.act(number, action, actor=actor(request), text=body.text, code=body.code))
 
     @router.post(
         "/incidents/{number}/problem",
         response_model=models.of(DeskRecord),
-        responses={**missing, **wrong, **refused},
-        dependencies=change,
+        responses={**_MISSING, **_WRONG, **_REFUSED},
+        dependencies=_CHANGE,
         summary="Open a problem for an incident; answers the one it is linked to already, if any",
     )
     def open_problem(request: Request, number: _Number, body: ProblemBody | None = None) -> Response:
-        _record(number)
+        _record(views, number)
         return _answer(actions.open_problem(number, actor=actor(request), title=body.title if body else ""))
 
+
+def _record(views: Views, number: str) -> RecordView:
+    found = views.record(number)
+    if found is None:
+        raise HTTPException(404, detail=f"there is no record {number!r}; the incident's page names its record")
+    record, notes = found
+    linked = views.linked(number) if record.type == "problem" else ()
+    return RecordView(record=record, notes=tuple(notes), linked=tuple(linked))
+
+
+def _add_feedback(
+    router: APIRouter, models: "_Models", views: Views, actions: Actions, actor: Callable[[Request], str]
+) -> None:
     @router.get(
         "/feedback",
         response_model=models.list_of(Judgement),
-        responses=wrong,
+        responses=_WRONG,
         summary="What people said of what belongs together, newest first",
     )
     def judgements(
@@ -252,22 +283,12 @@ def api(views: Views, actions: Actions, *, actor: Callable[[Request], str]) -> A
     @router.post(
         "/feedback",
         response_model=models.of(Judgement),
-        responses={**wrong, **refused},
-        dependencies=change,
+        responses={**_WRONG, **_REFUSED},
+        dependencies=_CHANGE,
         summary="Merge, split, move, keep apart, name the cause; applied at once and kept as truth",
     )
     def judge(request: Request, body: StatementBody) -> Response:
         return _answer(actions.judge(body.read(), actor=actor(request)))
-
-    def _record(number: str) -> RecordView:
-        found = views.record(number)
-        if found is None:
-            raise HTTPException(404, detail=f"there is no record {number!r}; the incident's page names its record")
-        record, notes = found
-        linked = views.linked(number) if record.type == "problem" else ()
-        return RecordView(record=record, notes=tuple(notes), linked=tuple(linked))
-
-    return router
 
 
 # ---- answers --------------------------------------------------------------------------------------------------------

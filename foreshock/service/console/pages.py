@@ -64,6 +64,8 @@ STATES = {"open": "Open", "resolved": "Resolved", "all": "All"}
 
 Page = Callable[..., HTMLResponse]
 
+_CHANGE = [Depends(refuse_cross_site)]
+
 
 # ---- routes ---------------------------------------------------------------------------------------------------------
 
@@ -78,13 +80,17 @@ def console(views: Views, actions: Actions, quiet: Quiet, *, actor: Callable[[Re
     """
     router = APIRouter(include_in_schema=False, route_class=_ConsoleRoute, default_response_class=HTMLResponse)
     page = _pages(views, demo=demo)
-    change = [Depends(refuse_cross_site)]
-    add_silences(router, quiet, page=page, alert=views.alert, actor=actor, read_form=read_form, change=change)
+    records = _RecordPages(views, page)
+    add_silences(router, quiet, page=page, alert=views.alert, actor=actor, read_form=read_form, change=_CHANGE)
+    _add_list(router, views, page)
+    _add_incident(router, views, actions, records, actor)
+    _add_desk(router, views, actions, page, records, actor)
+    _add_intake(router, views, page)
+    _add_about(router, page)
+    return router
 
-    @router.get("/static/{name}")
-    def static(name: str, request: Request, v: str = "") -> Response:
-        return _static(name, v, request.headers.get("if-none-match", ""))
 
+def _add_list(router: APIRouter, views: Views, page: Page) -> None:
     @router.get("/")
     def incidents(request: Request, state: str = "open", q: str = "", fragment: str = "") -> Response:
         state, q = state if state in STATES else "open", q[:MAX_QUERY]
@@ -109,56 +115,10 @@ def console(views: Views, actions: Actions, quiet: Quiet, *, actor: Callable[[Re
             limit=LIST_LIMIT,
         )
 
-    def incident_page(
-        view: IncidentView,
-        *,
-        lane: str = "",
-        code: int = 200,
-        problem: str = "",
-        typed: Mapping[str, Any] = {},
-        asked: str = "",
-    ) -> Response:
-        cis = [*(cause.ci for cause in view.causes), *(alert.ci for alert in view.alerts if alert.ci)]
-        return page(
-            "incident.html",
-            code=code,
-            here="incidents",
-            view=view,
-            row=view.row,
-            picture=draw(view.graph),
-            lane=lane if lane in LANES else "",
-            lanes={name: sum(entry.lane == name for entry in view.timeline) for name in LANES},
-            timeline=_runs(view.timeline),
-            names={alert.fingerprint: alert.name for alert in view.alerts},
-            watch_etag=_incident_etag(view),
-            problem=problem,
-            typed=typed,
-            shown=ALERTS_SHOWN,
-            others=[row for row in views.incidents(limit=OTHERS_LISTED) if row.id != view.row.id],
-            cis=list(dict.fromkeys([*cis, *(node.id for node in view.graph.nodes)])),
-            asked=asked,
-            answers=_answers(views, asked, view.row.id),
-        )
 
-    def record_page(
-        record: DeskRecord,
-        notes: Sequence[DeskNote],
-        *,
-        code: int = 200,
-        problem: str = "",
-        typed: Mapping[str, str] = {},
-    ) -> Response:
-        return page(
-            "record.html",
-            code=code,
-            here="problems" if record.type == "problem" else "incidents",
-            record=record,
-            notes=notes,
-            incidents=views.linked(record.number) if record.type == "problem" else (),
-            problem=problem,
-            typed=typed,
-        )
-
+def _add_incident(
+    router: APIRouter, views: Views, actions: Actions, records: "_RecordPages", actor: Callable[[Request], str]
+) -> None:
     @router.get("/incidents/{name}")
     def incident(request: Request, name: str, lane: str = "", fragment: str = "", why_not: str = "") -> Response:
         view = views.incident(name)
@@ -167,14 +127,14 @@ def console(views: Views, actions: Actions, quiet: Quiet, *, actor: Callable[[Re
             found = views.record(name)
             if found is None:
                 raise HTTPException(404, detail=f"there is no incident {name[:80]!r}")
-            return record_page(*found)
+            return records.record(*found)
         if fragment:
             etag = _incident_etag(view)
             same = request.headers.get("if-none-match") == etag
             return Response(status_code=304 if same else 200, headers={"ETag": etag})
-        return incident_page(view, lane=lane, asked=why_not.strip()[:MAX_QUERY])
+        return records.incident(view, lane=lane, asked=why_not.strip()[:MAX_QUERY])
 
-    @router.post("/incidents/{name}/feedback", dependencies=change)
+    @router.post("/incidents/{name}/feedback", dependencies=_CHANGE)
     def judge(request: Request, name: str, fields: Annotated[list[tuple[str, str]], Depends(read_fields)]) -> Response:
         view = views.incident(name)
         if view is None:
@@ -188,8 +148,8 @@ def console(views: Views, actions: Actions, quiet: Quiet, *, actor: Callable[[Re
                 return RedirectResponse(f"/incidents/{words.path(view.row.id)}#structure", status_code=303)
         except Rejected as error:
             typed = {**dict(given), "form": "structure", "alerts": [v for f, v in given if f == "alert"]}
-            return incident_page(view, code=409, problem=str(error), typed=typed)
-        return page(
+            return records.incident(view, code=409, problem=str(error), typed=typed)
+        return records.page(
             "confirm.html",
             here="incidents",
             row=view.row,
@@ -199,7 +159,27 @@ def console(views: Views, actions: Actions, quiet: Quiet, *, actor: Callable[[Re
             fields=given,
         )
 
-    @router.post("/records/{number}/{action}", dependencies=change)
+
+def _add_desk(
+    router: APIRouter,
+    views: Views,
+    actions: Actions,
+    page: Page,
+    records: "_RecordPages",
+    actor: Callable[[Request], str],
+) -> None:
+    @router.get("/problems")
+    def problems() -> Response:
+        return page("problems.html", here="problems", records=views.problems(limit=LIST_LIMIT), limit=LIST_LIMIT)
+
+    @router.get("/problems/{number}")
+    def problem(number: str) -> Response:
+        found = views.record(number)
+        if found is None:
+            raise HTTPException(404, detail=f"there is no problem {number[:80]!r}")
+        return records.record(*found)
+
+    @router.post("/records/{number}/{action}", dependencies=_CHANGE)
     def act(
         request: Request, number: str, action: str, form: Annotated[dict[str, str], Depends(read_form)]
     ) -> Response:
@@ -215,11 +195,11 @@ def console(views: Views, actions: Actions, quiet: Quiet, *, actor: Callable[[Re
             typed = {"number": number, "action": action, "text": text, "code": resolution}
             view = views.incident(record.key or number) if record.type != "problem" else None
             if view is not None:
-                return incident_page(view, code=409, problem=str(error), typed=typed)
-            return record_page(record, notes, code=409, problem=str(error), typed=typed)
+                return records.incident(view, code=409, problem=str(error), typed=typed)
+            return records.record(record, notes, code=409, problem=str(error), typed=typed)
         return _see(record)
 
-    @router.post("/incidents/{number}/problem", dependencies=change)
+    @router.post("/incidents/{number}/problem", dependencies=_CHANGE)
     def open_problem(request: Request, number: str, form: Annotated[dict[str, str], Depends(read_form)]) -> Response:
         found = views.record(number)
         if found is None:
@@ -230,9 +210,11 @@ def console(views: Views, actions: Actions, quiet: Quiet, *, actor: Callable[[Re
         except Rejected as error:
             view = views.incident(found[0].key or number)
             if view is None:
-                return record_page(*found, code=409, problem=str(error))
-            return incident_page(view, code=409, problem=str(error))
+                return records.record(*found, code=409, problem=str(error))
+            return records.incident(view, code=409, problem=str(error))
 
+
+def _add_intake(router: APIRouter, views: Views, page: Page) -> None:
     @router.get("/sources")
     def sources(request: Request) -> Response:
         base = base_url(request.url.scheme, request.headers.get("host", ""))
@@ -250,22 +232,15 @@ def console(views: Views, actions: Actions, quiet: Quiet, *, actor: Callable[[Re
             "dead_letters.html", here="dead-letters", letters=views.dead_letters(limit=LIST_LIMIT), limit=LIST_LIMIT
         )
 
-    @router.get("/problems")
-    def problems() -> Response:
-        return page("problems.html", here="problems", records=views.problems(limit=LIST_LIMIT), limit=LIST_LIMIT)
 
-    @router.get("/problems/{number}")
-    def problem(number: str) -> Response:
-        found = views.record(number)
-        if found is None:
-            raise HTTPException(404, detail=f"there is no problem {number[:80]!r}")
-        return record_page(*found)
-
+def _add_about(router: APIRouter, page: Page) -> None:
     @router.get("/status")
     def status() -> Response:
         return page("status.html", here="status")
 
-    return router
+    @router.get("/static/{name}")
+    def static(name: str, request: Request, v: str = "") -> Response:
+        return _static(name, v, request.headers.get("if-none-match", ""))
 
 
 async def not_found(request: Request, error: Exception) -> Response:
@@ -300,6 +275,66 @@ class _ConsoleRoute(APIRoute):
                 return _secure(_error_page(503, str(error)))
 
         return handle_for_people
+
+
+class _RecordPages:
+    """The pages that several routes answer with: one incident, one record of the desk; with what a person typed where
+    it was refused."""
+
+    def __init__(self, views: Views, page: Page) -> None:
+        self._views, self.page = views, page
+
+    def incident(
+        self,
+        view: IncidentView,
+        *,
+        lane: str = "",
+        code: int = 200,
+        problem: str = "",
+        typed: Mapping[str, Any] = {},
+        asked: str = "",
+    ) -> Response:
+        cis = [*(cause.ci for cause in view.causes), *(alert.ci for alert in view.alerts if alert.ci)]
+        return self.page(
+            "incident.html",
+            code=code,
+            here="incidents",
+            view=view,
+            row=view.row,
+            picture=draw(view.graph),
+            lane=lane if lane in LANES else "",
+            lanes={name: sum(entry.lane == name for entry in view.timeline) for name in LANES},
+            timeline=_runs(view.timeline),
+            names={alert.fingerprint: alert.name for alert in view.alerts},
+            watch_etag=_incident_etag(view),
+            problem=problem,
+            typed=typed,
+            shown=ALERTS_SHOWN,
+            others=[row for row in self._views.incidents(limit=OTHERS_LISTED) if row.id != view.row.id],
+            cis=list(dict.fromkeys([*cis, *(node.id for node in view.graph.nodes)])),
+            asked=asked,
+            answers=_answers(self._views, asked, view.row.id),
+        )
+
+    def record(
+        self,
+        record: DeskRecord,
+        notes: Sequence[DeskNote],
+        *,
+        code: int = 200,
+        problem: str = "",
+        typed: Mapping[str, str] = {},
+    ) -> Response:
+        return self.page(
+            "record.html",
+            code=code,
+            here="problems" if record.type == "problem" else "incidents",
+            record=record,
+            notes=notes,
+            incidents=self._views.linked(record.number) if record.type == "problem" else (),
+            problem=problem,
+            typed=typed,
+        )
 
 
 def _answers(views: Views, asked: str, situation: str) -> list[AgainstView]:
