@@ -1,6 +1,7 @@
-"""Runs the present and the proposed configuration over one reading of history."""
+"""Runs the present and proposed configurations over one reading of history."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from itertools import chain, repeat
 from tempfile import TemporaryFile
@@ -28,16 +29,29 @@ def plan(
     after: Version,
     since: datetime | None = None,
 ) -> Plan:
-    """since: what came before is read, so that both sides know what was open, and not told.
+    """since: what came before is read, so that both sides know what was open, and not told."""
+    with outcomes(inputs, collectors, rules, (before, after), since) as (one, other):
+        return compare(one, other)
 
-    What history recorded of tickets, and what people said of single situations, is left out on both sides: it is about
-    situations that the other configuration may not have.
+
+@contextmanager
+def outcomes(
+    inputs: Iterable[Input],
+    collectors: Mapping[str, Collector],
+    rules: Mapping[str, RuleKind],
+    versions: Sequence[Version],
+    since: datetime | None = None,
+) -> Iterator[list[Outcome]]:
+    """What each of ``versions`` makes of one reading of history, finished; their stories can be read in the block.
+
+    What history recorded of tickets, and what people said of single situations, is left out on all sides: it is about
+    situations that another configuration may not have.
     """
     numbers: dict[str, int] = {}
-    with TemporaryFile() as one, TemporaryFile() as other:
+    with ExitStack() as files:
         sides = [
-            (version, Outcome(collectors, rules, numbers, stories, since))
-            for version, stories in ((before, one), (after, other))
+            (version, Outcome(collectors, rules, numbers, files.enter_context(TemporaryFile()), since))
+            for version in versions
         ]
         for first, given in zip(chain([True], repeat(False)), inputs, strict=False):
             record = given.record
@@ -48,9 +62,10 @@ def plan(
                         outcome.read(_to_one_sink(head), None)
                 if _counts(record, version):
                     outcome.read(record, items)
-        for _, outcome in sides:
+        found = [outcome for _, outcome in sides]
+        for outcome in found:
             outcome.finish()
-        return compare(*(outcome for _, outcome in sides))
+        yield found
 
 
 class Survey(Struct, frozen=True, kw_only=True):
