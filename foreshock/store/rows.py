@@ -72,6 +72,26 @@ def read_table(path: Path, wanted: Sequence[str]) -> Table:
         raise ConfigError([_unreadable(path, f"cannot be read: {error}")]) from None
 
 
+def columns_of(path: Path) -> list[str]:
+    """Their names, of JSON lines those of the first row. Raises ConfigError."""
+    check_file(path)
+    kind = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
+    try:
+        if kind == ".parquet":
+            import pyarrow.parquet as pq
+
+            return list(pq.ParquetFile(path).schema_arrow.names)
+        with _opened(path) as file:
+            if kind == ".csv":
+                return next(csv.reader(_decoded(file)), [])
+            first = next((line for line in file if line.strip()), b"{}")
+            return list(msgspec.json.decode(first, type=dict[str, Any]))
+    except UnicodeDecodeError:
+        raise ConfigError([_not_text(path)]) from None
+    except (*_CANNOT_BE_READ, msgspec.DecodeError) as error:
+        raise ConfigError([_unreadable(path, f"cannot be read: {error}")]) from None
+
+
 def check_file(path: Path) -> None:
     """Raises ConfigError where there is no file."""
     if not path.is_file():
