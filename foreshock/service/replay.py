@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from foreshock.core.errors import Malformed
 from foreshock.core.learned import Learned
 from foreshock.core.model import Ended, Event, Moved, Situation, SituationState, read_labels
 from foreshock.service import weighing
-from foreshock.service.engine import Engine
+from foreshock.service.engine import Effects, Engine
 from foreshock.service.recorded import Input
 from foreshock.service.records import LearnedRecord, SettingsRecord, TopologyRecord
 
@@ -76,18 +76,16 @@ def replay(
     """Run the engine over ``inputs``. What ``version`` names takes the place of what they hold."""
     engine = Engine(collectors, rules)
     result = Result(groups=[], situations={}, events=0, tickets=0, malformed=0, span_s=0.0)
-    placed: list[tuple[str, str, str, int, datetime]] = []
-    last: dict[str, str] = {}
-    ways = Ways()
+    places = Places()
     first_at: datetime | None = None
-    for step, (record, given) in enumerate(prepared(inputs, version)):
+    for record, given in prepared(inputs, version):
         effects = engine.step([(record, None)])
         if given is None:
             continue
         first_at = first_at or record.at
         result.malformed += len(effects.dead_letters)
         result.tickets += sum(order.verb == "open" for order in effects.orders)
-        ways.hear(engine.counts, effects.situations.values(), step)
+        places.hear(engine, effects)
         for id, situation in effects.situations.items():
             if situation.state is SituationState.MERGED:
                 result.situations.pop(id, None)
@@ -95,7 +93,8 @@ def replay(
                 result.situations[id] = effects.ended[id]
         if record.kind is RecordKind.EVENTS:
             result.events += len(given.ids)
-            placed += ((*item, step, record.at) for item in _place(engine, collectors[record.collector], given, last))
+            for id, labels in known_labels(collectors[record.collector], record, given.ids):
+                places.put(engine, id, identity(engine, collectors[record.collector], record, labels), record.at)
     for situation in engine.situations.values():
         if situation.state is SituationState.OPEN:
             situation.causes = weighing.causes(engine, situation)
@@ -103,7 +102,7 @@ def replay(
     result.situations = dict(sorted(result.situations.items(), key=lambda entry: number(entry[0])))
     if first_at is not None:
         result.span_s = (engine.now - first_at).total_seconds()
-    result.groups = [(item, ways.follow(alert, group, since, at)) for item, alert, group, since, at in placed]
+    result.groups = list(places.groups())
     return result
 
 
@@ -172,6 +171,40 @@ class Ways:
         return group
 
 
+class Places:
+    """In which situation items ended up, wherever their alerts went after they were placed."""
+
+    def __init__(self) -> None:
+        self._placed: list[tuple[str, str, str, int, datetime]] = []
+        self._last: dict[str, str] = {}
+        self._ways = Ways()
+        self._step = 0
+
+    def hear(self, engine: Engine, effects: Effects) -> None:
+        """Of each step, before its items are placed."""
+        self._step += 1
+        self._ways.hear(engine.counts, effects.situations.values(), self._step)
+
+    def put(self, engine: Engine, id: str, alert: str, at: datetime) -> None:
+        """The item ``id`` is of ``alert``; where that is none it is a group of its own."""
+        self._placed.append((id, alert, self._group(engine, alert) if alert else f"none-{id}", self._step, at))
+
+    def pass_by(self, engine: Engine, alert: str) -> None:
+        """An item that nobody asks for; where ``alert`` is will be known when it is over."""
+        self._group(engine, alert)
+
+    def _group(self, engine: Engine, alert: str) -> str:
+        known = engine.alerts.get(alert)
+        if known is not None and known.situation:
+            self._last[alert] = known.situation
+        return self._last.get(alert, alert)
+
+    def groups(self) -> Iterator[tuple[str, str]]:
+        """(item, group), in the order in which they were put."""
+        for item, alert, group, since, at in self._placed:
+            yield item, self._ways.follow(alert, group, since, at)
+
+
 def heads(first: Record, version: Version) -> Iterator[Record]:
     """What is in force from the start, as records just before the first."""
     settings = (version.settings or CorrelationSettings()).model_dump(mode="json")
@@ -197,23 +230,25 @@ def _replaced(record: Record, version: Version) -> Record:
     return msgspec.structs.replace(record, body=msgspec.json.encode(read))
 
 
-def _place(engine: Engine, collector: Collector, given: Input, last: dict[str, str]) -> Iterator[tuple[str, str, str]]:
-    """(item, alert, situation) for each item of a record; what went nowhere is a group of its own."""
-    for id, item in zip(given.ids, collector.decode(given.record.body), strict=True):
+def known_labels(
+    collector: Collector, record: Record, ids: Sequence[str], items: Sequence[Any] | None = None
+) -> Iterator[tuple[str, dict[str, str]]]:
+    """(item, labels) for each item of a record; no labels where it is no alert. items: as the collector decodes them,
+    where that was done already."""
+    for id, item in zip(ids, collector.decode(record.body) if items is None else items, strict=True):
         try:
-            if isinstance(item, Malformed):
-                raise item
-            event = collector.translate(item, given.record.at)
-            if not isinstance(event, Event):
-                raise Malformed("not an event")
-            identity = engine.identity(collector, given.record.source, read_labels(event.labels))
+            event = None if isinstance(item, Malformed) else collector.translate(item, record.at)
+            yield id, read_labels(event.labels) if isinstance(event, Event) else {}
         except Malformed:
-            yield id, "", f"none-{id}"
-            continue
-        alert = engine.alerts.get(identity)
-        if alert is not None and alert.situation:
-            last[identity] = alert.situation
-        yield id, identity, last.get(identity, identity)
+            yield id, {}
+
+
+def identity(engine: Engine, collector: Collector, record: Record, labels: Mapping[str, str]) -> str:
+    """Of the alert these labels belong to; empty where they belong to none."""
+    try:
+        return engine.identity(collector, record.source, labels) if labels else ""
+    except Malformed:
+        return ""
 
 
 # ---- output ---------------------------------------------------------------------------------------------------------

@@ -212,3 +212,19 @@ def test_the_commands_of_the_pipelines_in_the_docs_work(here: Path, fence: str):
     for words in commands:
         found = run(words)
         assert found.exit_code in ((0, 4) if words[1] == "plan" else (0,)), found.output
+
+
+def test_a_plan_counts_pairs_against_labelled_truth_and_fails_where_it_fits_worse(here: Path):
+    (here / "truth.csv").write_text("alert_id,issue_id\n0,I1\n1,I1\n")
+    strict = (*PLAN, "--settings", "strict.yaml", "--truth", "truth.csv")
+    found = run((*strict, "--fail-if", "f1_drop > 0.01"))
+
+    assert re.search(r"pairwise F1 +1\.0000 +0\.0000", found.output)
+    assert (found.exit_code, "f1_drop > 0.01: it is 1" in found.output) == (1, True)
+    assert run((*PLAN, "--settings", "same.yaml", "--truth", "truth.csv", "--fail-if", "f1_drop > 0")).exit_code == 0
+
+
+def test_a_threshold_on_truth_needs_truth():
+    found = run((*PLAN, "--settings", "strict.yaml", "--fail-if", "f1 < 0.9"))
+
+    assert (found.exit_code, "give it with --truth" in " ".join(found.output.split())) == (2, True)

@@ -14,7 +14,7 @@ from foreshock.core.errors import Malformed
 from foreshock.core.model import CI, Relationship
 from foreshock.service.front import collector_kinds
 from foreshock.service.plan import report
-from foreshock.service.plan.compare import VALUES, Difference, Kind, Plan, partners
+from foreshock.service.plan.compare import FIT_VALUES, VALUES, Difference, Kind, Plan, partners
 from foreshock.service.plan.run import plan, survey
 from foreshock.service.plan.thresholds import parse_threshold
 from foreshock.service.recorded import Input
@@ -221,7 +221,7 @@ def test_a_page_stands_alone_and_shows_strangers_texts_as_texts():
 def test_json_has_the_verdict_every_value_and_the_plan():
     told = json.loads(report.as_json(planned(two_that_are_one(), group={"threshold": 0.9})))
 
-    assert told["values"].keys() == set(VALUES)
+    assert told["values"].keys() == set(VALUES) - set(FIT_VALUES)
     assert told["plan"]["differences"][0]["kind"] == "split"
 
 

@@ -63,6 +63,14 @@ def plan_rules(
         typer.Option("--since", parser=duration, help="Tell only what began in the last 7d, 12h, … of it."),
     ] = None,
     mapping: Mapped = None,
+    truth: Annotated[
+        Path | None,
+        typer.Option(
+            "--truth",
+            help="What belongs together, to count pairs against: alert_id,issue_id (CSV), `foreshock feedback export`, "
+            "or tickets exported from an ITSM tool.",
+        ),
+    ] = None,
     fail_if: Annotated[
         list[str] | None, typer.Option("--fail-if", help="End with 1 where this holds: 'vanished_p1 > 0'.")
     ] = None,
@@ -80,17 +88,21 @@ def plan_rules(
     from foreshock.connect.config import load
     from foreshock.service.front import collector_kinds
     from foreshock.service.learning import read_learned
-    from foreshock.service.plan.compare import VALUES
+    from foreshock.service.plan.compare import FIT_VALUES, VALUES
     from foreshock.service.plan.run import plan, survey
     from foreshock.service.plan.thresholds import parse_threshold
     from foreshock.service.recorded import ReplayMapping, read_input, read_topology
     from foreshock.service.rule_files import load_rules
     from foreshock.service.settings import rule_kinds
+    from foreshock.service.truth import read_truth
 
     if not (rules or settings or set_ or topology or learned):
         raise typer.BadParameter("nothing is to change: give --rules, --settings, --set, --topology or --learned")
     thresholds = {text: parse_threshold(text, VALUES) for text in fail_if or ()}
+    if truth is None and any(threshold.name in FIT_VALUES for threshold in thresholds.values()):
+        raise typer.BadParameter(f"{', '.join(FIT_VALUES)} need labelled truth: give it with --truth")
     columns, collectors = load(mapping, ReplayMapping) if mapping else None, collector_kinds()
+    labels = read_truth(truth) if truth else None
     with _history(input, server, token_file) as history:
         known = survey(read_input(history, columns, collectors, warn))
         before = known.present
@@ -106,7 +118,9 @@ def plan_rules(
         )
         begin = known.last_at - since if since is not None and known.last_at is not None else None
         inputs = read_input(history, columns, collectors)
-        found = plan(inputs, collectors, rule_kinds(), before=before, after=after, since=begin)
+        found = plan(inputs, collectors, rule_kinds(), before=before, after=after, since=begin, truth=labels)
+    if found.before.fit is not None and not found.before.fit.items:
+        complain(f"{truth} knows of nothing that was read; alerts have the ids of `foreshock replay`", color="yellow")
     _tell(found, output, to, show)
     values = found.values()
     crossed = [text for text, threshold in thresholds.items() if threshold.crossed(values)]

@@ -18,6 +18,7 @@ from correlation.group import number
 from foreshock.core.model import Moment
 from foreshock.service.plan.outcome import Incident, Outcome
 from foreshock.service.plan.reason import Reasons
+from foreshock.service.scoring import Fit
 
 _SAME_S = 1.0
 """A ticket that comes at most so much earlier or later comes at the same time."""
@@ -65,6 +66,7 @@ class Totals(Struct, frozen=True, kw_only=True):
         tickets: opened. by_priority, by_group, by_hour: of the incidents; hours are hours of the day, UTC.
         noise_reduction: 1 - tickets / events.
         wait_p50_s, wait_p95_s: from the first alert to the ticket; None without tickets.
+        fit: with what is known to belong together; None where nothing was given.
     """
 
     events: int
@@ -76,6 +78,7 @@ class Totals(Struct, frozen=True, kw_only=True):
     noise_reduction: float
     wait_p50_s: float | None
     wait_p95_s: float | None
+    fit: Fit | None = None
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -97,14 +100,21 @@ class Plan(Struct, frozen=True, kw_only=True):
     differences: tuple[Difference, ...]
 
     def values(self) -> dict[str, float]:
-        """What each of ``VALUES`` is."""
+        """What each of ``VALUES`` is; ``FIT_VALUES`` only where there is truth to hold against."""
         found: Counter[str] = Counter()
         for each in self.differences:
             found.update((each.kind.value, f"{each.kind.value}_p{each.priority}"))
         found.update(differences=len(self.differences), same=self.same)
         found.update(tickets=self.after.tickets, tickets_before=self.before.tickets)
-        return {name: float(found[name]) for name in VALUES}
+        values = {name: float(found[name]) for name in VALUES if name not in FIT_VALUES}
+        if (one := self.before.fit) is not None and (other := self.after.fit) is not None:
+            told = (other.f1, one.f1, one.f1 - other.f1, other.precision, other.recall)
+            values |= dict(zip(FIT_VALUES, told, strict=True))
+        return values
 
+
+FIT_VALUES = ("f1", "f1_before", "f1_drop", "precision", "recall")
+"""What a threshold may name where labelled truth is given."""
 
 VALUES: tuple[str, ...] = (
     *(name for kind in Kind for name in (kind.value, *(f"{kind.value}_p{priority}" for priority in range(1, 6)))),
@@ -112,8 +122,10 @@ VALUES: tuple[str, ...] = (
     "same",
     "tickets",
     "tickets_before",
+    *FIT_VALUES,
 )
-"""What a threshold may name: how many incidents became what, also of each priority, and how many tickets there are."""
+"""What a threshold may name: how many incidents became what, also of each priority, how many tickets there are, and how
+well situations fit the truth."""
 
 
 def compare(before: Outcome, after: Outcome) -> Plan:
@@ -320,6 +332,7 @@ def _totals(outcome: Outcome) -> Totals:
         noise_reduction=round(1 - outcome.tickets / outcome.events, 4) if outcome.events else 0.0,
         wait_p50_s=round(median(waits), 1) if waits else None,
         wait_p95_s=round(quantiles(waits, n=20)[-1] if len(waits) > 1 else waits[0], 1) if waits else None,
+        fit=outcome.fit,
     )
 
 

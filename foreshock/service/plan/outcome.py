@@ -17,7 +17,8 @@ from correlation.rule import RuleKind, in_words
 from foreshock.core.contracts import Collector, Items, Record, RecordKind, Verb
 from foreshock.core.model import Ended, Link, Moment, Situation, SituationState
 from foreshock.service import weighing
-from foreshock.service.engine import Engine
+from foreshock.service.engine import Effects, Engine
+from foreshock.service.scoring import Fit
 
 SINK = "plan"
 """The one that all tickets of a plan go to."""
@@ -65,6 +66,7 @@ class Outcome:
     Attributes:
         incidents: by id, without those that were merged into others. alerts: numbers of the alerts of each.
         events: heard of, malformed ones included. tickets: opened, those of situations that were merged later too.
+        fit: with what is known to belong together; None where nothing was given.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class Outcome:
         self.alerts: dict[str, array[int]] = {}
         self.events = self.tickets = 0
         self.first_at: datetime | None = None
+        self.fit: Fit | None = None
         self._since = since
         self._fingerprints = fingerprints
         self._tickets: dict[str, datetime] = {}
@@ -87,7 +90,7 @@ class Outcome:
         self._stories = stories
         self._places: dict[str, tuple[int, int]] = {}
 
-    def read(self, record: Record, items: Items | None) -> None:
+    def read(self, record: Record, items: Items | None) -> Effects:
         effects = self.engine.step([(record, items)])
         if record.kind is RecordKind.EVENTS and not self._is_early(record.at):
             self.events += 0 if items is None else len(items.items)
@@ -104,6 +107,7 @@ class Outcome:
                 self._merged(id, situation.merged_into)
             elif id in effects.ended:
                 self._keep(effects.ended[id])
+        return effects
 
     def finish(self) -> None:
         """Nothing more comes: what is still open is told as it stands."""

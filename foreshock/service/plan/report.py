@@ -35,6 +35,15 @@ def rows(plan: Plan) -> list[tuple[str, str, str]]:
         ("noise reduction", f"{one.noise_reduction:.2%}", f"{other.noise_reduction:.2%}"),
         ("first alert to ticket, median", _seconds(one.wait_p50_s), _seconds(other.wait_p50_s)),
         ("first alert to ticket, 95 %", _seconds(one.wait_p95_s), _seconds(other.wait_p95_s)),
+        *(
+            (name, f"{getattr(one.fit, value):.4f}", f"{getattr(other.fit, value):.4f}")
+            for name, value in (
+                ("pairwise F1", "f1"),
+                ("pairwise precision", "precision"),
+                ("pairwise recall", "recall"),
+            )
+            if one.fit is not None and other.fit is not None
+        ),
     ]
 
 

@@ -18,6 +18,8 @@ from foreshock.service.plan.outcome import SINK, Outcome
 from foreshock.service.recorded import Input
 from foreshock.service.records import OperatorRecord, SettingsRecord
 from foreshock.service.replay import Version, heads
+from foreshock.service.scoring import Scorer
+from foreshock.service.truth import Truth
 
 
 def plan(
@@ -28,9 +30,11 @@ def plan(
     before: Version,
     after: Version,
     since: datetime | None = None,
+    truth: Truth | None = None,
 ) -> Plan:
-    """since: what came before is read, so that both sides know what was open, and not told."""
-    with outcomes(inputs, collectors, rules, (before, after), since) as (one, other):
+    """since: what came before is read, so that both sides know what was open, and not told. truth: both are held
+    against it."""
+    with outcomes(inputs, collectors, rules, (before, after), since, truth) as (one, other):
         return compare(one, other)
 
 
@@ -41,6 +45,7 @@ def outcomes(
     rules: Mapping[str, RuleKind],
     versions: Sequence[Version],
     since: datetime | None = None,
+    truth: Truth | None = None,
 ) -> Iterator[list[Outcome]]:
     """What each of ``versions`` makes of one reading of history, finished; their stories can be read in the block.
 
@@ -53,16 +58,23 @@ def outcomes(
             (version, Outcome(collectors, rules, numbers, files.enter_context(TemporaryFile()), since))
             for version in versions
         ]
+        scorer = Scorer(truth, [outcome.engine for _, outcome in sides], collectors) if truth is not None else None
         for first, given in zip(chain([True], repeat(False)), inputs, strict=False):
             record = given.record
             items = _items(record, collectors)
-            for version, outcome in sides:
+            for side, (version, outcome) in enumerate(sides):
                 if first:
                     for head in heads(record, version):
                         outcome.read(_to_one_sink(head), None)
                 if _counts(record, version):
-                    outcome.read(record, items)
+                    effects = outcome.read(record, items)
+                    if scorer is not None:
+                        scorer.hear(side, effects)
+            if scorer is not None:
+                scorer.place(given, items)
         found = [outcome for _, outcome in sides]
+        for outcome, fit in zip(found, scorer.fits(since) if scorer is not None else (), strict=False):
+            outcome.fit = fit
         for outcome in found:
             outcome.finish()
         yield found

@@ -1,0 +1,226 @@
+"""How well the situations of one or several engines fit what is known to belong together, on one reading of input.
+
+The first engine says what an item is about (its CI, its occurrence), so that the truth is the same for all.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from msgspec import Struct
+
+from correlation.bind import named
+from foreshock.core.contracts import Collector, Items, RecordKind
+from foreshock.core.model import Alert, Label
+from foreshock.core.topology import Topology
+from foreshock.service.engine import Effects, Engine
+from foreshock.service.recorded import Input
+from foreshock.service.replay import Places, identity, known_labels
+from foreshock.service.truth import Pairs, Ticket, Truth, count_pairs
+
+_SAME_OCCURRENCE = timedelta(minutes=5)
+"""Onsets of an alert that are at most so far apart are one occurrence: its source may have dated it anew."""
+
+
+class Fit(Struct, frozen=True, kw_only=True):
+    """How well groups fit the truth.
+
+    Attributes:
+        items: of input, that truth knows of. precision, recall, f1: 0..1, over pairs of them.
+    """
+
+    items: int
+    precision: float
+    recall: float
+    f1: float
+
+
+class Scorer:
+    """``hear`` comes after each step of an engine, ``place`` once all have read a record of events."""
+
+    def __init__(self, truth: Truth, engines: Sequence[Engine], collectors: Mapping[str, Collector]) -> None:
+        self._kinds = [
+            kind
+            for kind, known in (
+                (_Incidents(truth.incidents), truth.incidents),
+                (_Said(truth.said), truth.said),
+                (_Tickets(truth.tickets), truth.tickets),
+            )
+            if known
+        ]
+        self._engines, self._collectors = engines, collectors
+        self._places = tuple(Places() for _ in engines)
+        self._tags: list[tuple[datetime, tuple[str | None, ...]]] = []
+        self._occurrences: dict[str, int] = {}
+
+    def hear(self, side: int, effects: Effects) -> None:
+        """side: the place of the engine among those that were given."""
+        self._places[side].hear(self._engines[side], effects)
+
+    def place(self, given: Input, items: Items | None = None) -> None:
+        """items: of the record, where it was taken apart already."""
+        record, collector = given.record, self._collectors.get(given.record.collector)
+        if record.kind is not RecordKind.EVENTS or collector is None:
+            return
+        for id, labels in known_labels(collector, record, given.ids, None if items is None else items.items):
+            keys = [identity(engine, collector, record, labels) for engine in self._engines]
+            seen = self._seen(id, keys[0])
+            tags = tuple(kind.tag(seen) for kind in self._kinds)
+            is_known = any(tag is not None for tag in tags)
+            for engine, places, key in zip(self._engines, self._places, keys, strict=True):
+                if is_known:
+                    places.put(engine, id, key, record.at)
+                else:
+                    places.pass_by(engine, key)
+            if is_known:
+                self._tags.append((record.at, tags))
+
+    def _seen(self, id: str, key: str) -> "_Seen":
+        first = self._engines[0]
+        alert = first.alerts.get(key)
+        begins = alert is not None and alert.firing and self._occurrences.get(key) != alert.occurrences
+        if alert is not None and begins:
+            self._occurrences[key] = alert.occurrences
+        return _Seen(id=id, alert=alert, begins=begins, engine=first)
+
+    def pairs(self, since: datetime | None = None, until: datetime | None = None) -> tuple[Pairs, ...]:
+        """Of each engine, over the items that came in since <= t < until; counts of parts of the truth add up."""
+        return tuple(found for _, found in self._counted(since, until))
+
+    def fits(self, since: datetime | None = None, until: datetime | None = None) -> tuple[Fit, ...]:
+        return tuple(
+            Fit(items=items, precision=found.precision, recall=found.recall, f1=found.f1)
+            for items, found in self._counted(since, until)
+        )
+
+    def _counted(self, since: datetime | None, until: datetime | None) -> Iterator[tuple[int, Pairs]]:
+        for places in self._places:
+            placed = [
+                (tags, group)
+                for (at, tags), (_, group) in zip(self._tags, places.groups(), strict=True)
+                if (since is None or since <= at) and (until is None or at < until)
+            ]
+            counted = Pairs()
+            for index, kind in enumerate(self._kinds):
+                counted += kind.count((tag, group) for tags, group in placed if (tag := tags[index]) is not None)
+            yield len(placed), counted
+
+
+# ---- which item is what ---------------------------------------------------------------------------------------------
+
+
+class _Seen(Struct, frozen=True, kw_only=True):
+    """An item of input, as the first engine has just read it.
+
+    Attributes:
+        alert: what it belongs to; None where it is no alert. begins: it is the first of an occurrence.
+    """
+
+    id: str
+    alert: Alert | None
+    begins: bool
+    engine: Engine
+
+
+class _Kind(Protocol):
+    """One kind of truth."""
+
+    def tag(self, seen: _Seen) -> str | None:
+        """What it calls the item; None where it knows nothing of it. Asked once for each item, in order."""
+
+    def count(self, placed: Iterable[tuple[str, str]]) -> Pairs:
+        """placed: of each item that it knows of, what it called it, and its group."""
+
+
+class _Incidents:
+    def __init__(self, incidents: Mapping[str, str]) -> None:
+        self._incidents = incidents
+
+    def tag(self, seen: _Seen) -> str | None:
+        return self._incidents.get(seen.id)
+
+    def count(self, placed: Iterable[tuple[str, str]]) -> Pairs:
+        return count_pairs(placed)
+
+
+class _Said:
+    """Pairs of alerts that people spoke of; others count for nothing."""
+
+    def __init__(self, labels: Iterable[Label]) -> None:
+        self._same: dict[tuple[str, str], bool] = {}
+        self._onsets: dict[str, list[datetime]] = {}
+        for label in labels:  # oldest first: the last word holds
+            if label.other is not None and label.says in ("same", "apart"):
+                one, other = sorted(self._occurrence(who.fingerprint, who.onset) for who in (label.alert, label.other))
+                self._same[one, other] = label.says == "same"
+
+    def _occurrence(self, fingerprint: str, onset: datetime) -> str:
+        if (known := self._known(fingerprint, onset)) is not None:
+            return known
+        self._onsets.setdefault(fingerprint, []).append(onset)
+        return f"{fingerprint}#{len(self._onsets[fingerprint]) - 1}"
+
+    def _known(self, fingerprint: str, onset: datetime) -> str | None:
+        for place, one in enumerate(self._onsets.get(fingerprint, ())):
+            if abs(one - onset) <= _SAME_OCCURRENCE:
+                return f"{fingerprint}#{place}"
+        return None
+
+    def tag(self, seen: _Seen) -> str | None:
+        return None if seen.alert is None else self._known(seen.alert.fingerprint, seen.alert.starts_at)
+
+    def count(self, placed: Iterable[tuple[str, str]]) -> Pairs:
+        group = dict(placed)  # the last item of an occurrence tells where it ended up
+        known = [(pair, same) for pair, same in self._same.items() if pair[0] in group and pair[1] in group]
+        grouped = [same for (one, other), same in known if group[one] == group[other]]
+        return Pairs(same=sum(same for _, same in known), grouped=len(grouped), both=sum(grouped))
+
+
+class _Tickets:
+    """An occurrence belongs to the ticket about its CI that was open then, or soon after; of several to the one opened
+    nearest to its onset."""
+
+    def __init__(self, tickets: Sequence[Ticket]) -> None:
+        self._tickets = tickets
+        self._by_ci: dict[str, list[Ticket]] = {}
+        self._topology: Topology | None = None
+
+    def tag(self, seen: _Seen) -> str | None:
+        alert = seen.alert
+        if alert is None or not seen.begins or not alert.ci:
+            return None
+        if seen.engine.topology is not self._topology:
+            self._index(seen.engine)
+        return _nearest(self._by_ci.get(alert.ci, []), alert.starts_at)
+
+    def _index(self, engine: Engine) -> None:
+        self._topology, self._by_ci = engine.topology, {}
+        for ticket in self._tickets:
+            for name in ticket.cis:
+                if ci := named(name, engine.topology, engine.settings.bind):
+                    self._by_ci.setdefault(ci, []).append(ticket)
+
+    def count(self, placed: Iterable[tuple[str, str]]) -> Pairs:
+        return count_pairs(placed)
+
+
+_BEFORE = timedelta(hours=1)
+"""So long a problem may have been known to monitoring before somebody opened its ticket."""
+_WITHIN = timedelta(hours=4)
+"""What begins later than this after a ticket was opened is another problem, however long the ticket is left open."""
+
+
+def _nearest(tickets: Sequence[Ticket], onset: datetime) -> str | None:
+    """tickets: in order of opening."""
+    first = bisect_left(tickets, onset - _WITHIN, key=_opened_at)
+    near = [one for one in tickets[first : bisect_right(tickets, onset + _BEFORE, key=_opened_at)] if _open(one, onset)]
+    return min(near, key=lambda one: abs(one.opened_at - onset)).incident if near else None
+
+
+def _open(ticket: Ticket, onset: datetime) -> bool:
+    return ticket.resolved_at is None or onset <= ticket.resolved_at
+
+
+def _opened_at(ticket: Ticket) -> datetime:
+    return ticket.opened_at
