@@ -95,6 +95,10 @@ class Rejected(ForeshockError):
     """The other side refuses this payload for good; dead letter, visible in the console."""
 
 
+class Missing(Rejected):
+    """Nothing goes by the name that was given; the hint says what there is."""
+
+
 class Fenced(ForeshockError):
     """Another engine moved this partition's position: step aside, write nothing."""
 

@@ -19,7 +19,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, create_model
 
 from correlation import feedback
 from foreshock.core.contracts import DeskAction, DeskNote, DeskRecord
-from foreshock.core.errors import Invalid, Rejected, Unavailable
+from foreshock.core.errors import Invalid, Missing, Rejected, Unavailable
 from foreshock.core.model import Judgement, JudgementKind
 from foreshock.service.guard import HEADERS, refuse_cross_site
 from foreshock.service.records import Statement
@@ -112,6 +112,9 @@ class RecordView(Struct, frozen=True, kw_only=True):
 _Limit = Annotated[int, Query(ge=1, le=1000, description="at most so many items")]
 _Number = Annotated[str, Path(max_length=64, description="INC… or PRB… number of the desk")]
 _Parent = Annotated[str, Query(max_length=64, description="only what is under the umbrella of this incident (S-12)")]
+_NAMED = "situation id, ticket number, fingerprint or the beginning of one, or NAME on CI"
+_Named = Annotated[str, Path(alias="id", max_length=512, description=_NAMED)]
+_Other = Annotated[str, Path(max_length=512, description=_NAMED)]
 _State = Literal["open", "resolved", "merged", "all"]
 
 _Responses = dict[int | str, dict[str, Any]]
@@ -171,27 +174,22 @@ def _add_incidents(router: APIRouter, models: "_Models", views: Views) -> None:
 
 def _add_reasons(router: APIRouter, models: "_Models", views: Views) -> None:
     @router.get(
-        "/explain/{id}",
-        response_model=models.of(ExplainView),
-        responses={**_MISSING, **_WRONG},
-        summary="Why the alerts of an incident are together, what caused it, and why it has a ticket or none",
-    )
-    def explain(
-        name: Annotated[str, Path(alias="id", max_length=64, description="situation id, ticket number or fingerprint")],
-    ) -> Response:
-        return _found(views.explain(name), f"alert or incident {name!r}", "list them with GET /api/v1/incidents")
-
-    @router.get(
-        "/explain/{id}/against/{other}",
+        "/explain/{id:path}/against/{other:path}",  # before the other, which would take it for a long name
         response_model=models.list_of(AgainstView),
         responses={**_MISSING, **_WRONG, **_CONFLICT},
         summary="Why an alert, or each alert of an incident, is or is not in another incident",
     )
-    def against(
-        name: Annotated[str, Path(alias="id", max_length=64, description="fingerprint, situation id or ticket number")],
-        other: Annotated[str, Path(max_length=64, description="situation id or ticket number")],
-    ) -> Response:
-        return _found(views.against(name, other), f"alert or incident {name!r}", "its page shows the fingerprint")
+    def against(name: _Named, other: _Other) -> Response:
+        return _answer(views.against(name, other))
+
+    @router.get(
+        "/explain/{id:path}",
+        response_model=models.of(ExplainView),
+        responses={**_MISSING, **_WRONG, **_CONFLICT},
+        summary="Why the alerts of an incident are together, what caused it, and why it has a ticket or none",
+    )
+    def explain(name: _Named) -> Response:
+        return _answer(views.explain(name))
 
 
 def _add_intake(router: APIRouter, models: "_Models", views: Views) -> None:
@@ -347,6 +345,8 @@ async def _or_error(handle: Callable[[Request], Coroutine[Any, Any, Response]], 
     except HTTPException as error:
         message, _, hint = str(error.detail).partition("; ")
         return error_answer(error.status_code, message, hint)
+    except Missing as error:
+        return error_answer(404, str(error.args[0]), error.hint)
     except Rejected as error:
         return error_answer(409, str(error.args[0]), error.hint)
     except Unavailable as error:

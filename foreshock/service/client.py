@@ -31,6 +31,10 @@ class Client:
         response = self._ask(path, query)
         return None if response is None else response.json()
 
+    def answer(self, path: str, **query: Any) -> Any:
+        """As ``get``, but raises Rejected, with what there is instead, for 404."""
+        return self._checked(self._send("GET", path, params=query), path).json()
+
     def post(self, path: str, body: Any, *, timeout_s: float = _TIMEOUT_S[1]) -> Any:
         """The answer's JSON; ``body`` is sent as JSON, which bytes are already. Raises Rejected with the reason where
         the request was refused, else as ``get`` does."""

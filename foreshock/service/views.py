@@ -295,20 +295,20 @@ class ExplainView(Struct, frozen=True, kw_only=True):
         parent: the incident under whose umbrella it is. umbrella: what its own is for, in a sentence; empty if nothing.
     """
 
-    situation: str
-    title: str
-    state: str
-    priority: int
-    priority_reason: str
-    held: tuple[Held, ...]
-    cause_doubt: str
-    next_step: str
-    decisions: tuple[DecidedView, ...]
-    causes: tuple[Cause, ...]
-    evidence: tuple[Evidence, ...]
     alerts: tuple[AlertView, ...]
-    judgements: tuple[Judgement, ...]
     now: Versions | None
+    situation: str = ""
+    title: str = ""
+    state: str = ""
+    priority: int = 0
+    priority_reason: str = ""
+    held: tuple[Held, ...] = ()
+    cause_doubt: str = ""
+    next_step: str = ""
+    decisions: tuple[DecidedView, ...] = ()
+    causes: tuple[Cause, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
+    judgements: tuple[Judgement, ...] = ()
     parent: str = ""
     umbrella: str = ""
 
@@ -411,13 +411,13 @@ class Views(Protocol):
 
     def alert(self, fingerprint: str) -> AlertView | None: ...
 
-    def explain(self, id: str) -> ExplainView | None:
-        """Of an incident by situation id or ticket number, or of an alert by fingerprint or the beginning of one."""
+    def explain(self, id: str) -> ExplainView:
+        """Of an incident by situation id or ticket number, or of an alert by fingerprint, the beginning of one, or
+        ``NAME on CI``. Raises Missing where there is none, Rejected where several alerts go by the name."""
 
-    def against(self, id: str, situation: str) -> list[AgainstView] | None:
-        """Why an alert (by fingerprint, or the beginning of one), or each alert of an incident, is or is not in
-        ``situation``; bounded. None if there is no such alert or incident. Raises Rejected where ``situation`` is
-        none."""
+    def against(self, id: str, other: str) -> list[AgainstView]:
+        """Why an alert, or each alert of an incident, is or is not in the incident ``other``, or in that of the alert
+        ``other``; bounded. Both are named, and may be missing, as for ``explain``."""
 
     def sources(self) -> list[SourceView]: ...
 

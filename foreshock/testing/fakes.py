@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from msgspec.structs import replace
 
 from foreshock.core.contracts import DeskAction, DeskNote, DeskRecord, DeskState
-from foreshock.core.errors import Rejected
+from foreshock.core.errors import Missing, Rejected
 from foreshock.core.model import Judgement, Witness
 from foreshock.service.records import Statement
 from foreshock.service.views import (
@@ -103,10 +103,10 @@ class MemoryViews:
                     return alert
         return None
 
-    def explain(self, id: str) -> ExplainView | None:
+    def explain(self, id: str) -> ExplainView:
         view = self.incident(id)
         if view is None:
-            return None
+            raise Missing(f"there is no incident {id!r}", hint="check the id")
         return ExplainView(
             situation=view.row.id,
             title=view.row.title,
@@ -124,12 +124,10 @@ class MemoryViews:
             now=None,
         )
 
-    def against(self, id: str, situation: str) -> list[AgainstView] | None:
-        there, alert = self.incident(situation), self.alert(id)
-        if there is None:
-            raise Rejected(f"there is no incident {situation!r}", hint="check the id")
-        if alert is None:
-            return None
+    def against(self, id: str, other: str) -> list[AgainstView]:
+        there, alert = self.incident(other), self.alert(id)
+        if there is None or alert is None:
+            raise Missing(f"there is no incident {other!r}, or no alert {id!r}", hint="check the ids")
         return [
             AgainstView(
                 alert=id,

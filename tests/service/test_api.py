@@ -209,3 +209,12 @@ def test_a_statement_that_cannot_be_read_says_which_part():
     assert client.post("/api/v1/feedback", json={"kind": "guess"}).json()["field"] == "kind"
     assert client.post("/api/v1/feedback", json={"kind": "merge", "cis": ["a", "b", "c"]}).json()["field"] == "cis"
     assert client.post("/api/v1/feedback", json={"kind": "merge", "situation": "S-999"}).status_code == 409
+
+
+@pytest.mark.parametrize("path", ["/explain/Down%20on%20sw1%2Feth0", "/explain/Down%20on%20sw1%2Feth0/against/S-41"])
+def test_what_is_asked_about_may_have_a_slash_in_its_name(path: str):
+    answer = make_client().get(f"/api/v1{path}")
+
+    assert answer.status_code == 404
+    assert "'Down on sw1/eth0'" in answer.json()["error"]
+    assert answer.json()["hint"]

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -64,13 +65,25 @@ def test_an_alert_is_explained_against_another_incident_and_a_ticket_by_its_deci
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    apart = explained("S-2", "--against", "S-1")
+    apart = explained("S-2", "--why-not", "S-1")
     assert apart.startswith("Down on mail is not in S-1: ")
     # Whether they came at the same moment, of which a rule makes a little, is up to the machine.
     assert "0.40 is needed" in apart or "no path along relationships leads from mail to web\n" in apart
     assert "rules " in apart
     assert "desk: open: it did not recover by itself" in explained("INC0000001")
     assert "it was the first alert" in explained(server_alert(server, "S-1"))
+    assert explained("Down on mail", "--why-not", "Down on web") == apart
+
+
+def test_what_was_recorded_is_explained_in_the_words_of_the_one_that_ran(server: ForeshockServer, tmp_path: Path):
+    history = str(tmp_path / "history.jsonl")
+    assert run_foreshock("capture", "--server", server.url, "--out", history).returncode == 0
+
+    for asked in (("S-1",), ("INC0000002",), ("Down on mail", "--why-not", "S-1")):
+        live = run_foreshock("explain", *asked, "--server", server.url)
+        again = run_foreshock("explain", *asked, "--history", history)
+
+        assert again.stdout == live.stdout != "", again.stderr
 
 
 def test_what_means_nothing_is_refused_with_the_reason(server: ForeshockServer):

@@ -1,13 +1,17 @@
-"""Why: what a running Foreshock decided, and what for."""
+"""Why: what a running Foreshock decided, or what recorded input leads to, and what for."""
 
+import json
 from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 
-from foreshock.core.errors import ForeshockError
-from foreshock.service.cli.options import DEFAULT_SERVER, Format, Server, TokenFile, client
-from foreshock.service.cli.terminal import Output, counted, tell_lines, told
+from foreshock.service.cli.options import DEFAULT_SERVER, Format, Mapped, Server, TokenFile, client
+from foreshock.service.cli.recorded import OwnLearned, OwnRules, OwnSettings, given
+from foreshock.service.cli.terminal import Output, complain, counted, tell_lines, told
 
 commands = typer.Typer()
 
@@ -15,21 +19,77 @@ commands = typer.Typer()
 @commands.command()
 @told
 def explain(
-    id: Annotated[str, typer.Argument(help="Situation id, ticket number, or the fingerprint of an alert.")],
-    against: Annotated[str, typer.Option(help="An incident: why is it, or each of its alerts, not in there?")] = "",
+    id: Annotated[
+        str, typer.Argument(help="Situation id, ticket number, or an alert: its fingerprint, or NAME on CI.")
+    ],
+    why_not: Annotated[
+        str, typer.Option("--why-not", help="An incident, or an alert: why is it, or each of its alerts, not in there?")
+    ] = "",
+    history: Annotated[
+        Path | None,
+        typer.Option("--history", help="Recorded input, as for `foreshock replay`, in place of the running Foreshock."),
+    ] = None,
+    at: Annotated[
+        str, typer.Option("--at", help="As it stood then, in the history: 2026-01-01T12:00:00Z; its end without.")
+    ] = "",
+    topology: Annotated[
+        Path | None, typer.Option("--topology", help="Topology file or folder, in place of the history's own.")
+    ] = None,
+    rules: OwnRules = None,
+    settings: OwnSettings = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="One setting that differs: 'group.threshold=0.5'.")
+    ] = None,
+    mapping: Mapped = None,
+    learned: OwnLearned = None,
     server: Server = DEFAULT_SERVER,
     token_file: TokenFile = None,
     output: Format = Output.TABLE,
 ) -> None:
-    """Why alerts are together or are not, what caused it, and why there is a ticket or none."""
-    view = client(server, token_file).get(f"/api/v1/explain/{id}" + (f"/against/{against}" if against else ""))
-    if view is None:
-        hint = "see `foreshock incidents list --state all`"
-        raise ForeshockError(f"there is no incident and no alert {id!r}", hint=hint)
-    if against:
+    """Why alerts are together or are not, what caused it, and why there is a ticket or none.
+
+    foreshock explain S-3
+
+    foreshock explain 'Errors on api' --why-not S-1
+
+    foreshock explain S-3 --history last.jsonl --at 2026-01-01T12:00:00Z --set group.threshold=0.5
+    """
+    if history is not None:
+        view = _replayed(id, why_not, at, given(history, topology, rules, settings, mapping, learned, set_ or ()))
+    elif at or topology or rules or settings or set_ or mapping or learned:
+        raise typer.BadParameter("--at, --topology, --rules, --settings, --set, --mapping and --learned need --history")
+    else:
+        path = f"/api/v1/explain/{quote(id, safe='')}" + (f"/against/{quote(why_not, safe='')}" if why_not else "")
+        view = client(server, token_file).answer(path)
+    if why_not:
         tell_lines(view, output, lambda apart: (line for each in apart for line in _told_apart(each)))
     else:
         tell_lines(view, output, _lines)
+
+
+def _replayed(id: str, why_not: str, at: str, recorded: tuple[Any, ...]) -> Any:
+    """What the API would answer after the recorded input."""
+    import msgspec
+
+    from foreshock.service import reasons
+    from foreshock.service.replayed import replayed
+
+    state = replayed(*recorded, asked=tuple(filter(None, (id, why_not))), until=_moment(at) if at else None)
+    engine = state.engine
+    complain(f"as of {engine.now:%Y-%m-%d %H:%M:%S} UTC", color="reset")
+    if why_not:
+        return json.loads(msgspec.json.encode(reasons.why_not(engine, state, id, why_not)))
+    return json.loads(msgspec.json.encode(reasons.why(engine, state, id, engine.now)))
+
+
+def _moment(text: str) -> datetime:
+    from foreshock.core.errors import Invalid
+    from foreshock.service.recorded import read_time
+
+    try:
+        return read_time(text)
+    except Invalid as error:
+        raise typer.BadParameter(f"--at: {error}; {error.hint}") from None
 
 
 def _lines(view: dict[str, Any]) -> Iterable[str]:

@@ -1,5 +1,6 @@
 """Options that several commands have, and the running Foreshock that they name."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +12,7 @@ from foreshock.core.quantities import parse_duration
 from foreshock.service.cli.terminal import Output
 
 if TYPE_CHECKING:
+    from correlation.settings import CorrelationSettings
     from foreshock.service.client import Client
 
 Config = Annotated[
@@ -42,3 +44,20 @@ def client(server: str, token_file: Path | None) -> "Client":
     from foreshock.service.client import Client
 
     return Client(server, token_file)
+
+
+def with_changes(settings: "CorrelationSettings", changes: Sequence[str]) -> "CorrelationSettings":
+    """With single settings changed, each written ``section.name=value``. Raises ConfigError."""
+    from foreshock.connect.config import Origin, path_text, plain_value, validate
+
+    data = settings.model_dump(mode="json")
+    for change in changes:
+        key, is_there, value = change.partition("=")
+        *way, name = key.strip().split(".")
+        section = data
+        for step in way:
+            section = section.setdefault(step, {})
+        if not is_there or not isinstance(section, dict):
+            raise typer.BadParameter(f"{change!r} is no setting: write group.threshold=0.5")
+        section[name] = plain_value(value.strip())
+    return validate(data, type(settings), where=lambda place: Origin(file="--set", line=None, path=path_text(place)))

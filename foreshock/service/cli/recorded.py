@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any
 
@@ -16,11 +16,16 @@ from foreshock.service.cli.options import (
     Server,
     TokenFile,
     client,
+    with_changes,
 )
 from foreshock.service.cli.terminal import Output, complain, print_json, print_lines, print_table, told, warn, writing
 
 if TYPE_CHECKING:
+    from correlation.rule import RuleKind
+    from foreshock.core.contracts import Collector
     from foreshock.service.client import Client
+    from foreshock.service.recorded import Input
+    from foreshock.service.replay import Version
     from foreshock.service.timeline import Row
 
 commands = typer.Typer()
@@ -158,11 +163,26 @@ def _recorded(
     learned: Path | None,
 ) -> Any:
     """Read what ``replay`` and ``timeline`` are given, and do the work."""
+    return work(*given(input, topology, rules, settings, mapping, learned))
+
+
+def given(
+    input: Path,
+    topology: Path | None,
+    rules: Path | None,
+    settings: Path | None,
+    mapping: Path | None,
+    learned: Path | None,
+    changes: Sequence[str] = (),
+) -> "tuple[Iterator[Input], Mapping[str, Collector], Mapping[str, RuleKind], Version]":
+    """Recorded input and what it is to be read with. changes: of single settings, on top of ``settings``, or else of
+    those that the input was decided with last."""
     from correlation.settings import CorrelationSettings
     from foreshock.connect.config import load
     from foreshock.core.learned import foreign
     from foreshock.service.front import collector_kinds
     from foreshock.service.learning import read_learned
+    from foreshock.service.plan.run import survey
     from foreshock.service.recorded import ReplayMapping, read_input, read_topology
     from foreshock.service.replay import Version
     from foreshock.service.rule_files import load_rules
@@ -174,14 +194,9 @@ def _recorded(
     history = read_learned(learned) if learned else None
     if known and history and (why := foreign(history, {ci.id for ci in known.cis})):
         complain(why, color="yellow")
-    return work(
-        read_input(input, columns, collectors, warn),
-        collectors,
-        rule_kinds(),
-        Version(
-            settings=load(settings, CorrelationSettings) if settings else None,
-            rules=load_rules(rules) if rules else None,
-            topology=known,
-            learned=history,
-        ),
-    )
+    chosen = load(settings, CorrelationSettings) if settings else None
+    if changes:
+        chosen = chosen or survey(read_input(input, columns, collectors)).present.settings or CorrelationSettings()
+        chosen = with_changes(chosen, changes)
+    version = Version(settings=chosen, rules=load_rules(rules) if rules else None, topology=known, learned=history)
+    return read_input(input, columns, collectors, warn), collectors, rule_kinds(), version

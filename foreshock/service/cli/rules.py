@@ -1,7 +1,7 @@
 """Rules as code: check them, and see what they would have made of history before anyone is paged."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from enum import StrEnum
@@ -12,12 +12,20 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from foreshock.service.cli.options import DEFAULT_SERVER, Config, Mapped, Server, TokenFile, client, duration
+from foreshock.service.cli.options import (
+    DEFAULT_SERVER,
+    Config,
+    Mapped,
+    Server,
+    TokenFile,
+    client,
+    duration,
+    with_changes,
+)
 from foreshock.service.cli.recorded import copy_records
 from foreshock.service.cli.terminal import FAILED, complain, counted, leave, print_lines, told, warn, writing
 
 if TYPE_CHECKING:
-    from correlation.settings import CorrelationSettings
     from foreshock.service.plan.compare import Plan
 
 commands = typer.Typer(help="Rules: checked, and compared with those in force over history.", no_args_is_help=True)
@@ -111,7 +119,7 @@ def plan_rules(
         changed = load(settings, CorrelationSettings) if settings else before.settings or CorrelationSettings()
         after = msgspec.structs.replace(
             before,
-            settings=_with(changed, set_ or ()),
+            settings=with_changes(changed, set_ or ()),
             rules=load_rules(rules) if rules else before.rules,
             topology=read_topology(topology, columns) if topology else before.topology,
             learned=read_learned(learned) if learned else None,
@@ -130,23 +138,6 @@ def plan_rules(
         leave(FAILED)
     if found.differences:
         leave(DIFFERENT)
-
-
-def _with(settings: "CorrelationSettings", changes: Sequence[str]) -> "CorrelationSettings":
-    """With single settings changed, each written ``section.name=value``. Raises ConfigError."""
-    from foreshock.connect.config import Origin, path_text, plain_value, validate
-
-    data = settings.model_dump(mode="json")
-    for change in changes:
-        key, is_there, value = change.partition("=")
-        *way, name = key.strip().split(".")
-        section = data
-        for step in way:
-            section = section.setdefault(step, {})
-        if not is_there or not isinstance(section, dict):
-            raise typer.BadParameter(f"{change!r} is no setting: write group.threshold=0.5")
-        section[name] = plain_value(value.strip())
-    return validate(data, type(settings), where=lambda place: Origin(file="--set", line=None, path=path_text(place)))
 
 
 @contextmanager

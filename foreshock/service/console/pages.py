@@ -342,7 +342,7 @@ def _answers(views: Views, asked: str, situation: str) -> list[AgainstView]:
     if not asked:
         return []
     try:
-        return views.against(asked, situation) or []
+        return views.against(asked, situation)
     except Rejected:
         return []
 
