@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from foreshock.service.cli import app
 from foreshock.service.cli.terminal import print_table
+from foreshock.testing.commands import run
 
 FILES = {
     "alerts.csv": "time,node,name\n1,web,Down\n2,db,Down\n",
@@ -32,20 +31,6 @@ RULED = ("replay", "alerts.jsonl", "--rules", "rules.yaml", "--settings", "setti
 RANK = ("rank", "--spec", "rank/spec.yaml", "--data", "rank", "--out", "causes.csv")
 CHECK = ("check", "--config", "foreshock.yaml")
 ASK = ("incidents", "list", "--token-file", "token", "--server", "http://127.0.0.1:1")
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name, text in FILES.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("FORESHOCK_CONFIG", raising=False)
-    return tmp_path
-
-
-def run(words: Sequence[str]) -> Result:
-    return CliRunner().invoke(app, list(words))
 
 
 @pytest.mark.parametrize("words", [REPLAY, LEARN, STREAM, RULED, RANK, CHECK], ids=lambda words: " ".join(words[:2]))

@@ -4,19 +4,11 @@ import json
 import re
 import shlex
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
-from itertools import groupby
 from pathlib import Path
 
-import msgspec
 import pytest
-from typer.testing import CliRunner, Result
 
-from foreshock.core.contracts import Record, RecordKind
-from foreshock.service import demo
-from foreshock.service.cli import app
-from foreshock.service.demo.run import SETTINGS
-from foreshock.service.records import SettingsRecord, TopologyRecord
+from foreshock.testing.commands import run
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,22 +23,10 @@ FILES = {
     "rules.yaml": "- {name: one, kind: attribute, equal: [cluster], window: 1h}\n",
     "foreshock.yaml": "rules: rules.yaml\n",
 }
-EXPLAIN = ("explain", "--history", "alerts.jsonl", "--topology", "topology")
 PLAN = ("rules", "plan", "alerts.jsonl", "--base-topology", "topology")
 
 
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name, text in FILES.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("FORESHOCK_CONFIG", raising=False)
-    return tmp_path
-
-
-def run(words: Sequence[str]) -> Result:
-    return CliRunner().invoke(app, list(words))
+pytestmark = pytest.mark.usefixtures("here")
 
 
 def test_a_plan_that_changes_nothing_ends_with_0():
@@ -152,40 +132,8 @@ def test_a_mistake_in_a_case_ends_with_78(here: Path):
     assert "bad.yaml:1: cases[0].steps: " in found.output
 
 
-def recorded_outage() -> bytes:
-    """What a capture of the demo holds."""
-    start = datetime(2026, 1, 1, 12, tzinfo=UTC)
-    sections: dict[str, dict[str, object]] = {}
-    for name, value in SETTINGS.items():
-        first, section, *key = name.split(".")
-        if first == "correlation":
-            sections.setdefault(section, {})[".".join(key)] = value
-    topology = demo.topology()
-    cis, ties = tuple(topology.cis.values()), topology.relationships
-    bodies = [
-        (RecordKind.SETTINGS, 0.0, SettingsRecord(correlation=sections, sinks=("desk",))),
-        (RecordKind.TOPOLOGY, 0.0, TopologyRecord(version="demo", cis=cis, relationships=ties)),
-    ]
-    sent = groupby(demo.alerts(), key=lambda alert: alert.offset_s)
-    bodies += [(RecordKind.EVENTS, at, [demo.postable(one, start) for one in alerts]) for at, alerts in sent]
-    return b"".join(
-        msgspec.json.encode(
-            Record(
-                number=number,
-                at=start + timedelta(seconds=at),
-                kind=kind,
-                collector="alertmanager" if kind is RecordKind.EVENTS else "",
-                source="petshop",
-                body=msgspec.json.encode(body),
-            )
-        )
-        + b"\n"
-        for number, (kind, at, body) in enumerate(bodies, 1)
-    )
-
-
-def test_the_worked_example_of_the_docs_is_true(here: Path):
-    (here / "outage.jsonl").write_bytes(recorded_outage())
+def test_the_worked_example_of_the_docs_is_true(here: Path, recorded_outage: bytes):
+    (here / "outage.jsonl").write_bytes(recorded_outage)
     text = (ROOT / "docs" / "tuning.md").read_text(encoding="utf-8").partition("### A worked example")[2]
     commands = [line.split()[1:] for line in text.splitlines() if line.startswith("foreshock rules plan outage.jsonl")]
     blocks = [block.partition("\n```")[0] for block in text.split("```\n")[1:]]
@@ -200,12 +148,12 @@ def test_the_worked_example_of_the_docs_is_true(here: Path):
 
 
 @pytest.mark.parametrize("fence", ["# .github/workflows/rules.yml", "# .gitlab-ci.yml"])
-def test_the_commands_of_the_pipelines_in_the_docs_work(here: Path, fence: str):
+def test_the_commands_of_the_pipelines_in_the_docs_work(here: Path, recorded_outage: bytes, fence: str):
     (here / "rules").mkdir()
     (here / "rules" / "mine.yaml").write_text("- {name: one, kind: attribute, equal: [cluster]}\n")
     (here / "cases").mkdir()
     (here / "cases" / "one.yaml").write_text(CASE.format(alert="Full on db1"))
-    (here / "history.jsonl").write_bytes(recorded_outage())
+    (here / "history.jsonl").write_bytes(recorded_outage)
     text = (ROOT / "docs" / "tuning.md").read_text(encoding="utf-8").partition(fence)[2].partition("```")[0]
     commands = [shlex.split(found[1])[1:] for found in re.finditer(r"(foreshock rules [^|\n]+)", text)]
 
@@ -229,47 +177,3 @@ def test_a_threshold_on_truth_needs_truth():
     found = run((*PLAN, "--settings", "strict.yaml", "--fail-if", "f1 < 0.9"))
 
     assert (found.exit_code, "give it with --truth" in " ".join(found.output.split())) == (2, True)
-
-
-def test_a_recorded_alert_is_explained_as_a_running_foreshock_would():
-    found = run((*EXPLAIN, "Down on web", "-o", "json"))
-
-    assert found.exit_code == 0
-    told = json.loads(found.stdout)
-    assert (told["situation"], [alert["name"] for alert in told["alerts"]]) == ("S-1", ["Down"])
-    assert run((*EXPLAIN, "Down on web")).stdout.startswith("S-1: Down on db\n")
-    assert "as of 2026-01-01 00:00:20 UTC" in found.stderr
-
-
-def test_why_a_recorded_alert_would_be_elsewhere_with_another_setting():
-    found = run((*EXPLAIN, "Down on web", "--why-not", "Down on db", "--set", "group.threshold=0.9"))
-
-    assert "Down on web is not in S-1: " in found.stdout
-    assert "the link is weaker than 0.90" in found.stdout
-
-
-@pytest.mark.parametrize(
-    ("words", "code", "said"),
-    [
-        ((*EXPLAIN, "Down on mail"), 1, "there is no incident and no alert 'Down on mail'; Down is on db, web"),
-        ((*EXPLAIN, "S-1", "--at", "2025-01-01"), 1, "the history begins at 2026-01-01 00:00:00 UTC"),
-        ((*EXPLAIN, "S-1", "--at", "noon"), 2, "'noon' is no time"),
-        (("explain", "S-1", "--at", "2026-01-01"), 2, "need --history"),
-        (("explain", "S-1", "--server", "http://127.0.0.1:1"), 5, "no Foreshock answers"),
-    ],
-)
-def test_what_cannot_be_explained_is_said_in_one_message(words: Sequence[str], code: int, said: str):
-    found = run(words)
-
-    assert found.exit_code == code
-    assert said in " ".join(found.output.replace("│", " ").split())
-
-
-def test_the_reason_that_the_docs_give_of_the_recorded_outage_is_true(here: Path):
-    (here / "outage.jsonl").write_bytes(recorded_outage())
-    text = (ROOT / "docs" / "tuning.md").read_text(encoding="utf-8").partition("### Why, of what was recorded")[2]
-    at, why_not = re.findall(r"^foreshock (explain .*)$", text, re.MULTILINE)
-    said = text.split("```\n")[2].partition("\n```")[0]
-
-    assert run(shlex.split(at)).stdout.startswith("S-1: ResponseTimeHigh on search-lb\n")
-    assert run(shlex.split(why_not)).stdout.startswith(said)
