@@ -146,16 +146,16 @@ def _open(path: Path, renamed: Mapping[str, str]) -> _Content:
     if path.is_dir():
         return _csv_content(path, renamed)
     if path.suffix == ".json":
-        return _document_content(*_read_json(path), file=str(path))
+        return _document_content(*_read_json(path))
     if path.suffix in (".yaml", ".yml"):
         document = read_yaml(path)
-        return _document_content(document.data, document.line_of, file=str(path))
+        return _document_content(document.data, document.origin)
     hint = "name a file that ends in .yaml, .yml or .json, or a folder with nodes.csv and topology.csv"
     what = "is neither YAML nor JSON by its name" if path.exists() else "does not exist"
     raise ConfigError([Problem(file=str(path), line=None, path="", message=what, hint=hint)])
 
 
-def _read_json(path: Path) -> tuple[Any, Callable[[tuple[str | int, ...]], int | None]]:
+def _read_json(path: Path) -> tuple[Any, Callable[[tuple[str | int, ...]], Origin]]:
     text = read_text(path, max_bytes=MAX_TABLE_BYTES)
     twice: list[str] = []
 
@@ -181,8 +181,8 @@ def _read_json(path: Path) -> tuple[Any, Callable[[tuple[str | int, ...]], int |
     try:
         data = json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
     except json.JSONDecodeError as error:
-        problem = Problem(file=str(path), line=error.lineno, path="", message=f"is not JSON: {error.msg}")
-        raise ConfigError([problem]) from None
+        at = Origin(file=str(path), line=error.lineno, column=error.colno, path="")
+        raise ConfigError([at.problem(f"is not JSON: {error.msg}")]) from None
     except (ValueError, RecursionError) as error:
         raise ConfigError([Problem(file=str(path), line=None, path="", message=f"is not JSON: {error}")]) from None
     if twice:
@@ -195,21 +195,18 @@ def _read_json(path: Path) -> tuple[Any, Callable[[tuple[str | int, ...]], int |
         ]
         raise ConfigError(problems)
 
-    def line_of(place: tuple[str | int, ...]) -> int | None:
+    def origin(place: tuple[str | int, ...]) -> Origin:
         found = document()
-        return None if found is None else found.line_of(place)
+        return Origin(file=str(path), line=None, path=path_text(place)) if found is None else found.origin(place)
 
-    return data, line_of
+    return data, origin
 
 
-def _document_content(data: Any, line_of: Callable[[tuple[str | int, ...]], int | None], *, file: str) -> _Content:
+def _document_content(data: Any, origin: Callable[[tuple[str | int, ...]], Origin]) -> _Content:
     problems: list[Problem] = []
 
-    def origin(place: tuple[str | int, ...]) -> Origin:
-        return Origin(file=file, line=line_of(place), path=path_text(place))
-
     def report(place: tuple[str | int, ...], message: str, hint: str = "") -> None:
-        problems.append(_problem(origin(place), message, hint))
+        problems.append(origin(place).problem(message, hint))
 
     def table(name: str, keys: tuple[str, ...]) -> _Table:
         listed = data.get(name)
@@ -465,11 +462,7 @@ class _Reading:
                 self._warnings.append(f"alias {alias!r} names {len(ids)} CIs, so it binds to none: {shown}")
 
     def _report(self, table: _Table, index: int, key: str, message: str, hint: str = "") -> None:
-        self._problems.append(_problem(table.where(index, key), message, hint))
-
-
-def _problem(origin: Origin, message: str, hint: str = "") -> Problem:
-    return Problem(file=origin.file, line=origin.line, path=origin.path, message=message, hint=hint)
+        self._problems.append(table.where(index, key).problem(message, hint))
 
 
 def _place(origin: Origin) -> str:
@@ -482,7 +475,7 @@ def _seen(value: Any) -> str:
 
 
 def _bounded_problems(problems: list[Problem]) -> list[Problem]:
-    problems.sort(key=lambda problem: (problem.file, problem.line or 0))
+    problems.sort(key=lambda problem: (problem.file, problem.line or 0, problem.column or 0))
     if len(problems) <= MAX_PROBLEMS:
         return problems
     more = f"… and {len(problems) - MAX_PROBLEMS} more problems"

@@ -36,10 +36,13 @@ from foreshock.core.errors import ConfigError, Invalid, Problem
 
 Model = TypeVar("Model", bound=BaseModel)
 PathTuple = tuple[str | int, ...]
+Place = tuple[int, int]
+"""Line and column, from 1."""
 
 MAX_BYTES = 2 * 2**20
 MAX_DEPTH = 32
 MAX_VALUES = 250_000
+_TOP: Place = (1, 1)
 
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
 _FLOAT = re.compile(r"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]+)?(?:[eE][-+]?[0-9]{1,3})?")
@@ -52,9 +55,10 @@ _SECRET_NAMES = re.compile(r"password|passwd|secret|token|api_?key|credential", 
 
 @dataclass(slots=True)
 class _Node:
-    """A value with the line it starts on. size: values in it, with every alias counted as often as it is used."""
+    """A value with the line and column it, or its key, starts on. size: values in it, with every alias counted as often
+    as it is used."""
 
-    line: int
+    at: Place
     value: Any = None
     children: dict[str | int, "_Node"] = field(default_factory=dict)
     size: int = 1
@@ -71,15 +75,16 @@ class Document:
     data: Any
     _root: _Node
 
-    def line_of(self, path: Sequence[str | int]) -> int | None:
-        """The line of the value at ``path``, or of the nearest thing around it where ``path`` leads nowhere."""
+    def origin(self, path: Sequence[str | int]) -> "Origin":
+        """Where the value at ``path`` stands, or the nearest thing around it where ``path`` leads nowhere."""
         node = self._root
         for step in path:
             child = node.children.get(step)
             if child is None:
                 break
             node = child
-        return node.line
+        line, column = node.at
+        return Origin(file=self.file, line=line, column=column, path=path_text(path))
 
 
 def read_yaml(path: Path | str) -> Document:
@@ -128,30 +133,30 @@ def parse_yaml(text: str, *, file: str) -> Document:
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         reader.report(
-            mark.line + 1 if mark else None,
+            (mark.line + 1, mark.column + 1) if mark else None,
             f"is not YAML: {error.problem or error.context}",
             hint="check quotes, brackets and indentation",
         )
-        root = _Node(1)
+        root = _Node(_TOP)
     except YAMLError as error:
         reader.report(None, f"is not YAML: {str(error).splitlines()[0]}")
-        root = _Node(1)
+        root = _Node(_TOP)
     except _TooMuch as error:
-        reader.report(error.line, str(error))
-        root = _Node(1)
+        reader.report(error.at, str(error))
+        root = _Node(_TOP)
     except (RecursionError, ValueError, OverflowError) as error:
         # ruamel.yaml lets these out for a few hostile inputs, such as an escape beyond Unicode.
         reader.report(None, f"is not YAML: {error}")
-        root = _Node(1)
+        root = _Node(_TOP)
     if reader.problems:
         raise ConfigError(reader.problems)
     return Document(file, root.value, root)
 
 
 class _TooMuch(Exception):
-    def __init__(self, line: int, message: str) -> None:
+    def __init__(self, at: Place, message: str) -> None:
         super().__init__(message)
-        self.line = line
+        self.at = at
 
 
 class _Reader:
@@ -164,36 +169,39 @@ class _Reader:
         self._anchors: dict[str, _Node] = {}
         self._values = 0
 
-    def report(self, line: int | None, message: str, *, hint: str = "", path: PathTuple = ()) -> None:
-        self.problems.append(Problem(file=self._file, line=line, path=path_text(path), message=message, hint=hint))
+    def report(self, at: Place | None, message: str, *, hint: str = "", path: PathTuple = ()) -> None:
+        line, column = at or (None, None)
+        self.problems.append(
+            Problem(file=self._file, line=line, column=column, path=path_text(path), message=message, hint=hint)
+        )
 
     def read(self, events: Iterator[Event]) -> _Node:
         root: _Node | None = None
         for event in events:
             if isinstance(event, DocumentStartEvent) and root is not None:
-                self.report(_line(event), "holds a second document", hint="keep one document per file")
+                self.report(_place(event), "holds a second document", hint="keep one document per file")
                 break
             if isinstance(event, ScalarEvent | MappingStartEvent | SequenceStartEvent | AliasEvent):
                 root = self._node(event, events, ())
-        return root or _Node(1)
+        return root or _Node(_TOP)
 
     def _node(self, event: Event, events: Iterator[Event], path: PathTuple) -> _Node:
-        line = _line(event)
+        at = _place(event)
         if isinstance(event, AliasEvent):
             anchor = self._anchors.get(event.anchor)
             if anchor is None:
-                self.report(line, f"alias *{event.anchor} has no finished anchor before it", path=path)
-                anchor = _Node(line)
-            self._count(line, anchor.size)
+                self.report(at, f"alias *{event.anchor} has no finished anchor before it", path=path)
+                anchor = _Node(at)
+            self._count(at, anchor.size)
             # The line of the alias, not of its anchor: that is where the person reading the problem has to look.
-            return _Node(line, anchor.value, anchor.children, anchor.size)
-        self._count(line, 1)
+            return _Node(at, anchor.value, anchor.children, anchor.size)
+        self._count(at, 1)
         if len(path) > MAX_DEPTH:
-            raise _TooMuch(line, f"is nested deeper than {MAX_DEPTH} levels")
+            raise _TooMuch(at, f"is nested deeper than {MAX_DEPTH} levels")
         assert isinstance(event, ScalarEvent | MappingStartEvent | SequenceStartEvent)
         if event.tag is not None:
-            self.report(line, f"tag {event.tag} is not supported", hint="remove it; put text in quotes", path=path)
-        node = _Node(line)
+            self.report(at, f"tag {event.tag} is not supported", hint="remove it; put text in quotes", path=path)
+        node = _Node(at)
         if isinstance(event, ScalarEvent):
             text = self._text(event, path)
             node.value = plain_value(text) if event.implicit[0] else text
@@ -214,14 +222,14 @@ class _Reader:
             try:
                 return text.encode("utf-16", "surrogatepass").decode("utf-16")
             except UnicodeDecodeError:
-                self.report(_line(event), "holds half of a surrogate pair, which is no character", path=path)
+                self.report(_place(event), "holds half of a surrogate pair, which is no character", path=path)
                 return ""
         return text
 
-    def _count(self, line: int, values: int) -> None:
+    def _count(self, at: Place, values: int) -> None:
         self._values += values
         if self._values > MAX_VALUES:
-            raise _TooMuch(line, f"holds more than {MAX_VALUES} values, aliases expanded")
+            raise _TooMuch(at, f"holds more than {MAX_VALUES} values, aliases expanded")
 
     def _sequence(self, node: _Node, events: Iterator[Event], path: PathTuple) -> None:
         items: list[Any] = []
@@ -240,22 +248,22 @@ class _Reader:
         for event in events:
             if isinstance(event, MappingEndEvent):
                 break
-            line = _line(event)
+            at = _place(event)
             # A key is always text as written: `no: 1` has the key "no", and `8420: x` the key "8420".
             if isinstance(event, ScalarEvent):
                 key = self._text(event, path)
             else:
-                self.report(line, "a key must be text", hint="write `key: value`", path=path)
+                self.report(at, "a key must be text", hint="write `key: value`", path=path)
                 self._node(event, events, path)
-                key = f"(line {line})"
+                key = f"(line {at[0]})"
             if key == "<<":
-                self.report(line, "merge keys (<<) are not part of YAML 1.2", hint="write the keys out", path=path)
+                self.report(at, "merge keys (<<) are not part of YAML 1.2", hint="write the keys out", path=path)
             child = self._node(next(events), events, (*path, key))
-            child.line = line if not isinstance(event, AliasEvent) else child.line
+            child.at = at if not isinstance(event, AliasEvent) else child.at
             if key in entries:
-                first = node.children[key].line
+                first = node.children[key].at[0]
                 self.report(
-                    line, f"the key stands here twice, first on line {first}", hint="remove one", path=(*path, key)
+                    at, f"the key stands here twice, first on line {first}", hint="remove one", path=(*path, key)
                 )
                 continue
             node.children[key] = child
@@ -263,8 +271,8 @@ class _Reader:
             entries[key] = child.value
 
 
-def _line(event: Event) -> int:
-    return int(event.start_mark.line) + 1
+def _place(event: Event) -> Place:
+    return int(event.start_mark.line) + 1, int(event.start_mark.column) + 1
 
 
 def plain_value(text: str) -> Any:
@@ -305,11 +313,15 @@ class InvalidPart(Invalid):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Where a value was written: file, line, and the name of the key there."""
+    """Where a value was written: file, line, column, and the name of the key there."""
 
     file: str
     line: int | None
     path: str
+    column: int | None = None
+
+    def problem(self, message: str, hint: str = "") -> Problem:
+        return Problem(file=self.file, line=self.line, column=self.column, path=self.path, message=message, hint=hint)
 
 
 def load(path: Path | str, model: type[Model]) -> Model:
@@ -321,7 +333,7 @@ def load(path: Path | str, model: type[Model]) -> Model:
     loaded = validate(
         {} if document.data is None else document.data,
         model,
-        where=lambda place: Origin(file=document.file, line=document.line_of(place), path=path_text(place)),
+        where=document.origin,
     )
     return anchored(loaded, lambda place: Path(path).parent)
 
@@ -375,7 +387,7 @@ def _anchored(value: Any, folder_of: Callable[[PathTuple], Path | None], place: 
 def problems_of(error: ValidationError, model: type[BaseModel], where: Callable[[PathTuple], Origin]) -> list[Problem]:
     """Every error of a validation as a Problem, in the order of their lines."""
     found = list(dict.fromkeys(_problems(error, model, where, ())))
-    return sorted(found, key=lambda problem: (problem.file, problem.line or 0))
+    return sorted(found, key=lambda problem: (problem.file, problem.line or 0, problem.column or 0))
 
 
 def _problems(
@@ -398,8 +410,7 @@ def _problems(
         else:
             message = message.removeprefix("Value error, ").removeprefix("Input ")
             message = f"{message[:1].lower()}{message[1:]}, got {_seen(item['input'], model, tuple(item['loc']))}"
-        origin = where(place)
-        yield Problem(file=origin.file, line=origin.line, path=origin.path, message=message, hint=hint)
+        yield where(place).problem(message, hint)
 
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:

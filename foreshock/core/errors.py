@@ -22,7 +22,7 @@ class Problem:
 
     Attributes:
         file: path as the person named it, or "environment" / "flag".
-        line: 1-based; None where the source has no lines.
+        line, column: 1-based; None where the source has none.
         path: the key inside the file, for example ``engine.delay``.
     """
 
@@ -31,9 +31,10 @@ class Problem:
     path: str
     message: str
     hint: str = ""
+    column: int | None = None
 
     def __str__(self) -> str:
-        place = self.file if self.line is None else f"{self.file}:{self.line}"
+        place = ":".join(str(part) for part in (self.file, self.line, self.column) if part is not None)
         remedy = f"; {self.hint}" if self.hint else ""
         return f"{place}: {self.path + ': ' if self.path else ''}{self.message}{remedy}"
 

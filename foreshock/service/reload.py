@@ -96,13 +96,8 @@ class Reloader:
 
     def _needs_a_restart(self, name: str) -> Problem:
         assert self._source is not None
-        origin = self._source.where(name)
-        return Problem(
-            file=origin.file,
-            line=origin.line,
-            path=origin.path,
-            message="has changed, and comes into force at a start only",
-            hint="restart Foreshock, or put it back",
+        return self._source.where(name).problem(
+            "has changed, and comes into force at a start only", "restart Foreshock, or put it back"
         )
 
 

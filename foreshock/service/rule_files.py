@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from correlation.rule import RuleInstance, shipped
-from foreshock.connect.config import Document, Origin, PathTuple, path_text, read_yaml, validate
+from foreshock.connect.config import Document, Origin, PathTuple, read_yaml, validate
 from foreshock.core.errors import ConfigError, Problem
 from foreshock.service.settings import RuleEntry, rule_kinds
 
@@ -51,17 +51,10 @@ def _read(path: Path) -> tuple[dict[str, RuleInstance], dict[str, Origin], list[
             problems += found
             if entry is None:
                 continue
-            origin = _origin(document, (*place, "name"))
+            origin = document.origin((*place, "name"))
             if (before := first_seen.get(entry.name)) is not None:
-                problems.append(
-                    Problem(
-                        file=origin.file,
-                        line=origin.line,
-                        path=origin.path,
-                        message=f"{entry.name!r} is the name of the rule at {before.file}:{before.line} too",
-                        hint="give each rule its own name",
-                    )
-                )
+                message = f"{entry.name!r} is the name of the rule at {before.file}:{before.line} too"
+                problems.append(origin.problem(message, "give each rule its own name"))
                 continue
             first_seen[entry.name] = origin
             rules[entry.name] = RuleInstance(
@@ -83,17 +76,13 @@ def _entries(document: Document) -> list[tuple[PathTuple, RuleEntry | None, list
     for place, entry in [((), data)] if isinstance(data, dict) else [((index,), one) for index, one in enumerate(data)]:
 
         def where(inner: PathTuple, place: PathTuple = place) -> Origin:
-            return _origin(document, (*place, *inner))
+            return document.origin((*place, *inner))
 
         try:
             found.append((place, validate(entry, RuleEntry, where=where), []))
         except ConfigError as error:
             found.append((place, None, list(error.problems)))
     return found
-
-
-def _origin(document: Document, place: PathTuple) -> Origin:
-    return Origin(file=document.file, line=document.line_of(place), path=path_text(place))
 
 
 def _whole(path: Path, message: str, hint: str) -> Problem:

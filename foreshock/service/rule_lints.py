@@ -17,16 +17,17 @@ _HEARD = 4
 
 
 class Lint(Struct, frozen=True, kw_only=True):
-    """One thing to look at again. file, line: None for a rule that ships."""
+    """One thing to look at again. file, line, column: None for a rule that ships."""
 
     rule: str
     message: str
     hint: str
     file: str | None = None
     line: int | None = None
+    column: int | None = None
 
     def __str__(self) -> str:
-        place = f"{self.file}:{self.line}: " if self.file is not None else ""
+        place = f"{self.file}:{self.line}:{self.column}: " if self.file is not None else ""
         return f"{place}{self.rule}: {self.message}; {self.hint}"
 
 
@@ -50,6 +51,7 @@ def lint(rules: Iterable[RuleInstance], settings: CorrelationSettings, origins: 
                     hint=hint,
                     file=origin.file if origin is not None else None,
                     line=origin.line if origin is not None else None,
+                    column=origin.column if origin is not None else None,
                 )
             )
     return found

@@ -497,7 +497,7 @@ class SettingsSource:
         if self._config is None:
             return Origin(file="settings", line=None, path=name)
         document = read_yaml(self._config)
-        return Origin(file=document.file, line=document.line_of((name,)), path=name)
+        return document.origin((name,))
 
 
 class _Loading:
@@ -610,7 +610,7 @@ class _Loading:
             return Origin(file=file, line=None, path=f"{shown} {rest}".rstrip())
         if self._document is None:
             return Origin(file="settings", line=None, path=path_text(place))
-        return Origin(file=self._document.file, line=self._document.line_of(place), path=path_text(place))
+        return self._document.origin(place)
 
     def _folder_of(self, place: PathTuple) -> Path | None:
         return None if self._config is None or self._override_of(place) is not None else self._config.parent
@@ -625,8 +625,7 @@ class _Loading:
             return
         if not is_loopback(host):
             problem = unguarded(listen)
-            origin = self._where(problem.path)
-            self._report(origin.file, origin.path, str(problem), problem.hint, line=origin.line)
+            self._problems.append(self._where(problem.path).problem(str(problem), problem.hint))
 
     def _check_tokens(self, path: Path) -> None:
         try:
@@ -634,8 +633,8 @@ class _Loading:
         except ConfigError as error:
             self._problems.extend(error.problems)
 
-    def _report(self, file: str, path: str, message: str, hint: str, *, line: int | None = None) -> None:
-        self._problems.append(Problem(file=file, line=line, path=path, message=message, hint=hint))
+    def _report(self, file: str, path: str, message: str, hint: str) -> None:
+        self._problems.append(Problem(file=file, line=None, path=path, message=message, hint=hint))
 
 
 def _copy(data: Any) -> Any:

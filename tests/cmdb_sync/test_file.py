@@ -122,23 +122,23 @@ relations: []
 """)
 
     assert problems(path) == [
-        "t.yaml:1: version: 2 is not a version that is known here",
-        "t.yaml:3: cis[0].criticality: 5 is not a criticality",
-        "t.yaml:4: cis[1].id: id 'a' stands here twice, first on line 3",
-        "t.yaml:5: cis[2].ownr: unknown key",
-        "t.yaml:5: cis[2].id: id 'A' differs from 'a' only by case, first on line 3",
-        "t.yaml:6: cis[3].id: 7 is not text",
-        "t.yaml:6: cis[3].aliases: 'x' is no list",
-        "t.yaml:7: cis[4].id: is missing",
-        "t.yaml:7: cis[4].name: ['x'] is not text",
-        "t.yaml:8: cis[5]: must be a mapping",
-        "t.yaml:8: cis[5].id: is missing",
-        "t.yaml:9: cis[6].id: 'b\\x07' holds a control character",
-        "t.yaml:11: relationships[0].target: 'nobody' is no CI",
-        "t.yaml:11: relationships[0].type: 'depend_on' is not a relationship type",
-        "t.yaml:12: relationships[1].target: 'A' is no CI",
-        "t.yaml:12: relationships[1].type: is missing",
-        "t.yaml:13: relations: unknown key",
+        "t.yaml:1:1: version: 2 is not a version that is known here",
+        "t.yaml:3:23: cis[0].criticality: 5 is not a criticality",
+        "t.yaml:4:6: cis[1].id: id 'a' stands here twice, first on line 3",
+        "t.yaml:5:6: cis[2].id: id 'A' differs from 'a' only by case, first on line 3",
+        "t.yaml:5:13: cis[2].ownr: unknown key",
+        "t.yaml:6:6: cis[3].id: 7 is not text",
+        "t.yaml:6:13: cis[3].aliases: 'x' is no list",
+        "t.yaml:7:5: cis[4].id: is missing",
+        "t.yaml:7:16: cis[4].name: ['x'] is not text",
+        "t.yaml:8:5: cis[5]: must be a mapping",
+        "t.yaml:8:5: cis[5].id: is missing",
+        "t.yaml:9:6: cis[6].id: 'b\\x07' holds a control character",
+        "t.yaml:11:17: relationships[0].type: 'depend_on' is not a relationship type",
+        "t.yaml:11:34: relationships[0].target: 'nobody' is no CI",
+        "t.yaml:12:5: relationships[1].type: is missing",
+        "t.yaml:12:17: relationships[1].target: 'A' is no CI",
+        "t.yaml:13:1: relations: unknown key",
     ]
 
 
@@ -236,7 +236,7 @@ def test_ids_that_differ_only_by_unicode_form_are_the_same(write: Write):
 
     assert found.relationships[0].target == composed
     assert problems(write(f"cis:\n  - {{id: {composed}}}\n  - {{id: {decomposed}, kind: vm}}\n")) == [
-        f"t.yaml:3: cis[1].id: id '{composed}' stands here twice, first on line 2"
+        f"t.yaml:3:6: cis[1].id: id '{composed}' stands here twice, first on line 2"
     ]
 
 
@@ -258,14 +258,14 @@ def test_a_mapping_to_an_unknown_type_is_refused():
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("t.json", "{", "t.json:1: is not JSON: Expecting property name enclosed in double quotes"),
+        ("t.json", "{", "t.json:1:2: is not JSON: Expecting property name enclosed in double quotes"),
         ("t.json", '{"cis": [{"id": "a", "criticality": NaN}]}', "t.json: is not JSON: NaN is not JSON"),
-        ("t.json", '{"cis":\n [{"id": "a",\n "id": "b"}]}', "t.json:3: cis[0].id: the key stands here twice"),
-        ("t.json", '{"cis":\n\t[{"id": "a",\n\t"kid": "b"}]}', "t.json:3: cis[0].kid: unknown key"),
+        ("t.json", '{"cis":\n [{"id": "a",\n "id": "b"}]}', "t.json:3:2: cis[0].id: the key stands here twice"),
+        ("t.json", '{"cis":\n\t[{"id": "a",\n\t"kid": "b"}]}', "t.json:3:2: cis[0].kid: unknown key"),
         ("t.json", "[" * 100_000, "t.json: is not JSON: maximum recursion depth exceeded"),
-        ("t.yaml", "- a", "t.yaml:1: must be a mapping"),
-        ("t.yaml", "", "t.yaml:1: must be a mapping"),
-        ("t.yaml", "cis: {a: 1}", "t.yaml:1: cis: must be a list"),
+        ("t.yaml", "- a", "t.yaml:1:1: must be a mapping"),
+        ("t.yaml", "", "t.yaml:1:1: must be a mapping"),
+        ("t.yaml", "cis: {a: 1}", "t.yaml:1:1: cis: must be a list"),
         ("t.txt", "", "t.txt: is neither YAML nor JSON by its name"),
     ],
 )  # fmt: skip

@@ -76,31 +76,31 @@ def test_every_problem_is_listed_with_its_line_the_value_seen_and_a_remedy(write
     )
 
     assert problems(path) == [
-        "plan.yaml:1: name: should be a valid string, got 5",
-        "plan.yaml:3: pause.after: '30' has no unit; write a number with its unit: 30s, 5m, 2h, 7d or 1h30m",
-        "plan.yaml:4: pause.labls: unknown key; did you mean 'labels'?",
-        "plan.yaml:7: pauses[1].times: should be greater than or equal to 1, got 0",
-        'plan.yaml:8: on: should be a valid boolean, got "yes"',
-        "plan.yaml:9: passwrd: unknown key; did you mean 'password'?",
+        "plan.yaml:1:1: name: should be a valid string, got 5",
+        "plan.yaml:3:3: pause.after: '30' has no unit; write a number with its unit: 30s, 5m, 2h, 7d or 1h30m",
+        "plan.yaml:4:3: pause.labls: unknown key; did you mean 'labels'?",
+        "plan.yaml:7:5: pauses[1].times: should be greater than or equal to 1, got 0",
+        'plan.yaml:8:1: on: should be a valid boolean, got "yes"',
+        "plan.yaml:9:1: passwrd: unknown key; did you mean 'password'?",
     ]
 
 
 def test_a_key_like_no_other_is_answered_with_all_there_are(write: Write):
     assert problems(write("name: x\npause: {zzz: 1}\n")) == [
-        "plan.yaml:2: pause.zzz: unknown key; known: after, labels, times"
+        "plan.yaml:2:9: pause.zzz: unknown key; known: after, labels, times"
     ]
 
 
 def test_a_missing_key_is_explained_and_an_empty_file_misses_it_too(write: Write):
     for text in ("log: x\n", "", "# nothing yet\n"):
-        assert problems(write(text)) == ["plan.yaml:1: name: is missing; add it: what people call it"]
+        assert problems(write(text)) == ["plan.yaml:1:1: name: is missing; add it: what people call it"]
 
 
 def test_a_refused_secret_is_never_shown(write: Write):
     (problem,) = problems(write("name: x\npassword: 12345678\n"))
 
     assert "12345678" not in problem
-    assert "plan.yaml:2: password" in problem
+    assert "plan.yaml:2:1: password" in problem
 
 
 def test_a_relative_path_starts_from_the_folder_of_its_file_and_a_default_from_the_working_directory(write: Write):
@@ -161,7 +161,7 @@ def test_an_alias_is_the_value_of_its_anchor_and_has_its_own_line():
     document = parse_yaml("a: &x\n  b: 1\nc: *x\n", file="x")
 
     assert document.data == {"a": {"b": 1}, "c": {"b": 1}}
-    assert document.line_of(("c",)) == 3
+    assert document.origin(("c",)).line == 3
 
 
 def aliases_of_aliases() -> str:
@@ -186,10 +186,10 @@ def test_a_bomb_is_refused_while_it_is_read(bomb: str):
 def test_the_line_of_what_is_not_there_is_the_line_of_what_is_around_it():
     document = parse_yaml("a: 1\nb:\n  - c: 1\n  - d: 1\n    e: 2\n", file="x")
 
-    assert document.line_of(("b", 1, "e")) == 5
-    assert document.line_of(("b", 1, "nothing", 3)) == 4
-    assert document.line_of(("b", 7)) == 2
-    assert document.line_of(()) == 1
+    assert document.origin(("b", 1, "e")).line == 5
+    assert document.origin(("b", 1, "nothing", 3)).line == 4
+    assert document.origin(("b", 7)).line == 2
+    assert document.origin(()).line == 1
 
 
 def test_a_file_that_cannot_be_read_is_a_problem_and_no_traceback(tmp_path: Path):

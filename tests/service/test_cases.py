@@ -108,7 +108,10 @@ def test_settings_and_rules_of_a_case_come_on_top_of_those_of_the_file(tmp_path:
 @pytest.mark.parametrize(
     ("steps", "said"),
     [
-        ("[{at: 0s}]", "cases.yaml:4: cases[0].steps[0]: a step does one thing, this one nothing; write a step each"),
+        (
+            "[{at: 0s}]",
+            "cases.yaml:4:11: cases[0].steps[0]: a step does one thing, this one nothing; write a step each",
+        ),
         ("[{at: 0s, fire: Full, resolve: x on y}]", "'Full' is no alert; write NAME on CI: DiskFull on db1"),
         ("[{at: 0s, fire: a on b, times: 3}]", "3 times need a time between; say `every`"),
         ("[{at: 0s, ticket: closed}]", "a ticket is named by an alert of its situation; say `ticket` and `of`"),

@@ -87,7 +87,7 @@ def test_a_check_lists_what_is_in_force_and_what_is_hardly_meant():
     found = run(("rules", "check", "--config", "foreshock.yaml"))
 
     assert found.exit_code == 0
-    assert "rules.yaml:1: one: its window of 1h is longer than group.join (15m)" in found.output
+    assert "rules.yaml:1:4: one: its window of 1h is longer than group.join (15m)" in found.output
     assert "5 rules: change, cooccurrence, one, simultaneity, topology" in found.output
 
 
@@ -100,8 +100,8 @@ def test_a_check_lists_every_mistake_with_its_line(here: Path):
     found = run(("rules", "check", "bad.yaml"))
 
     assert found.exit_code == 78
-    assert "bad.yaml:1: " in found.output
-    assert "bad.yaml:2: " in found.output
+    assert "bad.yaml:1:13: " in found.output
+    assert "bad.yaml:2:30: " in found.output
 
 
 CASE = """cases:
@@ -129,7 +129,7 @@ def test_a_mistake_in_a_case_ends_with_78(here: Path):
     found = run(("rules", "test", "bad.yaml"))
 
     assert found.exit_code == 78
-    assert "bad.yaml:1: cases[0].steps: " in found.output
+    assert "bad.yaml:1:9: cases[0].steps: " in found.output
 
 
 def test_the_worked_example_of_the_docs_is_true(here: Path, recorded_outage: bytes):

@@ -112,12 +112,12 @@ def test_a_reload_is_one_record_with_its_actor_and_none_where_nothing_changed(fi
 @pytest.mark.parametrize(
     ("config", "rules", "said"),
     [
-        ({"correlation": "{group: {treshold: 0.3}}"}, "[]\n", ["foreshock.yaml:4: correlation.group.treshold"]),
-        ({}, "- {name: x, kind: attribute}\n", ["rules.yaml:1: [0]: the rule links everything"]),
+        ({"correlation": "{group: {treshold: 0.3}}"}, "[]\n", ["foreshock.yaml:4:23: correlation.group.treshold"]),
+        ({}, "- {name: x, kind: attribute}\n", ["rules.yaml:1:3: [0]: the rule links everything"]),
         (
             {"listen": "127.0.0.1:1"},
             RULES,
-            ["foreshock.yaml:4: listen: has changed, and comes into force at a start only; restart Foreshock"],
+            ["foreshock.yaml:4:1: listen: has changed, and comes into force at a start only; restart Foreshock"],
         ),
         ({"topology": "absent.yaml"}, RULES, ["absent.yaml"]),
         ({}, RULES + "- name: b\n  kind: attribute\n  when: a.b.c\n- nonsense: 1\n", ["rules.yaml:7", "rules.yaml:8"]),

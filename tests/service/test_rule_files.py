@@ -67,10 +67,12 @@ def test_every_mistake_is_told_at_once_with_file_line_and_remedy(tmp_path: Path)
 
     found = problems(tmp_path)
 
-    assert f"{tmp_path}/one.yaml:3: [0].windo: unknown key; did you mean 'window'?" in found
-    assert f"{tmp_path}/one.yaml:5: [1].kind: 'topolog' is no kind; did you mean 'topology'?" in found
-    assert any(line.startswith(f"{tmp_path}/two.yaml:1: [0].name: 'near' is the name of the rule at") for line in found)
-    assert any(line.startswith(f"{tmp_path}/two.yaml:3: [1].min_words: ") for line in found)
+    assert f"{tmp_path}/one.yaml:3:3: [0].windo: unknown key; did you mean 'window'?" in found
+    assert f"{tmp_path}/one.yaml:5:3: [1].kind: 'topolog' is no kind; did you mean 'topology'?" in found
+    assert any(
+        line.startswith(f"{tmp_path}/two.yaml:1:3: [0].name: 'near' is the name of the rule at") for line in found
+    )
+    assert any(line.startswith(f"{tmp_path}/two.yaml:3:27: [1].min_words: ") for line in found)
     assert any(line.startswith(f"{tmp_path}/zero.yaml:") and "is not YAML" in line for line in found)
 
 
@@ -109,7 +111,7 @@ def test_a_bad_condition_is_told_with_the_line_of_its_key_and_its_place_in_the_e
     one, two, three = problems(tmp_path)
 
     assert one.startswith(
-        f"{tmp_path}/rules.yaml:4: [0].when: line 2, column 11 of the expression: undeclared reference"
+        f"{tmp_path}/rules.yaml:4:3: [0].when: line 2, column 11 of the expression: undeclared reference"
     )
-    assert two.startswith(f"{tmp_path}/rules.yaml:7: [1]: the rule links everything; name labels in `equal`")
-    assert three.startswith(f"{tmp_path}/rules.yaml:11: [2].when: '(a{{30}}){{30}}' needs")
+    assert two.startswith(f"{tmp_path}/rules.yaml:7:3: [1]: the rule links everything; name labels in `equal`")
+    assert three.startswith(f"{tmp_path}/rules.yaml:11:3: [2].when: '(a{{30}}){{30}}' needs")

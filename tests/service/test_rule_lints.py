@@ -34,7 +34,7 @@ def test_the_shipped_rules_are_as_they_are_meant():
 def test_what_is_hardly_meant_is_told_with_its_place(tmp_path: Path, rule: str, message: str):
     (found,) = said(tmp_path, f"# mine\n- {{name: one, kind: attribute, {rule}}}\n")
 
-    assert found.startswith(f"2: one: {message}")
+    assert found.startswith(f"2:4: one: {message}")
 
 
 def test_a_rule_in_the_shadow_of_another_is_told_once(tmp_path: Path):
@@ -45,13 +45,13 @@ def test_a_rule_in_the_shadow_of_another_is_told_once(tmp_path: Path):
 """
     (found,) = said(tmp_path, rules)
 
-    assert found.startswith("3: narrow: 'stronger' says all that it says")
+    assert found.startswith("3:4: narrow: 'stronger' says all that it says")
 
 
 def test_of_two_equal_rules_the_second_one_is_told(tmp_path: Path):
     rules = "- {name: a, kind: attribute, equal: [x]}\n- {name: b, kind: attribute, equal: [x]}\n"
 
-    assert [each.split(":")[1].strip() for each in said(tmp_path, rules)] == ["b"]
+    assert [each.split(":")[2].strip() for each in said(tmp_path, rules)] == ["b"]
 
 
 def test_a_rule_that_is_not_in_force_is_nobodys_business(tmp_path: Path):

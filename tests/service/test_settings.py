@@ -82,11 +82,11 @@ sinks:
     assert problems(config, environment, {"listen": "0.0.0.0:8420", "log.level": "loud", "verbose": True}) == [
         "environment: FORESHOCK_LIMIT__BODY: no such setting; did you mean FORESHOCK_LIMITS__BODY?",
         "flag: --verbose: no such setting; known: " + ", ".join(Settings.model_fields),
-        "foreshock.yaml:1: listn: unknown key; did you mean 'listen'?",
-        "foreshock.yaml:3: retention.age: '14' has no unit; write a number with its unit: 30s, 5m, 2h, 7d or 1h30m",
-        "foreshock.yaml:5: sinks[0].kind: 'dsk' is no kind; did you mean 'desk'?",
-        "foreshock.yaml:6: sinks[1].name: 'DESK' is not a name; use 1 to 64 of a-z, 0-9, _ and -",
-        "foreshock.yaml:6: sinks[1].x: unknown key; remove it",
+        "foreshock.yaml:1:1: listn: unknown key; did you mean 'listen'?",
+        "foreshock.yaml:3:3: retention.age: '14' has no unit; write a number with its unit: 30s, 5m, 2h, 7d or 1h30m",
+        "foreshock.yaml:5:18: sinks[0].kind: 'dsk' is no kind; did you mean 'desk'?",
+        "foreshock.yaml:6:6: sinks[1].name: 'DESK' is not a name; use 1 to 64 of a-z, 0-9, _ and -",
+        "foreshock.yaml:6:30: sinks[1].x: unknown key; remove it",
         'environment: FORESHOCK_LIMITS__BATCH: should be a valid integer, got "many"',
         "flag: --log.level: should be 'debug', 'info', 'warning' or 'error', got \"loud\"",
         "flag: --listen: '0.0.0.0:8420' can be reached from other machines, and there is no tokens_file; "
@@ -189,10 +189,10 @@ topology:
     found = problems(config)
 
     assert [line.partition(";")[0] for line in found] == [
-        "foreshock.yaml:2: topology[0].path: is missing",
-        "foreshock.yaml:4: topology[0].pth: unknown key",
-        "foreshock.yaml:6: topology[0].relations.calls_to: 'call' is not a relationship type",
-        "foreshock.yaml:7: topology[1].kind: is missing",
+        "foreshock.yaml:2:5: topology[0].path: is missing",
+        "foreshock.yaml:4:5: topology[0].pth: unknown key",
+        "foreshock.yaml:6:7: topology[0].relations.calls_to: 'call' is not a relationship type",
+        "foreshock.yaml:7:5: topology[1].kind: is missing",
     ]
     assert "add it: YAML or JSON file" in found[0]
     assert "did you mean 'path'?" in found[1]
@@ -299,8 +299,8 @@ correlation:
 
     neither, both, bad = problems(config)
     assert neither == (
-        "foreshock.yaml:5: correlation.fold.identity[1]: an identity rule has neither `by` nor `without`; "
+        "foreshock.yaml:5:9: correlation.fold.identity[1]: an identity rule has neither `by` nor `without`; "
         "name the labels that identify, or those that do not"
     )
-    assert both.startswith("foreshock.yaml:6: correlation.fold.identity[2]: an identity rule has both")
-    assert bad.startswith("foreshock.yaml:7: correlation.fold.identity[3].match[1]: '(' is not a valid expression")
+    assert both.startswith("foreshock.yaml:6:9: correlation.fold.identity[2]: an identity rule has both")
+    assert bad.startswith("foreshock.yaml:7:29: correlation.fold.identity[3].match[1]: '(' is not a valid expression")

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 from msgspec import Struct
 
 from correlation.rule import RuleInstance
-from foreshock.connect.config import Document, Origin, anchored, path_text, read_yaml, validate
+from foreshock.connect.config import Document, anchored, read_yaml, validate
 from foreshock.core.errors import ConfigError, Problem
 from foreshock.service.cases.model import CaseFile
 from foreshock.service.cases.play import play
@@ -65,7 +65,7 @@ def run(paths: Iterable[Path], rules: Path | None, only: str) -> Iterator[Result
             seen = play(cases, case, in_force, collector_kinds(), rule_kinds())
             yield Result(
                 file=str(path),
-                line=document.line_of(("cases", index)),
+                line=document.origin(("cases", index)).line,
                 name=case.name,
                 failures=tuple(failures(case.expect, seen)),
                 took_s=time.perf_counter() - began_s,
@@ -111,6 +111,6 @@ def _read(path: Path) -> tuple[Document, CaseFile]:
     cases = validate(
         {} if document.data is None else document.data,
         CaseFile,
-        where=lambda place: Origin(file=document.file, line=document.line_of(place), path=path_text(place)),
+        where=document.origin,
     )
     return document, anchored(cases, lambda place: path.parent)

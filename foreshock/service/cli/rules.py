@@ -178,7 +178,7 @@ def check_rules(
     config: Config = None,
     strict: Annotated[bool, typer.Option("--strict", help="End with 1 where there are warnings.")] = False,
 ) -> None:
-    """Every mistake in the rules at once, with file, line and remedy, and what is legal and hardly meant."""
+    """Every mistake in the rules at once, with file, line, column and remedy, and what is legal and hardly meant."""
     from foreshock.service.rule_files import read_rules
     from foreshock.service.rule_lints import lint
     from foreshock.service.settings import load_settings
