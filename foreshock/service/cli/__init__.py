@@ -20,6 +20,7 @@ from foreshock.service.cli import (
     rules,
     running,
     silence,
+    suggesting,
 )
 from foreshock.service.cli.terminal import leave, print_lines
 
@@ -36,6 +37,7 @@ app.add_typer(incidents.commands, name="incidents")
 app.add_typer(feedback.commands, name="feedback")
 app.add_typer(db.commands, name="db")
 app.add_typer(learn.commands, name="learn")
+rules.commands.add_typer(suggesting.commands)
 app.add_typer(rules.commands, name="rules")
 app.add_typer(silence.commands, name="silence")
 app.add_typer(maintenance.commands, name="maintenance")

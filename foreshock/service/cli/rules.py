@@ -111,7 +111,7 @@ def plan_rules(
         raise typer.BadParameter(f"{', '.join(FIT_VALUES)} need labelled truth: give it with --truth")
     columns, collectors = load(mapping, ReplayMapping) if mapping else None, collector_kinds()
     labels = read_truth(truth) if truth else None
-    with _history(input, server, token_file) as history:
+    with read_history(input, server, token_file) as history:
         known = survey(read_input(history, columns, collectors, warn))
         before = known.present
         if base_topology is not None:
@@ -141,7 +141,7 @@ def plan_rules(
 
 
 @contextmanager
-def _history(input: Path | None, server: str, token_file: Path | None) -> Iterator[Path]:
+def read_history(input: Path | None, server: str, token_file: Path | None) -> Iterator[Path]:
     """The file that a person named, or what the running Foreshock holds."""
     if input is not None:
         yield input

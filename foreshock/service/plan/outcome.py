@@ -64,8 +64,10 @@ class Outcome:
         stories: an empty file to write and read.
         since: what came before is heard, and not told.
     Attributes:
-        incidents: by id, without those that were merged into others. alerts: numbers of the alerts of each.
-        events: heard of, malformed ones included. tickets: opened, those of situations that were merged later too.
+        incidents: by id, without those that were merged into others. alerts: numbers of the alerts of each; numbers:
+            the fingerprints they stand for.
+        events: heard of, malformed ones included. tickets: opened, those of situations that were merged later too;
+            reopened: how often one was.
         fit: with what is known to belong together; None where nothing was given.
     """
 
@@ -80,11 +82,11 @@ class Outcome:
         self.engine = Engine(collectors, rules)
         self.incidents: dict[str, Incident] = {}
         self.alerts: dict[str, array[int]] = {}
-        self.events = self.tickets = 0
+        self.events = self.tickets = self.reopened = 0
         self.first_at: datetime | None = None
         self.fit: Fit | None = None
         self._since = since
-        self._fingerprints = fingerprints
+        self.numbers = fingerprints
         self._tickets: dict[str, datetime] = {}
         self._waited: dict[str, str] = {}
         self._stories = stories
@@ -102,6 +104,7 @@ class Outcome:
             if order.verb is Verb.OPEN:
                 self._tickets.setdefault(order.situation, order.at)
                 self.tickets += not self._is_early(order.at)
+            self.reopened += order.verb is Verb.REOPEN and not self._is_early(order.at)
         for id, situation in effects.situations.items():
             if situation.state is SituationState.MERGED:
                 self._merged(id, situation.merged_into)
@@ -155,7 +158,7 @@ class Outcome:
             return
         self._places[situation.id] = self._stories.seek(0, 2), len(body)
         self._stories.write(body)
-        numbers = self._fingerprints
+        numbers = self.numbers
         self.alerts[situation.id] = array("L", (numbers.setdefault(key, len(numbers)) for key in situation.members))
         self.incidents[situation.id] = _incident(
             situation, self._tickets.get(situation.id), self._waited.get(situation.id, "for nothing")

@@ -1,0 +1,135 @@
+"""What history suggests to change in rules, settings and topology."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from foreshock.service.cli.options import DEFAULT_SERVER, Mapped, Server, TokenFile, duration
+from foreshock.service.cli.rules import DIFFERENT, read_history
+from foreshock.service.cli.terminal import leave, print_lines, told, warn, writing
+
+if TYPE_CHECKING:
+    from foreshock.service.recorded import Input
+
+commands = typer.Typer()
+
+_PART = 200
+"""Records between two looks at the clock."""
+
+
+class Told(StrEnum):
+    TEXT = "text"
+    JSON = "json"
+
+
+@commands.command("suggest")
+@told
+def suggest_rules(
+    input: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[HISTORY]",
+            help="A capture, an Alertmanager stream, or CSV/JSONL with --mapping; without, the inbox of the "
+            "running Foreshock.",
+        ),
+    ] = None,
+    since: Annotated[
+        timedelta | None, typer.Option("--since", parser=duration, help="Only the last 30d, 12h, … of it.")
+    ] = None,
+    kind: Annotated[
+        list[str] | None, typer.Option("--kind", help="Only suggestions of this kind; may be given several times.")
+    ] = None,
+    top: Annotated[int, typer.Option("--top", help="Suggest so many at most.", min=1, max=20)] = 5,
+    base_topology: Annotated[
+        Path | None, typer.Option("--base-topology", help="Topology, for input that holds none.")
+    ] = None,
+    mapping: Mapped = None,
+    output: Annotated[Told, typer.Option("--output", "-o", help="How to tell it.")] = Told.TEXT,
+    to: Annotated[
+        Path | None, typer.Option("--out", help="Folder for each suggestion as a file, with its plan beside it.")
+    ] = None,
+    server: Server = DEFAULT_SERVER,
+    token_file: TokenFile = None,
+) -> None:
+    """Mine history and feedback for changes worth having, each with what it would have made of the later part.
+
+    Nothing is applied. Two thirds of history are mined; what is found there is tried on the last third, and suggested
+    only if that was better for it: fewer tickets, fewer corrections by hand, no urgent incident lost.
+
+    Ends with 0 where nothing is suggested, 4 where something is.
+
+    Examples: `foreshock rules suggest --since 30d`, `foreshock rules suggest last.jsonl --kind merges --out patches/`
+    """
+    from foreshock.connect.config import did_you_mean, load
+    from foreshock.service.front import collector_kinds
+    from foreshock.service.recorded import ReplayMapping, read_input, read_topology
+    from foreshock.service.settings import rule_kinds
+    from foreshock.service.suggest import report
+    from foreshock.service.suggest.past import recall
+    from foreshock.service.suggest.suggestion import suggestion_kinds
+    from foreshock.service.suggest.trial import suggest
+
+    for name in kind or ():
+        if name not in suggestion_kinds():
+            hint = did_you_mean(name, tuple(suggestion_kinds())) or f"there are {', '.join(suggestion_kinds())}"
+            raise typer.BadParameter(f"{name!r} is no kind of suggestion; {hint}")
+    columns, collectors = load(mapping, ReplayMapping) if mapping else None, collector_kinds()
+    topology = read_topology(base_topology, columns) if base_topology else None
+    with read_history(input, server, token_file) as file, _progress() as watched:
+        read = partial(read_input, file, columns, collectors)
+        inputs = watched("reading history", read_input(file, columns, collectors, warn))
+        past = recall(inputs, collectors, rule_kinds(), topology)
+        begin = past.last_at - since if since is not None and past.last_at is not None else None
+        found = suggest(
+            lambda: watched("trying", read()),
+            past,
+            kind or tuple(suggestion_kinds()),
+            top,
+            collectors=collectors,
+            rules=rule_kinds(),
+            topology=topology,
+            since=begin,
+        )
+    if output is Told.JSON:
+        typer.echo(report.as_json(found).decode())
+    else:
+        print_lines(*report.text(found))
+    if to is not None:
+        with writing(to):
+            written = report.write(found, past.settings, to)
+        if output is Told.TEXT:
+            print_lines(f"wrote {len(written)} files to {to}")
+    if found.best:
+        leave(DIFFERENT)
+
+
+Watched = Callable[[str, "Iterable[Input]"], "Iterator[Input]"]
+
+
+@contextmanager
+def _progress() -> Iterator[Watched]:
+    """Shows on a terminal how far reading has come; the second reading knows how much there is."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    total: int | None = None
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+
+        def watched(what: str, inputs: "Iterable[Input]") -> "Iterator[Input]":
+            nonlocal total
+            count, task = 0, progress.add_task(what, total=total)
+            for count, given in enumerate(inputs, 1):
+                if count % _PART == 0:
+                    progress.update(task, completed=count)
+                yield given
+            progress.update(task, completed=count)
+            total = count
+
+        yield watched

@@ -1,0 +1,1 @@
+"""What history and feedback suggest to change: mined on the earlier part of history, tried on the later one."""

@@ -1,0 +1,156 @@
+"""Suggestions for people and programs, and as files that are ready to be used."""
+
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from correlation.settings import CorrelationSettings
+from foreshock.service.plan import report as plan_report
+from foreshock.service.suggest.suggestion import Suggestion, changed_settings, dumped
+from foreshock.service.suggest.trial import Suggested, Tried
+
+_WIDTH = 110
+_DIFFERENCES = 50
+_SHORT_DAYS = 7.0
+"""Over less than this nothing can be told from what the week brings anyway."""
+
+
+def text(found: Suggested) -> Iterator[str]:
+    """Lines for a terminal."""
+    if found.split_at is None:
+        yield (
+            f"Too little history: {found.onsets:,} alerts began in it, {found.least:,} are needed to tell habit from "
+            "chance. Give more of it, or a longer --since."
+        )
+        return
+    yield (
+        f"mined: {found.onsets:,} onsets over {_span(found.days)}; tried: on the {_span(found.later_days)} from "
+        f"{found.split_at:%Y-%m-%d %H:%M} UTC on"
+    )
+    if found.days + found.later_days < _SHORT_DAYS:
+        yield "This is less than a week: what only some days bring is not in it, and may speak against a suggestion."
+    for place, one in enumerate(found.best, 1):
+        yield ""
+        yield from _told(place, one)
+    yield ""
+    yield _rest(found)
+
+
+def _told(place: int, one: Tried) -> Iterator[str]:
+    suggestion = one.suggestion
+    yield f"{place}. {suggestion.id}: {suggestion.title}"
+    yield from _wrapped("seen:", f"{suggestion.seen} ({support(suggestion)})")
+    yield from _wrapped("plan:", f"{benefit(one)}; {plan_report.verdict(one.plan)}")
+    yield from (f"     {line}" for line in suggestion.patch.yaml().splitlines())
+
+
+def _wrapped(what: str, said: str) -> list[str]:
+    return textwrap.wrap(said, _WIDTH, initial_indent=f"   {what}  ", subsequent_indent=" " * 10)
+
+
+def support(suggestion: Suggestion) -> str:
+    low, high = suggestion.share
+    chance = f"{suggestion.p:.2g}" if suggestion.p >= 1e-6 else "below 0.000001"
+    return f"{suggestion.times:,} of {suggestion.of:,}, 95 %: {low:.0%} to {high:.0%}; p = {chance}"
+
+
+def benefit(one: Tried) -> str:
+    said = [
+        f"{abs(one.saved):,} {'ticket' if abs(one.saved) == 1 else 'tickets'} {'fewer' if one.saved >= 0 else 'more'}"
+    ]
+    if one.calm:
+        said.append(f"{abs(one.calm):,} reopened {'less' if one.calm > 0 else 'more'}")
+    if one.right:
+        said.append(f"{one.right:,} corrections by hand avoided")
+    if one.wrong:
+        said.append(f"{one.wrong:,} against what people said")
+    if one.lost:
+        said.append(f"{one.lost:,} incidents of priority 1 lost")
+    return ", ".join(said)
+
+
+def _rest(found: Suggested) -> str:
+    counts = (
+        (found.useless, "no better for it in the later part"),
+        (found.harmful, "harmful there"),
+        (found.untried, "not tried or not shown (--top)"),
+    )
+    said = ", ".join(f"{count} {what}" for count, what in counts if count)
+    shown = "Nothing is suggested" if not found.best else f"{len(found.best)} suggested"
+    return f"{shown}; others: {said}." if said else f"{shown}."
+
+
+def _span(days: float) -> str:
+    if days >= 2:
+        return f"{days:.0f} days"
+    return f"{days * 24:.0f} hours" if days * 24 >= 2 else f"{days * 1440:.0f} minutes"
+
+
+def as_json(found: Suggested) -> bytes:
+    told: dict[str, Any] = {
+        "suggestions": [
+            {
+                **msgspec.structs.asdict(one.suggestion),
+                "yaml": one.suggestion.patch.yaml(),
+                "benefit": {
+                    "saved": one.saved,
+                    "calm": one.calm,
+                    "right": one.right,
+                    "wrong": one.wrong,
+                    "lost": one.lost,
+                },
+                "worth": one.worth,
+                "verdict": plan_report.verdict(one.plan),
+                "plan": one.plan,
+            }
+            for one in found.best
+        ],
+        **{name: getattr(found, name) for name in ("useless", "harmful", "untried", "onsets", "days", "later_days")},
+        "split_at": found.split_at,
+        "enough": found.split_at is not None,
+    }
+    return msgspec.json.format(msgspec.json.encode(told), indent=1)
+
+
+def write(found: Suggested, settings: CorrelationSettings, folder: Path) -> list[Path]:
+    """Each suggestion as a file, with its plan in Markdown beside it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for one in found.best:
+        for name, body in _files(one.suggestion, settings):
+            path = folder / name
+            path.write_text(_heading(one) + body, encoding="utf-8")
+            written.append(path)
+        path = folder / f"{one.suggestion.id}.plan.md"
+        path.write_text("\n".join(plan_report.markdown(one.plan, _DIFFERENCES)) + "\n", encoding="utf-8")
+        written.append(path)
+    return written
+
+
+def _files(suggestion: Suggestion, settings: CorrelationSettings) -> Iterator[tuple[str, str]]:
+    patch = suggestion.patch
+    if patch.rules:
+        yield f"{suggestion.id}.yaml", msgspec.structs.replace(patch, settings={}, relationships=()).yaml()
+    if patch.settings:
+        changed = changed_settings(settings, patch).model_dump(mode="json")
+        differ = _beyond(changed, CorrelationSettings().model_dump(mode="json"))
+        yield f"{suggestion.id}.settings.yaml", dumped(differ)
+    if patch.relationships:
+        yield f"{suggestion.id}.topology.yaml", msgspec.structs.replace(patch, settings={}, rules=()).yaml()
+
+
+def _beyond(data: dict[str, Any], default: dict[str, Any]) -> dict[str, Any]:
+    """What is not as it is by default."""
+    return {
+        key: _beyond(value, default[key]) if isinstance(value, dict) and isinstance(default.get(key), dict) else value
+        for key, value in data.items()
+        if value != default.get(key)
+    }
+
+
+def _heading(one: Tried) -> str:
+    said = (one.suggestion.title, f"seen: {one.suggestion.seen}", support(one.suggestion), f"plan: {benefit(one)}")
+    return "".join(f"# {line}\n" for line in said)

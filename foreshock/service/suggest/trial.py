@@ -1,0 +1,232 @@
+"""Suggestions mined on the earlier part of history, each planned on the later one: all over one reading of it."""
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import islice, product
+
+import msgspec
+from msgspec import Struct
+from pydantic import ValidationError
+
+from correlation.rule import RuleKind
+from foreshock.core.contracts import Collector, Snapshot
+from foreshock.core.model import Judgement, JudgementKind, Witness
+from foreshock.service.plan.compare import Difference, Kind, Plan, compare
+from foreshock.service.plan.outcome import Outcome
+from foreshock.service.plan.run import outcomes
+from foreshock.service.recorded import Input
+from foreshock.service.replay import Version
+from foreshock.service.suggest.past import Past
+from foreshock.service.suggest.suggestion import Suggestion, changed_rules, changed_settings, mine
+
+_EARLIER = 2 / 3
+"""Of what began in history, this share is mined; the rest tells what comes of it."""
+_LEAST = 100
+"""Onsets below which chance and habit cannot be told apart."""
+_TRIED = 2
+"""For each suggestion that is asked for, so many are tried at most: a trial is a replay."""
+_FDR = 0.05
+_LOST = 10
+"""Tickets that one urgent incident nobody hears of outweighs."""
+_AGAIN = 0.5
+"""Of a ticket: one that is reopened disturbs somebody who knows of it already."""
+_URGENT = 1
+_FOREVER = datetime.max.replace(tzinfo=UTC)
+_NEAR = timedelta(minutes=5)
+_MAX_PAIRS = 100
+
+
+class Tried(Struct, frozen=True, kw_only=True):
+    """A suggestion with what would have come of it in the later part of history.
+
+    Attributes:
+        saved: tickets opened that would not have been; negative: more. calm: the same of tickets reopened.
+        right, wrong: of what people said there of what belongs together, how much it would have made right that was
+            wrong, and the other way round. parted: of what it would have made right, what it keeps apart.
+        lost: priority 1 incidents that nobody would have heard of.
+    """
+
+    suggestion: Suggestion
+    plan: Plan
+    saved: int
+    calm: int
+    right: int
+    parted: int
+    wrong: int
+    lost: int
+
+    @property
+    def worth(self) -> float:
+        """Benefit against harm: a ticket and a correction by hand count the same, each costs somebody's attention. What
+        people took apart had a ticket more in the end: that one is no harm."""
+        return self.saved + self.parted + _AGAIN * self.calm + self.right - self.wrong - _LOST * self.lost
+
+    @property
+    def helps(self) -> bool:
+        return self.worth > 0 and self.lost == 0 and self.wrong <= self.right
+
+
+class Suggested(Struct, frozen=True, kw_only=True):
+    """What was found.
+
+    Attributes:
+        best: those that help, the best first. useless, harmful: how many were tried and are not among them.
+        untried: candidates that were not tried, for want of rank.
+        onsets: in the earlier part, of ``days``; split_at: where the later one begins, None where there is too little
+            history; later_days.
+    """
+
+    best: tuple[Tried, ...] = ()
+    useless: int = 0
+    harmful: int = 0
+    untried: int = 0
+    onsets: int = 0
+    split_at: datetime | None = None
+    days: float = 0.0
+    later_days: float = 0.0
+    least: int = _LEAST
+
+
+def suggest(
+    read: Callable[[], Iterable[Input]],
+    past: Past,
+    kinds: Iterable[str],
+    top: int,
+    *,
+    collectors: Mapping[str, Collector],
+    rules: Mapping[str, RuleKind],
+    topology: Snapshot | None = None,
+    since: datetime | None = None,
+) -> Suggested:
+    """Mine and try. read: begins to read the history anew. topology: in place of the history's own, on both sides.
+    since: what came before is neither mined nor told."""
+    split_at = _split(past, since)
+    if past.first_at is None or past.last_at is None or split_at is None:
+        return Suggested(onsets=len(past.episodes), days=past.days)
+    begin = max(past.first_at, since or past.first_at)
+    earlier, later = past.between(begin, split_at), past.between(split_at, past.last_at + timedelta(microseconds=1))
+    candidates = mine(earlier, kinds, _FDR)
+    chosen = candidates[: _TRIED * top]
+    tried = _tried(read(), chosen, past, later.judgements, collectors, rules, topology, split_at) if chosen else []
+    helpful = sorted((one for one in tried if one.helps), key=lambda one: (-one.worth, one.suggestion.id))
+    harmful = sum(one.lost > 0 or one.wrong > one.right for one in tried)
+    return Suggested(
+        best=tuple(helpful[:top]),
+        useless=len(tried) - len(helpful) - harmful,
+        harmful=harmful,
+        untried=len(candidates) - len(chosen) + len(helpful[top:]),
+        onsets=len(earlier.episodes),
+        split_at=split_at,
+        days=earlier.days,
+        later_days=later.days,
+    )
+
+
+def _split(past: Past, since: datetime | None) -> datetime | None:
+    """Where the later part begins; None where there is too little to mine."""
+    begin = since.timestamp() if since is not None else 0.0
+    onsets = sorted(one.at_s for one in past.episodes if one.at_s >= begin)
+    if len(onsets) < _LEAST or past.first_at is None:
+        return None
+    return datetime.fromtimestamp(onsets[int(len(onsets) * _EARLIER)], past.first_at.tzinfo)
+
+
+def _tried(
+    inputs: Iterable[Input],
+    chosen: Sequence[Suggestion],
+    past: Past,
+    said: Sequence[Judgement],
+    collectors: Mapping[str, Collector],
+    rules: Mapping[str, RuleKind],
+    topology: Snapshot | None,
+    split_at: datetime,
+) -> list[Tried]:
+    before = Version(settings=past.settings, rules=past.rules, topology=topology)
+    pinned = msgspec.structs.replace(before, topology=past.snapshot)
+    draws = any(one.patch.relationships for one in chosen)
+    sides = [before, *([pinned] if draws else []), *(_version(one, before, past.snapshot) for one in chosen)]
+    with outcomes(inputs, collectors, rules, sides, split_at) as found:
+        present, same_topology, *results = found if draws else (found[0], *found)
+        return [
+            _held_against(one, same_topology if one.patch.relationships else present, result, said)
+            for one, result in zip(chosen, results, strict=True)
+        ]
+
+
+def _version(suggestion: Suggestion, before: Version, known: Snapshot | None) -> Version:
+    patch = suggestion.patch
+    assert before.settings is not None
+    assert before.rules is not None
+    try:
+        settings = changed_settings(before.settings, patch)
+    except ValidationError as error:
+        raise AssertionError(f"{suggestion.id} suggests settings that are none: {error}") from error
+    topology = before.topology
+    if patch.relationships and known is not None:
+        relationships = (*known.relationships, *patch.relationships)
+        topology = msgspec.structs.replace(known, relationships=relationships, version=f"{known.version}+")
+    return Version(settings=settings, rules=changed_rules(before.rules, patch), topology=topology)
+
+
+def _held_against(suggestion: Suggestion, before: Outcome, after: Outcome, said: Sequence[Judgement]) -> Tried:
+    plan = compare(before, after)
+    was, would_be = _Homes(before), _Homes(after)
+    answers = [(one, was.agrees(one), would_be.agrees(one)) for one in said]
+    right = [one for one, before_it, after_it in answers if before_it is False and after_it is True]
+    return Tried(
+        suggestion=suggestion,
+        plan=plan,
+        saved=before.tickets - after.tickets,
+        calm=before.reopened - after.reopened,
+        right=len(right),
+        parted=sum(bool(one.apart and not one.same) for one in right),
+        wrong=sum(before_it is True and after_it is False for _, before_it, after_it in answers),
+        lost=sum(_is_lost(each, after) for each in plan.differences),
+    )
+
+
+def _is_lost(difference: Difference, after: Outcome) -> bool:
+    """Whether nobody would have heard of an incident of priority 1. Under other identity rules it has other
+    fingerprints, and is known by its title."""
+    if difference.kind is not Kind.VANISHED or difference.priority != _URGENT:
+        return False
+    (one,) = difference.before
+    return not any(
+        other.title == one.title
+        and other.ticket_at is not None
+        and other.opened_at <= (one.ended_at or _FOREVER)
+        and one.opened_at <= (other.ended_at or _FOREVER)
+        for other in after.incidents.values()
+    )
+
+
+class _Homes:
+    """Where alerts were in an outcome, when."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        self._numbers, self._incidents = outcome.numbers, outcome.incidents
+        self._homes: dict[int, list[tuple[datetime, str]]] = {}
+        for id, alerts in outcome.alerts.items():
+            for alert in alerts:
+                self._homes.setdefault(alert, []).append((outcome.incidents[id].opened_at, id))
+        for homes in self._homes.values():
+            homes.sort()
+
+    def agrees(self, judgement: Judgement) -> bool | None:
+        """Whether most pairs of what a person said are so; None where nothing of it is known."""
+        if judgement.kind is JudgementKind.CAUSE:
+            causes = {self._incidents[home].cause for one in judgement.one if (home := self._home(one))}
+            return judgement.cis[0] in causes if causes else None
+        answers = [
+            (one == other) is same
+            for others, same in ((judgement.same, True), (judgement.apart, False))
+            for a, b in islice(product(judgement.one, others), _MAX_PAIRS)
+            if (one := self._home(a)) and (other := self._home(b))
+        ]
+        return sum(answers) * 2 > len(answers) if answers else None
+
+    def _home(self, witness: Witness) -> str:
+        homes = self._homes.get(self._numbers.get(witness.fingerprint, -1), [])
+        place = bisect_right(homes, (witness.onset + _NEAR, "~"))
+        return homes[place - 1][1] if place else ""
