@@ -56,10 +56,6 @@ _SHARPNESS = 2.0  # the share of the evidence is taken of its square
 _SAME_MOMENT_S = 1.0
 
 
-_Reach = dict[str, dict[str, float]]
-"""By affected CI what it depends on nearby, and the cost of the way there."""
-
-
 class Rarity(Protocol):
     """See ``correlation.usual.Usual``."""
 
@@ -82,18 +78,36 @@ class _Candidate(Struct):
 
     Attributes:
         direct: signs on itself, by name. metrics: the same from metrics.
-        shared: signs of what directly depends on it, by (kind, relationship, name): those of each CI.
-        behind: from all that depends on it. affected: how many CIs that are.
     """
 
     direct: dict[str, _Symptom] = {}
     metrics: dict[str, tuple[float, Anomaly]] = {}
-    shared: dict[tuple[str, str, str], list[_Symptom]] = {}
-    behind: float = 0.0
-    affected: int = 0
     severity: Severity = Severity.UNKNOWN
     change: tuple[float, str] = (0.0, "")
     said: int = 0
+
+
+_NOTHING = _Candidate()
+"""Of a CI for which only what depends on it speaks: most of those that are weighed."""
+
+_Signs = dict[tuple[str, str, str], list[_Symptom]]
+"""By (kind, relationship, name) those of each CI."""
+
+
+class _Spread(Struct):
+    """What affected CIs say of what they depend on.
+
+    Attributes:
+        reach: by affected CI what it depends on nearby, and the cost of the way there.
+        behind: nats from all that depend on a CI. affected: how many CIs that are.
+        shared: signs of what directly depends on a CI. several: of these CIs, those with a sign that several show.
+    """
+
+    reach: dict[str, dict[str, float]] = {}
+    behind: dict[str, float] = {}
+    affected: dict[str, int] = {}
+    shared: dict[str, _Signs] = {}
+    several: dict[str, None] = {}
 
 
 def rank(
@@ -126,13 +140,18 @@ def rank(
     settings, binding, timing = settings or CauseSettings(), binding or BindSettings(), timing or RelateSettings()
     candidates = _direct(alerts, topology, timing, binding, usual)
     _add_metrics(candidates, anomalies, focus)
-    reach = _spread(candidates, topology)
+    spread = _spread(candidates, topology)
+    named = {**candidates, **spread.behind, **spread.shared}
     if candidates and alerts:
-        _add_changes(candidates, changes, min(alert.starts_at for alert in alerts), settings)
+        began = min(alert.starts_at for alert in alerts)
+        for change in changes:
+            for ci in change.cis:
+                if ci in named and change.at <= began:
+                    _note_change(_candidate(candidates, ci), change, began, settings)
     for ci, times in said.items():
-        if ci in candidates:
-            candidates[ci].said = times
-    weighed = [_weigh(ci, candidates, topology, reach) for ci in candidates]
+        if ci in named:
+            _candidate(candidates, ci).said = times
+    weighed = [_weigh(ci, candidates, topology, spread) for ci in named]
     return _shares([each for each in weighed if each.total > 0], topology, settings, first_so_far)
 
 
@@ -170,11 +189,12 @@ def _direct(
     for alert, _, name in named:
         shown[name].add(alert.ci)
 
+    everywhere = float(len(topology.cis))
+
     def rarity(alert: Alert, name: str) -> float:
         """In nats. A condition may belong to one kind of CI or to all: taken to be in the middle, by the logarithm."""
         if usual is None:
             return 0.0
-        everywhere = float(len(topology.cis))
         among = math.sqrt((topology.count(topology.kind(alert.ci)) or everywhere) * everywhere)
         return usual.surprise(alert.fingerprint, name, last, span_s, everywhere, among, times[name])
 
@@ -259,26 +279,29 @@ def _add_metrics(found: dict[str, _Candidate], anomalies: Iterable[Anomaly], foc
             candidate.metrics[anomaly.metric] = (nats, anomaly)
 
 
-def _spread(found: dict[str, _Candidate], topology: Topology) -> _Reach:
+def _spread(found: Mapping[str, _Candidate], topology: Topology) -> _Spread:
     """Each affected CI speaks for what it depends on: by name for its direct needs, and by the mere fact for all
-    within reach, which is the result."""
-    reach: _Reach = {}
+    within reach."""
+    spread = _Spread()
+    reach, behind, counts, shared = spread.reach, spread.behind, spread.affected, spread.shared
     strength = {ci: _own(candidate) for ci, candidate in found.items()}
     affected = sorted(found, key=lambda ci: (-strength[ci], ci))[:MAX_AFFECTED]
     for ci in affected:
         symptoms = list(found[ci].direct.values())
         kind = topology.kind(ci)
         for needed, (_, relation) in topology.steps_up(ci).items():
-            there = _candidate(found, needed)
+            signs = shared.setdefault(needed, {})
             for symptom in symptoms:
-                there.shared.setdefault((kind, relation, symptom.name), []).append(symptom)
+                same = signs.setdefault((kind, relation, symptom.name), [])
+                same.append(symptom)
+                if len(same) > 1:
+                    spread.several[needed] = None
         give = min(strength[ci], _AT_MOST)
         reach[ci] = _within_reach(ci, topology)
         for needed, cost in reach[ci].items():
-            there = _candidate(found, needed)
-            there.behind += give * _STEP**cost
-            there.affected += 1
-    return reach
+            behind[needed] = behind.get(needed, 0.0) + give * _STEP**cost
+            counts[needed] = counts.get(needed, 0) + 1
+    return spread
 
 
 def _within_reach(ci: str, topology: Topology) -> dict[str, float]:
@@ -296,19 +319,12 @@ def _within_reach(ci: str, topology: Topology) -> dict[str, float]:
     return reached
 
 
-def _add_changes(
-    found: dict[str, _Candidate], changes: Iterable[Change], onset: datetime, settings: CauseSettings
-) -> None:
-    half_s = settings.change_half_gap.total_seconds()
-    for change in changes:
-        gap_s = (onset - change.at).total_seconds()
-        nats = _CHANGE / (1.0 + (gap_s / half_s) ** 2)
-        if gap_s < 0:
-            continue
-        for ci in change.cis:
-            if ci in found and (nats, change.id) > found[ci].change:
-                when = f"{gap_s:.0f} s" if gap_s < 120 else f"{gap_s / 60:.0f} min"
-                found[ci].change = (nats, f"{change.title or change.id} changed it {when} before")
+def _note_change(candidate: _Candidate, change: Change, began: datetime, settings: CauseSettings) -> None:
+    gap_s = (began - change.at).total_seconds()
+    nats = _CHANGE / (1.0 + (gap_s / settings.change_half_gap.total_seconds()) ** 2)
+    if (nats, change.id) > candidate.change:
+        when = f"{gap_s:.0f} s" if gap_s < 120 else f"{gap_s / 60:.0f} min"
+        candidate.change = (nats, f"{change.title or change.id} changed it {when} before")
 
 
 # ---- what it adds up to ---------------------------------------------------------------------------------------------
@@ -330,49 +346,51 @@ class _Weighed(Struct):
     candidate: _Candidate
     nats: dict[str, float]
     total: float
-    members: list[tuple[float, str]]
+    affected: int
+    members: Sequence[tuple[float, str]]
     explained_by: str
 
 
-def _weigh(ci: str, found: Mapping[str, _Candidate], topology: Topology, reach: _Reach) -> _Weighed:
-    candidate = found[ci]
-    nats: dict[str, float] = {}
-    members: list[tuple[float, str]] = []
-    by = ""
-    direct = [symptom.nats for symptom in candidate.direct.values()]
-    metrics = [worth for worth, _ in candidate.metrics.values()]
-    alone, measured = _together(direct), _together(direct + metrics)
-    if any(len(symptoms) > 1 for symptoms in candidate.shared.values()):
-        members = _members(ci, candidate, topology)
-        nats["members"] = _together(direct + metrics + [worth for worth, _ in members]) - measured
-    nats["dependents"] = _SPREAD * candidate.behind
-    nats["change"], nats["history"] = candidate.change[0], _said_before(candidate)
-    if measured:
-        explained, by = _explained(ci, found, topology, reach)
-        nats |= {"symptoms": alone, "metrics": measured - alone, "explained": -explained}
-        nats["severity"] = _SEVERE * candidate.severity if direct else 0.0
+_NO_MEMBERS: Sequence[tuple[float, str]] = ()
+
+
+def _weigh(ci: str, found: Mapping[str, _Candidate], topology: Topology, spread: _Spread) -> _Weighed:
+    candidate, members, by = found.get(ci, _NOTHING), _NO_MEMBERS, ""
+    nats = {"dependents": _SPREAD * spread.behind.get(ci, 0.0)}
+    if candidate is not _NOTHING or ci in spread.several:
+        direct = [symptom.nats for symptom in candidate.direct.values()]
+        metrics = [worth for worth, _ in candidate.metrics.values()]
+        alone, measured = _together(direct), _together(direct + metrics)
+        if ci in spread.several:
+            members = _members(ci, spread.shared[ci], topology)
+            nats["members"] = _together(direct + metrics + [worth for worth, _ in members]) - measured
+        nats["change"], nats["history"] = candidate.change[0], _said_before(candidate)
+        if measured:
+            explained, by = _explained(ci, found, topology, spread.reach)
+            nats |= {"symptoms": alone, "metrics": measured - alone, "explained": -explained}
+            nats["severity"] = _SEVERE * candidate.severity if direct else 0.0
     total = sum(nats.values())
     known = topology.cis.get(ci)
     if known is None or known.implied:
         nats["unknown"] = (_UNKNOWN - 1.0) * total
         total += nats["unknown"]
-    return _Weighed(ci, candidate, nats, total, members, by)
+    return _Weighed(ci, candidate, nats, total, spread.affected.get(ci, 0), members, by)
 
 
 def _said_before(candidate: _Candidate) -> float:
     return _SAID * (1.0 - 0.5**candidate.said) if candidate.said else 0.0
 
 
-def _members(ci: str, candidate: _Candidate, topology: Topology) -> list[tuple[float, str]]:
+def _members(ci: str, shared: _Signs, topology: Topology) -> list[tuple[float, str]]:
     """Symptoms that most of those of one kind share that depend on ``ci`` in one way.
 
     They are worth what they are worth on each, less what it takes to say which of them show it.
     """
     found = []
-    sizes = topology.dependents_by_kind(ci) if candidate.shared else {}
-    for (kind, relation, name), symptoms in candidate.shared.items():
-        size, showing = sizes.get((kind, relation), 0), len(symptoms)
-        if showing < 2 or showing / size < _MOST:
+    sizes = topology.dependents_by_kind(ci)
+    for (kind, relation, name), symptoms in shared.items():
+        showing = len(symptoms)
+        if showing < 2 or showing / (size := sizes[kind, relation]) < _MOST:
             continue
         share = showing / size
         which = 0.0 if share == 1 else -size * (share * math.log(share) + (1 - share) * math.log(1 - share))
@@ -384,7 +402,9 @@ def _members(ci: str, candidate: _Candidate, topology: Topology) -> list[tuple[f
     return found
 
 
-def _explained(ci: str, found: Mapping[str, _Candidate], topology: Topology, reach: _Reach) -> tuple[float, str]:
+def _explained(
+    ci: str, found: Mapping[str, _Candidate], topology: Topology, reach: Mapping[str, Mapping[str, float]]
+) -> tuple[float, str]:
     """What of its own signs is explained by something it depends on, in nats, and the strongest such CI: it shows the
     same, or it failed before in another way."""
     candidate = found[ci]
@@ -394,7 +414,7 @@ def _explained(ci: str, found: Mapping[str, _Candidate], topology: Topology, rea
         return 0.0, ""
     less: dict[str, tuple[float, str]] = {}
     for needed, cost in reach.get(ci, _NOWHERE).items():
-        there = found[needed]
+        there = found.get(needed, _NOTHING)
         if not (there.direct or there.metrics) or ci in reach.get(needed, _NOWHERE):
             continue  # where each would explain the other, neither does
         known = topology.cis.get(needed)
@@ -464,7 +484,7 @@ def _say_members(each: _Weighed, topology: Topology) -> str:
 
 
 def _say_dependents(each: _Weighed, topology: Topology) -> str:
-    n = each.candidate.affected
+    n = each.affected
     return f"{n} affected CI{'s' if n != 1 else ''} depend{'s' if n == 1 else ''} on it"
 
 

@@ -7,7 +7,6 @@ of the two ends, so does the other.
 """
 
 import asyncio
-import gc
 import os
 import select
 import signal
@@ -24,6 +23,7 @@ import uvicorn
 
 from foreshock.core.contracts import Items, NewRecord, Record
 from foreshock.core.errors import Fenced, Unavailable
+from foreshock.service import memory
 from foreshock.service import metrics as gauges
 from foreshock.service.bridge import Bridge
 from foreshock.service.front import DiskGuard, Front, collector_kinds, who_may
@@ -34,9 +34,6 @@ from foreshock.store.journal import Journal
 log = structlog.get_logger("foreshock")
 
 DRAIN_S = 25
-GARBAGE = (5_000, 10, 200)
-"""Objects between two looks for cycles among the newest, and looks between those among the older. All threads stand
-still for one: 5,000 objects take 4 ms. Hardly anything here is in a cycle, so the oldest are looked through rarely."""
 _CALL_S = 60.0
 _READ_AT_ONCE = 65536
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -91,8 +88,7 @@ def take_in(settings: Settings, listening: socket.socket, ends: Ends, clock: Cal
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     taking = _Taking(settings, clock, listening, ends)
-    gc.freeze()
-    gc.set_threshold(*GARBAGE)
+    memory.look_rarely()
     with asyncio.Runner(loop_factory=taking.server.config.get_loop_factory()) as runner:
         return runner.run(taking.run())
 

@@ -11,7 +11,7 @@ from sys import intern
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from correlation import cause, fold, variants
 from correlation.bind import Binding, bind
@@ -453,9 +453,11 @@ class Engine:
             return _OUR_FAMILY
         return self.scheme.family(collector.namespace, collector.kind, source)
 
-    def identity(self, collector: Collector, source: str, labels: Mapping[str, str]) -> str:
-        """Fingerprint of the alert that these labels from that source belong to."""
-        return self._family_of(collector, source).key(labels)
+    def identity(self, collector: Collector, source: str, labels: Raw) -> str:
+        """Fingerprint of the alert that these labels (JSON) from that source belong to. Raises Malformed."""
+        family = self._family_of(collector, source)
+        known = self.known.get(family.name, {}).get(bytes(labels))
+        return family.key(read_labels(labels)) if known is None else known.fingerprint
 
     def bind(self, alert: Alert, labels: Mapping[str, str]) -> Binding:
         """By the labels that identify before all others: what may change from one label set to the next must not move

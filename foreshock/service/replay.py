@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,10 @@ from msgspec import Struct
 from correlation.group import number
 from correlation.rule import RuleInstance, RuleKind
 from correlation.settings import CorrelationSettings
-from foreshock.core.contracts import Collector, Record, RecordKind, Snapshot
+from foreshock.core.contracts import Collector, Items, Record, RecordKind, Snapshot
 from foreshock.core.errors import Malformed
 from foreshock.core.learned import Learned
-from foreshock.core.model import Ended, Event, Moved, Situation, SituationState, read_labels
+from foreshock.core.model import Ended, Event, Moved, Situation, SituationState
 from foreshock.service import weighing
 from foreshock.service.engine import Effects, Engine
 from foreshock.service.recorded import Input
@@ -79,7 +79,8 @@ def replay(
     places = Places()
     first_at: datetime | None = None
     for record, given in prepared(inputs, version):
-        effects = engine.step([(record, None)])
+        items = taken_apart(record, collectors)
+        effects = engine.step([(record, items)])
         if given is None:
             continue
         first_at = first_at or record.at
@@ -93,8 +94,8 @@ def replay(
                 result.situations[id] = effects.ended[id]
         if record.kind is RecordKind.EVENTS:
             result.events += len(given.ids)
-            for id, labels in known_labels(collectors[record.collector], record, given.ids):
-                places.put(engine, id, identity(engine, collectors[record.collector], record, labels), record.at)
+            for id, alert in zip(given.ids, fingerprints(engine, record, items), strict=True):
+                places.put(engine, id, alert, record.at)
     for situation in engine.situations.values():
         if situation.state is SituationState.OPEN:
             situation.causes = weighing.causes(engine, situation)
@@ -230,25 +231,26 @@ def _replaced(record: Record, version: Version) -> Record:
     return msgspec.structs.replace(record, body=msgspec.json.encode(read))
 
 
-def known_labels(
-    collector: Collector, record: Record, ids: Sequence[str], items: Sequence[Any] | None = None
-) -> Iterator[tuple[str, dict[str, str]]]:
-    """(item, labels) for each item of a record; no labels where it is no alert. items: as the collector decodes them,
-    where that was done already."""
-    for id, item in zip(ids, collector.decode(record.body) if items is None else items, strict=True):
+def taken_apart(record: Record, collectors: Mapping[str, Collector]) -> Items | None:
+    """Its items, for all who ask; None where the engine has to say what is wrong with it."""
+    collector = collectors.get(record.collector) if record.kind is RecordKind.EVENTS else None
+    try:
+        return None if collector is None else Items(tuple(collector.decode(record.body)))
+    except Malformed:
+        return None
+
+
+def fingerprints(engine: Engine, record: Record, items: Items | None) -> Iterator[str]:
+    """Of the alert that each item of a record belongs to which the engine has read; empty where it is no alert."""
+    collector = engine.collectors.get(record.collector)
+    if items is None or collector is None:
+        return
+    for item in items.items:
         try:
             event = None if isinstance(item, Malformed) else collector.translate(item, record.at)
-            yield id, read_labels(event.labels) if isinstance(event, Event) else {}
+            yield engine.identity(collector, record.source, event.labels) if isinstance(event, Event) else ""
         except Malformed:
-            yield id, {}
-
-
-def identity(engine: Engine, collector: Collector, record: Record, labels: Mapping[str, str]) -> str:
-    """Of the alert these labels belong to; empty where they belong to none."""
-    try:
-        return engine.identity(collector, record.source, labels) if labels else ""
-    except Malformed:
-        return ""
+            yield ""
 
 
 # ---- output ---------------------------------------------------------------------------------------------------------

@@ -11,12 +11,12 @@ from typing import Protocol
 from msgspec import Struct
 
 from correlation.bind import named
-from foreshock.core.contracts import Collector, Items, RecordKind
+from foreshock.core.contracts import Items
 from foreshock.core.model import Alert, Label
 from foreshock.core.topology import Topology
 from foreshock.service.engine import Effects, Engine
 from foreshock.service.recorded import Input
-from foreshock.service.replay import Places, identity, known_labels
+from foreshock.service.replay import Places, fingerprints
 from foreshock.service.truth import Pairs, Ticket, Truth, count_pairs
 
 _SAME_OCCURRENCE = timedelta(minutes=5)
@@ -39,7 +39,7 @@ class Fit(Struct, frozen=True, kw_only=True):
 class Scorer:
     """``hear`` comes after each step of an engine, ``place`` once all have read a record of events."""
 
-    def __init__(self, truth: Truth, engines: Sequence[Engine], collectors: Mapping[str, Collector]) -> None:
+    def __init__(self, truth: Truth, engines: Sequence[Engine]) -> None:
         self._kinds = [
             kind
             for kind, known in (
@@ -49,7 +49,7 @@ class Scorer:
             )
             if known
         ]
-        self._engines, self._collectors = engines, collectors
+        self._engines = engines
         self._places = tuple(Places() for _ in engines)
         self._tags: list[tuple[datetime, tuple[str | None, ...]]] = []
         self._occurrences: dict[str, int] = {}
@@ -58,13 +58,13 @@ class Scorer:
         """side: the place of the engine among those that were given."""
         self._places[side].hear(self._engines[side], effects)
 
-    def place(self, given: Input, items: Items | None = None) -> None:
-        """items: of the record, where it was taken apart already."""
-        record, collector = given.record, self._collectors.get(given.record.collector)
-        if record.kind is not RecordKind.EVENTS or collector is None:
+    def place(self, given: Input, items: Items | None) -> None:
+        """items: of the record, taken apart; None where it is none of events."""
+        if items is None:
             return
-        for id, labels in known_labels(collector, record, given.ids, None if items is None else items.items):
-            keys = [identity(engine, collector, record, labels) for engine in self._engines]
+        record = given.record
+        of_each = zip(*(fingerprints(engine, record, items) for engine in self._engines), strict=True)
+        for id, keys in zip(given.ids, of_each, strict=True):
             seen = self._seen(id, keys[0])
             tags = tuple(kind.tag(seen) for kind in self._kinds)
             is_known = any(tag is not None for tag in tags)

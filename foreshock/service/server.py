@@ -17,7 +17,7 @@ import uvicorn
 
 from foreshock.core.errors import Fenced, ForeshockError, Unavailable
 from foreshock.service import memory
-from foreshock.service.apart import GARBAGE, Ends, FrontApart, server_for, take_in
+from foreshock.service.apart import Ends, FrontApart, server_for, take_in
 from foreshock.service.clock import utc_now
 from foreshock.service.front import Front, own
 from foreshock.service.settings import Settings, SettingsSource
@@ -182,9 +182,7 @@ def _serve_in_one(
 
 
 def _settle_garbage() -> None:
-    """What was loaded lives as long as we do; looking through it again and again for garbage is wasted time."""
-    gc.freeze()
-    gc.set_threshold(*GARBAGE)
+    memory.look_rarely()
     gc.enable()
 
 

@@ -180,6 +180,7 @@ def given(
     from correlation.settings import CorrelationSettings
     from foreshock.connect.config import load
     from foreshock.core.learned import foreign
+    from foreshock.service import memory
     from foreshock.service.front import collector_kinds
     from foreshock.service.learning import read_learned
     from foreshock.service.plan.run import survey
@@ -188,6 +189,7 @@ def given(
     from foreshock.service.rule_files import load_rules
     from foreshock.service.settings import rule_kinds
 
+    memory.look_rarely()
     columns = load(mapping, ReplayMapping) if mapping else None
     collectors = collector_kinds()
     known = read_topology(topology, columns) if topology else None

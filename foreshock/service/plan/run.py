@@ -11,13 +11,12 @@ from msgspec import Struct
 
 from correlation.rule import RuleKind
 from correlation.settings import read_recorded
-from foreshock.core.contracts import Collector, Items, Record, RecordKind
-from foreshock.core.errors import Malformed
+from foreshock.core.contracts import Collector, Record, RecordKind
 from foreshock.service.plan.compare import Plan, compare
 from foreshock.service.plan.outcome import SINK, Outcome
 from foreshock.service.recorded import Input
 from foreshock.service.records import OperatorRecord, SettingsRecord
-from foreshock.service.replay import Version, heads
+from foreshock.service.replay import Version, heads, taken_apart
 from foreshock.service.scoring import Scorer
 from foreshock.service.truth import Truth
 
@@ -58,10 +57,10 @@ def outcomes(
             (version, Outcome(collectors, rules, numbers, files.enter_context(TemporaryFile()), since))
             for version in versions
         ]
-        scorer = Scorer(truth, [outcome.engine for _, outcome in sides], collectors) if truth is not None else None
+        scorer = Scorer(truth, [outcome.engine for _, outcome in sides]) if truth is not None else None
         for first, given in zip(chain([True], repeat(False)), inputs, strict=False):
             record = given.record
-            items = _items(record, collectors)
+            items = taken_apart(record, collectors)
             for side, (version, outcome) in enumerate(sides):
                 if first:
                     for head in heads(record, version):
@@ -109,15 +108,6 @@ def _to_one_sink(head: Record) -> Record:
         return head
     read = msgspec.structs.replace(msgspec.json.decode(head.body, type=SettingsRecord), sinks=(SINK,))
     return msgspec.structs.replace(head, body=msgspec.json.encode(read))
-
-
-def _items(record: Record, collectors: Mapping[str, Collector]) -> Items | None:
-    """Taken apart once for both sides; None where the engine has to say what is wrong with it."""
-    collector = collectors.get(record.collector) if record.kind is RecordKind.EVENTS else None
-    try:
-        return None if collector is None else Items(tuple(collector.decode(record.body)))
-    except Malformed:
-        return None
 
 
 def _counts(record: Record, version: Version) -> bool:
