@@ -13,6 +13,7 @@ from correlation.suppression.suppression import Suppression
 from foreshock.core import identity as fingerprints
 from foreshock.core.model import Alert, Change, Judgement, Moment, Situation, SituationState, Versions
 from foreshock.service import evidence, feedback, in_force, lifetimes, recent, rekey
+from foreshock.service.lineage import InForce
 from foreshock.service.records import LearnedRecord, SettingsRecord, TopologyRecord
 from foreshock.service.sharing import Sharing
 from foreshock.service.sources import SourceCount
@@ -69,6 +70,8 @@ def pieces(engine: "Engine") -> Iterator[tuple[str, str, bytes | None]]:
             yield kind, key, encode(engine.learned)
         elif kind == "settings":
             yield kind, key, encode(in_force.settings_record(engine))
+        elif kind == "lineage":
+            yield kind, key, encode(engine.lineage)
     for kind, key in engine.suppression.unsaved():
         item = engine.suppression.item(kind, key)
         yield kind, key, None if item is None else encode(item)
@@ -134,6 +137,8 @@ def restore(engine: "Engine", items: Iterable[tuple[str, str, bytes]]) -> None:
             topology = msgspec.msgpack.decode(body, type=TopologyRecord)
         elif kind == "settings":
             in_force.use_settings(engine, msgspec.msgpack.decode(body, type=SettingsRecord))
+        elif kind == "lineage":
+            engine.lineage = msgspec.msgpack.decode(body, type=tuple[InForce, ...])
         elif kind == "rule":
             learned[key] = body
         elif kind == "learned":

@@ -70,6 +70,7 @@ from foreshock.service import (
     sources,
     weighing,
 )
+from foreshock.service.lineage import InForce
 from foreshock.service.ourselves import OURSELVES
 from foreshock.service.records import LearnedRecord
 from foreshock.service.sharing import Sharing
@@ -172,6 +173,8 @@ class Engine:
         self.suppression = Suppression(self.known_alert)
         self.versions: list[Versions] = []
         """What was in force since when, the newest last."""
+        self.lineage: tuple[InForce, ...] = ()
+        """Rules and settings as they were put into force one after the other, the newest last."""
         self.judgements: dict[str, Judgement] = {}
         """What people said and is still to be respected; ``apart`` is made of it."""
         self.apart = KeptApart()

@@ -8,13 +8,13 @@ import msgspec
 from correlation.group import number as situation_number
 from correlation.identity import Scheme
 from correlation.relate import Traces, View
-from correlation.rule import build, changes, shipped
+from correlation.rule import RuleInstance, RuleKind, build, changes, shipped
 from correlation.settings import read_recorded
 from correlation.umbrella import Umbrellas
 from foreshock.core.contracts import Record
 from foreshock.core.model import SituationState
 from foreshock.core.topology import Topology
-from foreshock.service import deciding, feedback, lifetimes, rekey, sources, weighing
+from foreshock.service import deciding, feedback, lifetimes, lineage, rekey, sources, weighing
 from foreshock.service.ourselves import suspension
 from foreshock.service.records import LearnedRecord, OperatorRecord, SettingsRecord, TopologyRecord
 from foreshock.service.timers import Due
@@ -27,6 +27,9 @@ _WEAK = 4  # candidates down to this part of the threshold are heard: several we
 
 def read_operator(engine: "Engine", record: Record) -> None:
     done = msgspec.json.decode(record.body, type=OperatorRecord)
+    if done.notice is not None:
+        engine.report(done.notice.labels, done.notice.summary)
+        return
     if done.judge is not None:
         feedback.judge(engine, done.judge, record)
         return
@@ -154,6 +157,7 @@ def read_settings(engine: "Engine", record: Record) -> None:
     if engine.settings.group.reopen < reopen:
         lifetimes.watch_what_is_over(engine)
     engine.dirty.add(("settings", ""))
+    lineage.note(engine, read.source, record)
     ignored = f"ignored, as this version does not know them: {', '.join(unknown)}" if unknown else ""
     engine.say("settings", "correlation", "loaded", ignored, actor=record.actor)
     if engine.settings.fold.identity != before.identity:
@@ -173,7 +177,7 @@ def use_settings(engine: "Engine", read: SettingsRecord) -> tuple[str, ...]:
     engine.settings, unknown = read_recorded(read.correlation)
     engine.scheme, engine.senders = Scheme(engine.settings.fold.identity), {}
     engine.sinks = read.sinks
-    engine.rule_instances = shipped(engine.rule_kinds) if read.rules is None else read.rules
+    engine.rule_instances = rules_of(read, engine.rule_kinds)
     after = engine.settings.relate
     if (before.costs, before.max_cost) != (after.costs, after.max_cost):
         use_topology(engine, topology_record(engine))
@@ -182,6 +186,10 @@ def use_settings(engine: "Engine", read: SettingsRecord) -> tuple[str, ...]:
         rebuild_traces(engine)
     engine.view = new_view(engine)
     return unknown
+
+
+def rules_of(read: SettingsRecord, kinds: Mapping[str, RuleKind]) -> tuple[RuleInstance, ...]:
+    return shipped(kinds) if read.rules is None else read.rules
 
 
 def settings_record(engine: "Engine") -> SettingsRecord:

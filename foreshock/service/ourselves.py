@@ -29,3 +29,8 @@ def suspension(rule: str) -> dict[str, str]:
     return {
         "alertname": "ForeshockRuleSuspended", "ci": NAME, "rule": rule.partition("@")[0], "severity": "warning",
     }  # fmt: skip
+
+
+def refusal() -> dict[str, str]:
+    """Labels of the alert that settings or rules were refused, and the old ones stay in force."""
+    return {"alertname": "ForeshockFilesRefused", "ci": NAME, "severity": "warning"}

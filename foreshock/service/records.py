@@ -1,5 +1,6 @@
 """Bodies of the records that are no events, as JSON."""
 
+from enum import StrEnum
 from typing import Any
 
 from msgspec import Struct
@@ -17,17 +18,40 @@ class TopologyRecord(Struct, frozen=True, kw_only=True):
     relationships: tuple[Relationship, ...]
 
 
+class How(StrEnum):
+    """How a version came into force."""
+
+    FILES = "files"
+    APPLIED = "applied"
+    ROLLED_BACK = "rolled back"
+
+
+class Source(Struct, frozen=True, kw_only=True):
+    """Where the rules and settings of a record come from.
+
+    Attributes:
+        files: digest of what was written in the files at that time: as long as it stays the same, nobody has asked for
+            anything else there since.
+    """
+
+    how: How = How.FILES
+    files: str = ""
+    reason: str = ""
+
+
 class SettingsRecord(Struct, frozen=True, kw_only=True):
     """Body of a SETTINGS record.
 
     Attributes:
         sinks: instance names that hear of situations.
         rules: all in force, those that are not enabled too; None: the shipped ones.
+        source: where settings and rules come from.
     """
 
     correlation: dict[str, Any]
     sinks: tuple[str, ...]
     rules: tuple[RuleInstance, ...] | None = None
+    source: Source | None = None
 
 
 class AnomaliesRecord(Struct, frozen=True, kw_only=True):
@@ -67,10 +91,18 @@ class LearnedRecord(Struct, frozen=True, kw_only=True):
     pinned: bool = False
 
 
+class Notice(Struct, frozen=True, kw_only=True):
+    """An alert about ourselves. summary: empty when it is over."""
+
+    labels: dict[str, str]
+    summary: str
+
+
 class OperatorRecord(Struct, frozen=True, kw_only=True):
     """Body of an OPERATOR record: what a person did.
 
     Attributes:
+        notice: something about Foreshock itself that a person must see.
         expire_silence: the id of a silence that ends now.
         end_window: the id of a maintenance window that ends now and does not come again; with only_running just the
             span that runs.
@@ -83,3 +115,4 @@ class OperatorRecord(Struct, frozen=True, kw_only=True):
     end_window: str = ""
     only_running: bool = False
     judge: Statement | None = None
+    notice: Notice | None = None

@@ -5,6 +5,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from correlation.rule import RuleInstance, shipped
 from foreshock.connect.config import Document, Origin, PathTuple, read_yaml, validate
@@ -33,8 +34,29 @@ def read_rules(path: Path | None) -> tuple[tuple[RuleInstance, ...], Mapping[str
     return tuple(rules[name] for name in sorted(rules)), origins
 
 
+def written(path: Path | None) -> list[Any]:
+    """What the files hold, as plain data in order of their names: what stays the same when only comments change, or
+    another version of Foreshock has other defaults. Raises ConfigError."""
+    return [] if path is None else [read_yaml(file).data for file in _files(path)]
+
+
+def stamp(path: Path | None) -> tuple[tuple[str, int, int], ...]:
+    """Another one where a file may hold something else: (path, nanoseconds, bytes) of each."""
+    if path is None:
+        return ()
+    try:
+        found = [(file, file.stat()) for file in _files(path)]
+    except OSError:
+        return ()
+    return tuple((str(file), at.st_mtime_ns, at.st_size) for file, at in found)
+
+
+def _files(path: Path) -> list[Path]:
+    return sorted(file for file in path.iterdir() if file.suffix in _ENDINGS) if path.is_dir() else [path]
+
+
 def _read(path: Path) -> tuple[dict[str, RuleInstance], dict[str, Origin], list[Problem]]:
-    files = sorted(file for file in path.iterdir() if file.suffix in _ENDINGS) if path.is_dir() else [path]
+    files = _files(path)
     if len(files) > MAX_FILES:
         many = f"holds {len(files)} files, {MAX_FILES} are read"
         return {}, {}, [_whole(path, many, "put several rules into one file")]

@@ -492,6 +492,10 @@ class SettingsSource:
         """Raises ConfigError as ``load_settings`` does."""
         return load_settings(self._config, self._environment, self._flags)
 
+    @property
+    def file(self) -> Path | None:
+        return self._config
+
     def where(self, name: str) -> Origin:
         """Where a setting stands in the file, or would stand."""
         if self._config is None:

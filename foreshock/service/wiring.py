@@ -14,7 +14,6 @@ from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.responses import JSONResponse, Response
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from correlation.rule import RuleInstance
 from foreshock import __version__
 from foreshock.connect.http import Http
 from foreshock.core.contracts import (
@@ -31,6 +30,7 @@ from foreshock.service.access import Guarded
 from foreshock.service.alertmanager_api import alertmanager_api
 from foreshock.service.apart import FrontApart
 from foreshock.service.api import api
+from foreshock.service.applying import Files, LiveRules
 from foreshock.service.console import console, not_found
 from foreshock.service.delivery import Lane
 from foreshock.service.engine import Engine
@@ -44,9 +44,8 @@ from foreshock.service.measuring import Measuring
 from foreshock.service.quiet import LiveQuiet
 from foreshock.service.quiet_api import quiet_api
 from foreshock.service.reconcile import Reconciler
-from foreshock.service.records import SettingsRecord
-from foreshock.service.reload import Reloader
-from foreshock.service.rule_files import load_rules
+from foreshock.service.reload import Reloader, digest
+from foreshock.service.rules_api import rules_api
 from foreshock.service.runner import Given, Runner
 from foreshock.service.scheduler import Scheduler
 from foreshock.service.settings import Settings, SettingsSource, rule_kinds, sink_kinds
@@ -54,6 +53,7 @@ from foreshock.store.desk import Desk
 from foreshock.store.learned import LearnedVersions
 from foreshock.store.outbox import Outbox
 from foreshock.store.retention import forget
+from foreshock.store.rulesets import RulesetVersions
 from foreshock.store.store import Store
 
 log = structlog.get_logger("foreshock")
@@ -87,7 +87,7 @@ class Foreshock:
         self.metrics = gauges.Metrics(front.families, self._families)
         self._topology_error = ""
         self._topology_stamp: topology_sources.Stamp | None = None
-        self.reloader = Reloader(self.settings, source, self._put_into_force, self.clock)
+        self.reloader = Reloader(self.settings, source, self._put_into_force, self._refused, self.clock)
         self._stopping = threading.Event()
         self._warm_up = threading.Thread(target=self._deliver_once_warm, name="warm-up", daemon=True)
         self.store = Store(self.settings.store_url, front.journal)
@@ -100,7 +100,14 @@ class Foreshock:
             on_reflected=self._reflected,
         )
         self.replayed = self.runner.restore()
-        rules = self._first_rules()
+        self.rules = LiveRules(
+            runner=self.runner,
+            inbox=self.inbox,
+            journal=front.journal,
+            versions=RulesetVersions(self.settings.state / "rules"),
+            on_disk=self.reloader.unread,
+        )
+        self._first = self._first_files()
         self.outbox, self.desk = Outbox(self.store), Desk(self.store)
         self.lanes, self.reconciler = self._build_lanes()
         self.scheduler = Scheduler(self.store, self.clock)
@@ -139,7 +146,6 @@ class Foreshock:
             demo=demo,
         )
         self.quiet = LiveQuiet(self.runner, self.inbox, self.clock)
-        self._rules = rules
 
     # ---- life ----
 
@@ -147,7 +153,10 @@ class Foreshock:
         """The engine goes on with the next record, settings, rules and topology come into force, and once they are the
         sinks hear of it; questions are answered from here on."""
         self.runner.start(self.inbox)
-        self._record_settings(self.settings, self._rules, actor="foreshock")
+        if self._first is not None:
+            self.rules.take(self._first, _sink_names(self.settings), actor="foreshock")
+        else:
+            self.rules.refused(self.reloader.last.error)
         self._first_windows()
         self._first_topology()
         self._warm_up.start()
@@ -249,6 +258,7 @@ class Foreshock:
         application.include_router(api(self.views, self.views, actor=_actor))
         application.include_router(learned_api(self.learner, actor=_actor))
         application.include_router(quiet_api(self.quiet, actor=_actor))
+        application.include_router(rules_api(self.rules, actor=_actor))
         application.include_router(self._operations())
         application.include_router(console(self.views, self.views, self.quiet, actor=_actor, demo=self._demo))
         application.add_exception_handler(ForeshockError, _refused)
@@ -296,21 +306,21 @@ class Foreshock:
         if due is not None and due <= self.clock():
             self.inbox.append_now(NewRecord(kind=RecordKind.TICK, body=b"", source="scheduler", items=0))
 
-    def _first_rules(self) -> Sequence[RuleInstance]:
-        """Those of the files. Where they have mistakes and others were in force before, a restart goes on with those,
-        because it must not wait for a person after a power cut. Raises ConfigError."""
+    def _first_files(self) -> Files | None:
+        """What the files say. None where they have mistakes and something was in force before: a restart goes on with
+        that, because it must not wait for a person after a power cut. Raises ConfigError."""
         try:
-            rules = load_rules(self.settings.rules)
+            files = self.reloader.first()
         except ConfigError as error:
             if not self.runner.position:
                 raise
-            self.reloader.started(self.engine.rule_instances, str(error))
+            self.reloader.started(str(error))
             log.error("the rules were not loaded, the old ones stay in force", error=str(error))
-            return self.engine.rule_instances
-        self.reloader.started(rules)
-        return rules
+            return None
+        self.reloader.started()
+        return files
 
-    def _put_into_force(self, settings: Settings, rules: Sequence[RuleInstance], actor: str) -> bool:
+    def _put_into_force(self, settings: Settings, files: Files, actor: str) -> bool:
         """What a reload has read and found sound, as one record; whether it differs from what was in force. A rule that
         is suspended gets another try even if nothing differs."""
         if settings.topology != self.settings.topology:
@@ -318,7 +328,7 @@ class Foreshock:
         with self.runner.looking() as engine:
             suspended = bool(engine.budget.suspended)
         windows = planned(settings.maintenance, self.clock())  # a calendar that cannot be read leaves all as it is
-        changed = self._record_settings(settings, rules, actor=actor, again=suspended)
+        changed = self.rules.take(files, _sink_names(settings), actor=actor, again=suspended)
         changed = self.quiet.keep(windows, actor=actor) or changed
         if settings.log != self.settings.log:
             logs.configure(settings.log.level, settings.log.format)
@@ -330,26 +340,8 @@ class Foreshock:
             self.reload_topology()
         return changed
 
-    def _record_settings(
-        self, settings: Settings, rules: Sequence[RuleInstance], *, actor: str, again: bool = False
-    ) -> bool:
-        """False where they are in force already; with ``again`` that does not matter."""
-        wanted = SettingsRecord(
-            correlation=settings.correlation.model_dump(mode="json"),
-            sinks=tuple(sink.name for sink in settings.sinks),
-            rules=tuple(rules),
-        )
-        with self.runner.looking() as engine:
-            same = (
-                engine.settings == settings.correlation
-                and engine.sinks == wanted.sinks
-                and engine.rule_instances == wanted.rules
-            )
-        if not same or again:
-            self.inbox.append_now(
-                NewRecord(kind=RecordKind.SETTINGS, body=msgspec.json.encode(wanted), source="settings", actor=actor)
-            )
-        return not same
+    def _refused(self, error: str) -> None:
+        self.rules.refused(error)
 
     def _first_windows(self) -> None:
         """Planned work of the settings. A calendar that cannot be read ends the first start there, and leaves the
@@ -359,7 +351,7 @@ class Foreshock:
         except ConfigError as error:
             if not self.runner.position:
                 raise
-            self.reloader.started(self.engine.rule_instances, str(error))
+            self.reloader.started(str(error))
             log.error("planned maintenance was not read, what is known stays in force", error=str(error))
 
     def _first_topology(self) -> None:
@@ -475,8 +467,20 @@ class Foreshock:
             "1 if the settings and rules in force are those of the files.",
             0.0 if last.error else 1.0,
         )
+        rules = self.rules.status()
         yield gauges.gauge(
-            "foreshock_config_hash", "Equal where the same settings and rules are in force.", last.digest
+            "foreshock_config_hash",
+            "Equal where the same settings and rules are in force.",
+            digest(self.settings, rules.version),
+        )
+        drift = {"applied": rules.applied, "unread": rules.unread, "refused": rules.error}
+        yield gauges.labelled(
+            GaugeMetricFamily,
+            "foreshock_rules_drift",
+            "1 if what runs is not what the files say: something else was applied, they were not read since they "
+            "changed, or they were refused.",
+            ("why",),
+            [((why,), float(bool(found))) for why, found in drift.items()],
         )
         if last.succeeded_at is not None:
             yield gauges.gauge(
@@ -484,6 +488,10 @@ class Foreshock:
                 "When settings and rules were last put into force.",
                 last.succeeded_at.timestamp(),
             )
+
+
+def _sink_names(settings: Settings) -> tuple[str, ...]:
+    return tuple(sink.name for sink in settings.sinks)
 
 
 def _actor(request: Request) -> str:

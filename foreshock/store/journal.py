@@ -247,6 +247,12 @@ class Journal:
             after, left = found[-1].number, left - len(rows)
         return found
 
+    def newest(self, kind: RecordKind, after: int) -> Record | None:
+        """The newest record of a kind with a number above ``after``, if there is one."""
+        statement = "SELECT number FROM inbox WHERE number > ? AND kind = ? ORDER BY number DESC LIMIT 1"
+        found = self._rows(statement, after, kind.value)
+        return self.records(found[0][0] - 1, limit=1)[0] if found else None
+
     def _pack(self, body: bytes) -> bytes:
         compressor = getattr(self._compressor, "value", None)
         if compressor is None:

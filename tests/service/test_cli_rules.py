@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from foreshock.service.proposal import proposed_by, read_proposal
+from foreshock.service.replay import Version
+from foreshock.service.ruleset import version_of
 from foreshock.testing.commands import run
 
 ROOT = Path(__file__).parents[2]
@@ -59,6 +62,12 @@ def test_a_crossed_threshold_ends_with_1_and_says_by_how_much():
         ((*PLAN, "--rules", "missing.yaml"), 78, "missing.yaml"),
         (("rules", "plan", "--settings", "same.yaml", "--server", "http://127.0.0.1:1"), 5, "no Foreshock answers"),
         ((*PLAN, "--settings", "same.yaml", "--out", "nowhere/plan.md"), 1, "nowhere/plan.md cannot be written"),
+        ((*PLAN, "--settings", "same.yaml", "--save", "nowhere/new"), 1, "nowhere/new cannot be written"),
+        ((*PLAN, "--settings", "same.yaml", "--topology", "topology", "--save", "new"), 2, "--save keeps settings and"),
+        (("rules", "apply", "missing.plan", "--reason", "-"), 78, "missing.plan: cannot be read"),
+        (("rules", "apply", "strict.yaml", "--reason", "-"), 78, "strict.yaml: is no saved plan"),
+        (("rules", "apply", "strict.yaml"), 2, "--reason"),
+        (("rules", "rollback", "--reason", "-", "--server", "http://127.0.0.1:1"), 5, "no Foreshock answers"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_message(words: Sequence[str], code: int, said: str):
@@ -77,6 +86,22 @@ def test_a_report_goes_into_a_file_whole(here: Path, output: str, begins: str):
     assert (here / "plan").read_text().startswith(begins)
     if output == "json":
         assert json.loads((here / "plan").read_text())["values"]["split"] == 1
+
+
+def test_a_saved_plan_holds_what_it_proposes_and_what_it_was_planned_against(here: Path):
+    assert run((*PLAN, "--settings", "strict.yaml", "--save", "new.plan")).exit_code == 4
+
+    saved = read_proposal(here / "new.plan")
+    assert saved.proposed.correlation["group"]["threshold"] == 0.9
+    assert saved.version == version_of(saved.proposed)
+    assert saved.against == version_of(proposed_by(Version()))
+    assert saved.said.startswith("1 split")
+
+
+def test_a_plan_that_crosses_a_threshold_is_not_saved(here: Path):
+    assert run((*PLAN, "--settings", "strict.yaml", "--save", "new.plan", "--fail-if", "split > 0")).exit_code == 1
+
+    assert not (here / "new.plan").exists()
 
 
 def test_only_the_last_part_of_history_may_be_told_of():

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
+from foreshock.service.cli import applying
 from foreshock.service.cli.options import (
     DEFAULT_SERVER,
     Config,
@@ -28,7 +29,11 @@ from foreshock.service.cli.terminal import FAILED, complain, counted, leave, pri
 if TYPE_CHECKING:
     from foreshock.service.plan.compare import Plan
 
-commands = typer.Typer(help="Rules: checked, and compared with those in force over history.", no_args_is_help=True)
+commands = typer.Typer(
+    help="Rules: checked, compared with those in force over history, put into force and taken back.",
+    no_args_is_help=True,
+)
+commands.add_typer(applying.commands)
 
 DIFFERENT = 4
 """Exit code of a plan that would change something."""
@@ -85,6 +90,10 @@ def plan_rules(
     output: Annotated[Report, typer.Option("--output", "-o", help="How to tell it.")] = Report.TEXT,
     to: Annotated[Path | None, typer.Option("--out", help="File to write to, in place of the terminal.")] = None,
     show: Annotated[int, typer.Option("--show", help="Differences to show; JSON and HTML have all.", min=0)] = 20,
+    save: Annotated[
+        Path | None,
+        typer.Option("--save", help="File for what is proposed, to put it into force with `foreshock rules apply`."),
+    ] = None,
     server: Server = DEFAULT_SERVER,
     token_file: TokenFile = None,
 ) -> None:
@@ -106,6 +115,11 @@ def plan_rules(
 
     if not (rules or settings or set_ or topology or learned):
         raise typer.BadParameter("nothing is to change: give --rules, --settings, --set, --topology or --learned")
+    if save and (topology or learned):
+        raise typer.BadParameter(
+            "--save keeps settings and rules; a topology comes into force through its source, "
+            "and what was learned with `foreshock learn`"
+        )
     thresholds = {text: parse_threshold(text, VALUES) for text in fail_if or ()}
     if truth is None and any(threshold.name in FIT_VALUES for threshold in thresholds.values()):
         raise typer.BadParameter(f"{', '.join(FIT_VALUES)} need labelled truth: give it with --truth")
@@ -113,7 +127,7 @@ def plan_rules(
     labels = read_truth(truth) if truth else None
     with read_history(input, server, token_file) as history:
         known = survey(read_input(history, columns, collectors, warn))
-        before = known.present
+        before = known.present if input is not None else applying.as_running(client(server, token_file), known.present)
         if base_topology is not None:
             before = msgspec.structs.replace(before, topology=read_topology(base_topology, columns))
         changed = load(settings, CorrelationSettings) if settings else before.settings or CorrelationSettings()
@@ -136,6 +150,8 @@ def plan_rules(
         complain(f"{text}: it is {values[thresholds[text].name]:g}")
     if crossed:
         leave(FAILED)
+    if save is not None:
+        applying.save(save, before, after, found)
     if found.differences:
         leave(DIFFERENT)
 

@@ -1,0 +1,107 @@
+"""The part of the JSON API about the rules and settings that decide: which are in force, and putting others there."""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Depends, HTTPException, Path, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from msgspec import Struct
+from pydantic import BaseModel, ConfigDict, Field
+
+from foreshock.core.errors import Rejected
+from foreshock.service.api import ApiRoute
+from foreshock.service.applying import Rules
+from foreshock.service.guard import refuse_cross_site
+from foreshock.service.ruleset import Ruleset
+
+MAX_BYTES = 2**23
+"""Of what is to be put into force: ten times what 500 rules take."""
+MAX_REASON = 2000
+_RUNS = "current"
+
+_Version = Annotated[str, Path(max_length=64, description="a version of the history, or `current`")]
+
+
+class ApplyBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a plan proposes. version: of ``proposed``. against: the version that ran when it was planned."""
+
+    version: str
+    against: str
+    proposed: Ruleset
+    reason: str
+
+
+class RollbackBody(BaseModel):
+    """version: of the history; empty for the one before the present one."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    version: str = Field(default="", max_length=64)
+    reason: str = Field(min_length=1, max_length=MAX_REASON)
+
+
+def rules_api(rules: Rules, *, actor: Callable[[Request], str]) -> APIRouter:
+    """Args: actor: who is asking; the name in the record and in the audit."""
+    router = APIRouter(prefix="/api/v1/rules", route_class=ApiRoute, tags=["Rules and settings in force"])
+    change: list[Any] = [Depends(refuse_cross_site)]
+
+    @router.get("", summary="What runs, and how it differs from the files")
+    def status() -> Response:
+        return _answer(rules.status())
+
+    @router.get("/history", summary="What came into force, newest first")
+    def history() -> Response:
+        return _answer(rules.history())
+
+    @router.get("/versions/{version}", summary="Settings and rules of one version")
+    def version(version: _Version) -> Response:
+        return _answer(rules.get("" if version == _RUNS else version))
+
+    @router.post("/apply", dependencies=change, summary="Put what was planned into force")
+    async def apply(request: Request) -> Response:
+        """Refused with 409 where something else runs than what it was planned against."""
+        given = _read(await _body(request))
+        return _answer(
+            await run_in_threadpool(
+                rules.apply,
+                given.proposed,
+                version=given.version,
+                against=given.against,
+                reason=given.reason,
+                actor=actor(request),
+            )
+        )
+
+    @router.post("/rollback", dependencies=change, summary="Put an earlier version back into force")
+    def roll_back(request: Request, body: RollbackBody) -> Response:
+        return _answer(rules.roll_back(body.version, reason=body.reason, actor=actor(request)))
+
+    return router
+
+
+async def _body(request: Request) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BYTES:
+            raise HTTPException(413, detail=f"more than {MAX_BYTES} bytes; split what is proposed")
+    return bytes(body)
+
+
+def _read(body: bytes) -> ApplyBody:
+    try:
+        given = msgspec.json.decode(body, type=ApplyBody)
+    except msgspec.DecodeError as error:
+        raise HTTPException(
+            422, detail=f"it cannot be read: {error}; send what `foreshock rules apply` sends"
+        ) from None
+    if not given.reason.strip() or len(given.reason) > MAX_REASON:
+        raise Rejected(
+            f"the reason has {len(given.reason)} characters", hint=f"say why, in 1 to {MAX_REASON} characters"
+        )
+    return given
+
+
+def _answer(value: object) -> Response:
+    return Response(msgspec.json.encode(value), media_type="application/json")
