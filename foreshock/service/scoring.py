@@ -36,23 +36,49 @@ class Fit(Struct, frozen=True, kw_only=True):
     f1: float
 
 
+Tags = tuple[str | None, ...]
+"""What each kind of truth calls an item; None where it knows nothing of it."""
+
+
+class Tagger:
+    """Finds out what truth knows of each item. ``engine`` says what it is about, and has read what is asked about.
+
+    Attributes:
+        kinds: of truth, in the order of tags.
+    """
+
+    def __init__(self, truth: Truth, engine: Engine) -> None:
+        self.kinds: tuple[Kind, ...] = tuple(
+            kind
+            for kind, known in (
+                (Incidents(truth.incidents), truth.incidents),
+                (Said(truth.said), truth.said),
+                (Tickets(truth.tickets), truth.tickets),
+            )
+            if known
+        )
+        self._engine = engine
+        self._occurrences: dict[str, int] = {}
+
+    def tag(self, id: str, key: str) -> Tags | None:
+        """Of the item ``id`` of the alert ``key``; None where nothing is known. Asked once for each item, in order."""
+        alert = self._engine.alerts.get(key)
+        begins = alert is not None and alert.firing and self._occurrences.get(key) != alert.occurrences
+        if alert is not None and begins:
+            self._occurrences[key] = alert.occurrences
+        seen = Seen(id=id, alert=alert, begins=begins, engine=self._engine)
+        tags = tuple(kind.tag(seen) for kind in self.kinds)
+        return tags if any(tag is not None for tag in tags) else None
+
+
 class Scorer:
     """``hear`` comes after each step of an engine, ``place`` once all have read a record of events."""
 
     def __init__(self, truth: Truth, engines: Sequence[Engine]) -> None:
-        self._kinds = [
-            kind
-            for kind, known in (
-                (_Incidents(truth.incidents), truth.incidents),
-                (_Said(truth.said), truth.said),
-                (_Tickets(truth.tickets), truth.tickets),
-            )
-            if known
-        ]
         self._engines = engines
+        self._tagger = Tagger(truth, engines[0])
         self._places = tuple(Places() for _ in engines)
-        self._tags: list[tuple[datetime, tuple[str | None, ...]]] = []
-        self._occurrences: dict[str, int] = {}
+        self._tags: list[tuple[datetime, Tags]] = []
 
     def hear(self, side: int, effects: Effects) -> None:
         """side: the place of the engine among those that were given."""
@@ -65,24 +91,14 @@ class Scorer:
         record = given.record
         of_each = zip(*(fingerprints(engine, record, items) for engine in self._engines), strict=True)
         for id, keys in zip(given.ids, of_each, strict=True):
-            seen = self._seen(id, keys[0])
-            tags = tuple(kind.tag(seen) for kind in self._kinds)
-            is_known = any(tag is not None for tag in tags)
+            tags = self._tagger.tag(id, keys[0])
             for engine, places, key in zip(self._engines, self._places, keys, strict=True):
-                if is_known:
+                if tags is not None:
                     places.put(engine, id, key, record.at)
                 else:
                     places.pass_by(engine, key)
-            if is_known:
+            if tags is not None:
                 self._tags.append((record.at, tags))
-
-    def _seen(self, id: str, key: str) -> "_Seen":
-        first = self._engines[0]
-        alert = first.alerts.get(key)
-        begins = alert is not None and alert.firing and self._occurrences.get(key) != alert.occurrences
-        if alert is not None and begins:
-            self._occurrences[key] = alert.occurrences
-        return _Seen(id=id, alert=alert, begins=begins, engine=first)
 
     def pairs(self, since: datetime | None = None, until: datetime | None = None) -> tuple[Pairs, ...]:
         """Of each engine, over the items that came in since <= t < until; counts of parts of the truth add up."""
@@ -102,7 +118,7 @@ class Scorer:
                 if (since is None or since <= at) and (until is None or at < until)
             ]
             counted = Pairs()
-            for index, kind in enumerate(self._kinds):
+            for index, kind in enumerate(self._tagger.kinds):
                 counted += kind.count((tag, group) for tags, group in placed if (tag := tags[index]) is not None)
             yield len(placed), counted
 
@@ -110,7 +126,7 @@ class Scorer:
 # ---- which item is what ---------------------------------------------------------------------------------------------
 
 
-class _Seen(Struct, frozen=True, kw_only=True):
+class Seen(Struct, frozen=True, kw_only=True):
     """An item of input, as the first engine has just read it.
 
     Attributes:
@@ -123,37 +139,41 @@ class _Seen(Struct, frozen=True, kw_only=True):
     engine: Engine
 
 
-class _Kind(Protocol):
+class Kind(Protocol):
     """One kind of truth."""
 
-    def tag(self, seen: _Seen) -> str | None:
+    def tag(self, seen: Seen) -> str | None:
         """What it calls the item; None where it knows nothing of it. Asked once for each item, in order."""
 
     def count(self, placed: Iterable[tuple[str, str]]) -> Pairs:
         """placed: of each item that it knows of, what it called it, and its group."""
 
 
-class _Incidents:
+class Incidents:
     def __init__(self, incidents: Mapping[str, str]) -> None:
         self._incidents = incidents
 
-    def tag(self, seen: _Seen) -> str | None:
+    def tag(self, seen: Seen) -> str | None:
         return self._incidents.get(seen.id)
 
     def count(self, placed: Iterable[tuple[str, str]]) -> Pairs:
         return count_pairs(placed)
 
 
-class _Said:
-    """Pairs of alerts that people spoke of; others count for nothing."""
+class Said:
+    """Pairs of alerts that people spoke of; others count for nothing.
+
+    Attributes:
+        same: whether two occurrences are one problem, by what ``tag`` calls them.
+    """
 
     def __init__(self, labels: Iterable[Label]) -> None:
-        self._same: dict[tuple[str, str], bool] = {}
+        self.same: dict[tuple[str, str], bool] = {}
         self._onsets: dict[str, list[datetime]] = {}
         for label in labels:  # oldest first: the last word holds
             if label.other is not None and label.says in ("same", "apart"):
                 one, other = sorted(self._occurrence(who.fingerprint, who.onset) for who in (label.alert, label.other))
-                self._same[one, other] = label.says == "same"
+                self.same[one, other] = label.says == "same"
 
     def _occurrence(self, fingerprint: str, onset: datetime) -> str:
         if (known := self._known(fingerprint, onset)) is not None:
@@ -167,17 +187,17 @@ class _Said:
                 return f"{fingerprint}#{place}"
         return None
 
-    def tag(self, seen: _Seen) -> str | None:
+    def tag(self, seen: Seen) -> str | None:
         return None if seen.alert is None else self._known(seen.alert.fingerprint, seen.alert.starts_at)
 
     def count(self, placed: Iterable[tuple[str, str]]) -> Pairs:
         group = dict(placed)  # the last item of an occurrence tells where it ended up
-        known = [(pair, same) for pair, same in self._same.items() if pair[0] in group and pair[1] in group]
+        known = [(pair, same) for pair, same in self.same.items() if pair[0] in group and pair[1] in group]
         grouped = [same for (one, other), same in known if group[one] == group[other]]
         return Pairs(same=sum(same for _, same in known), grouped=len(grouped), both=sum(grouped))
 
 
-class _Tickets:
+class Tickets:
     """An occurrence belongs to the ticket about its CI that was open then, or soon after; of several to the one opened
     nearest to its onset."""
 
@@ -186,7 +206,7 @@ class _Tickets:
         self._by_ci: dict[str, list[Ticket]] = {}
         self._topology: Topology | None = None
 
-    def tag(self, seen: _Seen) -> str | None:
+    def tag(self, seen: Seen) -> str | None:
         alert = seen.alert
         if alert is None or not seen.begins or not alert.ci:
             return None

@@ -21,6 +21,7 @@ from foreshock.service.cli import (
     running,
     silence,
     suggesting,
+    tuning,
 )
 from foreshock.service.cli.terminal import leave, print_lines
 
@@ -31,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for group in (running, explain, recorded):
+for group in (running, explain, recorded, tuning):
     app.add_typer(group.commands)
 app.add_typer(incidents.commands, name="incidents")
 app.add_typer(feedback.commands, name="feedback")

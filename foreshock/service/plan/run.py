@@ -64,8 +64,8 @@ def outcomes(
             for side, (version, outcome) in enumerate(sides):
                 if first:
                     for head in heads(record, version):
-                        outcome.read(_to_one_sink(head), None)
-                if _counts(record, version):
+                        outcome.read(to_one_sink(head), None)
+                if is_for(record, version):
                     effects = outcome.read(record, items)
                     if scorer is not None:
                         scorer.hear(side, effects)
@@ -103,14 +103,14 @@ def survey(inputs: Iterable[Input]) -> Survey:
     return Survey(present=version, topology=topology, last_at=None if last is None else last.at)
 
 
-def _to_one_sink(head: Record) -> Record:
+def to_one_sink(head: Record) -> Record:
     if head.kind is not RecordKind.SETTINGS:
         return head
     read = msgspec.structs.replace(msgspec.json.decode(head.body, type=SettingsRecord), sinks=(SINK,))
     return msgspec.structs.replace(head, body=msgspec.json.encode(read))
 
 
-def _counts(record: Record, version: Version) -> bool:
+def is_for(record: Record, version: Version) -> bool:
     """Whether a record of history is for a side with this version."""
     if record.kind is RecordKind.TOPOLOGY:
         return version.topology is None
