@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foreshock.core.errors import Malformed
-from foreshock.core.matchers import MAX_EXPRESSION_CHARS, Matcher, matches_all, parse_matcher
+from foreshock.core.matchers import MAX_EXPRESSION_CHARS, Matcher, matches_all, parse_matcher, parse_matchers
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 
@@ -96,3 +96,36 @@ def test_a_hostile_expression_costs_no_more_than_a_plain_one(expression: str):
     assert not matcher.matches({"a": "a" * 50_000})
 
     assert time.perf_counter() - began < 2.0
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ('foo="bar"', [("foo", "=", "bar")]),
+        ('{foo="bar", baz!~"a|b,c"}', [("foo", "=", "bar"), ("baz", "!~", "a|b,c")]),
+        ("foo = bar,", [("foo", "=", "bar")]),
+        ("foo=", [("foo", "=", "")]),
+        ("", []),
+        ("{}", []),
+        (r"a=~x\.y", [("a", "=~", r"x\.y")]),  # the classic grammar leaves an escape that is none as it is
+        (r'a="x\"y\\z"', [("a", "=", 'x"y\\z')]),
+        (r'"foo bar"="b\u00e9\t"', [("foo bar", "=", "bé\t")]),  # that of UTF-8 has Go's
+        ('{foo🙂="x",b="y"}', [("foo🙂", "=", "x"), ("b", "=", "y")]),
+        (r'a="\xf0\x9f\x99\x82"', [("a", "=", r"\xf0\x9f\x99\x82")]),  # both can read it: the classic one decides
+        (r'"a"="\xf0\x9f\x99\x82"', [("a", "=", "🙂")]),
+    ],
+)
+def test_matchers_are_read_as_alertmanager_reads_several(text: str, read: list[tuple[str, str, str]]):
+    found = parse_matchers(text)
+
+    assert [(m.name, ("=~" if m.is_regex else "=") if m.is_equal else ("!~" if m.is_regex else "!="), m.value)
+            for m in found] == read  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['foo="', 'a=b"', "{foo!bar}", '{"a"="b"', '"a"="\\', '"a"="\\q"', '"a"="b" "c"="d"', 'a=~"("', '"a"="\\xff"'],
+)
+def test_what_alertmanager_refuses_among_several_is_refused(text: str):
+    with pytest.raises(Malformed):
+        parse_matchers(text)

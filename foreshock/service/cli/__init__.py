@@ -13,6 +13,7 @@ from foreshock.service.cli import (
     db,
     explain,
     feedback,
+    importing,
     incidents,
     learn,
     maintenance,
@@ -32,7 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for group in (running, explain, recorded, tuning):
+for group in (running, explain, recorded, tuning, importing):
     app.add_typer(group.commands)
 app.add_typer(incidents.commands, name="incidents")
 app.add_typer(feedback.commands, name="feedback")
