@@ -288,7 +288,7 @@ class LiveRules:
                 )
             source = last.source if last is not None else None
             self._now = _Current(number=position, ruleset=found, source=source, sinks=sinks)
-            if (newer := self._journal.newest(RecordKind.SETTINGS, position)) is not None:
+            if (newer := self._journal.newest(RecordKind.SETTINGS, after=position)) is not None:
                 read = msgspec.json.decode(newer.body, type=SettingsRecord)
                 rules = in_force.rules_of(read, self._runner.engine.rule_kinds)
                 found = ruleset(read_recorded(read.correlation)[0], rules)

@@ -20,7 +20,7 @@ class Client:
     """
 
     def __init__(self, server: str, token_file: Path | None) -> None:
-        self._server = server.rstrip("/")
+        self.server = server.rstrip("/")
         self._session = requests.Session()
         self._session.headers["X-Foreshock-Actor"] = os.environ.get("USER", "local")
         if token_file is not None:
@@ -54,23 +54,23 @@ class Client:
         timeouts = (_TIMEOUT_S[0], timeout_s)
         try:
             return self._session.request(
-                method, f"{self._server}{path}", timeout=timeouts, allow_redirects=False, **content
+                method, f"{self.server}{path}", timeout=timeouts, allow_redirects=False, **content
             )
         except requests.RequestException as error:
             raise Unavailable(
-                f"no Foreshock answers at {self._server} ({type(error).__name__})",
+                f"no Foreshock answers at {self.server} ({type(error).__name__})",
                 hint="start one with `foreshock run`, or name it with --server",
             ) from None
 
     def _checked(self, response: requests.Response, path: str) -> requests.Response:
         if response.status_code in (401, 403, 421):
             raise Denied(
-                f"{self._server} refused the request: {response.text[:300]}", hint="name a token file with --token-file"
+                f"{self.server} refused the request: {response.text[:300]}", hint="name a token file with --token-file"
             )
         if response.status_code == 503:
-            raise Unavailable(f"{self._server} answers {response.text[:300]}", hint="try again in a moment")
+            raise Unavailable(f"{self.server} answers {response.text[:300]}", hint="try again in a moment")
         if response.status_code != 200:
-            raise _refusal(response, f"{self._server}{path}")
+            raise _refusal(response, f"{self.server}{path}")
         return response
 
 

@@ -20,6 +20,7 @@ from foreshock.connect.config import InvalidPart
 from foreshock.core.contracts import Collector, Record, RecordKind, Snapshot
 from foreshock.core.errors import ConfigError, Invalid, Malformed, Problem
 from foreshock.core.quantities import Duration
+from foreshock.store.capture import Entry, head_of, read_capture
 from foreshock.store.rows import Table, check_file, read_table
 
 _BATCH = 64
@@ -116,14 +117,15 @@ def read_input(
     check_file(path)
     if mapping is not None:
         return _history(path, mapping.alerts, tell)
+    if head_of(path) is not None:
+        return inputs_of(read_capture(path), str(path), collectors)
     if path.suffix in (".csv", ".parquet", ".gz"):
         message, hint = "a table needs a mapping of its columns", "give one with --mapping"
         raise ConfigError([Problem(file=str(path), line=None, path="", message=message, hint=hint)])
     for line, text in _lines(path):
-        head = _decoded(path, line, text, object)
-        is_capture = isinstance(head, dict) and {"number", "kind", "body"} <= head.keys()
-        return _capture(path, collectors) if is_capture else _stream(path)
-    return iter(())
+        _decoded(path, line, text, object)
+        break
+    return _stream(path)
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
@@ -141,24 +143,29 @@ def _decoded(path: Path, line: int, text: bytes, type: Any) -> Any:
         raise _unreadable(path, line, f"cannot be read: {error}") from None
 
 
-def _unreadable(path: Path, line: int, message: str) -> ConfigError:
+def _unreadable(path: Path | str, line: int, message: str) -> ConfigError:
     return ConfigError([Problem(file=str(path), line=line, path="", message=message, hint=_WHAT)])
 
 
 # ---- captures -------------------------------------------------------------------------------------------------------
 
 
-def _capture(path: Path, collectors: Mapping[str, Collector]) -> Iterator[Input]:
-    for line, text in _lines(path):
-        record: Record = _decoded(path, line, text, Record)
+def inputs_of(entries: Iterable[tuple[int, Entry]], where: str, collectors: Mapping[str, Collector]) -> Iterator[Input]:
+    """Records with the ids of their items: ``number.index``. entries: each with its line in ``where``.
+
+    Raises ConfigError naming the line whose collector is not known here, or cannot read it.
+    """
+    for line, record in entries:
+        if not isinstance(record, Record):
+            continue
         ids: tuple[str, ...] = ()
         if record.kind is RecordKind.EVENTS:
             if record.collector not in collectors:
-                raise _unreadable(path, line, f"comes from {record.collector!r}, a collector that is not known here")
+                raise _unreadable(where, line, f"comes from {record.collector!r}, a collector that is not known here")
             try:
                 count = len(collectors[record.collector].decode(record.body))
             except Malformed as error:
-                raise _unreadable(path, line, f"holds what {record.collector} cannot read: {error}") from None
+                raise _unreadable(where, line, f"holds what {record.collector} cannot read: {error}") from None
             ids = tuple(f"{record.number}.{index}" for index in range(count))
         yield Input(record=record, ids=ids)
 

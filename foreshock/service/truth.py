@@ -1,7 +1,7 @@
 """What is known to belong together, from files that people keep, and how well groups fit it.
 
-Three kinds of file, told apart by their columns: labels (an alert and its incident a row), what people said
-(``foreshock feedback export``), and tickets exported from an ITSM tool.
+Told apart by their columns: labels (an alert and its incident a row), what people said (``foreshock feedback export``,
+or a capture, which has it too), and tickets exported from an ITSM tool.
 """
 
 from collections import Counter
@@ -12,9 +12,11 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from correlation.feedback import labels
 from foreshock.core.errors import ConfigError, Problem
 from foreshock.core.model import Label, Moment, Witness
 from foreshock.service.recorded import read_time
+from foreshock.store import capture
 from foreshock.store.rows import Table, columns_of, read_table
 
 # Ours first, then what exports call them: ServiceNow (number, opened_at, cmdb_ci, parent_incident), Jira (key,
@@ -63,6 +65,8 @@ class Truth(Struct, frozen=True, kw_only=True):
 
 def read_truth(path: Path) -> Truth:
     """Raises ConfigError naming the line."""
+    if path.is_file() and capture.head_of(path) is not None:
+        return Truth(said=tuple(label for judgement in capture.judgements(path) for label in labels(judgement)))
     named = {_plain(name): name for name in columns_of(path)}
     if _SAYS in named:
         return Truth(said=_said(path, named))

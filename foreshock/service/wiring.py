@@ -6,11 +6,11 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 import structlog
-from fastapi import APIRouter, Depends, FastAPI, Query, Request
+from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
@@ -36,6 +36,7 @@ from foreshock.service.delivery import Lane
 from foreshock.service.engine import Engine
 from foreshock.service.front import Front
 from foreshock.service.guard import refuse_cross_site
+from foreshock.service.history_api import history_api
 from foreshock.service.learned_api import learned_api
 from foreshock.service.learning import Learner
 from foreshock.service.live import LiveViews
@@ -256,6 +257,7 @@ class Foreshock:
             alertmanager_api(self.runner, self.inbox, actor=_actor, clock=self.clock, started_at=self.clock())
         )
         application.include_router(api(self.views, self.views, actor=_actor))
+        application.include_router(history_api(self.store, self.runner))
         application.include_router(learned_api(self.learner, actor=_actor))
         application.include_router(quiet_api(self.quiet, actor=_actor))
         application.include_router(rules_api(self.rules, actor=_actor))
@@ -285,14 +287,6 @@ class Foreshock:
         def scrape(request: Request) -> Response:
             body, content_type = self.metrics.render(request.headers.get("accept", ""))
             return Response(body, media_type=content_type)
-
-        @router.get("/api/v1/records", response_class=Response, summary="Records of the inbox, for a capture")
-        def records(after: Annotated[int, Query(ge=0, le=2**63 - 1)] = 0, limit: int = 100) -> Response:
-            """One JSON object a line, payloads in base64; ask again with the last number until the answer is empty."""
-            found = self.store.journal.records(after, limit=max(1, min(limit, 1000)))
-            return Response(
-                b"".join(msgspec.json.encode(record) + b"\n" for record in found), media_type="application/x-ndjson"
-            )
 
         return router
 

@@ -32,6 +32,10 @@ _BEYOND = 2**62  # no block or record has this number
 _ZSTD_LEVEL = 1  # a batch of alerts shrinks about tenfold already; higher levels cost more than they save
 _ADVISORY_LOCK = 0x464F5245  # "FORE"
 
+# As the index ``ix_inbox_kind`` has it, or SQLite would not use it: of the rows most are events and ticks.
+_OF_KIND = "SELECT number FROM inbox WHERE kind NOT IN ('events', 'tick') AND kind = ? AND number <= ? ORDER BY number"
+_NEWEST_OF_KIND = f"{_OF_KIND} DESC LIMIT 1"
+
 COLUMNS = {
     "inbox": ("number", "at", "kind", "collector", "source", "actor", "items", "body"),
     "situation": (
@@ -247,11 +251,30 @@ class Journal:
             after, left = found[-1].number, left - len(rows)
         return found
 
-    def newest(self, kind: RecordKind, after: int) -> Record | None:
-        """The newest record of a kind with a number above ``after``, if there is one."""
-        statement = "SELECT number FROM inbox WHERE number > ? AND kind = ? ORDER BY number DESC LIMIT 1"
-        found = self._rows(statement, after, kind.value)
-        return self.records(found[0][0] - 1, limit=1)[0] if found else None
+    def first_number(self) -> int:
+        """Of the oldest record that is not forgotten; 1 in an empty inbox."""
+        found = self._rows("SELECT number FROM inbox ORDER BY number LIMIT 1")
+        return found[0][0] if found else 1
+
+    def newest(self, kind: RecordKind, *, after: int = 0, upto: int = _BEYOND) -> Record | None:
+        """The newest record of a kind with after < number <= upto, if there is one. Not for events and ticks."""
+        found = self._rows(_NEWEST_OF_KIND, kind.value, upto)
+        return self.records(found[0][0] - 1, limit=1)[0] if found and found[0][0] > after else None
+
+    def last_before(self, moment: datetime) -> int:
+        """Number of the newest record before ``moment``; 0 where there is none, or it is forgotten."""
+        statement = "SELECT number FROM inbox WHERE at < ? ORDER BY at DESC, number DESC LIMIT 1"
+        found = self._rows(statement, to_micros(moment))
+        return found[0][0] if found else 0
+
+    def in_force(self, number: int) -> list[Record]:
+        """What the records up to ``number`` left in force, as far as they are not forgotten: the newest of settings,
+        topology and what was learned, and all that people did; in order."""
+        wanted = set()
+        for kind in (RecordKind.SETTINGS, RecordKind.TOPOLOGY, RecordKind.LEARNED):
+            wanted |= {row[0] for row in self._rows(_NEWEST_OF_KIND, kind.value, number)}
+        wanted |= {row[0] for row in self._rows(_OF_KIND, RecordKind.OPERATOR.value, number)}
+        return [record for each in sorted(wanted) for record in self.records(each - 1, limit=1, upto=each)]
 
     def _pack(self, body: bytes) -> bytes:
         compressor = getattr(self._compressor, "value", None)

@@ -12,7 +12,7 @@ from sqlalchemy.pool import QueuePool, StaticPool
 
 from foreshock.core.contracts import AuditRow, DeadLetter, SituationRow
 from foreshock.core.errors import Unavailable
-from foreshock.core.model import Judgement
+from foreshock.core.model import Judgement, SituationState
 from foreshock.store import tables
 from foreshock.store.journal import Journal, open_sqlite
 
@@ -97,6 +97,15 @@ class Store:
             yield from (row.body for row in rows)
             last = rows[-1].id
 
+    def opened_before(self, moment: datetime) -> list[datetime]:
+        """When the situations that were open at ``moment`` were opened, ascending."""
+        table = tables.situation
+        ended_at = func.coalesce(table.c.resolved_at, table.c.updated_at)
+        was_open = or_(table.c.state == SituationState.OPEN.value, ended_at > moment)
+        query = select(table.c.opened_at).where(table.c.opened_at <= moment, was_open).order_by(table.c.opened_at)
+        with self.read() as connection:
+            return list(connection.execute(query).scalars())
+
     def situation_of_ticket(self, number: str) -> str | None:
         with self.read() as connection:
             return connection.execute(
@@ -141,6 +150,21 @@ class Store:
             query = query.where(or_(table.c.situation == situation, table.c.other == situation))
         with self.read() as connection:
             return [msgspec.json.decode(body, type=Judgement) for body in connection.execute(query).scalars()]
+
+    def judged(self, since: datetime | None, until: datetime | None) -> Iterator[Judgement]:
+        """What people said in since <= t < until, oldest first."""
+        table = tables.judgement
+        query = select(table.c.record, table.c.body).order_by(table.c.record).limit(_CHUNK)
+        query = query if since is None else query.where(table.c.at >= since)
+        query = query if until is None else query.where(table.c.at < until)
+        last = -1
+        while True:
+            with self.read() as connection:
+                rows = connection.execute(query.where(table.c.record > last)).all()
+            if not rows:
+                return
+            yield from (msgspec.json.decode(row.body, type=Judgement) for row in rows)
+            last = rows[-1].record
 
     def dead_letters(self, *, limit: int) -> list[tuple[int, DeadLetter]]:
         query = select(tables.dead_letter).order_by(tables.dead_letter.c.id.desc()).limit(limit)

@@ -16,6 +16,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    text,
 )
 
 from foreshock.store.moments import from_micros, to_micros
@@ -61,6 +62,8 @@ inbox = Table(
     Column("body", LargeBinary, nullable=False),  # zstd
 )
 Index("ix_inbox_at", inbox.c.at)
+_RARE = text("kind NOT IN ('events', 'tick')")
+Index("ix_inbox_kind", inbox.c.kind, inbox.c.number, sqlite_where=_RARE, postgresql_where=_RARE)
 
 engine = Table(
     "engine",

@@ -20,7 +20,6 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import msgspec
 import pytest
 import zstandard
 
@@ -28,6 +27,7 @@ from foreshock.core.contracts import Record
 from foreshock.service.engine import Engine
 from foreshock.service.front import collector_kinds
 from foreshock.service.settings import rule_kinds
+from foreshock.store.capture import read_capture
 from foreshock.testing.servers import (
     ForeshockServer,
     eventually,
@@ -219,7 +219,7 @@ def test_killed_at_random_points_under_load_it_loses_nothing_and_repeats_nothing
         assert done.returncode == 0, done.stderr
 
         with closing(sqlite3.connect(f"file:{foreshock.database}?mode=ro", uri=True)) as store:
-            records = [msgspec.json.decode(line, type=Record) for line in capture.read_bytes().splitlines()]
+            records = [entry for _, entry in read_capture(capture) if isinstance(entry, Record)]
             batches = sum(len(sender.acknowledged) for sender in senders)
             assert batches > KILLS
             nothing_is_lost(store, senders)

@@ -1,7 +1,7 @@
 """Options that several commands have, and the running Foreshock that they name."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -36,6 +36,16 @@ def duration(text: str) -> timedelta:
     """Parser of an option."""
     try:
         return parse_duration(text)
+    except Invalid as error:
+        raise typer.BadParameter(f"{error}; {error.hint}") from None
+
+
+def moment(text: str) -> datetime:
+    """Parser of an option: RFC 3339; UTC where it says nothing else."""
+    from foreshock.service.recorded import read_time
+
+    try:
+        return read_time(text)
     except Invalid as error:
         raise typer.BadParameter(f"{error}; {error.hint}") from None
 

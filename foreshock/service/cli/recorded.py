@@ -1,10 +1,10 @@
 """Recorded input: writing it down, and the engine's work on it without a running Foreshock."""
 
-import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,14 +16,25 @@ from foreshock.service.cli.options import (
     Server,
     TokenFile,
     client,
+    duration,
+    moment,
     with_changes,
 )
-from foreshock.service.cli.terminal import Output, complain, print_json, print_lines, print_table, told, warn, writing
+from foreshock.service.cli.terminal import (
+    Output,
+    complain,
+    counted,
+    print_json,
+    print_lines,
+    print_table,
+    told,
+    warn,
+    writing,
+)
 
 if TYPE_CHECKING:
     from correlation.rule import RuleKind
     from foreshock.core.contracts import Collector
-    from foreshock.service.client import Client
     from foreshock.service.recorded import Input
     from foreshock.service.replay import Version
     from foreshock.service.timeline import Row
@@ -50,26 +61,41 @@ OwnLearned = Annotated[
 @commands.command()
 @told
 def capture(
-    to: Annotated[Path, typer.Option("--out", help="File to write, one record a line.")],
-    after: Annotated[int, typer.Option(help="Begin after this record.")] = 0,
+    to: Annotated[Path, typer.Option("--out", help="File to write: JSON lines, or Parquet where it ends so.")],
+    since: Annotated[
+        timedelta | None,
+        typer.Option("--since", parser=duration, help="Only the last 7d, 12h, … of it."),
+    ] = None,
+    begin: Annotated[
+        datetime | None, typer.Option("--from", parser=moment, help="Only from this time on: 2026-01-31T12:00Z.")
+    ] = None,
+    until: Annotated[datetime | None, typer.Option("--until", parser=moment, help="Only before this time.")] = None,
     server: Server = DEFAULT_SERVER,
     token_file: TokenFile = None,
 ) -> None:
-    """Write the records of a running Foreshock to a file that `foreshock replay` reads."""
-    with writing(to), to.open("wb") as file:
-        written = copy_records(client(server, token_file), file, after)
-    print_lines(f"wrote {written} records to {to}")
+    """Write history from the inbox of a running Foreshock to a file: events, topology versions, settings and rules,
+    silences and maintenance, what people did and what became of tickets.
 
+    `foreshock replay`, `rules plan`, `explain --history` and `history import` read it. Of a part of history, what was
+    open at its beginning comes along.
 
-def copy_records(running: "Client", file: IO[bytes], after: int = 0) -> int:
-    """Write the records of a running Foreshock, one a line; how many."""
-    written = 0
-    while lines := running.lines("/api/v1/records", after=after, limit=500):
-        file.write(lines)
-        rows = lines.splitlines()
-        after = json.loads(rows[-1])["number"]
-        written += len(rows)
-    return written
+    foreshock capture --since 7d --out last-week.parquet
+    """
+    from foreshock.service import past
+    from foreshock.store.capture import Head, write_capture
+
+    if since is not None and begin is not None:
+        raise typer.BadParameter("--since and --from both say where to begin: give one of them")
+    running = client(server, token_file)
+    wanted = past.ask(running, begin, until)
+    if since is not None and wanted.last_at is not None:
+        wanted = past.ask(running, (until or wanted.last_at) - since, until)
+    head = Head(since=wanted.since, until=until)
+    with writing(to):
+        written = write_capture(to, head, past.entries(running, wanted))
+    for note in past.notes(wanted):
+        warn(note)
+    print_lines(f"wrote {counted(written, 'record')} to {to}")
 
 
 @commands.command()

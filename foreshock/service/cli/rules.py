@@ -23,7 +23,6 @@ from foreshock.service.cli.options import (
     duration,
     with_changes,
 )
-from foreshock.service.cli.recorded import copy_records
 from foreshock.service.cli.terminal import FAILED, complain, counted, leave, print_lines, told, warn, writing
 
 if TYPE_CHECKING:
@@ -105,10 +104,11 @@ def plan_rules(
     from foreshock.connect.config import load
     from foreshock.service.front import collector_kinds
     from foreshock.service.learning import read_learned
+    from foreshock.service.past import of_file, of_running
     from foreshock.service.plan.compare import FIT_VALUES, VALUES
-    from foreshock.service.plan.run import plan, survey
+    from foreshock.service.plan.run import plan
     from foreshock.service.plan.thresholds import parse_threshold
-    from foreshock.service.recorded import ReplayMapping, read_input, read_topology
+    from foreshock.service.recorded import ReplayMapping, read_topology
     from foreshock.service.rule_files import load_rules
     from foreshock.service.settings import rule_kinds
     from foreshock.service.truth import read_truth
@@ -125,22 +125,27 @@ def plan_rules(
         raise typer.BadParameter(f"{', '.join(FIT_VALUES)} need labelled truth: give it with --truth")
     columns, collectors = load(mapping, ReplayMapping) if mapping else None, collector_kinds()
     labels = read_truth(truth) if truth else None
-    with read_history(input, server, token_file) as history:
-        known = survey(read_input(history, columns, collectors, warn))
-        before = known.present if input is not None else applying.as_running(client(server, token_file), known.present)
-        if base_topology is not None:
-            before = msgspec.structs.replace(before, topology=read_topology(base_topology, columns))
-        changed = load(settings, CorrelationSettings) if settings else before.settings or CorrelationSettings()
-        after = msgspec.structs.replace(
-            before,
-            settings=with_changes(changed, set_ or ()),
-            rules=load_rules(rules) if rules else before.rules,
-            topology=read_topology(topology, columns) if topology else before.topology,
-            learned=read_learned(learned) if learned else None,
-        )
-        begin = known.last_at - since if since is not None and known.last_at is not None else None
-        inputs = read_input(history, columns, collectors)
-        found = plan(inputs, collectors, rule_kinds(), before=before, after=after, since=begin, truth=labels)
+    history = (
+        of_running(client(server, token_file), collectors, since)
+        if input is None
+        else of_file(input, columns, collectors, since, warn)
+    )
+    for note in history.notes:
+        warn(note)
+    before = history.present if input is not None else applying.as_running(client(server, token_file), history.present)
+    if base_topology is not None:
+        before = msgspec.structs.replace(before, topology=read_topology(base_topology, columns))
+    changed = load(settings, CorrelationSettings) if settings else before.settings or CorrelationSettings()
+    after = msgspec.structs.replace(
+        before,
+        settings=with_changes(changed, set_ or ()),
+        rules=load_rules(rules) if rules else before.rules,
+        topology=read_topology(topology, columns) if topology else before.topology,
+        learned=read_learned(learned) if learned else None,
+    )
+    found = plan(
+        history.read(), collectors, rule_kinds(), before=before, after=after, since=history.since, truth=labels
+    )
     if found.before.fit is not None and not found.before.fit.items:
         complain(f"{truth} knows of nothing that was read; alerts have the ids of `foreshock replay`", color="yellow")
     _tell(found, output, to, show)
@@ -158,13 +163,16 @@ def plan_rules(
 
 @contextmanager
 def read_history(input: Path | None, server: str, token_file: Path | None) -> Iterator[Path]:
-    """The file that a person named, or what the running Foreshock holds."""
+    """The file that a person named, or a capture of all that the running Foreshock holds."""
+    from foreshock.service import past
+    from foreshock.store.capture import Head, write_capture
+
     if input is not None:
         yield input
         return
     with NamedTemporaryFile(suffix=".jsonl") as file:
-        copy_records(client(server, token_file), file)
-        file.flush()
+        running = client(server, token_file)
+        write_capture(Path(file.name), Head(), past.entries(running, past.ask(running, None, None)))
         yield Path(file.name)
 
 

@@ -1,0 +1,160 @@
+"""A part of the inbox that can be understood by itself."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from correlation.settings import CorrelationSettings
+from foreshock.core.contracts import NewRecord, RecordKind
+from foreshock.core.model import JudgementKind
+from foreshock.service.front import collector_kinds
+from foreshock.service.inbox import WritingInbox
+from foreshock.service.period import Period, begins, period, present
+from foreshock.service.plan.compare import Plan
+from foreshock.service.plan.run import plan
+from foreshock.service.recorded import inputs_of
+from foreshock.service.records import OperatorRecord
+from foreshock.service.replay import Version
+from foreshock.service.runner import Runner
+from foreshock.service.settings import rule_kinds
+from foreshock.store import migrations
+from foreshock.store.store import Store
+from foreshock.testing.records import NOON, Story, new_engine, seconds, shipped_rules
+
+DAY_S = 86_400.0
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = Store(f"sqlite:///{tmp_path}/foreshock.db")
+    migrations.upgrade(store.migration_engine)
+    yield store
+    store.close()
+
+
+class Running:
+    """A Foreshock that has read a story."""
+
+    def __init__(self, store: Store, story: Story) -> None:
+        self.store, self.story, self.runner = store, story, _read(store, story)
+
+    def period(self, since_s: float | None, until_s: float | None = None) -> Period:
+        moments = (None if offset is None else self.story.time(offset) for offset in (since_s, until_s))
+        return period(self.store, present(self.runner.engine), *moments)
+
+    def planned(self, wanted: Period, **settings: Any) -> Plan:
+        records = [*wanted.head, *self.store.journal.records(wanted.after, limit=10_000, upto=wanted.upto)]
+        inputs = inputs_of(enumerate(records), "inbox", collector_kinds())
+        before = Version(settings=CorrelationSettings(), rules=shipped_rules())
+        after = msgspec.structs.replace(before, settings=CorrelationSettings.model_validate(settings))
+        return plan(inputs, collector_kinds(), rule_kinds(), before=before, after=after, since=wanted.since)
+
+
+def _read(store: Store, story: Story) -> Runner:
+    fields = ("kind", "body", "collector", "source", "actor")
+    rows = [(one.number, one.at, NewRecord(**{name: getattr(one, name) for name in fields})) for one in story.records]
+    store.journal.append(rows)
+    failed: list[Exception] = []
+    runner = Runner(new_engine(), store.journal, lambda: None, failed.append)
+    runner.restore()
+    runner.start(WritingInbox(store.journal, lambda: story.now, on_append=lambda: None, on_fatal=failed.append))
+    assert runner.caught_up(len(rows))
+    runner.stop()
+    assert not failed
+    return runner
+
+
+def weeks(days: int = 10) -> Story:
+    """A problem a day; since the fifth day one that nobody mends."""
+    story = Story("shop depends_on api", "api depends_on db1", "mail depends_on disk")
+    for day in range(days):
+        story.at(day * DAY_S + 3600).fire("db1").after(20).fire("api").after(1800).resolve("db1", "api")
+        if day == 5:
+            story.fire("mail", name="Stuck", holds_s=None, collector="alertmanager_webhook")
+    return story.after(3600).tick()
+
+
+def test_what_is_told_of_a_period_is_what_is_told_of_it_in_all_of_history(store: Store):
+    running = Running(store, weeks())
+    part, whole = running.period(7.5 * DAY_S), running.period(None)
+    whole = msgspec.structs.replace(whole, since=part.since)
+    of_part, of_whole = (running.planned(one, group={"threshold": 0.9}) for one in (part, whole))
+
+    assert part.after > 5
+    assert of_part.before.tickets == of_whole.before.tickets == 2
+    assert [each.kind for each in of_part.differences] == [each.kind for each in of_whole.differences]
+    assert [each.reason for each in of_part.differences] == [each.reason for each in of_whole.differences]
+
+
+def test_what_was_open_when_a_period_begins_is_read_from_its_beginning(store: Store):
+    running = Running(store, weeks())
+    part = running.period(7 * DAY_S)
+    first = store.journal.records(part.after, limit=1)[0]
+
+    assert first.at <= running.story.time(5 * DAY_S + 3600 + 1820)
+    assert part.unknown == 0
+
+
+def test_what_has_been_open_for_longer_than_the_period_is_long_is_counted_and_not_read(store: Store):
+    running = Running(store, weeks(30))
+    part = running.period(28.5 * DAY_S)
+
+    assert store.journal.records(part.after, limit=1)[0].at >= running.story.time(26.9 * DAY_S)
+    assert part.unknown == 1
+
+
+def test_a_period_ends_where_it_is_to_end(store: Store):
+    running = Running(store, weeks())
+    part = running.period(3 * DAY_S, until_s=5 * DAY_S)
+
+    assert part.last_at is not None
+    assert part.last_at < running.story.time(5 * DAY_S)
+    assert store.journal.records(part.upto, limit=1)[0].at >= running.story.time(5 * DAY_S)
+
+
+def test_it_brings_along_what_was_in_force_and_not_what_was_over(store: Store):
+    story = weeks(2).silence("over", 'host="db1"', for_s=60).silence("lasts", 'host="disk"', for_s=30 * DAY_S)
+    story.window("works", "disk", spans_s=[(20 * DAY_S, 21 * DAY_S)]).judge(
+        JudgementKind.CAUSE, situation="S-1", cis=("db1",)
+    )
+    for day in range(5, 12):
+        story.at(day * DAY_S).fire("db1").after(60).resolve("db1")
+    head = Running(store, story.after(60).tick()).period(9 * DAY_S).head
+    done = [msgspec.json.decode(one.body, type=OperatorRecord) for one in head if one.kind is RecordKind.OPERATOR]
+
+    assert [one.kind for one in head[:2]] == [RecordKind.SETTINGS, RecordKind.TOPOLOGY]
+    assert [one.set_silence.id for one in done if one.set_silence] == ["lasts"]
+    assert [one.set_window.id for one in done if one.set_window] == ["works"]
+    assert len(done) == 2
+
+
+def test_what_retention_has_forgotten_is_as_it_is_now(store: Store):
+    story = weeks(2).silence("lasts", 'host="disk"', for_s=30 * DAY_S)
+    story.window("works", "disk", spans_s=[(20 * DAY_S, 21 * DAY_S)]).at(4 * DAY_S).fire("db1").after(60).tick()
+    running = Running(store, story)
+    with store.write() as connection:
+        connection.exec_driver_sql(f"DELETE FROM inbox WHERE number < {len(story.records) - 1}")
+    found = running.period(None)
+    done = [msgspec.json.decode(one.body, type=OperatorRecord) for one in found.head[2:]]
+
+    assert [one.kind for one in found.head[:2]] == [RecordKind.SETTINGS, RecordKind.TOPOLOGY]
+    assert [(one.set_silence or one.set_window).id for one in done if one.set_silence or one.set_window] == [
+        "lasts",
+        "works",
+    ]
+    assert all(one.at <= story.time(4 * DAY_S) for one in found.head)
+
+
+@pytest.mark.parametrize(
+    ("opened_h", "begin_h"), [([], -24), ([-3], -24), ([-30, -3], -30), ([-400, -30], -72)], ids=str
+)
+def test_a_period_of_three_days_reads_back_a_day_or_to_the_oldest_but_no_further_than_it_is_long(
+    opened_h: list[int], begin_h: int
+):
+    opened_at = [NOON + seconds(hours * 3600) for hours in opened_h]
+
+    assert begins(opened_at, NOON, NOON + timedelta(days=3)) == NOON + timedelta(hours=begin_h)
