@@ -53,7 +53,7 @@ _SETTLED_S = 2.0
 IGNORE = "ignore"
 """In ``relations``: leave relationships of this type out."""
 
-_CRITICALITY: Mapping[Any, int] = {
+CRITICALITY: Mapping[Any, int] = {
     "": 0, None: 0, 0: 0, 1: 1, 2: 2, 3: 3, 4: 4, "0": 0, "1": 1, "2": 2, "3": 3, "4": 4,
     "critical": 1, "high": 2, "medium": 3, "low": 4,
 }  # fmt: skip
@@ -418,7 +418,7 @@ class _Reading:
     def _criticality(self, index: int, value: Any) -> int:
         word = value.strip().lower() if isinstance(value, str) else value
         known = isinstance(word, str | int | None) and not isinstance(word, bool)
-        level = _CRITICALITY.get(word) if known else None
+        level = CRITICALITY.get(word) if known else None
         if level is None:
             hint = "write 1 (most) to 4, 0 for unknown, or critical, high, medium, low"
             self._report(self._content.cis, index, "criticality", f"{_seen(value)} is not a criticality", hint)

@@ -14,7 +14,11 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 
 import foreshock
+from cmdb_sync.file import CRITICALITY, FORMAT_VERSION
+from correlation.settings import CorrelationSettings
 from foreshock.connect.config import plain_value
+from foreshock.core.topology import DIRECTIONS
+from foreshock.service.cases.model import CaseFile
 from foreshock.service.settings import (
     Instance,
     Kind,
@@ -28,6 +32,7 @@ from foreshock.service.settings import (
 )
 
 _WIDTH = 110
+_SCHEMA = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
 _PLAIN = re.compile(r"[A-Za-z0-9_./-][A-Za-z0-9_./:+-]*")
 
 
@@ -129,7 +134,7 @@ def _flow(value: Any) -> str:
 def json_schema() -> dict[str, Any]:
     """JSON Schema 2020-12 of the configuration file, for editors and pre-commit checks."""
     schema = Settings.model_json_schema(schema_generator=SettingsSchema)
-    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Foreshock's configuration"}
+    schema = {**_SCHEMA, **schema, "title": "Foreshock's configuration"}
     for definition in list(schema["$defs"].values()):
         for alternative in definition.get("oneOf", ()):
             schema["$defs"].update(alternative.pop("$defs", {}))
@@ -160,10 +165,69 @@ def rules_schema() -> dict[str, Any]:
     for alternative in rule["oneOf"]:
         definitions.update(alternative.pop("$defs", {}))
     return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **_SCHEMA,
         "title": "Foreshock's rules",
         "anyOf": [{"type": "array", "items": {"$ref": "#/$defs/Rule"}}, {"$ref": "#/$defs/Rule"}],
         "$defs": {"Rule": rule, **definitions},
+    }
+
+
+def cases_schema() -> dict[str, Any]:
+    """JSON Schema 2020-12 of a case file."""
+    schema = CaseFile.model_json_schema(schema_generator=SettingsSchema)
+    settings = CorrelationSettings.model_json_schema(schema_generator=SettingsSchema)
+    definitions = {**schema.pop("$defs"), **settings.pop("$defs"), "CorrelationSettings": settings}
+    for beginning in (schema, definitions["Case"]):
+        told = beginning["properties"]["settings"]["description"]
+        beginning["properties"]["settings"] = {"$ref": "#/$defs/CorrelationSettings", "description": told}
+    return {**_SCHEMA, **schema, "title": "Cases for Foreshock's rules", "$defs": definitions}
+
+
+def topology_schema() -> dict[str, Any]:
+    """JSON Schema 2020-12 of a topology file. Types of CIs and relationships are suggested, and may be others, as the
+    settings of the source may translate them."""
+    text = {"type": "string"}
+    ci = {
+        "id": {**text, "description": "its name everywhere, without regard to case"},
+        "kind": {**text, "description": "what it is: host, service, database, business_service, …"},
+        "name": {**text, "description": "what people call it"},
+        "aliases": {"type": "array", "items": text, "description": "other names that alerts give it"},
+        "owner": {**text, "description": "the group that gets its tickets"},
+        "criticality": {
+            "enum": [known for known in CRITICALITY if known not in ("", None)],
+            "description": "how much depends on it: 1 (critical) to 4 (low)",
+        },
+        "environment": {**text, "description": "prod, test, …"},
+    }
+    relationship = {
+        "source": {**text, "description": "id of a CI"},
+        "type": {
+            "anyOf": [{"enum": list(DIRECTIONS)}, text],
+            "description": "says which way failures spread: `shop depends_on db` from db to shop",
+        },
+        "target": {**text, "description": "id of a CI"},
+    }
+    return {
+        **_SCHEMA,
+        "title": "A topology for Foreshock",
+        **_object({
+            "version": {"const": FORMAT_VERSION, "description": "of this format"},
+            "cis": {"type": "array", "items": _object(ci, "id"), "description": "what there is"},
+            "relationships": {
+                "type": "array",
+                "items": _object(relationship, "source", "type", "target"),
+                "description": "what depends on what",
+            },
+        }),
+    }  # fmt: skip
+
+
+def _object(properties: dict[str, Any], *required: str) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": properties,
+        "additionalProperties": False,
+        **({"required": list(required)} if required else {}),
     }
 
 
@@ -174,6 +238,8 @@ def generated() -> dict[str, str]:
         "foreshock.schema.json": json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n",
         "rules/shipped.yaml": shipped_rules(),
         "rules.schema.json": json.dumps(rules_schema(), indent=2, ensure_ascii=False) + "\n",
+        "cases.schema.json": json.dumps(cases_schema(), indent=2, ensure_ascii=False) + "\n",
+        "topology.schema.json": json.dumps(topology_schema(), indent=2, ensure_ascii=False) + "\n",
     }
 
 

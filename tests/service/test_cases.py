@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from foreshock.core.errors import ConfigError
+from foreshock.core.errors import ConfigError, ForeshockError
 from foreshock.service.cases.run import Result, junit, run, told
 
 SHIPPED = Path(__file__).parents[2] / "config" / "rules" / "cases"
@@ -114,7 +114,7 @@ def test_settings_and_rules_of_a_case_come_on_top_of_those_of_the_file(tmp_path:
         ),
         ("[{at: 0s, fire: Full, resolve: x on y}]", "'Full' is no alert; write NAME on CI: DiskFull on db1"),
         ("[{at: 0s, fire: a on b, times: 3}]", "3 times need a time between; say `every`"),
-        ("[{at: 0s, ticket: closed}]", "a ticket is named by an alert of its situation; say `ticket` and `of`"),
+        ("[{at: 0s, ticket: closed}]", "`ticket` names no situation; name an alert of the situation with `of`"),
         ("[{at: 0s, silence: host}]", "'host' is not a matcher"),
         ("[{at: soon, fire: a on b}]", "'soon' is not a duration"),
         ("[{at: 0s, fire: a on b, hold: 3s}]", "hold"),
@@ -159,3 +159,112 @@ def test_junit_has_a_suite_for_each_file_and_the_reasons(tmp_path: Path):
 
     assert [(suite.get("tests"), suite.get("failures")) for suite in root] == [("1", "1"), ("1", "0")]
     assert "+ [Full on db1]" in (root.findtext("testsuite/testcase/failure") or "")
+
+
+def one(alerts: str, more: str = "") -> str:
+    """A situation that is expected."""
+    return f"{{alerts: [{alerts}]{more}}}"
+
+
+BOTH = "{at: 0s, fire: [Full on db1, Jam on printer]}"
+JAM = one("Jam on printer")
+APART = f"{one('Full on db1')}, {one('Errors on api')}, {JAM}"
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("merge: [Full on db1, Jam on printer]", one("Full on db1, Jam on printer")),
+        ("not_related: [Full on db1, Errors on api]", APART),
+        ("not_related: [db1, api]", APART),
+        ("split: Errors on api", APART),
+        ("move: Errors on api, to: Jam on printer", f"{one('Full on db1')}, {one('Errors on api, Jam on printer')}"),
+        ("cause: api, of: Full on db1", f"{one('Full on db1, Errors on api', ', cause: api')}, {JAM}"),
+    ],
+    ids=lambda text: text[:20],
+)
+def test_what_people_say_of_situations_is_heard(tmp_path: Path, said: str, expected: str):
+    fired = BOTH if said.startswith("merge") else "{at: 0s, fire: [Full on db1, Errors on api, Jam on printer]}"
+    steps = f"[{fired}, {{at: 1m, {said}, by: anna}}]"
+
+    assert text(played(tmp_path, steps, f"[{{at: 2m, situations: [{expected}]}}]")) == ""
+
+
+@pytest.mark.parametrize(
+    ("said", "done", "why"),
+    [
+        ("split: Errors on api", "split: [Errors on api]", "no situation holds Errors on api then"),
+        ("split: Full on db1", "split: [Full on db1]", "these are all the alerts of S-1"),
+        ("ticket: closed, of: Slow on db1", "ticket: closed, of: Slow on db1", "no situation holds Slow on db1 then"),
+        ("not_related: [a on b, c on d]", "not_related: [a on b, c on d]", "there is no alert a on b then"),
+    ],
+)
+def test_what_people_do_and_nothing_comes_of_it_is_a_failure(tmp_path: Path, said: str, done: str, why: str):
+    result = played(tmp_path, f"[{BOTH}, {{at: 1m, {said}}}]", "[{at: 2m, situations: [], others: true}]")
+
+    assert text(result).splitlines() == ["at 1m:", f"  - {done}", f"    {why}"]
+
+
+def test_maintenance_holds_the_ticket_back_until_it_ends_and_says_why(tmp_path: Path):
+    def held(kind: str, because: str, tickets: str) -> str:
+        more = f", held: {kind}, held_because: {because}, tickets: {tickets}"
+        return f"situations: [{one('Errors on api', more)}]"
+
+    steps = "[{at: 0s, maintenance: db1, for: 2h, title: new disk, by: ops}, {at: 1m, fire: Errors on api}"
+    during, after = held("maintenance", "“new disk” of ops", "[]"), held("''", "''", "[open 10m]")
+    checks = f"[{{at: 5m, {during}}}, {{at: 11m, {after}}}]"
+
+    assert text(played(tmp_path, steps + ", {at: 10m, end: maintenance}]", checks)) == ""
+    assert "held because new disk of dev" in text(
+        played(tmp_path, steps + "]", f"[{{at: 5m, {held('maintenance', 'new disk of dev', '[]')}}}]")
+    )
+
+
+def test_a_silence_ends_before_its_time(tmp_path: Path):
+    steps = "[{at: 0s, silence: 'ci=\"db1\"', for: 2h}, {at: 1m, fire: Full on db1}, {at: 10m, end: silence}]"
+    expected = one("Full on db1", ", held: '', tickets: [open 10m]")
+
+    assert text(played(tmp_path, steps, f"[{{at: 11m, situations: [{expected}]}}]")) == ""
+
+
+@pytest.mark.parametrize(
+    ("gaps", "state"), [("", "open"), ("gaps: 5m-20m", "resolved"), ("gaps: [5m-7m, 12m-13m]", "open")]
+)
+def test_where_repetitions_are_missing_an_alert_runs_out(tmp_path: Path, gaps: str, state: str):
+    steps = f"[{{at: 0s, fire: Full on db1, every: 1m, times: 30, holds: 3m, {gaps}}}]"
+    expected = one("Full on db1", f", state: {state}")
+
+    assert text(played(tmp_path, steps, f"[{{at: 15m, situations: [{expected}]}}]")) == ""
+
+
+@pytest.mark.parametrize(("done", "tickets"), [("taken", "open 30s, update 3m, resolve 5m"), ("closed", "open 30s")])
+def test_what_becomes_of_a_ticket_is_heard(tmp_path: Path, done: str, tickets: str):
+    then = f"{{at: 1m, ticket: {done}, of: Full on db1}}, {{at: 3m, resolve: Full on db1}}"
+    steps = f"[{{at: 0s, fire: Full on db1}}, {then}]"
+    there = one("Full on db1", f", tickets: [{tickets}]")
+
+    assert text(played(tmp_path, steps, f"[{{at: 30m, situations: [{there}]}}]")) == ""
+
+
+def test_every_mistake_of_every_file_is_told_also_of_the_rules_that_cases_name(tmp_path: Path):
+    (tmp_path / "bad.yaml").write_text("- {name: a, kind: attribut}\n")
+    (tmp_path / "cases").mkdir()
+    (tmp_path / "cases" / "a.yaml").write_text("cases: [\n")
+    (tmp_path / "cases" / "b.yaml").write_text("cases:\n- name: one\n  steps: [{at: 0s, fir: a on b}]\n")
+    (tmp_path / "cases" / "c.yaml").write_text(
+        "rules: ../bad.yaml\ncases:\n"
+        "- name: one\n  steps: [{at: 0s, fire: a on b}]\n  expect: [{at: 1s, situations: []}]\n"
+    )
+
+    with pytest.raises(ConfigError) as refused:
+        list(run([tmp_path / "cases", tmp_path / "absent.yaml"], None, ""))
+
+    places = [str(problem).removeprefix(f"{tmp_path}/").split(": ")[0] for problem in refused.value.problems]
+    assert places == [
+        "cases/a.yaml:2:1", "cases/b.yaml:2:3", "cases/b.yaml:3:20", "absent.yaml", "cases/../bad.yaml:1:13",
+    ]  # fmt: skip
+
+
+def test_an_expression_that_finds_no_case_is_told(tmp_path: Path):
+    with pytest.raises(ForeshockError, match="no case has a name in which 'nothing like it' is found"):
+        list(run([SHIPPED], None, "nothing like it"))

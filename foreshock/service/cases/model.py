@@ -1,19 +1,39 @@
-"""What a case file holds."""
+"""What a case file holds.
 
+``python -m foreshock.service.settings_files`` writes its JSON Schema to ``config/``.
+"""
+
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from correlation.settings import CorrelationSettings, Matchers
 from foreshock.connect.config import InvalidPart
 from foreshock.core.errors import Invalid
-from foreshock.core.quantities import Duration
+from foreshock.core.model import HeldKind
+from foreshock.core.quantities import Duration, parse_duration
 from foreshock.core.topology import DIRECTIONS
 
 _FOREVER = timedelta(days=365)
-_ACTIONS = ("fire", "resolve", "flap", "change", "silence", "ticket")
+_ACTIONS = (
+    "fire", "resolve", "flap", "change", "silence", "maintenance", "end", "merge", "split", "move", "not_related",
+    "cause", "ticket",
+)  # fmt: skip
+_OF_AN_ALERT = ("ticket", "cause")
+_TYPES = "|".join(DIRECTIONS)
 
 
 class _Part(BaseModel):
@@ -27,6 +47,14 @@ def _is_alert(text: str) -> str:
     return f"{name.strip()} on {ci.strip()}"
 
 
+def _are_alerts(texts: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(map(_is_alert, texts))
+
+
+def _is_alert_if_any(text: str) -> str:
+    return _is_alert(text) if text else text
+
+
 def _are_some(values: tuple[Any, ...]) -> tuple[Any, ...]:
     if not values:
         raise Invalid("there is none", hint="write at least one")
@@ -37,60 +65,100 @@ _SOME = AfterValidator(_are_some)
 """Not ``min_length``, which would also complain of a list whose entries are all wrong."""
 
 
+def _one_or_many(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+
+
+def _schema_of(one: dict[str, Any], *, many_only: bool = False) -> WithJsonSchema:
+    many = {"type": "array", "items": one}
+    return WithJsonSchema(many if many_only else {"anyOf": [one, many]})
+
+
+_ALERT: dict[str, Any] = {"type": "string", "pattern": r"\S on \S", "examples": ["DiskFull on db1"]}
+_TEXT: dict[str, Any] = {"type": "string"}
+
+Alert = Annotated[str, AfterValidator(_is_alert_if_any), WithJsonSchema(_ALERT)]
+Alerts = Annotated[tuple[str, ...], BeforeValidator(_one_or_many), AfterValidator(_are_alerts), _schema_of(_ALERT)]
+Texts = Annotated[tuple[str, ...], BeforeValidator(_one_or_many), _schema_of(_TEXT)]
+
+
 class KnownCi(_Part):
     """What is known of a CI of the topology."""
 
-    kind: str = ""
-    criticality: int = Field(default=0, ge=0, le=4)
-    owner: str = ""
-    aliases: tuple[str, ...] = ()
+    kind: str = Field(default="", description="what it is: host, service, database, …")
+    criticality: int = Field(default=0, ge=0, le=4, description="1 (critical) to 4 (low); 0: nobody has said")
+    owner: str = Field(default="", description="the group that gets its tickets")
+    aliases: tuple[str, ...] = Field(default=(), description="other names that alerts give it")
 
 
 class Step(_Part):
-    """What happens at one moment: one action.
+    """What happens at one moment: one action. Alerts are written ``NAME on CI``."""
 
-    Alerts are written ``NAME on CI``. ``every`` and ``times`` repeat the step: a re-send of ``fire``, a further round
-    of ``flap`` (it fires and is resolved half of ``every`` later).
-    """
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": [name]} for name in _ACTIONS]})
 
     at: Duration = Field(description="since the beginning of the case")
-    fire: tuple[str, ...] = ()
-    resolve: tuple[str, ...] = ()
-    flap: tuple[str, ...] = ()
-    every: Duration | None = None
-    times: int = Field(default=1, ge=1, le=10_000)
-    holds: Duration = Field(default=_FOREVER, description="how long the alerts fire without being sent again")
-    severity: str = "critical"
-    summary: str = ""
-    labels: dict[str, str] = Field(default_factory=dict, description="more labels of the alerts")
-    change: tuple[str, ...] = Field(default=(), description="CIs that somebody changed")
-    silence: Matchers = Field(default=(), description='matchers: host="db1"')
-    for_: Duration = Field(default=timedelta(hours=1), alias="for", description="how long it is silent")
-    ticket: Literal["", "taken", "commented", "resolved", "closed", "reopened", "rejected"] = Field(
-        default="", description="what becomes of the ticket of the situation that holds the alert `of`"
+    fire: Alerts = Field(default=(), description="alerts that fire")
+    resolve: Alerts = Field(default=(), description="alerts that are over")
+    flap: Alerts = Field(default=(), description="alerts that fire, and are over half of `every` later")
+    every: Duration | None = Field(default=None, description="the time between repetitions of the step")
+    times: int = Field(
+        default=1, ge=1, le=10_000, description="how often: a re-send of `fire`, a further round of `flap`"
     )
-    of: str = ""
+    gaps: Texts = Field(
+        default=(), description="from when to when repetitions are missing, since the beginning of the case: 5m-8m"
+    )
+    holds: Duration = Field(default=_FOREVER, description="how long the alerts fire without being sent again")
+    severity: str = Field(default="critical", description="of the alerts, in the words of a source")
+    summary: str = Field(default="", description="what the alerts say")
+    labels: dict[str, str] = Field(default_factory=dict, description="more labels of the alerts")
+    change: Texts = Field(default=(), description="CIs that somebody changed")
+    silence: Annotated[Matchers, BeforeValidator(_one_or_many), _schema_of(_TEXT)] = Field(
+        default=(), description='matchers of a silence: host="db1"'
+    )
+    maintenance: Texts = Field(default=(), description="CIs whose maintenance begins, with what depends on them")
+    for_: Duration = Field(
+        default=timedelta(hours=1), alias="for", description="how long the silence or the maintenance lasts"
+    )
+    end: Literal["", "silence", "maintenance"] = Field(default="", description="what was set so far ends now")
+    merge: Alerts = Field(default=(), description="their situations become one, the one that holds the first")
+    split: Alerts = Field(default=(), description="they leave the situation that holds the first")
+    move: Alerts = Field(default=(), description="they leave the situation that holds the first for that of `to`")
+    to: Alert = Field(default="", description="an alert of the situation that `move` goes to")
+    not_related: Texts = Field(default=(), description="two alerts, or two CIs, that do not belong together")
+    cause: str = Field(default="", description="the CI that was the cause, in the situation that holds the alert `of`")
+    ticket: Literal["", "rejected", "taken", "commented", "resolved", "closed", "reopened"] = Field(
+        default="",
+        description="what becomes of the ticket of the situation that holds the alert `of`: the ticket system rejects "
+        "what was written, or somebody does something there",
+    )
+    of: Alert = Field(default="", description="an alert of the situation that is meant")
     by: str = Field(default="somebody", description="who did it")
-    title: str = Field(default="change", description="of a change, or the comment of a silence")
+    title: str = Field(default="change", description="of a change or a maintenance; the comment of what people say")
 
-    @field_validator("fire", "resolve", "flap", "change", "silence", mode="before")
+    @field_validator("not_related")
     @classmethod
-    def _one_or_many(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+    def _are_two(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if names and (len(set(names)) != 2 or len({" on " in name for name in names}) != 1):
+            raise Invalid(f"{', '.join(names)} are not two of a kind", hint="write two alerts, or two CIs")
+        return names
 
-    @field_validator("fire", "resolve", "flap")
+    @field_validator("gaps")
     @classmethod
-    def _are_alerts(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(map(_is_alert, texts))
-
-    @field_validator("of")
-    @classmethod
-    def _is_alert(cls, text: str) -> str:
-        return _is_alert(text) if text else text
+    def _are_spans(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        for index, text in enumerate(texts):
+            begin, dash, end = text.partition("-")
+            if not dash or parse_duration(begin.strip()) >= parse_duration(end.strip()):
+                raise Invalid(f"{text!r} is no span", hint="write FROM-TO: 5m-8m", path=(index,))
+        return texts
 
     @property
     def action(self) -> str:
         return next(name for name in _ACTIONS if getattr(self, name))
+
+    def is_missing(self, at: timedelta) -> bool:
+        """Whether the repetition at this moment falls into a gap."""
+        spans = (text.partition("-") for text in self.gaps)
+        return any(parse_duration(begin.strip()) <= at < parse_duration(end.strip()) for begin, _, end in spans)
 
     @model_validator(mode="after")
     def _does_one_thing(self) -> Self:
@@ -101,39 +169,54 @@ class Step(_Part):
             )
         if self.times > 1 and self.every is None:
             raise Invalid(f"{self.times} times need a time between", hint="say `every`", path=("times",))
-        if bool(self.ticket) is not bool(self.of):
-            raise Invalid("a ticket is named by an alert of its situation", hint="say `ticket` and `of`")
+        if (self.action in _OF_AN_ALERT) is not bool(self.of):
+            said = f"`{self.action}` names no situation" if not self.of else f"`of` says nothing of `{self.action}`"
+            raise Invalid(said, hint="name an alert of the situation with `of`, for `ticket` and `cause`")
+        if bool(self.move) is not bool(self.to):
+            raise Invalid("`move` and `to` go together", hint="name with `to` an alert of the situation they go to")
+        if self.merge and len(set(self.merge)) < 2:
+            raise Invalid("one alert alone merges nothing", hint="name an alert of each situation", path=("merge",))
         return self
 
 
+_TICKET = re.compile(r"(open|update|resolve|reopen) (\S+)")
+
+
 class Expected(_Part):
-    """One situation as it should be; what is not written may be anything.
+    """One situation as it should be; what is not written may be anything."""
 
-    Attributes:
-        cause: "" where the evidence should not be enough for one. held: the kind of suppression that holds its ticket
-            back ("silence", …), "" where none should.
-        tickets: writes so far: ``open 30s``, ``update 2m``, ``resolve 10m``.
-    """
-
-    alerts: Annotated[tuple[str, ...], _SOME]
-    cause: str | None = None
-    priority: int | None = Field(default=None, ge=1, le=5)
+    alerts: Annotated[Alerts, _SOME] = Field(description="all its alerts")
+    cause: str | None = Field(default=None, description='the likeliest cause; "": too little evidence for one')
+    priority: int | None = Field(default=None, ge=1, le=5, description="1 is the most urgent")
     state: Literal["open", "resolved"] | None = None
-    held: str | None = None
-    assignment: str | None = None
-    tickets: tuple[str, ...] | None = None
+    held: Literal["", *(kind.value for kind in HeldKind)] | None = Field(  # type: ignore[valid-type]
+        default=None, description='the kind of suppression that holds its ticket back; "": none should'
+    )
+    held_because: str | None = Field(
+        default=None, description="what the reason of the suppression says, or a part of it"
+    )
+    assignment: str | None = Field(default=None, description="the group that gets its ticket")
+    tickets: tuple[str, ...] | None = Field(
+        default=None, description="the writes so far, with their times: open 30s, update 2m, resolve 10m"
+    )
 
-    @field_validator("alerts")
+    @field_validator("tickets")
     @classmethod
-    def _are_alerts(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(map(_is_alert, texts))
+    def _are_writes(cls, texts: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        for index, text in enumerate(texts or ()):
+            found = _TICKET.fullmatch(text)
+            if found is None:
+                hint = "write open, update, resolve or reopen, and when: open 30s"
+                raise Invalid(f"{text!r} is no write", hint=hint, path=(index,))
+            parse_duration(found[2])
+        return texts
 
 
 class Check(_Part):
     """What should be at one moment."""
 
-    at: Duration
-    situations: tuple[Expected, ...]
+    at: Duration = Field(description="since the beginning of the case; what happens at that very moment is seen")
+    situations: tuple[Expected, ...] = Field(description="all there are, without those that were merged")
     others: bool = Field(default=False, description="there may be situations that are not listed")
 
 
@@ -142,7 +225,9 @@ class Setting(_Part):
 
     settings: dict[str, Any] = Field(default_factory=dict, description="correlation settings that differ")
     rules: Path | None = Field(default=None, description="file or folder of rules; relative to this file")
-    topology: tuple[str, ...] = Field(default=(), description="relationships: shop depends_on api")
+    topology: Annotated[
+        tuple[str, ...], _schema_of({"type": "string", "pattern": rf"^\s*\S+\s+({_TYPES})\s+\S+\s*$"}, many_only=True)
+    ] = Field(default=(), description="relationships: shop depends_on api")
     cis: dict[str, KnownCi] = Field(default_factory=dict, description="what is known of CIs")
 
     @field_validator("topology")
@@ -166,12 +251,16 @@ class Setting(_Part):
 
 
 class Case(Setting):
-    name: str = Field(min_length=1, max_length=200)
-    steps: Annotated[tuple[Step, ...], _SOME]
-    expect: Annotated[tuple[Check, ...], _SOME]
+    """What happens, and what should come of it."""
+
+    name: str = Field(min_length=1, max_length=200, description="what it shows, in a sentence")
+    steps: Annotated[tuple[Step, ...], _SOME] = Field(description="what happens")
+    expect: Annotated[tuple[Check, ...], _SOME] = Field(description="what there should be, at one or more moments")
 
 
 class CaseFile(Setting):
+    """A case file."""
+
     version: Literal[1] = 1
     cases: Annotated[tuple[Case, ...], _SOME]
 

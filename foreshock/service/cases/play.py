@@ -13,22 +13,33 @@ from foreshock.core.contracts import Collector, Record, RecordKind, TicketChange
 from foreshock.core.matchers import parse_matcher
 from foreshock.core.model import (
     CI,
+    JudgementKind,
+    MaintenanceWindow,
     Relationship,
     Silence,
     SilenceMatcher,
     Situation,
     SituationState,
+    Span,
 )
 from foreshock.core.quantities import format_duration
 from foreshock.service import weighing
 from foreshock.service.cases.model import Case, CaseFile, KnownCi, Setting, Step
-from foreshock.service.engine import Engine
-from foreshock.service.records import OperatorRecord, SettingsRecord, TopologyRecord
+from foreshock.service.engine import Effects, Engine
+from foreshock.service.records import OperatorRecord, SettingsRecord, Statement, TopologyRecord
 
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
 _SINK = "desk"
 _SOURCE = "case"
 _NOTHING = KnownCi()
+
+
+class Unheard(Struct, frozen=True, kw_only=True):
+    """A step that came to nothing: what was done, and why nothing came of it."""
+
+    at: timedelta
+    done: str
+    why: str
 
 
 class Observed(Struct, frozen=True, kw_only=True):
@@ -47,14 +58,21 @@ class Observed(Struct, frozen=True, kw_only=True):
     why: Mapping[str, str]
 
 
+class Played(Struct, frozen=True, kw_only=True):
+    """What came of a case. seen: what there is at each of its checks, in order of time."""
+
+    seen: list[list[Observed]]
+    unheard: list[Unheard]
+
+
 def play(
     file: CaseFile,
     case: Case,
     rules: Sequence[RuleInstance] | None,
     collectors: Mapping[str, Collector],
     kinds: Mapping[str, RuleKind],
-) -> list[list[Observed]]:
-    """What there is at each of the case's checks, in order of time. rules: those in force; the shipped ones if None."""
+) -> Played:
+    """rules: those in force; the shipped ones if None."""
     stage = _Stage(Engine(collectors, kinds))
     stage.begin(file, case, rules)
     # What happens at the very moment of a check is seen by it.
@@ -66,7 +84,7 @@ def play(
             stage.do(at, step, verb)
         stage.tick(check.at)
         seen.append(stage.observed())
-    return seen
+    return Played(seen=seen, unheard=stage.unheard)
 
 
 def _moments(steps: Sequence[Step]) -> Iterator[tuple[timedelta, Step, str]]:
@@ -75,6 +93,8 @@ def _moments(steps: Sequence[Step]) -> Iterator[tuple[timedelta, Step, str]]:
         every = step.every or timedelta(0)
         for index in range(step.times):
             at = step.at + index * every
+            if step.is_missing(at):
+                continue
             if step.flap:
                 yield at, step, "fire"
                 yield at + every / 2, step, "resolve"
@@ -87,6 +107,8 @@ class _Stage:
         self._engine = engine
         self._number = 0
         self._tickets: dict[str, list[str]] = {}
+        self._set: dict[str, list[str]] = {"silence": [], "maintenance": []}
+        self.unheard: list[Unheard] = []
 
     def begin(self, file: CaseFile, case: Case, rules: Sequence[RuleInstance] | None) -> None:
         settings = _merged(file.settings, case.settings)
@@ -105,8 +127,15 @@ class _Stage:
             self._post(at, "changes", [change])
         elif verb == "silence":
             self._add(at, RecordKind.OPERATOR, OperatorRecord(set_silence=self._silence(at, step)))
+        elif verb == "maintenance":
+            self._add(at, RecordKind.OPERATOR, OperatorRecord(set_window=self._window(at, step)))
+        elif verb == "end":
+            self._end(at, step)
         else:
-            self._ticket(at, step)
+            try:
+                self._person(at, step, verb)
+            except _NotThere as error:
+                self.unheard.append(Unheard(at=at, done=_done(step), why=str(error)))
 
     def tick(self, at: timedelta) -> None:
         self._add(at, RecordKind.TICK, None)
@@ -127,8 +156,10 @@ class _Stage:
             SilenceMatcher(name=one.name, value=one.value, is_regex=one.is_regex, is_equal=one.is_equal)
             for one in map(parse_matcher, step.silence)
         )
+        id = f"silence-{self._number}"
+        self._set["silence"].append(id)
         return Silence(
-            id=f"silence-{self._number}",
+            id=id,
             matchers=tuple(matchers),
             starts_at=START + at,
             ends_at=START + at + step.for_,
@@ -137,17 +168,80 @@ class _Stage:
             updated_at=START + at,
         )
 
-    def _ticket(self, at: timedelta, step: Step) -> None:
-        situation = next(
-            (one.id for one in reversed(self._engine.situations.values()) if step.of in _alerts(self._engine, one)), ""
+    def _window(self, at: timedelta, step: Step) -> MaintenanceWindow:
+        id = f"maintenance-{self._number}"
+        self._set["maintenance"].append(id)
+        return MaintenanceWindow(
+            id=id,
+            title=step.title,
+            owner=step.by,
+            comment="",
+            spans=(Span(starts_at=START + at, ends_at=START + at + step.for_),),
+            cis=step.maintenance,
+            updated_at=START + at,
         )
+
+    def _end(self, at: timedelta, step: Step) -> None:
+        for id in self._set.pop(step.end):
+            over = OperatorRecord(expire_silence=id) if step.end == "silence" else OperatorRecord(end_window=id)
+            self._add(at, RecordKind.OPERATOR, over)
+        self._set[step.end] = []
+
+    def _person(self, at: timedelta, step: Step, verb: str) -> None:
+        """Somebody says something of a situation, or does something to its ticket. Raises _NotThere."""
+        if verb == "ticket":
+            self._ticket(at, step)
+            return
+        for said in self._said(step, verb):
+            effects = self._add(at, RecordKind.OPERATOR, OperatorRecord(judge=said), actor=step.by)
+            self.unheard += (
+                Unheard(at=at, done=_done(step), why=judgement.outcome)
+                for _, judgement in effects.judgements
+                if not judgement.applied and judgement.outcome
+            )
+
+    def _said(self, step: Step, verb: str) -> Iterator[Statement]:
+        kind = JudgementKind(verb)
+        if kind is JudgementKind.MERGE:
+            for other in step.merge[1:]:
+                one = self._holding(step.merge[0])
+                if (two := self._holding(other)) != one:
+                    yield Statement(kind=kind, situation=one, other=two, comment=step.title)
+        elif kind in (JudgementKind.SPLIT, JudgementKind.MOVE):
+            named = step.split or step.move
+            source, target = self._holding(named[0]), self._holding(step.to) if step.to else ""
+            alerts = tuple(map(self._fingerprint, named))
+            yield Statement(kind=kind, situation=source, other=target, alerts=alerts, comment=step.title)
+        elif kind is JudgementKind.CAUSE:
+            yield Statement(kind=kind, situation=self._holding(step.of), cis=(step.cause,), comment=step.title)
+        elif " on " in step.not_related[0]:
+            yield Statement(kind=kind, alerts=tuple(map(self._fingerprint, step.not_related)), comment=step.title)
+        else:
+            yield Statement(kind=kind, cis=step.not_related, comment=step.title)
+
+    def _ticket(self, at: timedelta, step: Step) -> None:
+        situation = self._holding(step.of)
         change = TicketChange(
             sink=_SINK, situation=situation, sequence=self._number + 1, state=step.ticket, actor=step.by,
             origin="write" if step.ticket == "rejected" else "read",
         )  # fmt: skip
         self._add(at, RecordKind.TICKET, change)
 
-    def _add(self, at: timedelta, kind: RecordKind, body: Any, *, collector: str = "") -> None:
+    def _holding(self, alert: str) -> str:
+        """The id of the newest situation that holds it. Raises _NotThere."""
+        for one in reversed(self._engine.situations.values()):
+            if one.state is not SituationState.MERGED and alert in _alerts(self._engine, one):
+                return one.id
+        raise _NotThere(f"no situation holds {alert} then")
+
+    def _fingerprint(self, alert: str) -> str:
+        called = " on ".join(part.strip() for part in alert.split(" on ", 1))
+        for known in reversed(self._engine.alerts.values()):
+            if _called(known.read_labels()) == called:
+                return known.fingerprint
+        raise _NotThere(f"there is no alert {alert} then")
+
+    def _add(self, at: timedelta, kind: RecordKind, body: Any, *, collector: str = "", actor: str = "") -> Effects:
         self._number += 1
         record = Record(
             number=self._number,
@@ -156,11 +250,25 @@ class _Stage:
             collector=collector,
             source=collector and _SOURCE,
             body=b"" if body is None else msgspec.json.encode(body),
-            actor="",
+            actor=actor,
         )
-        for order in self._engine.step([(record, None)]).orders:
+        effects = self._engine.step([(record, None)])
+        for order in effects.orders:
             said = f"{order.verb} {format_duration(order.at - START)}"
             self._tickets.setdefault(order.situation, []).append(said)
+        return effects
+
+
+class _NotThere(Exception):
+    """What a step is about does not exist at its moment."""
+
+
+def _done(step: Step) -> str:
+    """A step in the words of its file."""
+    named = getattr(step, step.action)
+    said = f"{step.action}: {named if isinstance(named, str) else '[' + ', '.join(named) + ']'}"
+    more = f", of: {step.of}" if step.of else f", to: {step.to}" if step.to else ""
+    return said + more
 
 
 def _merged(general: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

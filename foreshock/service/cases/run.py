@@ -3,7 +3,6 @@
 import re
 import time
 from collections.abc import Iterable, Iterator
-from functools import cache
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -11,7 +10,7 @@ from msgspec import Struct
 
 from correlation.rule import RuleInstance
 from foreshock.connect.config import Document, anchored, read_yaml, validate
-from foreshock.core.errors import ConfigError, Problem
+from foreshock.core.errors import ConfigError, ForeshockError, Problem
 from foreshock.service.cases.model import CaseFile
 from foreshock.service.cases.play import play
 from foreshock.service.cases.verdict import Failure, failures
@@ -39,37 +38,62 @@ class Result(Struct, frozen=True, kw_only=True):
 def run(paths: Iterable[Path], rules: Path | None, only: str) -> Iterator[Result]:
     """Each case whose name the expression ``only`` finds. rules: those in force where a case names none.
 
-    Raises ConfigError with every mistake of every file, before the first case is played.
+    Raises ConfigError with every mistake of every file, of cases and of the rules they name, before the first case is
+    played; ForeshockError where no case is found.
     """
+    read, in_force = _read_all(paths, rules)
     wanted = re.compile(only)
-    read: list[tuple[Path, Document, CaseFile]] = []
-    problems: list[Problem] = []
-    for path in paths:
-        for file in _files(path):
-            try:
-                read.append((file, *_read(file)))
-            except ConfigError as error:
-                problems += error.problems
-    if problems:
-        raise ConfigError(problems)
-    if not read:
-        raise ConfigError([Problem(file=", ".join(map(str, paths)), line=None, path="", message="holds no case files")])
-    load = cache(load_rules)
+    if not any(wanted.search(case.name) for _, _, cases in read for case in cases.cases):
+        raise ForeshockError(f"no case has a name in which {only!r} is found", hint="see the names in the case files")
     for path, document, cases in read:
         for index, case in enumerate(cases.cases):
             if wanted.search(case.name) is None:
                 continue
             chosen = case.rules or cases.rules or rules
-            in_force: tuple[RuleInstance, ...] | None = load(chosen) if chosen is not None else None
             began_s = time.perf_counter()
-            seen = play(cases, case, in_force, collector_kinds(), rule_kinds())
+            played = play(cases, case, in_force[chosen], collector_kinds(), rule_kinds())
             yield Result(
                 file=str(path),
                 line=document.origin(("cases", index)).line,
                 name=case.name,
-                failures=tuple(failures(case.expect, seen)),
+                failures=tuple(failures(case.expect, played)),
                 took_s=time.perf_counter() - began_s,
             )
+
+
+_Rules = dict[Path | None, tuple[RuleInstance, ...] | None]
+
+
+def _read_all(paths: Iterable[Path], rules: Path | None) -> tuple[list[tuple[Path, Document, CaseFile]], _Rules]:
+    """The files, and the rules of every path that is named; None for the shipped ones. Raises ConfigError."""
+    read: list[tuple[Path, Document, CaseFile]] = []
+    problems: list[Problem] = []
+    for path in paths:
+        try:
+            files = _files(path)
+        except OSError as error:
+            problems.append(Problem(file=str(path), line=None, path="", message=f"cannot be read: {error.strerror}"))
+            continue
+        for file in files:
+            try:
+                read.append((file, *_read(file)))
+            except ConfigError as error:
+                problems += error.problems
+    in_force: _Rules = {None: None}
+    for named in [rules, *(one.rules for _, _, cases in read for one in (cases, *cases.cases))]:
+        if named is None or named in in_force:
+            continue
+        in_force[named] = None
+        try:
+            in_force[named] = load_rules(named)
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(problems)
+    if not read:
+        named_files = ", ".join(map(str, paths))
+        raise ConfigError([Problem(file=named_files, line=None, path="", message="holds no case files")])
+    return read, in_force
 
 
 def junit(results: Iterable[Result]) -> bytes:

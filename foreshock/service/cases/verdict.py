@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from foreshock.core.quantities import format_duration
 from foreshock.service.cases.model import Check, Expected
-from foreshock.service.cases.play import Observed
+from foreshock.service.cases.play import Observed, Played
 
 
 class Failure(Struct, frozen=True, kw_only=True):
@@ -23,10 +23,13 @@ class Failure(Struct, frozen=True, kw_only=True):
         return format_duration(self.at)
 
 
-def failures(checks: Sequence[Check], seen: Sequence[Sequence[Observed]]) -> list[Failure]:
-    """In order of time, as ``seen`` is."""
+def failures(checks: Sequence[Check], played: Played) -> list[Failure]:
+    """In order of time. What a step meant to do and did not is one too."""
+    found = [Failure(at=one.at, expected=(one.done,), why=(one.why,)) for one in played.unheard]
     ordered = sorted(checks, key=lambda check: check.at)
-    return [failure for check, observed in zip(ordered, seen, strict=True) for failure in _failures(check, observed)]
+    for check, observed in zip(ordered, played.seen, strict=True):
+        found += _failures(check, observed)
+    return sorted(found, key=lambda failure: failure.at)
 
 
 def _failures(check: Check, observed: Sequence[Observed]) -> Iterator[Failure]:
@@ -61,6 +64,14 @@ def _differences(check: Check, expected: Expected, found: Observed) -> Iterator[
                 observed=(f"{_together(found.alerts)}: {name} {_said(there)}",),
                 why=(reason,) if reason else (),
             )
+    because = expected.held_because
+    if because is not None and because not in found.held_why:
+        alerts = _together(found.alerts)
+        yield Failure(
+            at=check.at,
+            expected=(f"{alerts}: held because {because}",),
+            observed=(f"{alerts}: held because {_said(found.held_why)}",),
+        )
 
 
 def _together(alerts: Sequence[str]) -> str:

@@ -1,6 +1,7 @@
 """Rules as code: check them, and see what they would have made of history before anyone is paged."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -237,6 +238,10 @@ def play_cases(
     """
     from foreshock.service.cases import run
 
+    try:
+        re.compile(only)
+    except re.error as error:
+        raise typer.BadParameter(f"--run: {only!r} is no expression: {error}") from None
     results = list(run.run(cases, rules, only))
     for result in results:
         if result.failures:

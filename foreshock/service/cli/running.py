@@ -15,6 +15,9 @@ from foreshock.service.cli.terminal import Output, complain, leave, print_lines,
 
 commands = typer.Typer()
 
+_SCHEMAS = ("foreshock", "rules", "cases", "topology")
+"""Of what files: editors read them."""
+
 
 @commands.command()
 @told
@@ -90,7 +93,7 @@ def init(folder: Annotated[Path, typer.Argument(help="Where to write the files."
     """Write a commented configuration file, and examples of a topology and of rules."""
     from foreshock.service.settings_files import bundled, example
 
-    beside = ("foreshock.schema.json", "topology.example.yaml", "rules.example.yaml", "rules.schema.json")
+    beside = ("topology.example.yaml", "rules.example.yaml", *(f"{name}.schema.json" for name in _SCHEMAS))
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in {"foreshock.yaml": example(), **{name: bundled(name) for name in beside}}.items():
