@@ -210,9 +210,9 @@ def read_ticket_change(engine: "Engine", record: Record) -> None:
         over = situation.state is not SituationState.OPEN
         kept = (change.actor or "a person") if over else ""
         told |= {"open": True, "closed_by": "", "closed_at": None, "kept_open_by": kept}
-    situation.tickets[change.sink] = msgspec.structs.replace(ticket, **told)
-    evaluate(engine, situation)
-    umbrella.ticket_changed(engine, situation)
+    with umbrella.watched(engine, situation, change.sink):
+        situation.tickets[change.sink] = msgspec.structs.replace(ticket, **told)
+        evaluate(engine, situation)
 
 
 def evaluate_held(engine: "Engine") -> None:

@@ -4,7 +4,8 @@
 them ends. No alert changes its situation; only a ticket that would be opened is not, while the parent has one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from heapq import nsmallest
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -206,10 +207,15 @@ def _let_go(engine: "Engine", child: Situation) -> None:
     engine.touch(child.id).notes.append(f"no longer under the umbrella of {parent}")
 
 
-def ticket_changed(engine: "Engine", parent: Situation) -> None:
-    """What is under it may need tickets of its own now."""
-    for id in engine.umbrellas.under(parent):
-        deciding.evaluate(engine, engine.situations[id])
+@contextmanager
+def watched(engine: "Engine", parent: Situation, sink: str) -> Iterator[None]:
+    """Its ticket changes. What is under it hears of that where it then needs tickets of its own, or none any more: very
+    many may be under it, and most changes mean nothing to them."""
+    before = _held_by(engine, parent, sink)
+    yield
+    if _held_by(engine, parent, sink) != before:
+        for id in engine.umbrellas.under(parent):
+            deciding.evaluate(engine, engine.situations[id])
 
 
 # ---- what it amounts to ---------------------------------------------------------------------------------------------
@@ -233,9 +239,12 @@ def held(engine: "Engine", situation: Situation, sink: str) -> tuple[Held, ...]:
     """Why its parent tells of it in this sink; empty if it must tell by itself."""
     if not situation.parent:
         return ()
-    parent = engine.situations.get(situation.parent)
-    found = umbrellas.held(parent, sink, engine.now, engine.settings.umbrella)
+    found = _held_by(engine, engine.situations.get(situation.parent), sink)
     return () if found is None else (found,)
+
+
+def _held_by(engine: "Engine", parent: Situation | None, sink: str) -> Held | None:
+    return umbrellas.held(parent, sink, engine.now, engine.settings.umbrella)
 
 
 def summary(engine: "Engine", parent: Situation) -> Summary | None:
@@ -244,17 +253,21 @@ def summary(engine: "Engine", parent: Situation) -> Summary | None:
     if held is None:
         return None
     under = children(engine, parent)
-    own = [[ticket for ticket in child.tickets.values() if ticket.open] for child in under]
+    own = [[ticket for ticket in child.tickets.values() if ticket.open] for child in under if child.tickets]
     cis: set[str] = set().union(*(engine.affected.get(each.id, ()) for each in (parent, *under)))
-    alerts = [alert for each in (parent, *under) for alert in engine.members(each)]
+    alerts = active = 0
+    for each in (parent, *under):
+        members = engine.members(each)
+        alerts += len(members)
+        active += sum(alert.active for alert in members)
     worst = nsmallest(MAX_LISTED, under, key=lambda each: (each.priority, number(each.id)))
     return Summary(
         ci=held.ci,
         kind=engine.topology.kind(held.ci),
         total=held.total,
         open=len(under),
-        alerts=len(alerts),
-        active=sum(alert.active for alert in alerts),
+        alerts=alerts,
+        active=active,
         cis=len(cis),
         ticketed=sum(bool(tickets) for tickets in own),
         tickets=tuple(islice((ticket.number for tickets in own for ticket in tickets if ticket.number), MAX_LISTED)),

@@ -152,6 +152,14 @@ def test_where_the_ticket_is_rejected_each_has_its_own():
     assert opened(story) == ["S-1", "S-2", "S-3"]
 
 
+def test_that_the_ticket_is_confirmed_says_nothing_to_what_is_under_it():
+    story = site().fire("h0", "h1", "h2").after(40).tick()
+    story.engine.dirty_situations.clear()
+
+    story.sink_says("confirmed")
+    assert list(story.engine.dirty_situations) == ["S-1"]
+
+
 def test_what_still_fires_a_while_after_a_person_closed_the_ticket_has_its_own():
     story = site(grace="5m").fire("h0", "h1", "h2").after(40).tick()
 

@@ -1,6 +1,7 @@
 """Broken umbrellas, each caught by the check that is there for it; the same story passes with the engine as it is."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -130,7 +131,7 @@ def resolve_a_parent_before_its_children(planter: Planter) -> None:
 
 
 def hold_what_a_rejected_ticket_was_for(planter: Planter) -> None:
-    planter.setattr(umbrella, "ticket_changed", lambda engine, parent: None)
+    planter.setattr(umbrella, "watched", lambda engine, parent, sink: nullcontext())
 
 
 def hold_back_resolutions(planter: Planter) -> None:
