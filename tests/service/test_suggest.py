@@ -10,15 +10,18 @@ import msgspec
 import pytest
 from typer.testing import CliRunner, Result
 
+from foreshock.core.contracts import RecordKind
 from foreshock.core.model import JudgementKind
 from foreshock.service.cli import app
 from foreshock.service.front import collector_kinds
 from foreshock.service.recorded import Input
+from foreshock.service.replay import replay
 from foreshock.service.settings import rule_kinds
 from foreshock.service.suggest import report
 from foreshock.service.suggest.past import Past, recall
 from foreshock.service.suggest.suggestion import suggestion_kinds
-from foreshock.service.suggest.trial import Suggested, Tried, suggest
+from foreshock.service.suggest.trial import History, Suggested, Tried, suggest
+from foreshock.service.truth import Truth
 from foreshock.testing.records import Story
 
 ROOT = Path(__file__).parents[2]
@@ -68,16 +71,20 @@ def story_of(*acts: list[Act], ties: Iterable[str] = TIES, **settings: Any) -> S
 
 
 def inputs(story: Story) -> list[Input]:
-    return [Input(record=record) for record in story.records]
+    return [
+        Input(record=record, ids=(f"{record.number}.0",) if record.kind is RecordKind.EVENTS else ())
+        for record in story.records
+    ]
 
 
 def recalled(story: Story) -> Past:
     return recall(inputs(story), collector_kinds(), rule_kinds())
 
 
-def suggested(story: Story, *kinds: str, top: int = 5) -> Suggested:
+def suggested(story: Story, *kinds: str, top: int = 5, truth: Truth | None = None) -> Suggested:
     names = kinds or tuple(suggestion_kinds())
-    return suggest(lambda: inputs(story), recalled(story), names, top, collectors=collector_kinds(), rules=rule_kinds())
+    history = History(read=lambda: inputs(story), collectors=collector_kinds(), rules=rule_kinds(), truth=truth)
+    return suggest(history, recalled(story), names, top)
 
 
 def only(found: Suggested) -> Tried:
@@ -317,6 +324,15 @@ def test_a_threshold_just_above_what_people_join_comes_down():
 
     assert 0.25 <= one.suggestion.patch.settings["group"]["threshold"] < 0.4
     assert one.right > 5
+
+
+def test_what_fits_labelled_truth_worse_is_left_out():
+    story = story_of(noise(2), failing_together())
+    apart = Truth(incidents=dict(replay(inputs(story), collector_kinds(), rule_kinds()).groups))
+
+    found = suggested(story, "cofailures", truth=apart)
+
+    assert (found.best, found.harmful) == ((), 1)
 
 
 def test_too_little_history_is_said_to_be_too_little():

@@ -39,6 +39,16 @@ DIFFERENT = 4
 """Exit code of a plan that would change something."""
 
 
+KnownTruth = Annotated[
+    Path | None,
+    typer.Option(
+        "--truth",
+        help="What belongs together, to count pairs against: alert_id,issue_id (CSV), `foreshock feedback export`, "
+        "or tickets exported from an ITSM tool.",
+    ),
+]
+
+
 class Report(StrEnum):
     TEXT = "text"
     JSON = "json"
@@ -76,14 +86,7 @@ def plan_rules(
         typer.Option("--since", parser=duration, help="Tell only what began in the last 7d, 12h, … of it."),
     ] = None,
     mapping: Mapped = None,
-    truth: Annotated[
-        Path | None,
-        typer.Option(
-            "--truth",
-            help="What belongs together, to count pairs against: alert_id,issue_id (CSV), `foreshock feedback export`, "
-            "or tickets exported from an ITSM tool.",
-        ),
-    ] = None,
+    truth: KnownTruth = None,
     fail_if: Annotated[
         list[str] | None, typer.Option("--fail-if", help="End with 1 where this holds: 'vanished_p1 > 0'.")
     ] = None,

@@ -4,14 +4,13 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from foreshock.service.cli.options import DEFAULT_SERVER, Mapped, Server, TokenFile, duration
-from foreshock.service.cli.rules import DIFFERENT, read_history
+from foreshock.service.cli.rules import DIFFERENT, KnownTruth, read_history
 from foreshock.service.cli.terminal import leave, print_lines, told, warn, writing
 
 if TYPE_CHECKING:
@@ -50,6 +49,7 @@ def suggest_rules(
         Path | None, typer.Option("--base-topology", help="Topology, for input that holds none.")
     ] = None,
     mapping: Mapped = None,
+    truth: KnownTruth = None,
     output: Annotated[Told, typer.Option("--output", "-o", help="How to tell it.")] = Told.TEXT,
     to: Annotated[
         Path | None, typer.Option("--out", help="Folder for each suggestion as a file, with its plan beside it.")
@@ -73,7 +73,8 @@ def suggest_rules(
     from foreshock.service.suggest import report
     from foreshock.service.suggest.past import recall
     from foreshock.service.suggest.suggestion import suggestion_kinds
-    from foreshock.service.suggest.trial import suggest
+    from foreshock.service.suggest.trial import History, suggest
+    from foreshock.service.truth import read_truth
 
     for name in kind or ():
         if name not in suggestion_kinds():
@@ -82,20 +83,17 @@ def suggest_rules(
     columns, collectors = load(mapping, ReplayMapping) if mapping else None, collector_kinds()
     topology = read_topology(base_topology, columns) if base_topology else None
     with read_history(input, server, token_file) as file, _progress() as watched:
-        read = partial(read_input, file, columns, collectors)
         inputs = watched("reading history", read_input(file, columns, collectors, warn))
         past = recall(inputs, collectors, rule_kinds(), topology)
         begin = past.last_at - since if since is not None and past.last_at is not None else None
-        found = suggest(
-            lambda: watched("trying", read()),
-            past,
-            kind or tuple(suggestion_kinds()),
-            top,
+        known = History(
+            read=lambda: watched("trying", read_input(file, columns, collectors)),
             collectors=collectors,
             rules=rule_kinds(),
             topology=topology,
-            since=begin,
+            truth=read_truth(truth) if truth else None,
         )
+        found = suggest(known, past, kind or tuple(suggestion_kinds()), top, begin)
     if output is Told.JSON:
         typer.echo(report.as_json(found).decode())
     else:

@@ -67,6 +67,8 @@ def benefit(one: Tried) -> str:
         said.append(f"{one.right:,} corrections by hand avoided")
     if one.wrong:
         said.append(f"{one.wrong:,} against what people said")
+    if (before := one.plan.before.fit) is not None and (after := one.plan.after.fit) is not None:
+        said.append(f"pairwise F1 {before.f1:.4f} becomes {after.f1:.4f}")
     if one.lost:
         said.append(f"{one.lost:,} incidents of priority 1 lost")
     return ", ".join(said)

@@ -19,6 +19,7 @@ from foreshock.service.recorded import Input
 from foreshock.service.replay import Version
 from foreshock.service.suggest.past import Past
 from foreshock.service.suggest.suggestion import Suggestion, changed_rules, changed_settings, mine
+from foreshock.service.truth import Truth
 
 _EARLIER = 2 / 3
 """Of what began in history, this share is mined; the rest tells what comes of it."""
@@ -31,6 +32,8 @@ _LOST = 10
 """Tickets that one urgent incident nobody hears of outweighs."""
 _AGAIN = 0.5
 """Of a ticket: one that is reopened disturbs somebody who knows of it already."""
+_SAME = 0.0005
+"""F1 that differs by less is told as the same."""
 _URGENT = 1
 _FOREVER = datetime.max.replace(tzinfo=UTC)
 _NEAR = timedelta(minutes=5)
@@ -64,7 +67,13 @@ class Tried(Struct, frozen=True, kw_only=True):
 
     @property
     def helps(self) -> bool:
-        return self.worth > 0 and self.lost == 0 and self.wrong <= self.right
+        return self.worth > 0 and not self.harms
+
+    @property
+    def harms(self) -> bool:
+        one, other = self.plan.before.fit, self.plan.after.fit
+        fits_worse = one is not None and other is not None and other.f1 < one.f1 - _SAME
+        return self.lost > 0 or self.wrong > self.right or fits_worse
 
 
 class Suggested(Struct, frozen=True, kw_only=True):
@@ -88,19 +97,22 @@ class Suggested(Struct, frozen=True, kw_only=True):
     least: int = _LEAST
 
 
-def suggest(
-    read: Callable[[], Iterable[Input]],
-    past: Past,
-    kinds: Iterable[str],
-    top: int,
-    *,
-    collectors: Mapping[str, Collector],
-    rules: Mapping[str, RuleKind],
-    topology: Snapshot | None = None,
-    since: datetime | None = None,
-) -> Suggested:
-    """Mine and try. read: begins to read the history anew. topology: in place of the history's own, on both sides.
-    since: what came before is neither mined nor told."""
+class History(Struct, frozen=True, kw_only=True):
+    """What there is to read, and what to read it with.
+
+    Attributes:
+        read: begins to read it anew. topology: in place of its own. truth: what is known to belong together in it.
+    """
+
+    read: Callable[[], Iterable[Input]]
+    collectors: Mapping[str, Collector]
+    rules: Mapping[str, RuleKind]
+    topology: Snapshot | None = None
+    truth: Truth | None = None
+
+
+def suggest(history: History, past: Past, kinds: Iterable[str], top: int, since: datetime | None = None) -> Suggested:
+    """Mine and try. past: all of the history. since: what came before is neither mined nor told."""
     split_at = _split(past, since)
     if past.first_at is None or past.last_at is None or split_at is None:
         return Suggested(onsets=len(past.episodes), days=past.days)
@@ -108,9 +120,9 @@ def suggest(
     earlier, later = past.between(begin, split_at), past.between(split_at, past.last_at + timedelta(microseconds=1))
     candidates = mine(earlier, kinds, _FDR)
     chosen = candidates[: _TRIED * top]
-    tried = _tried(read(), chosen, past, later.judgements, collectors, rules, topology, split_at) if chosen else []
+    tried = _tried(history, chosen, past, later.judgements, split_at) if chosen else []
     helpful = sorted((one for one in tried if one.helps), key=lambda one: (-one.worth, one.suggestion.id))
-    harmful = sum(one.lost > 0 or one.wrong > one.right for one in tried)
+    harmful = sum(one.harms for one in tried)
     return Suggested(
         best=tuple(helpful[:top]),
         useless=len(tried) - len(helpful) - harmful,
@@ -133,20 +145,13 @@ def _split(past: Past, since: datetime | None) -> datetime | None:
 
 
 def _tried(
-    inputs: Iterable[Input],
-    chosen: Sequence[Suggestion],
-    past: Past,
-    said: Sequence[Judgement],
-    collectors: Mapping[str, Collector],
-    rules: Mapping[str, RuleKind],
-    topology: Snapshot | None,
-    split_at: datetime,
+    history: History, chosen: Sequence[Suggestion], past: Past, said: Sequence[Judgement], split_at: datetime
 ) -> list[Tried]:
-    before = Version(settings=past.settings, rules=past.rules, topology=topology)
+    before = Version(settings=past.settings, rules=past.rules, topology=history.topology)
     pinned = msgspec.structs.replace(before, topology=past.snapshot)
     draws = any(one.patch.relationships for one in chosen)
     sides = [before, *([pinned] if draws else []), *(_version(one, before, past.snapshot) for one in chosen)]
-    with outcomes(inputs, collectors, rules, sides, split_at) as found:
+    with outcomes(history.read(), history.collectors, history.rules, sides, split_at, history.truth) as found:
         present, same_topology, *results = found if draws else (found[0], *found)
         return [
             _held_against(one, same_topology if one.patch.relationships else present, result, said)

@@ -14,6 +14,8 @@ from foreshock.service.suggest.past import Episode, Past
 from foreshock.service.suggest.pattern import Labels, Pattern, duration, met, nice
 from foreshock.service.suggest.suggestion import Mined, Patch, Suggestion, SuggestionKind, suggestion
 
+_LEAST = 5
+"""What met less often is left to what is learned anew each day, and forgotten again."""
 _TOGETHER = 0.5
 """What is in one situation at this share of its meetings already needs no rule."""
 _EQUAL = 0.95
@@ -29,7 +31,7 @@ def _mine(past: Past) -> Mined:
     from predictor.settings import CoOccurrenceSettings
 
     pairs = fit(past.occurrences(), past.topology, CoOccurrenceSettings()).pairs
-    strong = [pair for pair in pairs if pair.strength >= past.settings.group.threshold]
+    strong = [pair for pair in pairs if pair.strength >= past.settings.group.threshold and pair.together >= _LEAST]
     episodes = sorted(past.episodes, key=lambda one: one.at_s)
     of_cis = [pair for pair in strong if pair.standing is None and not _explained(pair, past.topology)]
     told = {frozenset((pair.a.ci, pair.b.ci)) for pair in of_cis}

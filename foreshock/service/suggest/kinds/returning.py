@@ -13,7 +13,8 @@ from foreshock.service.suggest.suggestion import Mined, Patch, Suggestion, Sugge
 _LEAST = 5
 _MOST = 0.9
 _LONGEST_QUIET_S = 900.0
-_LONGEST_REOPEN_S = 14_400.0
+_LONGEST_REOPEN_S = 7200.0
+"""What comes back later is another problem more often than not, also where one alert says otherwise."""
 
 
 def _mine(past: Past) -> Mined:
