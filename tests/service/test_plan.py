@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from correlation.settings import CorrelationSettings
 from foreshock.core.contracts import Snapshot
 from foreshock.core.errors import Malformed
+from foreshock.core.learned import CoOccurrence, Learned, Side
 from foreshock.core.model import CI, Relationship
 from foreshock.service.front import collector_kinds
 from foreshock.service.plan import report
@@ -240,3 +241,42 @@ def test_whoever_has_no_partner_has_most_in_common_with_one_that_has(shared: dic
     assert len(set(partner.values())) == len(partner)
     assert all(after[one] in partner.values() for one in after if after[one] and one not in partner)
     assert all(before[other] in partner for other in before if before[other] and other not in partner.values())
+
+
+def test_a_history_without_topology_is_told_of_in_every_report():
+    story = Story().fire("db1").at(20).fire("api").after(600).tick()
+    found = planned(story, group={"threshold": 0.9})
+    (note,) = found.notes
+
+    assert note.startswith("history holds no topology, so nothing is related along relationships there; give both one")
+    assert note in report.html(found)
+    assert note in report.as_json(found).decode()
+    assert f"note: {note}" in list(report.text(found, 5))
+    assert f"> {note}" in list(report.markdown(found, 5))
+
+
+def test_a_side_without_topology_beside_one_that_has_one_is_told_of():
+    ties = (Relationship(source="api", type="depends_on", target="db1"),)
+    known = Snapshot(version="cmdb", cis=(CI(id="api"), CI(id="db1")), relationships=ties)
+    found = planned(Story().fire("db1").at(20).fire("api").after(600).tick(), topology=known)
+
+    assert [note.partition(",")[0] for note in found.notes] == ["one side has no topology"]
+
+
+def test_what_was_learned_in_another_estate_is_told_of_and_what_was_learned_here_is_not():
+    def learned(*cis: str) -> Learned:
+        a, b = (Side(name="Down", ci=ci) for ci in cis)
+        pair = CoOccurrence(a=a, b=b, together=9, times=9, expected=0.1, strength=0.9, window_s=20, lag_s=(0, 5, 9))
+        return Learned(version="7", pairs=(pair,))
+
+    story, notes = two_that_are_one(), []
+    for each in (learned("mars", "venus"), learned("db1", "api"), None):
+        after = Version(learned=each)
+        found = plan(inputs(story), collector_kinds(), rule_kinds(), before=Version(), after=after)
+        notes.append(found.notes)
+
+    assert notes[1:] == [(), ()]
+    assert notes[0] == (
+        "what was learned: version 7 names 2 CIs, of which 0 are known here: another estate's; its pairs mean nothing "
+        "here, learn from this estate's history",
+    )

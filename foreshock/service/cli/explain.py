@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import typer
 
-from foreshock.service.cli.options import DEFAULT_SERVER, Format, Mapped, Server, TokenFile, client
+from foreshock.service.cli.options import DEFAULT_SERVER, Format, Mapped, Server, TokenFile, client, moment
 from foreshock.service.cli.recorded import OwnLearned, OwnRules, OwnSettings, given
 from foreshock.service.cli.terminal import Output, complain, counted, tell_lines, told
 
@@ -30,8 +30,9 @@ def explain(
         typer.Option("--history", help="Recorded input, as for `foreshock replay`, in place of the running Foreshock."),
     ] = None,
     at: Annotated[
-        str, typer.Option("--at", help="As it stood then, in the history: 2026-01-01T12:00:00Z; its end without.")
-    ] = "",
+        datetime | None,
+        typer.Option("--at", parser=moment, help="As it stood then: 2026-01-01T12:00:00Z; without, at its end."),
+    ] = None,
     topology: Annotated[
         Path | None, typer.Option("--topology", help="Topology file or folder, in place of the history's own.")
     ] = None,
@@ -67,29 +68,19 @@ def explain(
         tell_lines(view, output, _lines)
 
 
-def _replayed(id: str, why_not: str, at: str, recorded: tuple[Any, ...]) -> Any:
+def _replayed(id: str, why_not: str, at: datetime | None, recorded: tuple[Any, ...]) -> Any:
     """What the API would answer after the recorded input."""
     import msgspec
 
     from foreshock.service import reasons
     from foreshock.service.replayed import replayed
 
-    state = replayed(*recorded, asked=tuple(filter(None, (id, why_not))), until=_moment(at) if at else None)
+    state = replayed(*recorded, asked=tuple(filter(None, (id, why_not))), until=at)
     engine = state.engine
     complain(f"as of {engine.now:%Y-%m-%d %H:%M:%S} UTC", color="reset")
     if why_not:
         return json.loads(msgspec.json.encode(reasons.why_not(engine, state, id, why_not)))
     return json.loads(msgspec.json.encode(reasons.why(engine, state, id, engine.now)))
-
-
-def _moment(text: str) -> datetime:
-    from foreshock.core.errors import Invalid
-    from foreshock.service.recorded import read_time
-
-    try:
-        return read_time(text)
-    except Invalid as error:
-        raise typer.BadParameter(f"--at: {error}; {error.hint}") from None
 
 
 def _lines(view: dict[str, Any]) -> Iterable[str]:

@@ -194,6 +194,8 @@ def _tell(found: "Plan", output: Report, to: Path | None, show: int) -> None:
         return
     with writing(to):
         to.write_text(said + "\n", encoding="utf-8")
+    for note in found.notes:
+        warn(note)
     print_lines(report.verdict(found), f"wrote {to}")
 
 

@@ -15,6 +15,7 @@ from statistics import median, quantiles
 from msgspec import Struct
 
 from correlation.group import number
+from foreshock.core.learned import foreign
 from foreshock.core.model import Moment
 from foreshock.service.plan.outcome import Incident, Outcome
 from foreshock.service.plan.reason import Reasons
@@ -88,6 +89,7 @@ class Plan(Struct, frozen=True, kw_only=True):
         first_at: of the events; None without any. span_s: from there to the last one.
         in_force_before, in_force_after: versions at the end of each side.
         same: how many incidents are the same on both sides.
+        notes: what makes the comparison worth less.
     """
 
     first_at: Moment | None
@@ -98,6 +100,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     after: Totals
     same: int
     differences: tuple[Difference, ...]
+    notes: tuple[str, ...] = ()
 
     def values(self) -> dict[str, float]:
         """What each of ``VALUES`` is; ``FIT_VALUES`` only where there is truth to hold against."""
@@ -145,7 +148,18 @@ def compare(before: Outcome, after: Outcome) -> Plan:
         after=_totals(after),
         same=sum(one.ticket_at is not None and one.id not in touched for one in before.incidents.values()),
         differences=tuple(differences),
+        notes=tuple(_notes(before, after)),
     )
+
+
+def _notes(before: Outcome, after: Outcome) -> Iterator[str]:
+    cis = [side.engine.topology.cis for side in (before, after)]
+    if not all(cis):
+        which = "history holds" if not any(cis) else "one side has"
+        yield f"{which} no topology, so nothing is related along relationships there; give both one (--base-topology)"
+    learned = after.engine.learned.learned
+    if learned != before.engine.learned.learned and (why := foreign(learned, cis[1])):
+        yield f"what was learned: {why}; its pairs mean nothing here, learn from this estate's history"
 
 
 # ---- who is who -----------------------------------------------------------------------------------------------------

@@ -69,6 +69,7 @@ def text(plan: Plan, shown: int) -> Iterator[str]:
     for name, one, other in table:
         yield f"  {name:<{wide[0]}}  {one:>{wide[1]}}  {other:>{wide[2]}}"
     yield ""
+    yield from (f"note: {each}" for each in plan.notes)
     yield verdict(plan)
     for difference in plan.differences[:shown]:
         yield ""
@@ -92,6 +93,9 @@ def markdown(plan: Plan, shown: int) -> Iterator[str]:
     yield from (f"| {name} | {one} | {other} |" for name, one, other in rows(plan))
     yield ""
     yield f"**{verdict(plan)}**"
+    for note in plan.notes:
+        yield ""
+        yield f"> {note}"
     for kind in Kind:
         found = [each for each in plan.differences if each.kind is kind]
         if not found:
