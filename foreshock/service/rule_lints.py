@@ -17,9 +17,9 @@ _HEARD = 4
 
 
 class Lint(Struct, frozen=True, kw_only=True):
-    """One thing to look at again. file, line, column: None for a rule that ships."""
+    """One thing to look at again. what: the rule, or what else it is. file, line, column: None if it is in no file."""
 
-    rule: str
+    what: str
     message: str
     hint: str
     file: str | None = None
@@ -28,7 +28,7 @@ class Lint(Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}:{self.column}: " if self.file is not None else ""
-        return f"{place}{self.rule}: {self.message}; {self.hint}"
+        return f"{place}{self.what}: {self.message}; {self.hint}"
 
 
 def lint(rules: Iterable[RuleInstance], settings: CorrelationSettings, origins: Mapping[str, Origin]) -> list[Lint]:
@@ -46,7 +46,7 @@ def lint(rules: Iterable[RuleInstance], settings: CorrelationSettings, origins: 
         for message, hint in said:
             found.append(
                 Lint(
-                    rule=rule.name,
+                    what=rule.name,
                     message=message,
                     hint=hint,
                     file=origin.file if origin is not None else None,

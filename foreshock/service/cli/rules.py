@@ -2,17 +2,18 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import msgspec
 import typer
 
+from foreshock.core.errors import ConfigError, Problem
 from foreshock.service.cli import applying
 from foreshock.service.cli.options import (
     DEFAULT_SERVER,
@@ -27,13 +28,21 @@ from foreshock.service.cli.options import (
 from foreshock.service.cli.terminal import FAILED, complain, counted, leave, print_lines, told, warn, writing
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from correlation.rule import RuleInstance
+    from correlation.settings import CorrelationSettings
+    from foreshock.connect.config import Origin
     from foreshock.service.plan.compare import Plan
+    from foreshock.service.rule_lints import Lint
 
 commands = typer.Typer(
     help="Rules: checked, compared with those in force over history, put into force and taken back.",
     no_args_is_help=True,
 )
 commands.add_typer(applying.commands)
+
+T = TypeVar("T")
 
 DIFFERENT = 4
 """Exit code of a plan that would change something."""
@@ -207,21 +216,90 @@ def check_rules(
     ] = None,
     config: Config = None,
     strict: Annotated[bool, typer.Option("--strict", help="End with 1 where there are warnings.")] = False,
+    history: Annotated[
+        Path | None,
+        typer.Option("--history", help="Recorded input: tell also of silences, windows and rules it had no use for."),
+    ] = None,
+    mapping: Mapped = None,
+    server: Annotated[
+        str | None, typer.Option("--server", help="The same for the inbox of the Foreshock that runs there.")
+    ] = None,
+    token_file: TokenFile = None,
 ) -> None:
-    """Every mistake in the rules at once, with file, line, column and remedy, and what is legal and hardly meant."""
+    """Every mistake in the rules at once, with file, line, column and remedy, and what is legal and hardly meant.
+
+    foreshock rules check rules/ --strict
+
+    foreshock rules check rules/ --history last.jsonl
+    """
     from foreshock.service.rule_files import read_rules
     from foreshock.service.rule_lints import lint
     from foreshock.service.settings import load_settings
 
-    settings = load_settings(config, os.environ, {})
-    found, origins = read_rules(rules if rules is not None else settings.rules)
+    problems: list[Problem] = []
+    settings = _tried(lambda: load_settings(config, os.environ, {}), problems)
+    if rules is None:
+        rules = settings.rules if settings is not None else _named_in(config)
+    read = _tried(lambda: read_rules(rules), problems)
+    if settings is None or read is None:
+        raise ConfigError(problems)
+    found, origins = read
     warnings = lint(found, settings.correlation, origins)
+    if history is not None or server is not None:
+        chosen = settings.correlation if config is not None else None
+        warnings += _unused(found, origins, chosen, history, mapping, server, token_file)
     for warning in warnings:
         complain(str(warning), color="yellow")
     enabled = [rule.name for rule in found if rule.enabled]
     print_lines(f"{counted(len(enabled), 'rule')}: {', '.join(enabled)}", "The rules are sound.")
     if warnings and strict:
         leave(FAILED)
+
+
+def _tried(read: Callable[[], T], problems: list[Problem]) -> T | None:
+    """None where it cannot be read: then ``problems`` has more."""
+    try:
+        return read()
+    except ConfigError as error:
+        problems += error.problems
+        return None
+
+
+def _named_in(config: Path | None) -> Path | None:
+    """The rules that a configuration names which is wrong elsewhere."""
+    from foreshock.connect.config import read_yaml
+
+    document = _tried(lambda: read_yaml(config or ""), [])
+    named = document.data.get("rules") if document is not None and isinstance(document.data, dict) else None
+    return config.parent / named if config is not None and isinstance(named, str) else None
+
+
+def _unused(
+    rules: "tuple[RuleInstance, ...]",
+    origins: "Mapping[str, Origin]",
+    settings: "CorrelationSettings | None",
+    history: Path | None,
+    mapping: Path | None,
+    server: str | None,
+    token_file: Path | None,
+) -> "list[Lint]":
+    """settings: those of the history if None."""
+    from foreshock.connect.config import load
+    from foreshock.service.front import collector_kinds
+    from foreshock.service.past import of_file, of_running
+    from foreshock.service.recorded import ReplayMapping
+    from foreshock.service.replay import Version
+    from foreshock.service.settings import rule_kinds
+    from foreshock.service.unused import unused
+
+    columns, collectors = load(mapping, ReplayMapping) if mapping else None, collector_kinds()
+    past = (
+        of_file(history, columns, collectors, None, warn)
+        if history is not None
+        else of_running(client(server or DEFAULT_SERVER, token_file), collectors, None)
+    )
+    version = Version(settings=settings or past.present.settings, rules=rules)
+    return unused(past.read(), collectors, rule_kinds(), version, origins)
 
 
 _COLORS = {"expected": "red", "observed": "green"}
