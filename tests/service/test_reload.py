@@ -73,7 +73,7 @@ def reload(client: TestClient) -> tuple[int, Any]:
 
 def last_settings(foreshock: Foreshock) -> int:
     """Number of the record that put settings and rules into force last."""
-    newest = foreshock.store.journal.newest(RecordKind.SETTINGS, 0)
+    newest = foreshock.store.journal.newest(RecordKind.SETTINGS, after=0)
     assert newest is not None
     return newest.number
 
