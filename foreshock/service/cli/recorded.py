@@ -2,12 +2,16 @@
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from datetime import datetime, timedelta
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Annotated, Any
 
+import msgspec
 import typer
 
+from foreshock.core.errors import Malformed
 from foreshock.service.cli.options import (
     DEFAULT_SERVER,
     Format,
@@ -35,9 +39,11 @@ from foreshock.service.cli.terminal import (
 if TYPE_CHECKING:
     from correlation.rule import RuleKind
     from foreshock.core.contracts import Collector
+    from foreshock.service.client import Client
     from foreshock.service.recorded import Input
     from foreshock.service.replay import Version
     from foreshock.service.timeline import Row
+    from foreshock.store.capture import Entry, Head
 
 commands = typer.Typer()
 
@@ -63,13 +69,28 @@ OwnLearned = Annotated[
 def capture(
     to: Annotated[Path, typer.Option("--out", help="File to write: JSON lines, or Parquet where it ends so.")],
     since: Annotated[
-        timedelta | None,
-        typer.Option("--since", parser=duration, help="Only the last 7d, 12h, … of it."),
+        timedelta | None, typer.Option("--since", parser=duration, help="Only the last 7d, 12h, … of it.")
     ] = None,
     begin: Annotated[
         datetime | None, typer.Option("--from", parser=moment, help="Only from this time on: 2026-01-31T12:00Z.")
     ] = None,
     until: Annotated[datetime | None, typer.Option("--until", parser=moment, help="Only before this time.")] = None,
+    anonymise: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--anonymise",
+            help="Labels and annotations whose values become tokens: 'instance,host=hash'; of texts every word: "
+            "'annotations=words'. Names of CIs, teams, people and tickets become tokens too, wherever they stand.",
+        ),
+    ] = None,
+    key_file: Annotated[
+        Path | None,
+        typer.Option("--key-file", help="Secret for --anonymise: by the same one, the same names get the same tokens."),
+    ] = None,
+    input: Annotated[
+        Path | None,
+        typer.Option("--input", help="Another capture, to change its form or to anonymise it, in place of the inbox."),
+    ] = None,
     server: Server = DEFAULT_SERVER,
     token_file: TokenFile = None,
 ) -> None:
@@ -79,23 +100,57 @@ def capture(
     `foreshock replay`, `rules plan`, `explain --history` and `history import` read it. Of a part of history, what was
     open at its beginning comes along.
 
-    foreshock capture --since 7d --out last-week.parquet
+    Examples: `foreshock capture --since 7d --out last-week.parquet`,
+    `foreshock capture --out shared.jsonl --anonymise instance,host=hash --key-file key`
     """
-    from foreshock.service import past
-    from foreshock.store.capture import Head, write_capture
+    from foreshock.service.anonymise import anonymised, read_choice, read_key
+    from foreshock.service.front import collector_kinds
+    from foreshock.store.capture import read_capture, write_capture
 
     if since is not None and begin is not None:
         raise typer.BadParameter("--since and --from both say where to begin: give one of them")
-    running = client(server, token_file)
+    if input is not None and (since or begin or until):
+        raise typer.BadParameter("--input is taken whole: --since, --from and --until choose from the inbox")
+    if bool(anonymise) != (key_file is not None):
+        raise typer.BadParameter("--anonymise and --key-file go together")
+    choice = read_choice(anonymise or ())
+    key = read_key(key_file) if key_file is not None else b""
+    source = _file(input) if input is not None else _inbox(client(server, token_file), since, begin, until)
+    with writing(to), ExitStack() as files:
+        head, entries = source
+        if choice:
+            whole = input or Path(files.enter_context(NamedTemporaryFile(suffix=".jsonl", dir=to.parent)).name)
+            if input is None:
+                write_capture(whole, head, entries)
+            head = msgspec.structs.replace(head, anonymised=tuple(f"{name}={how}" for name, how in choice.items()))
+            entries = anonymised(lambda: (entry for _, entry in read_capture(whole)), choice, key, collector_kinds())
+        written = write_capture(to, head, entries)
+    print_lines(f"wrote {counted(written, 'record')} to {to}")
+
+
+def _file(path: Path) -> "tuple[Head, Iterator[Entry]]":
+    from foreshock.store.capture import head_of, read_capture
+    from foreshock.store.rows import check_file
+
+    check_file(path)
+    head = head_of(path)
+    if head is None:
+        raise Malformed(f"{path} is no capture", hint="give a file of `foreshock capture`")
+    return head, (entry for _, entry in read_capture(path))
+
+
+def _inbox(
+    running: "Client", since: timedelta | None, begin: datetime | None, until: datetime | None
+) -> "tuple[Head, Iterator[Entry]]":
+    from foreshock.service import past
+    from foreshock.store.capture import Head
+
     wanted = past.ask(running, begin, until)
     if since is not None and wanted.last_at is not None:
         wanted = past.ask(running, (until or wanted.last_at) - since, until)
-    head = Head(since=wanted.since, until=until)
-    with writing(to):
-        written = write_capture(to, head, past.entries(running, wanted))
     for note in past.notes(wanted):
         warn(note)
-    print_lines(f"wrote {counted(written, 'record')} to {to}")
+    return Head(since=wanted.since, until=until), past.entries(running, wanted)
 
 
 @commands.command()

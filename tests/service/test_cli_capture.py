@@ -1,0 +1,73 @@
+"""`foreshock capture` as a person uses it, on a capture at hand."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import pytest
+from typer.testing import CliRunner, Result
+
+from foreshock.core.contracts import Record
+from foreshock.service.cli import app
+from foreshock.store.capture import head_of, read_capture
+from foreshock.testing.records import Story
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    story = Story("shop depends_on db1").fire("db1").after(20).fire("shop").after(600).tick()
+    Path("all.jsonl").write_bytes(b"".join(msgspec.json.encode(record) + b"\n" for record in story.records))
+    Path("key").write_text("a secret of twenty bytes")
+    Path("alerts.jsonl").write_text("{}\n")
+    return tmp_path
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(app, ["capture", *words])
+
+
+def bodies(path: str) -> bytes:
+    return b"".join(entry.body for _, entry in read_capture(Path(path)) if isinstance(entry, Record))
+
+
+def test_a_capture_changes_its_form():
+    assert run("--input", "all.jsonl", "--out", "all.parquet").output == "wrote 5 records to all.parquet\n"
+    assert bodies("all.parquet") == bodies("all.jsonl")
+
+
+def test_a_capture_is_written_without_names_and_says_so():
+    found = run("--input", "all.jsonl", "--out", "shared.jsonl", "--anonymise", "host=hash", "--key-file", "key")
+    head = head_of(Path("shared.jsonl"))
+
+    assert found.exit_code == 0
+    assert head is not None
+    assert head.anonymised == ("host=hash",)
+    assert b"db1" in bodies("all.jsonl")
+    assert b"db1" not in bodies("shared.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("--anonymise", "host=hash"), 2, "--anonymise and --key-file go together"),
+        (("--key-file", "key"), 2, "--anonymise and --key-file go together"),
+        (("--anonymise", "host", "--key-file", "key"), 1, "'host' does not say what is to be anonymised"),
+        (("--anonymise", "host=hash", "--key-file", "none"), 78, "openssl rand"),
+        (("--since", "1d"), 2, "--input is taken whole"),
+        (("--input", "alerts.jsonl"), 1, "alerts.jsonl is no capture"),
+        (("--input", "missing.jsonl"), 78, "missing.jsonl: does not exist"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_message(words: Sequence[str], code: int, said: str):
+    found = run("--input", "all.jsonl", "--out", "other.jsonl", *words)
+
+    assert found.exit_code == code
+    assert said in " ".join(found.output.replace("│", " ").split())
+    assert "Traceback" not in found.output
+
+
+def test_the_beginning_is_said_once():
+    found = run("--since", "1d", "--from", "2026-01-01", "--out", "other.jsonl")
+
+    assert found.exit_code == 2
