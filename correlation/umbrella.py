@@ -216,8 +216,12 @@ class Umbrellas:
 
     def _together(self, ci: str, situation: Situation, affected: Mapping[str, Collection[str]]) -> list[str]:
         """Ids of those that need an umbrella over ``ci``; empty if they do not."""
-        hub, enough = self._hubs.get(ci, _NONE), self.settings.situations
-        if situation.id not in hub or (len(hub) < enough and sum(map(self._weight, hub)) < enough):
+        hub = self._hubs.get(ci, _NONE)
+        if situation.id not in hub:
+            return []
+        # Nearly always it is no, and that is seen without a look at each of them.
+        weight = sum(map(self._weight, hub)) if self._over else len(hub)
+        if weight < self.settings.situations or self._affected(hub, affected) < self._least(ci, weight):
             return []
         here = [id for id in sorted(hub, key=number)[-MAX_LOOKED_AT:] if not is_closed(self._situations[id])]
         through = Counter[str]()
@@ -225,15 +229,23 @@ class Umbrellas:
             through[hub[id]] += self._weight(id)
         count = through.total()
         most = max((n for via, n in through.items() if via != ci), default=0)
-        if len(here) < 2 or count < enough or most > _MOST_THROUGH_ONE * count:
+        if len(here) < 2 or count < self.settings.situations or most > _MOST_THROUGH_ONE * count:
             return []
-        share = self.settings.share * (_OF_MANY if count >= self.settings.many else 1.0)
-        least = share * self._size(ci)
-        if sum(len(affected.get(id, ())) for id in self._with_those_under(here)) < least:
-            return []  # even if all of them were below it, and none of them twice
+        least = self._least(ci, count)
+        if self._affected(here, affected) < least:
+            return []
         below = self._all_below(ci)
         hit = {there for id in self._with_those_under(here) for there in affected.get(id, ()) if there in below}
         return here if len(hit) >= least else []
+
+    def _least(self, ci: str, situations: int) -> float:
+        """How many CIs that many situations must have below ``ci``."""
+        share = self.settings.share * (_OF_MANY if situations >= self.settings.many else 1.0)
+        return share * self._size(ci)
+
+    def _affected(self, ids: Iterable[str], affected: Mapping[str, Collection[str]]) -> int:
+        """How many CIs they have, with those under them: if all are below, and none twice."""
+        return sum(len(affected.get(id, ())) for id in self._with_those_under(ids))
 
     def _weight(self, id: str) -> int:
         """How many situations it stands for below what its place depends on."""
@@ -243,7 +255,8 @@ class Umbrellas:
     def _with_those_under(self, ids: Iterable[str]) -> Iterator[str]:
         for id in ids:
             yield id
-            yield from self.under(self._situations[id])
+            if id in self._under:
+                yield from self.under(self._situations[id])
 
     def _size(self, ci: str) -> int:
         """How many depend on it."""
