@@ -1,6 +1,7 @@
 """Real servers for tests: Foreshock itself and Debian's packages; ready when entered, gone when left.
 
-Facts: Debian 12 and its packages: prometheus 2.42, node exporter 1.5, alertmanager 0.25, postgresql 15.
+Facts: Debian 12 and its packages: prometheus 2.42, node exporter 1.5, alertmanager 0.25, postgresql 15,
+nagios 4.4.
 
 Each launcher is a context manager with a folder of its own. As root it drops to the account of the package,
 because PostgreSQL refuses root and a test should not write as root. It ends only its own process group.
@@ -37,6 +38,7 @@ PACKAGES: dict[str, str] = {
     "amtool": "prometheus-alertmanager",
     "chromium": "chromium",
     "initdb": "postgresql-15",
+    "nagios4": "nagios4-core",
     "node-exporter": "prometheus-node-exporter",
     "postgres": "postgresql-15",
     "prometheus": "prometheus",
@@ -515,6 +517,62 @@ class PostgreSQL(Server):
         except ServerFailed:
             return False
         return True
+
+
+class Nagios(Server):
+    """Nagios that runs no checks: ``command`` tells it what they would have found.
+
+    Args:
+        objects: definitions, as in an object file; may be set until it starts. ``nagios4 -v`` must accept them.
+    """
+
+    executable = "nagios4"
+    account = "nagios"
+
+    def __init__(self, objects: str) -> None:
+        super().__init__()
+        self.objects = objects
+
+    @property
+    def main_file(self) -> Path:
+        return self.folder / "nagios.cfg"
+
+    @property
+    def status_file(self) -> Path:
+        """Written every second."""
+        return self.folder / "status.dat"
+
+    def command(self, text: str) -> None:
+        """An external command: ``PROCESS_HOST_CHECK_RESULT;web1;1;no answer``."""
+        with (self.folder / "rw/nagios.cmd").open("a") as pipe:
+            pipe.write(f"[{time.time():.0f}] {text}\n")
+
+    def _prepare(self) -> None:
+        for name in ("rw", "archives", "spool", "spool/checkresults"):
+            (self.folder / name).mkdir()
+        (self.folder / "objects.cfg").write_text(self.objects)
+        settings = {
+            "log_file": "nagios.log", "cfg_file": "objects.cfg", "object_cache_file": "objects.cache",
+            "precached_object_file": "objects.precache", "status_file": "status.dat", "temp_file": "nagios.tmp",
+            "command_file": "rw/nagios.cmd", "lock_file": "nagios.pid", "log_archive_path": "archives",
+            "check_result_path": "spool/checkresults", "state_retention_file": "retention.dat",
+            "query_socket": "rw/nagios.qh",
+        }  # fmt: skip
+        lines = [f"{key}={self.folder / name}" for key, name in settings.items()]
+        lines += [
+            "status_update_interval=1", "check_external_commands=1", "execute_service_checks=0",
+            "execute_host_checks=0", "check_for_updates=0", "bare_update_check=1", "temp_path=/tmp",
+            "illegal_macro_output_chars=`~$&|'<>\"",
+        ]  # fmt: skip
+        self.main_file.write_text("\n".join(lines) + "\n")
+        self._hand_over()
+        self._run("nagios4", "-v", str(self.main_file))
+
+    def _arguments(self) -> list[str]:
+        return [str(self.main_file)]
+
+    def _ready(self) -> bool:
+        return (self.folder / "rw/nagios.cmd").is_fifo()
 
 
 class Reply(NamedTuple):

@@ -9,18 +9,20 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
-from foreshock.core.errors import ForeshockError
+from foreshock.core import registry
+from foreshock.core.errors import ConfigError, ForeshockError, Problem
 from foreshock.core.matchers import Matcher, matches_all, parse_matchers
 from foreshock.service.cli import app
+from foreshock.service.importing import kinds
 from foreshock.service.importing.circles import implied, literals, may_overlap, ordered
 from foreshock.service.importing.folder import pages, write
 from foreshock.service.importing.reading import root, unplaced
 from foreshock.service.importing.recurring import Pattern, clock, outside, windows
-from foreshock.service.importing.translation import Fate, Refused, Translation
+from foreshock.service.importing.translation import Fate, Importer, Refused, Translation
 from foreshock.service.maintenance import Plan, window
 
 TODAY = date(2026, 11, 22)
@@ -163,6 +165,37 @@ def test_a_ci_that_is_named_twice_is_one_with_what_either_knows():
     with pytest.raises(Refused, match="is no CI here"):
         made.add_relationship("web", "depends_on", "gone", "")
     assert "version: 1" in pages(made)[0]["topology.yaml"]
+
+
+# ---- what is broken -------------------------------------------------------------------------------------------------
+
+
+SAMPLES = {"alertmanager": CONFIG, "nagios": (Path(__file__).parents[1] / "samples/nagios-objects.cfg").read_text()}
+damage = st.lists(
+    st.tuples(st.floats(0, 1), st.integers(0, 40), st.sampled_from(["", *"{}:x+,ß[' ", "\n", "- ", "\x00"])),
+    min_size=1,
+    max_size=4,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("tool", SAMPLES)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(wounds=damage)
+def test_a_damaged_file_is_imported_or_refused_with_its_place(tool, tmp_path_factory, wounds):
+    text, folder = SAMPLES[tool], tmp_path_factory.mktemp("damaged")
+    for where, cut, put in wounds:
+        at = int(where * len(text))
+        text = text[:at] + put + text[at + cut :]
+    (folder / "source").write_text(text)
+    importer = registry.kinds(kinds, "IMPORTER", Importer)[tool]
+    problems: Sequence[Problem] = ()
+    try:
+        write(importer.translate(importer.read([folder / "source"], None), TODAY), folder / "out")
+    except ConfigError as error:
+        problems = error.problems
+
+    assert {problem.file for problem in problems} <= {str(folder / "source")}
+    assert (folder / "out").exists() != bool(problems)
 
 
 # ---- in which order inhibition rules stand --------------------------------------------------------------------------

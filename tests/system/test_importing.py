@@ -5,9 +5,12 @@ from __future__ import annotations
 import itertools
 import json
 import random
+import re
 import subprocess
+import time
 import urllib.request
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,12 +19,15 @@ from ruamel.yaml import YAML
 from foreshock.testing.servers import (
     Alertmanager,
     ForeshockServer,
+    Nagios,
     NodeExporter,
     Prometheus,
     eventually,
+    free_port,
     run_foreshock,
 )
 
+ROOT = Path(__file__).parents[2]
 INHIBIT = r"""
 - source_matchers: [alertname="ClusterDown"]
   target_matchers: ['alertname!="ClusterDown"', 'severity=~"warning|info|.*x"']
@@ -219,3 +225,50 @@ def test_prometheus_sends_to_both_and_both_keep_the_same_alert_quiet(imported):
 
         for url in (alertmanager.url, foreshock.url):
             eventually(lambda url=url: names(url, "inhibitedBy") == {"DiskFull"}, what="the inhibited alert")
+
+
+# ---- Nagios ---------------------------------------------------------------------------------------------------------
+
+
+def from_the_page(first_line: str) -> str:
+    """The block of docs/migrating.md that begins so."""
+    blocks = re.findall(r"```\w*\n(.*?)```", (ROOT / "docs/migrating.md").read_text(), re.DOTALL)
+    [found] = [block for block in blocks if block.startswith(first_line)]
+    return found
+
+
+def test_nagios_tells_foreshock_too_and_what_was_imported_fits_what_it_tells(require, tmp_path):
+    """The script and the definitions of the page, the example of the import, a real Nagios."""
+    require("nagios4", "/usr/bin/python3")
+    port, nagios = free_port(), Nagios("")
+    script = nagios.folder / "foreshock-notify"
+    script.write_text(from_the_page("#!/usr/bin/env python3"))
+    told = from_the_page("define command").replace("http://foreshock:8420", f"http://127.0.0.1:{port}")
+    # Nagios runs as an account of its own, for which an interpreter below a home folder is out of reach.
+    told = told.replace("/usr/local/bin/foreshock-notify", f"/usr/bin/python3 {script}")
+    nagios.objects = (ROOT / "tests/samples/nagios-objects.cfg").read_text() + told.replace(" admins", " network,linux")
+    with nagios:
+        nagios.command(f"SCHEDULE_HOST_DOWNTIME;edge;{time.time():.0f};{time.time() + 3600:.0f};1;0;0;ann;new cables")
+        eventually(lambda: "hostdowntime" in nagios.status_file.read_text(), what="the downtime in the status file")
+        folder = tmp_path / "imported"
+        words = ("import", "nagios", str(nagios.main_file), "--silences", str(nagios.status_file), "--out", str(folder))
+        done = run_foreshock(*words)
+        assert done.returncode == 0, done.stderr
+        made = YAML(typ="safe", pure=True).load((folder / "foreshock.yaml").read_text())
+        topology = (folder / "topology.yaml").read_text()
+        with ForeshockServer(
+            config={k: v for k, v in made.items() if k != "topology"}, topology=topology, port=port
+        ) as us:
+            done = run_foreshock("silence", "import", str(folder / "silences.json"), "--server", us.url)
+            assert "1 silence set" in done.stdout
+
+            nagios.command("PROCESS_SERVICE_CHECK_RESULT;web1;Load;2;load's 9|load=9")
+            eventually(lambda: len(get(us.url, "/api/v2/alerts")) == 1, what="the service's alert")
+            nagios.command("PROCESS_HOST_CHECK_RESULT;web1;1;no answer")
+            eventually(lambda: len(get(us.url, "/api/v2/alerts")) == 2, what="the host's alert")
+
+            assert quiet(us.url, "inhibitedBy") == {(("alertname", "Load"), ("host", "web1"), ("job", "nagios"))}
+            assert [one["cis"] for one in us.incidents()] == [["web1"]]
+            nagios.command("PROCESS_HOST_CHECK_RESULT;web1;0;back")
+            eventually(lambda: not quiet(us.url, "inhibitedBy"), what="the recovery")
+            assert [row["matchers"] for row in us.get("/api/v1/silences")] == [['job="nagios"', 'host="edge"']]

@@ -15,8 +15,9 @@ from msgspec import Struct
 from pydantic import BaseModel, ValidationError
 
 from cmdb_sync.file import MAX_TEXT_CHARS
-from correlation.settings import InhibitRule
+from correlation.settings import IdentityRule, InhibitRule, SourceRule
 from foreshock.core.errors import Invalid
+from foreshock.core.matchers import Matcher
 from foreshock.service.importing.reading import Node
 from foreshock.service.maintenance import Entry
 from foreshock.service.settings import RuleEntry
@@ -124,6 +125,15 @@ class Translation:
         _check(InhibitRule, rule)
         return _add(self.inhibit, rule, comment, f"inhibit {rule['name']}")
 
+    def add_source(self, rule: Mapping[str, Any], comment: str) -> str:
+        """What is special about a source (``fold.sources``)."""
+        _check(SourceRule, rule)
+        return _add(self.sources, dict(rule), comment, f"source {rule['source']}")
+
+    def add_identity(self, rule: Mapping[str, Any], comment: str) -> str:
+        _check(IdentityRule, rule)
+        return _add(self.identity, dict(rule), comment, f"identity {len(self.identity)}")
+
     def add_window(self, name: str, entry: Mapping[str, Any], comment: str) -> str:
         made = {"name": self.name(name), **entry}
         _check(Entry, made)
@@ -169,6 +179,16 @@ class Translation:
         base = plain.strip("-_ ")[: most - 5].strip("-_ ") or "imported"
         self._names[base] += 1
         return base if self._names[base] == 1 else self.name(f"{base}-{self._names[base]}", most)
+
+
+def any_of(name: str, values: Sequence[str]) -> Matcher:
+    """A matcher for a label that has one of these values."""
+    if len(values) == 1:
+        return Matcher(name=name, value=values[0])
+    return Matcher(name=name, value="|".join(_SPECIAL.sub(r"\\\g<0>", value) for value in values), is_regex=True)
+
+
+_SPECIAL = re.compile(r"[\\.+*?()|\[\]{}^$]")
 
 
 class Refused(Exception):
