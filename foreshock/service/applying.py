@@ -198,6 +198,12 @@ class LiveRules:
     # ---- people ----
 
     def apply(self, proposed: Ruleset, *, version: str, against: str, reason: str, actor: str) -> Changed:
+        with self._one_at_a_time:
+            self.examine(proposed, version=version, against=against)
+            return self._put(proposed, How.APPLIED, reason, actor)
+
+    def examine(self, proposed: Ruleset, *, version: str, against: str) -> None:
+        """Raises Rejected for what cannot be put into force as it was planned."""
         if (found := version_of(proposed)) != version:
             raise Rejected(
                 f"the plan says version {version}, and what it holds is {found}: it was changed since it was made",
@@ -208,18 +214,15 @@ class LiveRules:
         except ConfigError as error:
             raise Rejected(f"not all of it can be read here: {error}", hint="plan with the version that runs") from None
         if readable != proposed:
+            told = "; ".join(differences(proposed, readable))
             raise Rejected(
-                "another version of Foreshock made the plan: " + "; ".join(differences(proposed, readable)),
-                hint="plan again with the version that runs",
+                f"another version of Foreshock made the plan: {told}", hint="plan again with the version that runs"
             )
-        with self._one_at_a_time:
-            now = self._current()
-            if (runs := version_of(now.ruleset)) != against:
-                raise Rejected(
-                    f"the plan was made against version {against}, and {runs} runs{self._by_whom()}",
-                    hint="plan again: what the plan shows is not what would change",
-                )
-            return self._put(proposed, How.APPLIED, reason, actor)
+        if (runs := version_of(self._current().ruleset)) != against:
+            raise Rejected(
+                f"the plan was made against version {against}, and {runs} runs{self._by_whom()}",
+                hint="plan again: what the plan shows is not what would change",
+            )
 
     def roll_back(self, version: str, *, reason: str, actor: str) -> Changed:
         with self._one_at_a_time:

@@ -30,6 +30,9 @@ def read_operator(engine: "Engine", record: Record) -> None:
     if done.notice is not None:
         engine.report(done.notice.labels, done.notice.summary)
         return
+    if (said := done.remark) is not None:
+        engine.say(said.kind, said.subject, said.action, said.detail, actor=record.actor)
+        return
     if done.judge is not None:
         feedback.judge(engine, done.judge, record)
         return

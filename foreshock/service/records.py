@@ -98,11 +98,20 @@ class Notice(Struct, frozen=True, kw_only=True):
     summary: str
 
 
+class Remark(Struct, frozen=True, kw_only=True):
+    """A row of the audit about something that was done beside the engine."""
+
+    kind: str
+    subject: str
+    action: str
+    detail: str
+
+
 class OperatorRecord(Struct, frozen=True, kw_only=True):
     """Body of an OPERATOR record: what a person did.
 
     Attributes:
-        notice: something about Foreshock itself that a person must see.
+        notice: something about Foreshock itself that a person must see. remark: something for the audit.
         expire_silence: the id of a silence that ends now.
         end_window: the id of a maintenance window that ends now and does not come again; with only_running just the
             span that runs.
@@ -116,3 +125,4 @@ class OperatorRecord(Struct, frozen=True, kw_only=True):
     only_running: bool = False
     judge: Statement | None = None
     notice: Notice | None = None
+    remark: Remark | None = None

@@ -50,6 +50,7 @@ from foreshock.service.rules_api import rules_api
 from foreshock.service.runner import Given, Runner
 from foreshock.service.scheduler import Scheduler
 from foreshock.service.settings import Settings, SettingsSource, rule_kinds, sink_kinds
+from foreshock.service.shadowing import LiveShadows
 from foreshock.store.desk import Desk
 from foreshock.store.learned import LearnedVersions
 from foreshock.store.outbox import Outbox
@@ -64,6 +65,7 @@ _TICK = timedelta(seconds=0.25)
 _TOPOLOGY_POLL = timedelta(seconds=10)
 _MEMORY = timedelta(seconds=2)
 _MAINTENANCE = timedelta(hours=1)
+_SHADOW = timedelta(seconds=10)
 _RETENTION = timedelta(hours=1)
 _RECONCILE = timedelta(minutes=5)
 _LEARN = timedelta(hours=1)
@@ -107,6 +109,14 @@ class Foreshock:
             journal=front.journal,
             versions=RulesetVersions(self.settings.state / "rules"),
             on_disk=self.reloader.unread,
+        )
+        self.shadows = LiveShadows(
+            rules=self.rules,
+            inbox=self.inbox,
+            store_url=self.settings.store_url,
+            folder=self.settings.state / "shadow",
+            longest=lambda: self.settings.retention.age,
+            clock=self.clock,
         )
         self._first = self._first_files()
         self.outbox, self.desk = Outbox(self.store), Desk(self.store)
@@ -161,6 +171,7 @@ class Foreshock:
         self._first_windows()
         self._first_topology()
         self._warm_up.start()
+        self.shadows.resume()
         self.scheduler.every(_TICK, "tick", self._tick)
         self.scheduler.every(_TOPOLOGY_POLL, "topology", self.reload_topology)
         self.scheduler.every(_MEMORY, "memory", memory.give_back)
@@ -169,6 +180,7 @@ class Foreshock:
         self.scheduler.every(_RECONCILE, "reconcile", self._reconcile)
         if self.settings.learn.every:
             self.scheduler.every(min(self.settings.learn.every, _LEARN), "learn", self.learner.due)
+        self.scheduler.every(_SHADOW, "shadow", self.shadows.look)
         self.measuring.schedule(self.scheduler)
         self.scheduler.start()
         self.front.answer_with(Guarded(self._application(), self.front.access))
@@ -182,6 +194,7 @@ class Foreshock:
         if self._warm_up.ident is not None:
             self._warm_up.join()
         self.measuring.stop()
+        self.shadows.close()
         for lane in self.lanes:
             lane.stop(timeout=10.0)
         self.inbox.stop()
@@ -260,7 +273,7 @@ class Foreshock:
         application.include_router(history_api(self.store, self.runner))
         application.include_router(learned_api(self.learner, actor=_actor))
         application.include_router(quiet_api(self.quiet, actor=_actor))
-        application.include_router(rules_api(self.rules, actor=_actor))
+        application.include_router(rules_api(self.rules, self.shadows, actor=_actor))
         application.include_router(self._operations())
         application.include_router(console(self.views, self.views, self.quiet, actor=_actor, demo=self._demo))
         application.add_exception_handler(ForeshockError, _refused)

@@ -58,13 +58,14 @@ class Journal:
     """One database, as far as taking events in and working on them needs it. Safe for several threads; writes queue at
     ``lock``.
 
+    Args: writing: False for who only reads what others write.
     Raises Unavailable where the database cannot be reached.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, writing: bool = True) -> None:
         self.url = url
         self.dialect = "sqlite" if url.startswith("sqlite") else "postgresql"
-        self.lock = _Turn(self.path)
+        self.lock = _Turn(self.path if writing else None)
         self._compressor = threading.local()
         self._insert = {table: self._sql(_insert_text(table)) for table in COLUMNS}
         self._driver: Any = _driver(self.dialect)
@@ -72,8 +73,9 @@ class Journal:
         self._reader: Any = None
         self._writer: Any = None
         self._owner: Any = None
-        with self.lock:
-            self.connection()
+        if writing:
+            with self.lock:
+                self.connection()
 
     def close(self) -> None:
         with self.lock, self._reading:
@@ -303,6 +305,26 @@ class Journal:
         while rows := self._rows(statement, last, _CHUNK_BLOCKS):
             yield from rows
             last = rows[-1][0]
+
+    def saved(self) -> tuple[int, list[tuple[int, bytes]]]:
+        """The checkpoint and its blocks, the newest first, at one moment, for who does not own the store."""
+        begin = "BEGIN" if self.dialect == "sqlite" else "BEGIN ISOLATION LEVEL REPEATABLE READ"
+        reader = self._open(writing=False)
+        try:
+            reader.execute(begin)
+            found = reader.execute(
+                self._sql("SELECT checkpoint FROM engine WHERE partition = ?"), (PARTITION,)
+            ).fetchone()
+            checkpoint = found[0] if found else 0
+            blocks = reader.execute(
+                self._sql("SELECT number, body FROM checkpoint_block WHERE position <= ? ORDER BY number DESC"),
+                (checkpoint,),
+            ).fetchall()
+            return checkpoint, [(number, bytes(body)) for number, body in blocks]
+        except self._driver.OperationalError as error:
+            raise Unavailable(f"the store cannot be read: {error}", hint="check the disk and the database") from error
+        finally:
+            reader.close()
 
     def commit(self, step: Step) -> None:
         """Write one engine step, moving the position from what the engine read. Raises Fenced, and writes nothing, if

@@ -16,7 +16,7 @@ import msgspec
 import requests
 
 from foreshock.service.ruleset import Ruleset, version_of
-from foreshock.testing.servers import ForeshockServer, foreshock_environment, run_foreshock
+from foreshock.testing.servers import ForeshockServer, eventually, foreshock_environment, run_foreshock
 from foreshock.testing.warm import WarmForeshock
 
 KILLS = int(os.environ.get("FORESHOCK_RULES_KILLS", "12"))
@@ -118,3 +118,43 @@ def test_a_person_plans_applies_looks_and_goes_back(tmp_path):
             ("applied", "too much in one"),
             ("files", ""),
         ]
+
+
+def test_a_shadow_goes_on_over_a_power_cut_and_opens_no_ticket():
+    with ForeshockServer(config={"correlation": {"ticket": {"delay": "1s"}}}) as foreshock:
+        at = ("--server", foreshock.url)
+
+        def told(*words: str) -> str:
+            done = run_foreshock("rules", *words, *at)
+            assert done.returncode == 0, done.stderr
+            return done.stdout
+
+        def compared() -> dict[str, Any]:
+            position = foreshock.get("/api/v1/status")["position"]
+
+            def is_there() -> bool:
+                report = foreshock.get("/api/v1/rules/shadow")["report"]
+                return (
+                    report is not None and report["position"] >= position and report["plan"]["before"]["tickets"] == 1
+                )
+
+            eventually(is_there, within_s=60, what="a comparison")
+            return dict(foreshock.get("/api/v1/rules/shadow"))
+
+        assert "There was no shadow run yet" in told("shadow", "status")
+        told("shadow", "start", "--set", "ticket.min_priority=1", "--for", "1h", "--reason", "only the worst")
+        alert = {"labels": {"alertname": "Down", "ci": "db1", "severity": "critical"}}
+        assert requests.post(f"{foreshock.url}/api/v2/alerts", json=[alert], timeout=20).status_code == 200
+        first = compared()
+        assert [each["kind"] for each in first["report"]["plan"]["differences"]] == ["vanished"]
+
+        foreshock.kill()
+        foreshock.start()
+        assert "1 vanish" in told("shadow", "status")
+        again = compared()
+        assert (again["state"], again["started_at"]) == ("running", first["started_at"])
+        assert again["report"]["plan"]["differences"] == first["report"]["plan"]["differences"]
+
+        assert len(foreshock.get("/api/v1/incidents?state=all")) == 1
+        assert "ticket.min_priority: 5 → 1" in told("apply", "--shadow", "--reason", "fewer")
+        assert foreshock.get("/api/v1/rules/shadow")["state"] == "stopped"

@@ -1,13 +1,15 @@
 """Rules and settings put into force as they were planned, and back."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from foreshock.service.cli.options import DEFAULT_SERVER, Format, Server, TokenFile, client
-from foreshock.service.cli.terminal import Output, minute, tell_lines, tell_rows, told, writing
+from foreshock.core.quantities import format_duration
+from foreshock.service.cli.options import DEFAULT_SERVER, Format, Server, TokenFile, client, duration, with_changes
+from foreshock.service.cli.terminal import Output, minute, print_lines, tell_lines, tell_rows, told, writing
 
 if TYPE_CHECKING:
     from foreshock.service.client import Client
@@ -22,8 +24,9 @@ Reason = Annotated[str, typer.Option("--reason", help="Why; it stands in the his
 @commands.command("apply")
 @told
 def apply_plan(
-    plan: Annotated[Path, typer.Argument(help="What `foreshock rules plan … --save` wrote.")],
     reason: Reason,
+    plan: Annotated[Path | None, typer.Argument(help="What `foreshock rules plan … --save` wrote.")] = None,
+    shadow: Annotated[bool, typer.Option("--shadow", help="What runs or ran as a shadow, in place of a plan.")] = False,
     server: Server = DEFAULT_SERVER,
     token_file: TokenFile = None,
     output: Format = Output.TABLE,
@@ -35,11 +38,16 @@ def apply_plan(
     import msgspec
 
     from foreshock.service.proposal import read_proposal
-    from foreshock.service.rules_api import ApplyBody
 
+    if (plan is None) is not shadow:
+        raise typer.BadParameter("give a saved plan, or --shadow")
+    running = client(server, token_file)
+    if plan is None:
+        _tell(running.post("/api/v1/rules/shadow/apply", {"reason": reason}), output)
+        return
     found = read_proposal(plan)
-    body = ApplyBody(version=found.version, against=found.against, proposed=found.proposed, reason=reason)
-    _tell(client(server, token_file).post("/api/v1/rules/apply", msgspec.json.encode(body)), output)
+    body = {"version": found.version, "against": found.against, "proposed": found.proposed, "reason": reason}
+    _tell(running.post("/api/v1/rules/apply", msgspec.json.encode(body)), output)
 
 
 @commands.command("rollback")
@@ -107,6 +115,112 @@ def _status(status: dict[str, Any]) -> Iterable[str]:
         yield f"The files are refused: {status['error']}"
 
 
+# ---- shadow ---------------------------------------------------------------------------------------------------------
+
+shadows = typer.Typer(help="A candidate beside the live rules: the same records, no tickets.", no_args_is_help=True)
+commands.add_typer(shadows, name="shadow")
+
+
+@shadows.command("start")
+@told
+def start_shadow(
+    reason: Reason,
+    plan: Annotated[Path | None, typer.Argument(help="What `foreshock rules plan … --save` wrote.")] = None,
+    rules: Annotated[Path | None, typer.Option("--rules", help="File or folder with the rules to try.")] = None,
+    settings: Annotated[
+        Path | None, typer.Option("--settings", help="YAML with the `correlation` settings to try.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="One setting to try, on top of the others: 'group.threshold=0.5'."),
+    ] = None,
+    length: Annotated[
+        timedelta, typer.Option("--for", parser=duration, metavar="DURATION", help="How long it runs.")
+    ] = timedelta(days=1),
+    server: Server = DEFAULT_SERVER,
+    token_file: TokenFile = None,
+    output: Format = Output.TABLE,
+) -> None:
+    """Run a saved plan, or other rules and settings, beside those in force for a while.
+
+    Example: foreshock rules shadow start --rules rules/ --set group.threshold=0.5 --for 2d --reason "less noise"
+    """
+    import msgspec
+
+    from foreshock.service.proposal import proposed_by, read_proposal
+    from foreshock.service.replay import AS_RECORDED
+    from foreshock.service.ruleset import version_of
+
+    if (plan is None) is not bool(rules or settings or set_):
+        raise typer.BadParameter("give a saved plan, or --rules, --settings or --set")
+    running = client(server, token_file)
+    if plan is not None:
+        found = read_proposal(plan)
+        proposed, version, against = found.proposed, found.version, found.against
+    else:
+        before = as_running(running, AS_RECORDED)
+        proposed = proposed_by(changed(before, rules, settings, set_ or ()))
+        version, against = version_of(proposed), version_of(proposed_by(before))
+    body = {"version": version, "against": against, "proposed": proposed, "reason": reason}
+    body["length"] = format_duration(length)
+    _tell_shadow(running.post("/api/v1/rules/shadow", msgspec.json.encode(body)), output, shown=0)
+
+
+@shadows.command("status")
+@told
+def show_shadow(
+    show: Annotated[int, typer.Option("--show", help="Differences to show.", min=0)] = 20,
+    server: Server = DEFAULT_SERVER,
+    token_file: TokenFile = None,
+    output: Format = Output.TABLE,
+) -> None:
+    """How far it is, and what would have been different so far, incident by incident, as `rules plan` tells it."""
+    found = client(server, token_file).get("/api/v1/rules/shadow")
+    if found is None:
+        print_lines("There was no shadow run yet; start one with `foreshock rules shadow start`.")
+        return
+    _tell_shadow(found, output, shown=show)
+
+
+@shadows.command("stop")
+@told
+def stop_shadow(server: Server = DEFAULT_SERVER, token_file: TokenFile = None, output: Format = Output.TABLE) -> None:
+    """End the run; what it has found stays."""
+    _tell_shadow(client(server, token_file).post("/api/v1/rules/shadow/stop", None), output, shown=0)
+
+
+def _tell_shadow(found: dict[str, Any], output: Output, *, shown: int) -> None:
+    tell_lines(found, output, lambda answer: _shadow(answer, shown))
+
+
+def _shadow(found: dict[str, Any], shown: int) -> Iterable[str]:
+    import msgspec
+
+    from foreshock.service.plan import report as words
+    from foreshock.service.shadowing import ShadowView
+
+    view = msgspec.convert(found, ShadowView, str_keys=True)
+    began = (
+        f"since {minute(found['started_at'])} UTC, until {minute(found['until'])} UTC, by {view.actor}: {view.reason}"
+    )
+    yield f"Version {view.version} as a shadow: {view.state}, {began}"
+    yield from (f"  {line}" for line in view.changes)
+    if view.error:
+        yield view.error
+    report = view.report
+    if report is None:
+        yield "Nothing was compared yet."
+        return
+    yield f"Compared at {minute(found['report']['at'])} UTC; {view.behind} records have come since."
+    yield ""
+    if not shown:
+        yield report.verdict
+        return
+    yield from words.text(report.plan, shown)
+    if report.left_out:
+        yield f"{report.left_out} differences more were left out."
+
+
 # ---- for `plan --save` ----------------------------------------------------------------------------------------------
 
 
@@ -119,6 +233,20 @@ def as_running(running: "Client", before: "Version") -> "Version":
 
     now = decoded(running.lines("/api/v1/rules/versions/current"))
     return msgspec.structs.replace(before, settings=read_recorded(now.correlation)[0], rules=now.rules)
+
+
+def changed(before: "Version", rules: Path | None, settings: Path | None, changes: Sequence[str]) -> "Version":
+    """With other rules, other settings, and single ones on top of those. Raises ConfigError."""
+    import msgspec
+
+    from correlation.settings import CorrelationSettings
+    from foreshock.connect.config import load
+    from foreshock.service.rule_files import load_rules
+
+    chosen = load(settings, CorrelationSettings) if settings else before.settings or CorrelationSettings()
+    return msgspec.structs.replace(
+        before, settings=with_changes(chosen, changes), rules=load_rules(rules) if rules else before.rules
+    )
 
 
 def save(to: Path, before: "Version", after: "Version", found: "Plan") -> None:

@@ -23,7 +23,6 @@ from foreshock.service.cli.options import (
     TokenFile,
     client,
     duration,
-    with_changes,
 )
 from foreshock.service.cli.terminal import FAILED, complain, counted, leave, print_lines, told, warn, writing
 
@@ -113,7 +112,6 @@ def plan_rules(
 
     Ends with 0 where nothing would be different, 4 where something would, 1 where a threshold is crossed.
     """
-    from correlation.settings import CorrelationSettings
     from foreshock.connect.config import load
     from foreshock.service.front import collector_kinds
     from foreshock.service.learning import read_learned
@@ -122,7 +120,6 @@ def plan_rules(
     from foreshock.service.plan.run import plan
     from foreshock.service.plan.thresholds import parse_threshold
     from foreshock.service.recorded import ReplayMapping, read_topology
-    from foreshock.service.rule_files import load_rules
     from foreshock.service.settings import rule_kinds
     from foreshock.service.truth import read_truth
 
@@ -148,11 +145,8 @@ def plan_rules(
     before = history.present if input is not None else applying.as_running(client(server, token_file), history.present)
     if base_topology is not None:
         before = msgspec.structs.replace(before, topology=read_topology(base_topology, columns))
-    changed = load(settings, CorrelationSettings) if settings else before.settings or CorrelationSettings()
     after = msgspec.structs.replace(
-        before,
-        settings=with_changes(changed, set_ or ()),
-        rules=load_rules(rules) if rules else before.rules,
+        applying.changed(before, rules, settings, set_ or ()),
         topology=read_topology(topology, columns) if topology else before.topology,
         learned=read_learned(learned) if learned else None,
     )

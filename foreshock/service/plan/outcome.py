@@ -85,7 +85,7 @@ class Outcome:
         self.events = self.tickets = self.reopened = 0
         self.first_at: datetime | None = None
         self.fit: Fit | None = None
-        self._since = since
+        self._since, self._ahead = since, AFTER
         self.numbers = fingerprints
         self._tickets: dict[str, datetime] = {}
         self._waited: dict[str, str] = {}
@@ -112,10 +112,11 @@ class Outcome:
                 self._keep(effects.ended[id])
         return effects
 
-    def finish(self) -> None:
-        """Nothing more comes: what is still open is told as it stands."""
+    def finish(self, ahead: timedelta = AFTER) -> None:
+        """Nothing more comes: the clock goes on by ``ahead``, and what is still open then is told as it stands."""
+        self._ahead = ahead
         if self.engine.now.timestamp() > 0:
-            last = Record(number=2**53, at=self.engine.now + AFTER, kind=RecordKind.TICK, body=b"")
+            last = Record(number=2**53, at=self.engine.now + ahead, kind=RecordKind.TICK, body=b"")
             self.read(last, None)
         for situation in list(self.engine.situations.values()):
             if situation.state is SituationState.OPEN:
@@ -137,7 +138,7 @@ class Outcome:
     @property
     def span_s(self) -> float:
         """Of stream time, without what the clock went on for at the end."""
-        return 0.0 if self.first_at is None else (self.engine.now - AFTER - self.first_at).total_seconds()
+        return 0.0 if self.first_at is None else (self.engine.now - self._ahead - self.first_at).total_seconds()
 
     def _is_early(self, moment: datetime) -> bool:
         return self._since is not None and moment < self._since

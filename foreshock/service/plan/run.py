@@ -104,6 +104,7 @@ def survey(inputs: Iterable[Input]) -> Survey:
 
 
 def to_one_sink(head: Record) -> Record:
+    """The same settings and rules, with the one sink that all sides of a plan have."""
     if head.kind is not RecordKind.SETTINGS:
         return head
     read = msgspec.structs.replace(msgspec.json.decode(head.body, type=SettingsRecord), sinks=(SINK,))
