@@ -19,7 +19,7 @@ def searched(rounds: int) -> list[list[float]]:
     tried = [CENTRE, *([place if n == axis else 0.5 for n in range(4)] for axis in range(4) for place in (0.25, 0.75))]
     for number in range(rounds):
         gains = [gain(point) for point in tried]
-        tried += propose(tried, gains, [0.3, 0.0, 0.0, 0.0], 4, (1, number))
+        tried += propose(tried, gains, [0.0] * len(tried), [0.3, 0.0, 0.0, 0.0], 4, (1, number))
     return tried
 
 
@@ -32,7 +32,7 @@ def test_it_comes_near_the_best_and_nearer_than_what_it_began_with():
 
 def test_what_matters_is_what_is_changed_most():
     tried = [[0.5] * 8, [0.75, *[0.5] * 7], [0.25, *[0.5] * 7]]
-    points = propose(tried, [0.0, 0.1, -0.1], [0.1, *[0.0] * 7], 8, (1,))
+    points = propose(tried, [0.0, 0.1, -0.1], [0.0] * 3, [0.1, *[0.0] * 7], 8, (1,))
     changes = [sum(point[axis] != tried[0][axis] for point in points) for axis in range(8)]
 
     assert changes[0] == 8
@@ -44,8 +44,8 @@ def test_what_matters_is_what_is_changed_most():
 def test_what_is_proposed_lies_in_the_box_and_is_the_same_each_time(known: list[tuple[list[float], float]]):
     tried, gains = [point for point, _ in known], [value for _, value in known]
 
-    points = propose(tried, gains, [0.0, 0.0], 3, (7,))
+    points = propose(tried, gains, [0.01] * len(tried), [0.0, 0.0], 3, (7,))
 
     assert len(points) == 3
     assert all(0 <= place <= 1 for point in points for place in point)
-    assert propose(tried, gains, [0.0, 0.0], 3, (7,)) == points
+    assert propose(tried, gains, [0.01] * len(tried), [0.0, 0.0], 3, (7,)) == points

@@ -112,14 +112,15 @@ def test_no_incident_counts_on_two_sides_and_what_counts_lies_a_gap_apart(
         assert one.until == other.begin
 
 
-@given(HISTORY, st.floats(0, 2e4), st.floats(-1e3, 1.1e6), st.floats(-1e3, 1.1e6))
+@given(HISTORY, st.floats(1, 2e4), st.integers(1, 2), st.floats(-2, 2), st.floats(-2, 2))
 def test_two_moments_of_different_folds_are_further_apart_than_the_gap(
-    incidents: list[Incident], gap_s: float, one: float, other: float
+    incidents: list[Incident], gap_s: float, fold: int, before: float, after: float
 ):
     try:
         folds = cut(incidents, 2, 0.3, gap_s, 2e6)
     except Malformed:
         return
+    one, other = (folds[fold].begin + gaps * gap_s for gaps in (before, after))
     here, there = fold_at(one, folds), fold_at(other, folds)
     if here is not None and there is not None and here != there:
         assert abs(one - other) >= gap_s * (1 - 1e-9) - 1e-6

@@ -88,8 +88,6 @@ def tune(
     from foreshock.service.tune.space import parameters
     from foreshock.service.tune.state import State
 
-    reading, labels = _read(input, truth, topology, rules, settings, learned, mapping)
-    space = parameters(reading.settings, reading.relationships, [one.strip() for one in only.split(",") if one.strip()])
     options = Options(
         trials=trials,
         folds=folds,
@@ -98,10 +96,12 @@ def tune(
         seed=seed,
         jobs=jobs,
     )
+    patterns = [one.strip() for one in only.split(",") if one.strip()]
     with _progress(trials) as tell:
-        tuned = work(
-            reading, known(reading, labels), digest_of(labels), space, options, lambda asked: State(state, asked), tell
-        )
+        reading, labels = _read(input, truth, topology, rules, settings, learned, mapping)
+        space = parameters(reading.settings, reading.relationships, patterns)
+        found, digest = known(reading, labels), digest_of(labels)
+        tuned = work(reading, found, digest, space, options, lambda asked: State(state, asked), tell)
     if output is Report.JSON:
         print_lines(*report.as_json(tuned, space).decode().splitlines())
     else:
@@ -170,17 +170,17 @@ def _progress(trials: int) -> Iterator[Callable[[int, float], None]]:
     )
 
     columns = (
-        TextColumn("tuning"), BarColumn(), MofNCompleteColumn(), TextColumn("best {task.fields[best]:+.4f} in sample"),
-        TimeElapsedColumn(), TimeRemainingColumn(),
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+        TextColumn("best {task.fields[best]:+.4f} in sample"), TimeElapsedColumn(), TimeRemainingColumn(),
     )  # fmt: skip
     console = Console(stderr=True)
     # Without a thread that draws: trials are forked.
     with Progress(
         *columns, console=console, auto_refresh=False, disable=not console.is_terminal, transient=True
     ) as bar:
-        task = bar.add_task("", total=trials, best=0.0)
+        task = bar.add_task("reading", total=trials, best=0.0)
 
         def tell(done: int, best: float) -> None:
-            bar.update(task, completed=done, best=best, refresh=True)
+            bar.update(task, description="tuning ", completed=done, best=best, refresh=True)
 
         yield tell

@@ -14,6 +14,7 @@ from foreshock.service.tune.run import Estimate, Side, Tuned
 from foreshock.service.tune.space import Parameter, changed, differing
 
 _SHOWN = 8
+_MATTERS = 0.0005
 
 
 def text(tuned: Tuned, space: Sequence[Parameter]) -> Iterator[str]:
@@ -41,12 +42,13 @@ def text(tuned: Tuned, space: Sequence[Parameter]) -> Iterator[str]:
         )
     yield ""
     yield "What mattered, each number changed alone (gain in sample):"
-    for effect in tuned.effects[:_SHOWN]:
+    shown = [effect for effect in tuned.effects[:_SHOWN] if effect.size >= _MATTERS]
+    for effect in shown:
         parameter = by_path[effect.path]
         tried = "   ".join(f"{parameter.text(value):>8} {gain:+.4f}" for value, gain in effect.tried)
         yield f"  {effect.path:<28} {parameter.text(effect.base):>8}   {tried}"
-    if rest := [effect.path for effect in tuned.effects[_SHOWN:]]:
-        yield f"  less: {', '.join(rest)}"
+    if rest := [effect.path for effect in tuned.effects[len(shown) :]]:
+        yield f"  {'less' if shown else 'hardly'}: {', '.join(rest)}"
 
 
 def verdict(tuned: Tuned) -> str:

@@ -20,7 +20,8 @@ Evaluate = Callable[[Sequence[Mapping[str, float]]], list[Trial]]
 
 _ALONE = 0.6
 """Share of the trials that change one number alone."""
-_WORST = 0.5
+_UNLUCKY = 0.1
+"""One draw in ten gains less than what is counted on."""
 
 
 class Tried(Struct, frozen=True):
@@ -63,15 +64,20 @@ def _proposed(
 
     if count <= 0:
         return []
-    known = [(placed(space, one.trial.values), gain_before(one, stage)) for one in tried]
-    places, gains = [place for place, _ in known], [max(gain, -_WORST) for _, gain in known]
-    points = propose(places, gains, _effects(space, tried, stage), count, (seed, stage))
+    places = [placed(space, one.trial.values) for one in tried]
+    gains = [gain_before(one, stage) for one in tried]
+    doubts = [float(np.std(score.spread(one.parts(_played(one, stage)), seed))) for one in tried]
+    points = propose(places, gains, doubts, _effects(space, tried, stage), count, (seed, stage))
     return [named(space, point) for point in points]
 
 
 def gain_before(one: Tried, stage: int) -> float:
     """On the folds before ``stage`` that were played."""
-    return score.gain(one.parts(range(min(stage, len(one.trial.folds)))))
+    return score.gain(one.parts(_played(one, stage)))
+
+
+def _played(one: Tried, stage: int) -> range:
+    return range(min(stage, len(one.trial.folds)))
 
 
 def _effects(space: Sequence[Parameter], tried: Sequence[Tried], stage: int) -> list[float]:
@@ -85,9 +91,8 @@ def _effects(space: Sequence[Parameter], tried: Sequence[Tried], stage: int) -> 
 
 
 def choose(tried: Sequence[Tried], stage: int, seed: int, *, must_have: int) -> Tried:
-    """The best on the folds before ``stage`` of what was proposed by then, less one standard error of its gain: a gain
-    that may be chance must be larger. What is in force where nothing is better, or where it would lose a situation of
-    priority 1.
+    """The best on the folds before ``stage`` of what was proposed by then, by what it gains if luck is against it. What
+    is in force where nothing is better, or where it would lose a situation of priority 1.
 
     Args:
         must_have: folds that have been played, so that its score is known where it is tested.
@@ -96,8 +101,8 @@ def choose(tried: Sequence[Tried], stage: int, seed: int, *, must_have: int) -> 
     for one in tried[1:]:
         if one.stage > stage or len(one.trial.folds) < must_have or any(s.lost for s in one.trial.folds[:stage]):
             continue
-        parts = one.parts(range(stage))
-        sure = score.gain(parts) - float(np.std(score.spread(parts, seed)))
+        # Not the gain less its error: one large gain makes the error large, and is no reason against it.
+        sure = float(np.quantile(score.spread(one.parts(range(stage)), seed), _UNLUCKY))
         if sure > most:
             best, most = one, sure
     return best
