@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help setup run test servers lint types imports pytest lock config docs wheel bench-intake bench-memory bench-grouping bench-causes bench-correlation bench-learning bench-replay
+.PHONY: help setup run test servers lint types imports pytest lock config docs wheel bench-intake bench-memory bench-grouping bench-causes bench-correlation bench-learning bench-replay bench-rules
 
 BIN := .venv/bin
 heading = @printf '\n==> %s\n' '$(1)'
@@ -83,6 +83,9 @@ bench-correlation: setup ## price beside Alertmanager, delay, a storm, quality; 
 
 bench-replay: setup ## how fast history is replayed and planned over, and in how much memory
 	@$(BIN)/python benchmarks/replay.py $(ARGS)
+
+bench-rules: setup ## how long checking 500 rules and playing 200 cases takes
+	@$(BIN)/python benchmarks/rules.py $(ARGS)
 
 bench-learning: setup ## what learning from history is worth on later alerts
 	@$(BIN)/python benchmarks/learning.py $(ARGS)

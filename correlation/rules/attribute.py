@@ -5,7 +5,7 @@ condition in CEL (``core.cel``) on what is left: ``a`` is the new alert, ``b`` t
 """
 
 from datetime import timedelta
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Self
 
 from pydantic import Field, model_validator
@@ -29,6 +29,12 @@ _SIDE = {
     "ci_kind": Kind.TEXT,
 }  # fmt: skip
 VARIABLES = {f"{side}.{name}": kind for side in "ab" for name, kind in _SIDE.items()} | {"gap_s": Kind.NUMBER}
+
+
+@lru_cache(maxsize=512)
+def _condition(text: str) -> Condition:
+    """Read once, however often the rule is checked and built anew. Raises Invalid."""
+    return Condition(text, VARIABLES)
 
 
 class AttributeConfig(RuleConfig):
@@ -60,7 +66,7 @@ class AttributeConfig(RuleConfig):
                 raise Invalid(f"{label!r} is no further label", hint="name each label once", path=("equal", index))
         if self.when:
             try:
-                condition = Condition(self.when, VARIABLES)
+                condition = _condition(self.when)
             except Invalid as error:
                 raise Invalid(str(error), hint=error.hint, path=("when",)) from None
             if not self.equal and all(condition.holds(pair) for pair in _STRANGERS):
@@ -111,7 +117,7 @@ class _Equals(Nearby[Values]):
 
 
 def _build(tag: str, config: AttributeConfig) -> Rule:
-    condition = Condition(config.when, VARIABLES) if config.when else None
+    condition = _condition(config.when) if config.when else None
     equals = _Equals(config)
     return Rule(tag=tag, relate=partial(_relate, tag, config, condition, equals), describe=_describe, index=equals)
 
