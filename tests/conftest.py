@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from foreshock.testing import outage
 from foreshock.testing.servers import PostgreSQL, apt_line, missing
 
 # No deadline anywhere: two busy cores say nothing about the code. CI draws the same examples each time, so
@@ -34,6 +35,12 @@ def _require(*programs: str) -> None:
 def require() -> Callable[..., None]:
     """``require("prometheus", "promtool")`` skips the test where a program is missing, and fails it in CI."""
     return _require
+
+
+@pytest.fixture(scope="session")
+def recorded_outage() -> bytes:
+    """What a capture of the demo holds."""
+    return outage.recorded_outage()
 
 
 @pytest.fixture(scope="session")

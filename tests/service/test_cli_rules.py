@@ -2,7 +2,6 @@
 
 import json
 import re
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -175,22 +174,6 @@ def test_the_worked_example_of_the_docs_is_true(here: Path, recorded_outage: byt
         said = re.sub(r"\(01-01 \d\d:\d\d, ", "(", run(words).output)
         for line in filter(None, output.splitlines()):
             assert line in said.splitlines()
-
-
-@pytest.mark.parametrize("fence", ["# .github/workflows/rules.yml", "# .gitlab-ci.yml"])
-def test_the_commands_of_the_pipelines_in_the_docs_work(here: Path, recorded_outage: bytes, fence: str):
-    (here / "rules").mkdir()
-    (here / "rules" / "mine.yaml").write_text("- {name: one, kind: attribute, equal: [cluster]}\n")
-    (here / "cases").mkdir()
-    (here / "cases" / "one.yaml").write_text(CASE.format(alert="Full on db1"))
-    (here / "history.jsonl").write_bytes(recorded_outage)
-    text = (ROOT / "docs" / "tuning.md").read_text(encoding="utf-8").partition(fence)[2].partition("```")[0]
-    commands = [shlex.split(found[1])[1:] for found in re.finditer(r"(foreshock rules [^|\n]+)", text)]
-
-    assert [words[1] for words in commands] == ["check", "test", "plan"]
-    for words in commands:
-        found = run(words)
-        assert found.exit_code in ((0, 4) if words[1] == "plan" else (0,)), found.output
 
 
 def test_a_plan_counts_pairs_against_labelled_truth_and_fails_where_it_fits_worse(here: Path):
