@@ -21,6 +21,8 @@ _CANDIDATES = 1000
 _CENTRES = 2
 _CHANGED = 3.0
 """Numbers that a candidate changes, on average."""
+_MOST = 6
+"""Numbers that differ from what is in force, at most: each more fits chance rather, and somebody has to defend it."""
 _NEAR = 0.15
 """Standard deviation of a change, as a share of the range."""
 _LEAST_SCALE = 1e-3
@@ -98,11 +100,19 @@ def _around(
     near: Floats = np.where(changes, moved, base)
     good = np.maximum(worth, 0.0)
     if not good.any():
-        return near
+        return _few(near, points[0], weight)
     donors = points[generator.choice(len(points), _CANDIDATES, p=good / good.sum())]
     taken = (donors != points[0]) & (generator.random(base.shape) < _TAKEN)
     mixed: Floats = np.where(taken, donors, base)
-    return np.vstack([near[::2], mixed[1::2]])
+    return _few(np.vstack([near[::2], mixed[1::2]]), points[0], weight)
+
+
+def _few(candidates: Floats, present: Floats, weight: Floats) -> Floats:
+    """With at most ``_MOST`` changes each: those by the most, of what matters most."""
+    changed = np.abs(candidates - present) * weight
+    order = np.argsort(np.argsort(-changed, axis=1, kind="stable"), axis=1, kind="stable")
+    kept: Floats = np.where(order < _MOST, candidates, present)
+    return kept
 
 
 _TAKEN = 0.7

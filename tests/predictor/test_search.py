@@ -40,12 +40,13 @@ def test_what_matters_is_what_is_changed_most():
 
 
 @settings(max_examples=10, deadline=None)
-@given(st.lists(st.tuples(st.lists(st.floats(0, 1), min_size=2, max_size=2), st.floats(-1, 1)), min_size=2, max_size=8))
+@given(st.lists(st.tuples(st.lists(st.floats(0, 1), min_size=9, max_size=9), st.floats(-1, 1)), min_size=2, max_size=8))
 def test_what_is_proposed_lies_in_the_box_and_is_the_same_each_time(known: list[tuple[list[float], float]]):
     tried, gains = [point for point, _ in known], [value for _, value in known]
 
-    points = propose(tried, gains, [0.01] * len(tried), [0.0, 0.0], 3, (7,))
+    points = propose(tried, gains, [0.01] * len(tried), [0.0] * 9, 3, (7,))
 
     assert len(points) == 3
+    assert all(sum(one != was for one, was in zip(point, tried[0], strict=True)) <= 6 for point in points)
     assert all(0 <= place <= 1 for point in points for place in point)
-    assert propose(tried, gains, [0.01] * len(tried), [0.0, 0.0], 3, (7,)) == points
+    assert propose(tried, gains, [0.01] * len(tried), [0.0] * 9, 3, (7,)) == points

@@ -76,6 +76,13 @@ def test_it_goes_on_where_it_was_and_tells_the_same(here: Path):
     assert (here / "tune.state").stat().st_size == size
 
 
+def test_a_second_look_at_what_was_held_out_is_told():
+    run((*TUNE, "--settings", "dear.yaml", "--state", "tune.state", "--only", "relate.costs.calls"))
+    found = run((*TUNE, "--settings", "dear.yaml", "--state", "tune.state", "--only", "group.threshold"))
+
+    assert "What was held out has been shown 2 settings by now; with each it tells less." in found.output
+
+
 WRONG = {
     "other settings, same state": (("--state", "tune.state"), "is the state of another search: what is in force"),
     "nothing of that name": (("--only", "group.treshold"), "did you mean"),

@@ -289,7 +289,7 @@ def test_a_search_that_was_stopped_goes_on_and_ends_as_if_it_never_was(tmp_path:
     resumed = tuned(*what, path=tmp_path / "state", tell=lambda done, _: told.append(done))
 
     assert resumed == whole
-    assert told == list(range(1, SMALL.trials + 1))
+    assert told == list(range(1, whole.trials + 1))
 
 
 def test_a_search_that_is_over_is_told_again_without_another_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -214,16 +214,18 @@ class _Tuning:
         )
 
     def _evaluate(self, wanted: Sequence[Mapping[str, float]]) -> list[Trial]:
-        missing = [values for values in wanted if self._state.find(values) is None]
         if {} in wanted:  # it is what all others are held against, so it is played each time
             self._present()
-        for values, folds in self._bench.run([values for values in missing if values]):
+        missing = []
+        for values in wanted:
+            if (trial := self._state.find(values)) is None:
+                missing.append(values)
+            else:
+                self._heard(trial.folds)
+        for values, folds in self._bench.run(missing):
             self._state.add(Trial(values=dict(values), folds=folds))
             self._heard(folds)
-        found = [trial for values in wanted if (trial := self._state.find(values)) is not None]
-        for trial in found[: len(wanted) - len(missing)]:
-            self._heard(trial.folds)
-        return found
+        return [trial for values in wanted if (trial := self._state.find(values)) is not None]
 
     def _present(self) -> None:
         played = Trial(values={}, folds=self._bench.present())

@@ -20,6 +20,8 @@ Evaluate = Callable[[Sequence[Mapping[str, float]]], list[Trial]]
 
 _ALONE = 0.6
 """Share of the trials that change one number alone."""
+_SMALL = 0.03
+"""A change by less than this share of the range is none."""
 _UNLUCKY = 0.1
 """One draw in ten gains less than what is counted on."""
 
@@ -68,7 +70,18 @@ def _proposed(
     gains = [gain_before(one, stage) for one in tried]
     doubts = [float(np.std(score.spread(one.parts(_played(one, stage)), seed))) for one in tried]
     points = propose(places, gains, doubts, _effects(space, tried, stage), count, (seed, stage))
-    return [named(space, point) for point in points]
+    known = [one.trial.values for one in tried]
+    found: list[dict[str, float]] = []
+    for point in points:
+        values = named(space, _settled(point, places[0]))
+        if values not in known and values not in found:
+            found.append(values)
+    return found
+
+
+def _settled(point: Sequence[float], present: Sequence[float]) -> list[float]:
+    """Without changes too small to matter: a person has to read them."""
+    return [was if abs(place - was) < _SMALL else place for place, was in zip(point, present, strict=True)]
 
 
 def gain_before(one: Tried, stage: int) -> float:
