@@ -275,7 +275,9 @@ class Foreshock:
         application.include_router(quiet_api(self.quiet, actor=_actor))
         application.include_router(rules_api(self.rules, self.shadows, actor=_actor))
         application.include_router(self._operations())
-        application.include_router(console(self.views, self.views, self.quiet, actor=_actor, demo=self._demo))
+        application.include_router(
+            console(self.views, self.views, self.quiet, self.rules, self.shadows, actor=_actor, demo=self._demo)
+        )
         application.add_exception_handler(ForeshockError, _refused)
         application.add_exception_handler(404, not_found)
         original = application.openapi

@@ -27,6 +27,7 @@ from foreshock.testing.factories import (
 )
 from foreshock.testing.fakes import MemoryViews
 from foreshock.testing.quiet import example_quiet
+from foreshock.testing.rules import MemoryRules, MemoryShadows, example_rules
 
 PAGES = [
     "/",
@@ -42,6 +43,7 @@ PAGES = [
     "/incidents/INC0000041",
     "/silences",
     "/silences?like=a1",
+    "/rules",
     "/sources",
     "/dead-letters",
     "/problems",
@@ -52,10 +54,18 @@ PAGES = [
 HTML = {"accept": "text/html"}
 
 
-def make_client(views: MemoryViews | None = None, *, quiet: Quiet | None = None, demo: bool = False) -> TestClient:
+def make_client(
+    views: MemoryViews | None = None,
+    *,
+    quiet: Quiet | None = None,
+    rules: tuple[MemoryRules, MemoryShadows] | None = None,
+    demo: bool = False,
+) -> TestClient:
     views = views or example_views()
     app = FastAPI()
-    app.include_router(console(views, views, quiet or example_quiet(), actor=lambda request: "ada", demo=demo))
+    rules, shadows = rules or example_rules()
+    quiet = quiet or example_quiet()
+    app.include_router(console(views, views, quiet, rules, shadows, actor=lambda request: "ada", demo=demo))
     app.add_exception_handler(404, not_found)
     return TestClient(app, headers=HTML, follow_redirects=False, base_url="http://foreshock.test:8080")
 
@@ -840,3 +850,56 @@ def test_what_a_silence_covers_can_be_looked_at_later():
 
     assert "3 of 4 active alerts; 3 CIs are in scope" in page
     assert "3 of 3 held" in page
+
+
+# ---- rules ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_page_of_rules_tells_what_runs_by_whom_and_how_the_files_differ():
+    page = Seen(make_client().get("/rules").text).text
+
+    assert "What runs in its place:" in page
+    assert "group.threshold: 0.4 → 0.35" in page
+    assert "1 split" in page
+    assert "now 0.75 for" in page
+
+
+def test_refused_files_stand_on_the_page_of_rules():
+    rules, shadows = example_rules()
+    rules.error, rules.unread = "rules.yaml:3: nonsense", ("rule one: added",)
+
+    page = Seen(make_client(rules=(rules, shadows)).get("/rules").text).text
+
+    assert "The files are refused, and what ran before stays: rules.yaml:3: nonsense" in page
+    assert "rule one: added" in page
+
+
+def test_a_version_is_put_back_with_a_reason_and_refused_without():
+    rules, shadows = example_rules()
+    client = make_client(rules=(rules, shadows))
+    first = rules.history()[-1].version
+
+    refused = client.post("/rules/rollback", data={"version": first, "reason": " "})
+    assert refused.status_code == 409
+    assert "say why, in 1 to 2000" in refused.text
+    assert client.post("/rules/rollback", data={"version": first, "reason": "worse"}).status_code == 303
+
+    newest = rules.history()[0]
+    assert (newest.version, newest.actor, newest.reason) == (first, "ada", "worse")
+
+
+def test_a_shadow_is_stopped_and_applied_from_its_page():
+    rules, shadows = example_rules()
+    client = make_client(rules=(rules, shadows))
+
+    assert client.post("/rules/shadow/stop", data={}).status_code == 303
+    assert client.post("/rules/shadow/stop", data={}).status_code == 409
+    assert client.post("/rules/shadow/apply", data={"reason": "two quiet days"}).status_code == 303
+    assert rules.runs == shadows.candidate
+
+
+def test_without_a_shadow_the_page_says_how_to_start_one():
+    rules, shadows = example_rules()
+    shadows.shadow = None
+
+    assert "foreshock rules shadow start" in make_client(rules=(rules, shadows)).get("/rules").text

@@ -20,6 +20,7 @@ from foreshock.service.views import ChildView, UmbrellaView
 from foreshock.testing.factories import NOW, example_views, make_incident_row, make_incident_view, make_ticket_view
 from foreshock.testing.fakes import MemoryViews
 from foreshock.testing.quiet import example_quiet
+from foreshock.testing.rules import example_rules
 from foreshock.testing.servers import free_port, program
 
 ARTEFACTS = Path(__file__).resolve().parent.parent / "artefacts"
@@ -42,6 +43,7 @@ PAGES = {
     "incident-hostile": "/incidents/S-66",
     "incident-why-not": "/incidents/S-41?why_not=c0ffee01",
     "silences": "/silences?of=patching",
+    "rules": "/rules",
     "sources": "/sources",
     "dead-letters": "/dead-letters",
     "problems": "/problems",
@@ -74,7 +76,7 @@ def site() -> Iterator[Site]:
     views = example_views()
     running = Site(url=f"http://127.0.0.1:{free_port()}", views=views)
     app = FastAPI()
-    app.include_router(console(views, views, example_quiet(), actor=lambda request: "ada", demo=True))
+    app.include_router(console(views, views, example_quiet(), *example_rules(), actor=lambda request: "ada", demo=True))
     app.add_exception_handler(404, not_found)
 
     @app.middleware("http")

@@ -19,7 +19,7 @@ from foreshock.core.contracts import (
 from foreshock.core.errors import Fenced, Held
 from foreshock.core.model import Judgement, JudgementKind
 from foreshock.store import tables
-from foreshock.store.journal import COLUMNS, REPLACED_BY
+from foreshock.store.journal import COLUMNS, REPLACED_BY, Journal
 from foreshock.store.store import Store
 
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
@@ -167,6 +167,20 @@ def test_blocks_of_a_checkpoint_that_was_never_finished_are_gone_at_the_next_sta
 
     journal.commit(Step(read_from=7, position=8, blocks=[block(2, 8)], checkpoint=8))
     assert list(journal.blocks()) == [(2, b"2"), (1, b"1")]
+
+
+def test_who_only_reads_sees_the_last_finished_checkpoint_and_deletes_nothing(store: Store):
+    journal = store.journal
+    reader = Journal(journal.url, writing=False)
+    assert reader.saved() == (0, [])
+
+    journal.commit(Step(read_from=0, position=4, blocks=[block(1, 4), block(2, 4)], checkpoint=4))
+    journal.commit(Step(read_from=4, position=7, blocks=[block(3, 7)]))
+    assert reader.saved() == (4, [(2, b"2"), (1, b"1")])
+
+    journal.commit(Step(read_from=7, position=9, blocks=[block(4, 7)], checkpoint=7))
+    assert reader.saved() == (7, [(4, b"4"), (3, b"3"), (2, b"2"), (1, b"1")])
+    reader.close()
 
 
 def test_blocks_that_are_needed_no_more_are_deleted(store: Store):

@@ -24,13 +24,16 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from foreshock.core.contracts import DeskAction, DeskNote, DeskRecord, DeskState
 from foreshock.core.errors import ForeshockError, Rejected
 from foreshock.core.topology import DIRECTIONS, Direction
+from foreshock.service.applying import Rules
 from foreshock.service.console import statements, static_files, words
 from foreshock.service.console.curve import curve
 from foreshock.service.console.picture import draw
+from foreshock.service.console.ruling import add_rules
 from foreshock.service.console.silences import add_silences
 from foreshock.service.console.snippets import base_url, snippet
 from foreshock.service.guard import HEADERS, refuse_cross_site
 from foreshock.service.quiet import Quiet
+from foreshock.service.shadowing import Shadows
 from foreshock.service.views import (
     Actions,
     AgainstView,
@@ -70,7 +73,16 @@ _CHANGE = [Depends(refuse_cross_site)]
 # ---- routes ---------------------------------------------------------------------------------------------------------
 
 
-def console(views: Views, actions: Actions, quiet: Quiet, *, actor: Callable[[Request], str], demo: bool) -> APIRouter:
+def console(
+    views: Views,
+    actions: Actions,
+    quiet: Quiet,
+    rules: Rules,
+    shadows: Shadows,
+    *,
+    actor: Callable[[Request], str],
+    demo: bool,
+) -> APIRouter:
     """Every page of the console.
 
     Args:
@@ -82,6 +94,7 @@ def console(views: Views, actions: Actions, quiet: Quiet, *, actor: Callable[[Re
     page = _pages(views, demo=demo)
     records = _RecordPages(views, page)
     add_silences(router, quiet, page=page, alert=views.alert, actor=actor, read_form=read_form, change=_CHANGE)
+    add_rules(router, rules, shadows, page=page, actor=actor, read_form=read_form, change=_CHANGE)
     _add_list(router, views, page)
     _add_incident(router, views, actions, records, actor)
     _add_desk(router, views, actions, page, records, actor)

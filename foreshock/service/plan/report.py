@@ -74,8 +74,8 @@ def text(plan: Plan, shown: int) -> Iterator[str]:
     for difference in plan.differences[:shown]:
         yield ""
         yield f"{WORDS[difference.kind]}: {difference.what}"
-        yield from (f"  - {_line(incident)}" for incident in difference.before)
-        yield from (f"  + {_line(incident)}" for incident in difference.after)
+        yield from (f"  - {incident_line(incident)}" for incident in difference.before)
+        yield from (f"  + {incident_line(incident)}" for incident in difference.after)
         yield f"  {difference.reason}"
     if (more := len(plan.differences) - shown) > 0:
         yield ""
@@ -126,7 +126,7 @@ def html(plan: Plan) -> str:
     hours = [(hour, one.get(hour, 0), other.get(hour, 0)) for hour in sorted({*one, *other})]
     return environment.get_template("plan.html").render(
         plan=plan, heading=heading(plan), verdict=verdict(plan), rows=rows(plan), words=WORDS, kinds=list(Kind),
-        line=_line, hours=_bars(hours),
+        line=incident_line, hours=_bars(hours),
         priorities=_bars([(f"P{n}", plan.before.by_priority.get(n, 0), plan.after.by_priority.get(n, 0))
                           for n in range(1, 6)]),
     )  # fmt: skip
@@ -145,7 +145,7 @@ def _versions(plan: Plan) -> Iterator[str]:
     yield from (f"  + {each}" for each in new)
 
 
-def _line(incident: Incident) -> str:
+def incident_line(incident: Incident) -> str:
     ticket = "no ticket" if incident.wait_s is None else f"ticket after {incident.wait_s:.0f} s"
     alerts = "1 alert" if incident.alerts == 1 else f"{incident.alerts:,} alerts"
     cause = f", cause {incident.cause}" if incident.cause else ""
@@ -154,7 +154,7 @@ def _line(incident: Incident) -> str:
 
 
 def _cell(incidents: Sequence[Incident]) -> str:
-    return "<br>".join(map(_line, incidents))
+    return "<br>".join(map(incident_line, incidents))
 
 
 def _escaped(cell: str) -> str:
