@@ -1,6 +1,6 @@
 """History to read: a file, or the inbox of a running Foreshock, as records that an engine reads."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -28,12 +28,14 @@ class Past(Struct, frozen=True, kw_only=True):
     present: the settings and rules that were in force last.
     since: what began before is there only so that what was open then is known; None: all is to be told.
     notes: what a person should know of it.
+    said: begins to read what people said of the structure, as it was understood then; empty where it holds none.
     """
 
     read: Callable[[], Iterator[Input]]
     present: Version
     since: datetime | None = None
     notes: tuple[str, ...] = ()
+    said: Callable[[], Iterable[Judgement]] = tuple
 
 
 def of_file(
@@ -49,7 +51,12 @@ def of_file(
         settings, last_at = capture.last_settings(path)
         present = _version(None if settings is None else msgspec.json.decode(settings.body, type=SettingsRecord))
         begin = last_at - since if since is not None and last_at is not None else head.since
-        return Past(read=lambda: read_input(path, mapping, collectors), present=present, since=begin)
+        return Past(
+            read=lambda: read_input(path, mapping, collectors),
+            present=present,
+            since=begin,
+            said=lambda: capture.judgements(path),
+        )
     last_at = survey(read_input(path, mapping, collectors)).last_at if since is not None else None
     begin = last_at - since if since is not None and last_at is not None else None
     return Past(read=lambda: read_input(path, mapping, collectors, tell), present=Version(), since=begin)
@@ -65,6 +72,7 @@ def of_running(running: Client, collectors: Mapping[str, Collector], since: time
         present=_version(found.settings),
         since=found.since,
         notes=notes(found),
+        said=lambda: judgements(running, found),
     )
 
 

@@ -2,12 +2,10 @@
 
 import os
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import msgspec
@@ -166,21 +164,6 @@ def plan_rules(
         applying.save(save, before, after, found)
     if found.differences:
         leave(DIFFERENT)
-
-
-@contextmanager
-def read_history(input: Path | None, server: str, token_file: Path | None) -> Iterator[Path]:
-    """The file that a person named, or a capture of all that the running Foreshock holds."""
-    from foreshock.service import past
-    from foreshock.store.capture import Head, write_capture
-
-    if input is not None:
-        yield input
-        return
-    with NamedTemporaryFile(suffix=".jsonl") as file:
-        running = client(server, token_file)
-        write_capture(Path(file.name), Head(), past.entries(running, past.ask(running, None, None)))
-        yield Path(file.name)
 
 
 def _tell(found: "Plan", output: Report, to: Path | None, show: int) -> None:

@@ -1,5 +1,6 @@
 """What history suggests to change in rules, settings and topology."""
 
+import pkgutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -9,15 +10,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from foreshock.service.cli.options import DEFAULT_SERVER, Mapped, Server, TokenFile, duration
-from foreshock.service.cli.rules import DIFFERENT, KnownTruth, read_history
+from foreshock.service.cli import applying
+from foreshock.service.cli.options import DEFAULT_SERVER, Mapped, Server, TokenFile, client, duration
+from foreshock.service.cli.rules import DIFFERENT, KnownTruth
 from foreshock.service.cli.terminal import leave, print_lines, told, warn, writing
+from foreshock.service.suggest import kinds
 
 if TYPE_CHECKING:
     from foreshock.service.recorded import Input
 
 commands = typer.Typer()
 
+_KINDS = [module.name for module in pkgutil.iter_modules(kinds.__path__)]
 _PART = 200
 """Records between two looks at the clock."""
 
@@ -42,7 +46,8 @@ def suggest_rules(
         timedelta | None, typer.Option("--since", parser=duration, help="Only the last 30d, 12h, … of it.")
     ] = None,
     kind: Annotated[
-        list[str] | None, typer.Option("--kind", help="Only suggestions of this kind; may be given several times.")
+        list[str] | None,
+        typer.Option("--kind", help=f"Only suggestions of this kind; may be given several times: {', '.join(_KINDS)}."),
     ] = None,
     top: Annotated[int, typer.Option("--top", help="Suggest so many at most.", min=1, max=20)] = 5,
     base_topology: Annotated[
@@ -52,7 +57,8 @@ def suggest_rules(
     truth: KnownTruth = None,
     output: Annotated[Told, typer.Option("--output", "-o", help="How to tell it.")] = Told.TEXT,
     to: Annotated[
-        Path | None, typer.Option("--out", help="Folder for each suggestion as a file, with its plan beside it.")
+        Path | None,
+        typer.Option("--out", help="Folder for each as files: YAML, plan, and what `rules apply` takes."),
     ] = None,
     server: Server = DEFAULT_SERVER,
     token_file: TokenFile = None,
@@ -66,41 +72,52 @@ def suggest_rules(
 
     Examples: `foreshock rules suggest --since 30d`, `foreshock rules suggest last.jsonl --kind merges --out patches/`
     """
+    import msgspec
+
     from foreshock.connect.config import did_you_mean, load
     from foreshock.service.front import collector_kinds
-    from foreshock.service.recorded import ReplayMapping, read_input, read_topology
+    from foreshock.service.past import of_file, of_running
+    from foreshock.service.recorded import ReplayMapping, read_topology
     from foreshock.service.settings import rule_kinds
     from foreshock.service.suggest import report
-    from foreshock.service.suggest.past import recall
-    from foreshock.service.suggest.suggestion import suggestion_kinds
+    from foreshock.service.suggest.recall import recall
     from foreshock.service.suggest.trial import History, suggest
     from foreshock.service.truth import read_truth
 
     for name in kind or ():
-        if name not in suggestion_kinds():
-            hint = did_you_mean(name, tuple(suggestion_kinds())) or f"there are {', '.join(suggestion_kinds())}"
+        if name not in _KINDS:
+            hint = did_you_mean(name, _KINDS) or f"there are {', '.join(_KINDS)}"
             raise typer.BadParameter(f"{name!r} is no kind of suggestion; {hint}")
     columns, collectors = load(mapping, ReplayMapping) if mapping else None, collector_kinds()
     topology = read_topology(base_topology, columns) if base_topology else None
-    with read_history(input, server, token_file) as file, _progress() as watched:
-        inputs = watched("reading history", read_input(file, columns, collectors, warn))
-        past = recall(inputs, collectors, rule_kinds(), topology)
-        begin = past.last_at - since if since is not None and past.last_at is not None else None
-        known = History(
-            read=lambda: watched("trying", read_input(file, columns, collectors)),
+    labels = read_truth(truth) if truth else None
+    past = (
+        of_running(client(server, token_file), collectors, since)
+        if input is None
+        else of_file(input, columns, collectors, since, warn)
+    )
+    for note in past.notes:
+        warn(note)
+    with _progress() as watched:
+        recalled = recall(watched("reading history", past.read()), collectors, rule_kinds(), topology, past.said())
+        if input is None:
+            now = applying.as_running(client(server, token_file), past.present)
+            recalled = msgspec.structs.replace(recalled, settings=now.settings, rules=now.rules)
+        history = History(
+            read=lambda: watched("trying", past.read()),
             collectors=collectors,
             rules=rule_kinds(),
             topology=topology,
-            truth=read_truth(truth) if truth else None,
+            truth=labels,
         )
-        found = suggest(known, past, kind or tuple(suggestion_kinds()), top, begin)
+        found = suggest(history, recalled, kind or _KINDS, top, past.since)
     if output is Told.JSON:
         typer.echo(report.as_json(found).decode())
     else:
         print_lines(*report.text(found))
     if to is not None:
         with writing(to):
-            written = report.write(found, past.settings, to)
+            written = report.write(found, recalled, to)
         if output is Told.TEXT:
             print_lines(f"wrote {len(written)} files to {to}")
     if found.best:

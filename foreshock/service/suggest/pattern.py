@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from foreshock.service.suggest.past import Episode, Past, Who
+from foreshock.service.suggest.recall import Episode, Recalled, Who
 
 _MAX_NEAR = 50
 """Onsets that one is compared with, the latest of those with an equal label."""
@@ -72,7 +72,7 @@ def patterns(one: Who, other: Who, past: "Labels") -> Iterator[Pattern]:
 class Labels:
     """Which labels tell something. telling: those that have several values, and do not say what the alert is like."""
 
-    def __init__(self, past: Past) -> None:
+    def __init__(self, past: Recalled) -> None:
         values: defaultdict[str, set[str]] = defaultdict(set)
         for episode in past.episodes:
             for label, value in episode.who.labels.items():

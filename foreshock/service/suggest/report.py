@@ -8,8 +8,12 @@ from typing import Any
 import msgspec
 
 from correlation.settings import CorrelationSettings
+from foreshock.service import proposal
+from foreshock.service.clock import utc_now
 from foreshock.service.plan import report as plan_report
-from foreshock.service.suggest.suggestion import Suggestion, changed_settings, dumped
+from foreshock.service.replay import Version
+from foreshock.service.suggest.recall import Recalled
+from foreshock.service.suggest.suggestion import Patch, Suggestion, changed, dumped
 from foreshock.service.suggest.trial import Suggested, Tried
 
 _WIDTH = 110
@@ -88,7 +92,10 @@ def _rest(found: Suggested) -> str:
 def _span(days: float) -> str:
     if days >= 2:
         return f"{days:.0f} days"
-    return f"{days * 24:.0f} hours" if days * 24 >= 2 else f"{days * 1440:.0f} minutes"
+    for unit, parts in (("hours", 24), ("minutes", 1440)):
+        if days * parts >= 2:
+            return f"{days * parts:.0f} {unit}"
+    return f"{days * 86_400:.0f} s"
 
 
 def as_json(found: Suggested) -> bytes:
@@ -117,31 +124,32 @@ def as_json(found: Suggested) -> bytes:
     return msgspec.json.format(msgspec.json.encode(told), indent=1)
 
 
-def write(found: Suggested, settings: CorrelationSettings, folder: Path) -> list[Path]:
-    """Each suggestion as a file, with its plan in Markdown beside it."""
+def write(found: Suggested, past: Recalled, folder: Path) -> list[Path]:
+    """Each suggestion as files: its YAML, its plan in Markdown, and what ``rules apply`` takes. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
+    before = Version(settings=past.settings, rules=past.rules)
     written = []
     for one in found.best:
-        for name, body in _files(one.suggestion, settings):
-            path = folder / name
-            path.write_text(_heading(one) + body, encoding="utf-8")
-            written.append(path)
-        path = folder / f"{one.suggestion.id}.plan.md"
-        path.write_text("\n".join(plan_report.markdown(one.plan, _DIFFERENCES)) + "\n", encoding="utf-8")
-        written.append(path)
+        for name, body in _files(one, before):
+            (folder / name).write_bytes(body)
+            written.append(folder / name)
     return written
 
 
-def _files(suggestion: Suggestion, settings: CorrelationSettings) -> Iterator[tuple[str, str]]:
-    patch = suggestion.patch
+def _files(one: Tried, before: Version) -> Iterator[tuple[str, bytes]]:
+    id, patch, heading = one.suggestion.id, one.suggestion.patch, _heading(one)
+    after = changed(before, patch, None)
     if patch.rules:
-        yield f"{suggestion.id}.yaml", msgspec.structs.replace(patch, settings={}, relationships=()).yaml()
-    if patch.settings:
-        changed = changed_settings(settings, patch).model_dump(mode="json")
-        differ = _beyond(changed, CorrelationSettings().model_dump(mode="json"))
-        yield f"{suggestion.id}.settings.yaml", dumped(differ)
+        yield f"{id}.yaml", (heading + Patch(rules=patch.rules).yaml()).encode()
+    if patch.settings and after.settings is not None:
+        differ = _beyond(after.settings.model_dump(mode="json"), CorrelationSettings().model_dump(mode="json"))
+        yield f"{id}.settings.yaml", (heading + dumped(differ)).encode()
     if patch.relationships:
-        yield f"{suggestion.id}.topology.yaml", msgspec.structs.replace(patch, settings={}, rules=()).yaml()
+        yield f"{id}.topology.yaml", (heading + Patch(relationships=patch.relationships).yaml()).encode()
+    else:
+        verdict = plan_report.verdict(one.plan)
+        yield f"{id}.plan", proposal.written(proposal.proposal(before, after, verdict, utc_now()))
+    yield f"{id}.plan.md", ("\n".join(plan_report.markdown(one.plan, _DIFFERENCES)) + "\n").encode()
 
 
 def _beyond(data: dict[str, Any], default: dict[str, Any]) -> dict[str, Any]:

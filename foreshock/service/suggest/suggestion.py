@@ -13,8 +13,11 @@ from ruamel.yaml import YAML
 from correlation.rule import RuleInstance
 from correlation.settings import CorrelationSettings
 from foreshock.core import registry
+from foreshock.core.contracts import Snapshot
 from foreshock.core.model import Relationship
-from foreshock.service.suggest.past import Past
+from foreshock.service.replay import Version
+from foreshock.service.settings import RuleEntry
+from foreshock.service.suggest.recall import Recalled
 
 
 class Patch(Struct, frozen=True, kw_only=True):
@@ -78,7 +81,7 @@ class SuggestionKind(Struct, frozen=True, kw_only=True):
 
     kind: str
     title: str
-    mine: Callable[[Past], Mined]
+    mine: Callable[[Recalled], Mined]
 
 
 @cache
@@ -97,7 +100,7 @@ def suggestion(kind: str, patch: Patch, **told: Any) -> Suggestion:
     return Suggestion(id=f"{kind.replace('_', '-')}-{digest}", kind=kind, patch=patch, share=share, **told)
 
 
-def mine(past: Past, only: Iterable[str], fdr: float) -> list[Suggestion]:
+def mine(past: Recalled, only: Iterable[str], fdr: float) -> list[Suggestion]:
     """What the kinds find, each at this false discovery rate; by kind in turns, in each what concerns most first."""
     from predictor.support import discovered
 
@@ -113,15 +116,22 @@ def mine(past: Past, only: Iterable[str], fdr: float) -> list[Suggestion]:
     return [found[turn] for turn in range(longest) for found in by_kind if turn < len(found)]
 
 
-def changed_settings(settings: CorrelationSettings, patch: Patch) -> CorrelationSettings:
-    """With what the patch says. Raises pydantic's ValidationError."""
-    return CorrelationSettings.model_validate(_merged(settings.model_dump(mode="json"), patch.settings))
+def changed(version: Version, patch: Patch, topology: Snapshot | None) -> Version:
+    """A version with what the patch says. topology: what its relationships come to."""
+    settings = (version.settings or CorrelationSettings()).model_dump(mode="json")
+    if patch.relationships and topology is not None:
+        relationships = (*topology.relationships, *patch.relationships)
+        drawn = msgspec.structs.replace(topology, relationships=relationships, version=f"{topology.version}+")
+        version = msgspec.structs.replace(version, topology=drawn)
+    return msgspec.structs.replace(
+        version,
+        settings=CorrelationSettings.model_validate(_merged(settings, patch.settings)),
+        rules=_with_rules(version.rules or (), patch),
+    )
 
 
-def changed_rules(rules: Iterable[RuleInstance], patch: Patch) -> tuple[RuleInstance, ...]:
-    """With the rules of the patch, in place of those of the same name."""
-    from foreshock.service.settings import RuleEntry
-
+def _with_rules(rules: Iterable[RuleInstance], patch: Patch) -> tuple[RuleInstance, ...]:
+    """Those of the patch take the place of those of the same name."""
     named = {rule.name: rule for rule in rules}
     for data in patch.rules:
         entry = RuleEntry.model_validate(data)

@@ -7,7 +7,6 @@ from itertools import islice, product
 
 import msgspec
 from msgspec import Struct
-from pydantic import ValidationError
 
 from correlation.rule import RuleKind
 from foreshock.core.contracts import Collector, Snapshot
@@ -17,8 +16,8 @@ from foreshock.service.plan.outcome import Outcome
 from foreshock.service.plan.run import outcomes
 from foreshock.service.recorded import Input
 from foreshock.service.replay import Version
-from foreshock.service.suggest.past import Past
-from foreshock.service.suggest.suggestion import Suggestion, changed_rules, changed_settings, mine
+from foreshock.service.suggest.recall import Recalled
+from foreshock.service.suggest.suggestion import Suggestion, changed, mine
 from foreshock.service.truth import Truth
 
 _EARLIER = 2 / 3
@@ -27,6 +26,8 @@ _LEAST = 100
 """Onsets below which chance and habit cannot be told apart."""
 _TRIED = 2
 """For each suggestion that is asked for, so many are tried at most: a trial is a replay."""
+_ABREAST = 8
+"""So many are tried over one reading: each holds all that is open."""
 _FDR = 0.05
 _LOST = 10
 """Tickets that one urgent incident nobody hears of outweighs."""
@@ -111,14 +112,19 @@ class History(Struct, frozen=True, kw_only=True):
     truth: Truth | None = None
 
 
-def suggest(history: History, past: Past, kinds: Iterable[str], top: int, since: datetime | None = None) -> Suggested:
+def suggest(
+    history: History, past: Recalled, kinds: Iterable[str], top: int, since: datetime | None = None
+) -> Suggested:
     """Mine and try. past: all of the history. since: what came before is neither mined nor told."""
-    split_at = _split(past, since)
-    if past.first_at is None or past.last_at is None or split_at is None:
-        return Suggested(onsets=len(past.episodes), days=past.days)
-    begin = max(past.first_at, since or past.first_at)
-    earlier, later = past.between(begin, split_at), past.between(split_at, past.last_at + timedelta(microseconds=1))
-    candidates = mine(earlier, kinds, _FDR)
+    begin = past.first_at if since is None or past.first_at is None else max(past.first_at, since)
+    if begin is None or past.last_at is None:
+        return Suggested()
+    told = past.between(begin, past.last_at + timedelta(microseconds=1))
+    split_at = _split(told)
+    if split_at is None:
+        return Suggested(onsets=len(told.episodes), days=told.days)
+    earlier, later = told.between(begin, split_at), told.between(split_at, past.last_at + timedelta(microseconds=1))
+    candidates = [one for one in mine(earlier, kinds, _FDR) if not _is_in_force(one, past)]
     chosen = candidates[: _TRIED * top]
     tried = _tried(history, chosen, past, later.judgements, split_at) if chosen else []
     helpful = sorted((one for one in tried if one.helps), key=lambda one: (-one.worth, one.suggestion.id))
@@ -135,43 +141,37 @@ def suggest(history: History, past: Past, kinds: Iterable[str], top: int, since:
     )
 
 
-def _split(past: Past, since: datetime | None) -> datetime | None:
+def _split(past: Recalled) -> datetime | None:
     """Where the later part begins; None where there is too little to mine."""
-    begin = since.timestamp() if since is not None else 0.0
-    onsets = sorted(one.at_s for one in past.episodes if one.at_s >= begin)
-    if len(onsets) < _LEAST or past.first_at is None:
+    onsets = sorted(one.at_s for one in past.episodes)
+    if len(onsets) < _LEAST:
         return None
-    return datetime.fromtimestamp(onsets[int(len(onsets) * _EARLIER)], past.first_at.tzinfo)
+    return datetime.fromtimestamp(onsets[int(len(onsets) * _EARLIER)], UTC)
+
+
+def _is_in_force(suggestion: Suggestion, past: Recalled) -> bool:
+    """People have taken it up, perhaps after what it was mined from."""
+    names = {rule.name for rule in past.rules if rule.enabled}
+    return any(rule["name"] in names and rule.get("enabled", True) for rule in suggestion.patch.rules)
 
 
 def _tried(
-    history: History, chosen: Sequence[Suggestion], past: Past, said: Sequence[Judgement], split_at: datetime
+    history: History, chosen: Sequence[Suggestion], past: Recalled, said: Sequence[Judgement], split_at: datetime
 ) -> list[Tried]:
     before = Version(settings=past.settings, rules=past.rules, topology=history.topology)
     pinned = msgspec.structs.replace(before, topology=past.snapshot)
-    draws = any(one.patch.relationships for one in chosen)
-    sides = [before, *([pinned] if draws else []), *(_version(one, before, past.snapshot) for one in chosen)]
-    with outcomes(history.read(), history.collectors, history.rules, sides, split_at, history.truth) as found:
-        present, same_topology, *results = found if draws else (found[0], *found)
-        return [
-            _held_against(one, same_topology if one.patch.relationships else present, result, said)
-            for one, result in zip(chosen, results, strict=True)
-        ]
-
-
-def _version(suggestion: Suggestion, before: Version, known: Snapshot | None) -> Version:
-    patch = suggestion.patch
-    assert before.settings is not None
-    assert before.rules is not None
-    try:
-        settings = changed_settings(before.settings, patch)
-    except ValidationError as error:
-        raise AssertionError(f"{suggestion.id} suggests settings that are none: {error}") from error
-    topology = before.topology
-    if patch.relationships and known is not None:
-        relationships = (*known.relationships, *patch.relationships)
-        topology = msgspec.structs.replace(known, relationships=relationships, version=f"{known.version}+")
-    return Version(settings=settings, rules=changed_rules(before.rules, patch), topology=topology)
+    tried = []
+    for start in range(0, len(chosen), _ABREAST):
+        some = chosen[start : start + _ABREAST]
+        draws = any(one.patch.relationships for one in some)
+        sides = [before, *([pinned] if draws else []), *(changed(before, one.patch, past.snapshot) for one in some)]
+        with outcomes(history.read(), history.collectors, history.rules, sides, split_at, history.truth) as found:
+            present, same_topology, *results = found if draws else (found[0], *found)
+            tried += [
+                _held_against(one, same_topology if one.patch.relationships else present, result, said)
+                for one, result in zip(some, results, strict=True)
+            ]
+    return tried
 
 
 def _held_against(suggestion: Suggestion, before: Outcome, after: Outcome, said: Sequence[Judgement]) -> Tried:

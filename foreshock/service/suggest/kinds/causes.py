@@ -3,14 +3,14 @@
 from collections import Counter, defaultdict
 
 from foreshock.core.model import JudgementKind, Relationship
-from foreshock.service.suggest.past import Past
+from foreshock.service.suggest.recall import Recalled
 from foreshock.service.suggest.suggestion import Mined, Patch, SuggestionKind, suggestion
 
 _LEAST = 3
 _HALF = 0.5
 
 
-def _mine(past: Past) -> Mined:
+def _mine(past: Recalled) -> Mined:
     from predictor.support import more_than
 
     known = past.topology.cis

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 from foreshock.core.learned import CoOccurrence, Standing, around
 from foreshock.core.model import Relationship
 from foreshock.core.topology import Topology
-from foreshock.service.suggest.past import Episode, Past
 from foreshock.service.suggest.pattern import Labels, Pattern, duration, met, nice
+from foreshock.service.suggest.recall import Episode, Recalled
 from foreshock.service.suggest.suggestion import Mined, Patch, Suggestion, SuggestionKind, suggestion
 
 _LEAST = 5
@@ -26,7 +26,7 @@ _MAX_PAIRS = 40
 """Looked at of each sort, the strongest."""
 
 
-def _mine(past: Past) -> Mined:
+def _mine(past: Recalled) -> Mined:
     from predictor.cooccurrence import fit
     from predictor.settings import CoOccurrenceSettings
 
@@ -49,7 +49,7 @@ def _explained(pair: CoOccurrence, topology: Topology) -> bool:
 # ---- CIs ------------------------------------------------------------------------------------------------------------
 
 
-def _relationships(pairs: list[CoOccurrence], past: Past, episodes: list[Episode]) -> Iterator[Suggestion]:
+def _relationships(pairs: list[CoOccurrence], past: Recalled, episodes: list[Episode]) -> Iterator[Suggestion]:
     """One for all that begin with the same CI."""
     known = past.topology.cis
     apart: dict[tuple[str, str], CoOccurrence] = {}
@@ -72,7 +72,7 @@ def _of_cis(episodes: Iterable[Episode], cis: set[str]) -> dict[str, list[Episod
     return found
 
 
-def _are_apart(past: Past, sides: dict[str, list[Episode]], both: tuple[str, str], window_s: float) -> bool:
+def _are_apart(past: Recalled, sides: dict[str, list[Episode]], both: tuple[str, str], window_s: float) -> bool:
     one, other = (sides[ci] for ci in both)
     times, met_often, together = [episode.at_s for episode in other], 0, 0
     for episode in one:
@@ -127,7 +127,7 @@ def _line(lead: str, other: str, pair: CoOccurrence) -> Relationship:
 
 
 def _rules(
-    pairs: list[CoOccurrence], past: Past, episodes: list[Episode], told: set[frozenset[str]]
+    pairs: list[CoOccurrence], past: Recalled, episodes: list[Episode], told: set[frozenset[str]]
 ) -> Iterator[Suggestion]:
     """Of classes that begin together wherever they are, and not just on two CIs that do, as ``told``."""
     labels = Labels(past)

@@ -4,7 +4,7 @@ import math
 from collections import defaultdict
 from typing import Any
 
-from foreshock.service.suggest.past import Past
+from foreshock.service.suggest.recall import Recalled
 from foreshock.service.suggest.suggestion import Mined, Patch, Suggestion, SuggestionKind, suggestion
 
 _LEAST = 3
@@ -12,7 +12,7 @@ _DEAREST = 12.0
 """``relate.costs`` allows no more."""
 
 
-def _mine(past: Past) -> Mined:
+def _mine(past: Recalled) -> Mined:
     cut: defaultdict[str, int] = defaultdict(int)
     for judgement in past.judgements:
         if judgement.apart:
@@ -27,7 +27,7 @@ def _mine(past: Past) -> Mined:
     return Mined(tuple(one for one in found if one is not None), len(able))
 
 
-def _suggested(link: str, times: int, of: int, past: Past) -> Suggestion | None:
+def _suggested(link: str, times: int, of: int, past: Recalled) -> Suggestion | None:
     from predictor.support import more_than
 
     patch = _patch(link, past)
@@ -47,7 +47,7 @@ def _suggested(link: str, times: int, of: int, past: Past) -> Suggestion | None:
     )
 
 
-def _patch(link: str, past: Past) -> Patch | None:
+def _patch(link: str, past: Recalled) -> Patch | None:
     name, _, relation = link.partition(" ")
     if relation:
         relate = past.settings.relate

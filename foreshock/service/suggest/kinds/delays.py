@@ -4,8 +4,8 @@ from typing import Any
 
 from foreshock.core.model import JudgementKind
 from foreshock.core.quantities import format_duration
-from foreshock.service.suggest.past import Incident, Past
 from foreshock.service.suggest.pattern import duration
+from foreshock.service.suggest.recall import Incident, Recalled
 from foreshock.service.suggest.suggestion import Mined, Patch, SuggestionKind, suggestion
 
 _TRIED_S = (60.0, 120.0, 300.0)
@@ -17,7 +17,7 @@ _MOST = 0.8
 _URGENT = 1
 
 
-def _mine(past: Past) -> Mined:
+def _mine(past: Recalled) -> Mined:
     from predictor.support import more_than
 
     now = past.settings.ticket.delay
@@ -52,7 +52,7 @@ def _mine(past: Past) -> Mined:
     return Mined((found,), len(tried))
 
 
-def _runs_out_s(past: Past) -> float:
+def _runs_out_s(past: Recalled) -> float:
     """A ticket that waits as long as alerts hold would never be opened for what is only not sent again."""
     fold = past.settings.fold
     return min(
@@ -61,7 +61,7 @@ def _runs_out_s(past: Past) -> float:
     )
 
 
-def _is_spared(incident: Incident, delay_s: float, past: Past) -> bool:
+def _is_spared(incident: Incident, delay_s: float, past: Recalled) -> bool:
     if incident.over_s is None or incident.handled or incident.reopened:
         return False
     if incident.id in past.merged:

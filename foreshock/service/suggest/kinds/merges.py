@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 from itertools import islice, product
 
 from foreshock.core.model import Judgement, JudgementKind
-from foreshock.service.suggest.past import Episode, Past
 from foreshock.service.suggest.pattern import Labels, Pattern, met, patterns
+from foreshock.service.suggest.recall import Episode, Recalled
 from foreshock.service.suggest.suggestion import Mined, Patch, Suggestion, SuggestionKind, suggestion
 
 _LEAST = 3
@@ -18,7 +18,7 @@ _MAX_PAIRS = 400
 class _Joined:
     """One merge by hand. found: the shortest gap between onsets at which each pattern joins the two sides."""
 
-    def __init__(self, judgement: Judgement, past: Past, labels: Labels) -> None:
+    def __init__(self, judgement: Judgement, past: Recalled, labels: Labels) -> None:
         self.found: dict[Pattern, float] = {}
         for one, other in islice(product(judgement.one, judgement.same), _MAX_PAIRS):
             first, second = past.who.get(one.fingerprint), past.who.get(other.fingerprint)
@@ -29,7 +29,7 @@ class _Joined:
                 self.found[pattern] = min(gap_s, self.found.get(pattern, gap_s))
 
 
-def _mine(past: Past) -> Mined:
+def _mine(past: Recalled) -> Mined:
     labels = Labels(past)
     joined = [
         _Joined(one, past, labels)
@@ -51,7 +51,7 @@ class _Option:
     have joined as well, which people left apart."""
 
     def __init__(
-        self, pattern: Pattern, numbers: list[int], joined: list[_Joined], episodes: list[Episode], past: Past
+        self, pattern: Pattern, numbers: list[int], joined: list[_Joined], episodes: list[Episode], past: Recalled
     ) -> None:
         self.pattern, self.covers = pattern, frozenset(numbers)
         self.gap_s = max(joined[number].found[pattern] for number in numbers)
@@ -67,7 +67,7 @@ class _Option:
         return (len(self.covers) + 1) / (self.cases + 2)
 
 
-def _left_apart(past: Past, episodes: Iterable[Episode], pattern: Pattern, gap_s: float) -> set[tuple[str, str]]:
+def _left_apart(past: Recalled, episodes: Iterable[Episode], pattern: Pattern, gap_s: float) -> set[tuple[str, str]]:
     pairs = set()
     for one, other in met(episodes, pattern, gap_s):
         here, there = past.home(one.situation), past.home(other.situation)
@@ -76,7 +76,7 @@ def _left_apart(past: Past, episodes: Iterable[Episode], pattern: Pattern, gap_s
     return pairs
 
 
-def _chosen(options: list[_Option], past: Past) -> Iterator[Suggestion]:
+def _chosen(options: list[_Option], past: Recalled) -> Iterator[Suggestion]:
     """One rule for each merge: the surest, of equally sure ones that which covers more, then that which asks for
     more."""
     left = set[int]().union(*(option.covers for option in options))
@@ -94,7 +94,7 @@ def _chosen(options: list[_Option], past: Past) -> Iterator[Suggestion]:
         sure = [option for option in sure if len(option.covers & left) >= _LEAST]
 
 
-def _suggested(option: _Option, past: Past) -> Suggestion:
+def _suggested(option: _Option, past: Recalled) -> Suggestion:
     from predictor.support import more_than
 
     times, of = len(option.covers), option.cases

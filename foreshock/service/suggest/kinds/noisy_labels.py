@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from correlation.bind import bind
 from correlation.settings import IdentityRule
 from foreshock.core.matchers import matches_all, parse_matcher
-from foreshock.service.suggest.past import Episode, Past, Who
+from foreshock.service.suggest.recall import Episode, Recalled, Who
 from foreshock.service.suggest.suggestion import Mined, Patch, Suggestion, SuggestionKind, suggestion
 
 _ANEW = 0.8
@@ -33,7 +33,7 @@ Class = tuple[str, str, str]
 """Collector, source, and what the alert says."""
 
 
-def _mine(past: Past) -> Mined:
+def _mine(past: Recalled) -> Mined:
     by_class: defaultdict[Class, list[Episode]] = defaultdict(list)
     for episode in past.episodes:
         who = episode.who
@@ -55,7 +55,7 @@ def _mine(past: Past) -> Mined:
     return Mined(tuple(_suggested(*key, found, past) for key, found in noisy.items()), tested)
 
 
-def _has_a_rule(who: Who, past: Past) -> bool:
+def _has_a_rule(who: Who, past: Recalled) -> bool:
     """Somebody has thought about what identifies it."""
     return any(
         rule.about(who.collector, who.source)
@@ -96,7 +96,7 @@ def _anew(episodes: Iterable[Episode], label: str, besides: tuple[str, ...]) -> 
     return times, of
 
 
-def _same_ci(episodes: list[Episode], labels: tuple[str, ...], past: Past) -> bool:
+def _same_ci(episodes: list[Episode], labels: tuple[str, ...], past: Recalled) -> bool:
     """Whether the alerts are about the same CIs without ``labels``; one that was only made up from them is none."""
     for episode in episodes[:: max(1, len(episodes) // _LOOKED_AT)]:
         who = episode.who
@@ -107,7 +107,7 @@ def _same_ci(episodes: list[Episode], labels: tuple[str, ...], past: Past) -> bo
 
 
 def _suggested(
-    collector: str, source: str, labels: tuple[str, ...], found: list[tuple[str, int, int, int]], past: Past
+    collector: str, source: str, labels: tuple[str, ...], found: list[tuple[str, int, int, int]], past: Recalled
 ) -> Suggestion:
     from predictor.support import more_than
 

@@ -3,8 +3,8 @@
 from collections import defaultdict
 
 from foreshock.core.quantities import format_duration
-from foreshock.service.suggest.past import Past
 from foreshock.service.suggest.pattern import duration, nice
+from foreshock.service.suggest.recall import Recalled
 from foreshock.service.suggest.suggestion import Mined, Patch, SuggestionKind, suggestion
 
 _LEAST = 10
@@ -14,7 +14,7 @@ _SURE = 0.8
 """``min_share`` of a class is seen with certainty where its true share is above this."""
 
 
-def _mine(past: Past) -> Mined:
+def _mine(past: Recalled) -> Mined:
     from predictor.support import more_than
 
     transient = past.settings.suppress.transient

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from foreshock.core.quantities import format_duration
-from foreshock.service.suggest.past import Episode, Past
 from foreshock.service.suggest.pattern import duration, nice
+from foreshock.service.suggest.recall import Episode, Recalled
 from foreshock.service.suggest.suggestion import Mined, Patch, Suggestion, SuggestionKind, suggestion
 
 _LEAST = 5
@@ -17,7 +17,7 @@ _LONGEST_REOPEN_S = 7200.0
 """What comes back later is another problem more often than not, also where one alert says otherwise."""
 
 
-def _mine(past: Past) -> Mined:
+def _mine(past: Recalled) -> Mined:
     quiet, reopen = past.settings.group.quiet.total_seconds(), past.settings.group.reopen.total_seconds()
     span_s = past.days * 86_400
     found: defaultdict[tuple[str, int], list[tuple[str, int, int, float]]] = defaultdict(list)
@@ -51,7 +51,7 @@ def _by_chance(times: int, gaps: int, low_s: float, high_s: float, span_s: float
     return more_than(math.exp(-rate * low_s) - math.exp(-rate * high_s), times, gaps)
 
 
-def _suggested(setting: str, to_s: int, alerts: list[tuple[str, int, int, float]], past: Past) -> Suggestion:
+def _suggested(setting: str, to_s: int, alerts: list[tuple[str, int, int, float]], past: Recalled) -> Suggestion:
     now = past.settings.group.quiet if setting == "quiet" else past.settings.group.reopen
     times, of = sum(one[1] for one in alerts), sum(one[2] for one in alerts)
     name = max(alerts, key=lambda one: one[1])[0]

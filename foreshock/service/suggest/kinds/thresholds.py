@@ -3,7 +3,7 @@
 
 import math
 
-from foreshock.service.suggest.past import Past
+from foreshock.service.suggest.recall import Recalled
 from foreshock.service.suggest.suggestion import Mined, Patch, Suggestion, SuggestionKind, suggestion
 
 _REACH = 0.15
@@ -13,7 +13,7 @@ _SHARE = 0.2
 """Where fewer corrections than this share are near the threshold, it is not what is wrong."""
 
 
-def _mine(past: Past) -> Mined:
+def _mine(past: Recalled) -> Mined:
     threshold = past.settings.group.threshold
     joined = [past.crossings[one.id].strongest for one in past.judgements if one.same]
     cut = [past.crossings[one.id].strongest for one in past.judgements if one.apart]
@@ -27,7 +27,7 @@ def _mine(past: Past) -> Mined:
     return Mined(tuple(found), 2)
 
 
-def _suggested(to: float, near: list[float], of: int, what: str, past: Past) -> Suggestion:
+def _suggested(to: float, near: list[float], of: int, what: str, past: Recalled) -> Suggestion:
     from predictor.support import more_than
 
     return suggestion(

@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 
-from foreshock.service.suggest.past import Incident, Past
+from foreshock.service.suggest.recall import Incident, Recalled
 from foreshock.service.suggest.suggestion import Mined, Patch, SuggestionKind, suggestion
 
 _LEAST_HANDLED = 10
@@ -20,7 +20,7 @@ _NO_FAULT = re.compile(
 )
 
 
-def _mine(past: Past) -> Mined:
+def _mine(past: Recalled) -> Mined:
     from predictor.support import less_than
 
     handled = sum(one.handled for one in past.incidents.values())

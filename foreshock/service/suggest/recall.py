@@ -1,6 +1,7 @@
 """What happened, as an engine tells it that reads history as it was recorded: when alerts began and ended, what became
 of their situations and tickets, and what people said of them."""
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 
@@ -15,7 +16,7 @@ from foreshock.core.model import Alert, Judgement, Link, Moment, Situation, Situ
 from foreshock.core.topology import Topology
 from foreshock.service.engine import Engine
 from foreshock.service.recorded import Input
-from foreshock.service.records import TopologyRecord
+from foreshock.service.records import OperatorRecord, TopologyRecord
 from foreshock.service.replay import Version, prepared
 
 _MAX_COMMENTS = 20
@@ -81,7 +82,7 @@ class Crossing(Struct, frozen=True):
     strongest: float
 
 
-class Past(Struct, kw_only=True):
+class Recalled(Struct, kw_only=True):
     """A history, or a part of it.
 
     Attributes:
@@ -114,7 +115,7 @@ class Past(Struct, kw_only=True):
             situation = into
         return situation
 
-    def between(self, since: datetime, until: datetime) -> "Past":
+    def between(self, since: datetime, until: datetime) -> "Recalled":
         """What began, and what was said, in ``since`` <= t < ``until``."""
         low, high = since.timestamp(), until.timestamp()
         return msgspec.structs.replace(
@@ -149,18 +150,27 @@ def recall(
     collectors: Mapping[str, Collector],
     rules: Mapping[str, RuleKind],
     topology: Snapshot | None = None,
-) -> Past:
-    """Read a whole history. topology: in place of its own."""
-    reader = _Reader(Engine(collectors, rules), topology)
+    said: Iterable[Judgement] = (),
+) -> Recalled:
+    """Read a history. topology: in place of its own.
+
+    said: what people said in it, with the alerts it was about. It takes the place of the records that hold it where
+    history does not begin with the first record: situations have other numbers then, and what was said of their
+    tickets is not known.
+    """
+    reader = _Reader(Engine(collectors, rules), topology, sorted(said, key=lambda one: one.at))
     for record, given in prepared(inputs, Version(topology=topology)):
         reader.read(record, is_input=given is not None)
     return reader.past()
 
 
 class _Reader:
-    def __init__(self, engine: Engine, topology: Snapshot | None) -> None:
+    def __init__(self, engine: Engine, topology: Snapshot | None, said: list[Judgement]) -> None:
         self._engine, self._snapshot = engine, topology
         self._given = topology is not None
+        self._said = deque(said)
+        self._number = 0
+        self._whole = True
         self._who: dict[str, Who] = {}
         self._latest: dict[str, Episode] = {}
         self._episodes: list[Episode] = []
@@ -174,10 +184,33 @@ class _Reader:
 
     def read(self, record: Record, *, is_input: bool) -> None:
         """With ticks before it where nothing was recorded for long, so that what ended in between is seen to end."""
-        while (due := self._engine.next_due()) is not None and due + _TICK < record.at:
-            at = max(due, self._engine.now) + _TICK
-            self._step(Record(number=record.number, at=at, kind=RecordKind.TICK, body=b""), is_input=False)
+        if is_input:
+            self._whole = self._whole and record.number == self._number + 1
+            self._number = record.number
+        if not self._whole and _is_about_situations(record):
+            return
+        while self._said and self._said[0].at <= record.at:
+            said = self._said.popleft()
+            if not self._whole:
+                self._pass_to(said.at)
+                self._hear(said)
+        self._pass_to(record.at)
         self._step(record, is_input=is_input)
+
+    def _pass_to(self, at: datetime) -> None:
+        while (due := self._engine.next_due()) is not None and due + _TICK < at:
+            tick = max(due, self._engine.now) + _TICK
+            self._step(Record(number=self._number, at=tick, kind=RecordKind.TICK, body=b""), is_input=False)
+
+    def _hear(self, said: Judgement) -> None:
+        """Somebody said so of situations that have other numbers here; what was merged is one from then on."""
+        self._judgements.append(said)
+        self._crossings[said.id] = self._crossing(said)
+        one = (*said.one, *said.same) if said.same else ()
+        alerts = (self._engine.alerts.get(witness.fingerprint) for witness in one)
+        homes = sorted({alert.situation for alert in alerts if alert is not None and alert.situation})
+        for home in homes[1:]:
+            self._merged.setdefault(home, homes[0])
 
     def _step(self, record: Record, *, is_input: bool) -> None:
         engine = self._engine
@@ -288,9 +321,9 @@ class _Reader:
             relation = topology.relation(one, other) or topology.relation(other, one)
             yield f"{rule} {relation}" if relation else rule
 
-    def past(self) -> Past:
+    def past(self) -> Recalled:
         engine = self._engine
-        return Past(
+        return Recalled(
             settings=engine.settings,
             rules=engine.rule_instances,
             topology=engine.topology,
@@ -305,6 +338,12 @@ class _Reader:
             crossings=self._crossings,
             merged=self._merged,
         )
+
+
+def _is_about_situations(record: Record) -> bool:
+    if record.kind is RecordKind.OPERATOR:
+        return msgspec.json.decode(record.body, type=OperatorRecord).judge is not None
+    return record.kind is RecordKind.TICKET
 
 
 def _keys(witnesses: Iterable[Witness]) -> set[str]:
