@@ -499,6 +499,7 @@ class Anonymiser:
             set_window=None if window is None else self._window(window),
             judge=None if said is None else self._statement(said),
             notice=None if notice is None else self._notice(notice),
+            remark=None,  # for the audit only
         )
 
     def _notice(self, notice: Notice) -> Notice:

@@ -36,6 +36,9 @@ def read_operator(engine: "Engine", record: Record) -> None:
     if done.judge is not None:
         feedback.judge(engine, done.judge, record)
         return
+    if done.past_ends:
+        lifetimes.end_all(engine)
+        return
     if done.set_silence is not None:
         silence = done.set_silence
         matchers = engine.suppression.set_silence(silence)

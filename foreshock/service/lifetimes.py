@@ -58,6 +58,16 @@ def expire(engine: "Engine", key: str) -> None:
         engine.timers.expiry(key, due)
 
 
+def end_all(engine: "Engine") -> None:
+    """Whatever fires is over, as if it had run out now."""
+    for key, alert in list(engine.alerts.items()):
+        for unit in variants.units(alert):
+            if unit.firing:
+                unit.expires_at = engine.now
+        if alert.active:
+            expire(engine, key)
+
+
 def ended(engine: "Engine", alert: Alert, was_flaps: int) -> None:
     engine.active -= 1
     if flaps_on(engine, alert, was_flaps):

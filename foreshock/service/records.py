@@ -116,6 +116,7 @@ class OperatorRecord(Struct, frozen=True, kw_only=True):
         end_window: the id of a maintenance window that ends now and does not come again; with only_running just the
             span that runs.
         judge: what belongs together.
+        past_ends: what came before was imported; what still fires there is over, for nobody will end it.
     """
 
     set_silence: Silence | None = None
@@ -126,3 +127,4 @@ class OperatorRecord(Struct, frozen=True, kw_only=True):
     judge: Statement | None = None
     notice: Notice | None = None
     remark: Remark | None = None
+    past_ends: bool = False

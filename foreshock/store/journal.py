@@ -12,7 +12,7 @@ they take turns, checkpoints included, so it cannot occur.
 import fcntl
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -22,7 +22,7 @@ import msgspec
 import zstandard
 
 from foreshock.core.contracts import NewRecord, Record, RecordKind, SituationRow, Step
-from foreshock.core.errors import Fenced, Held, Unavailable
+from foreshock.core.errors import Fenced, Held, Rejected, Unavailable
 from foreshock.store.moments import from_micros, to_micros
 
 PARTITION = 0
@@ -199,19 +199,7 @@ class Journal:
     def append(self, records: Sequence[tuple[int, datetime, NewRecord]]) -> None:
         """Write numbered records in one synced transaction. Raises Fenced when a number is taken: another writer is at
         work."""
-        rows = [
-            (
-                number,
-                to_micros(at),
-                record.kind.value,
-                record.collector,
-                record.source,
-                record.actor,
-                record.items,
-                self._pack(record.body),
-            )
-            for number, at, record in records
-        ]
+        rows = [self._row(number, at, record) for number, at, record in records]
         try:
             with self._transaction() as cursor:
                 cursor.executemany(self._insert["inbox"], rows)
@@ -219,6 +207,32 @@ class Journal:
             raise Fenced(f"record {records[0][0]} exists already: another process writes this inbox") from error
         except self._driver.Error as error:
             raise Unavailable(f"the store refused a write: {error}", hint="check the disk and the database") from error
+
+    def fill(self, records: Iterable[tuple[datetime, NewRecord]]) -> int:
+        """Write the records of an inbox in which there never was one, all or none; how many. Raises Rejected."""
+        with self._transaction() as cursor:
+            cursor.execute("SELECT (SELECT count(*) FROM engine) + (SELECT count(*) FROM inbox)")
+            if cursor.fetchone()[0]:
+                raise Rejected(
+                    "this store has records already: history would come behind them",
+                    hint="import before the first `foreshock run`, or into a new state folder with --state",
+                )
+            rows = (self._row(number, at, record) for number, (at, record) in enumerate(records, 1))
+            cursor.executemany(self._insert["inbox"], rows)
+            cursor.execute("SELECT count(*) FROM inbox")
+            return int(cursor.fetchone()[0])
+
+    def _row(self, number: int, at: datetime, record: NewRecord) -> tuple[Any, ...]:
+        return (
+            number,
+            to_micros(at),
+            record.kind.value,
+            record.collector,
+            record.source,
+            record.actor,
+            record.items,
+            self._pack(record.body),
+        )
 
     def records(self, after: int, *, limit: int, upto: int | None = None, max_bytes: int | None = None) -> list[Record]:
         """Records with numbers above ``after`` in order, at most ``limit`` and no more once their bodies have

@@ -10,13 +10,32 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from foreshock.core.contracts import Record, RecordKind
+from foreshock.core.contracts import Record, RecordKind, TicketChange
 from foreshock.core.errors import ConfigError, Malformed
-from foreshock.core.model import Ended, JudgementKind
+from foreshock.core.learned import Side
+from foreshock.core.model import (
+    CI,
+    Anomaly,
+    Ended,
+    Judgement,
+    JudgementKind,
+    MaintenanceWindow,
+    Relationship,
+    Silence,
+    Witness,
+)
 from foreshock.service.anonymise import Tokens, anonymised, read_choice, read_key
 from foreshock.service.front import collector_kinds
 from foreshock.service.recorded import inputs_of
-from foreshock.service.records import OperatorRecord
+from foreshock.service.records import (
+    AnomaliesRecord,
+    LearnedRecord,
+    Notice,
+    OperatorRecord,
+    SettingsRecord,
+    Statement,
+    TopologyRecord,
+)
 from foreshock.service.replay import Result, replay
 from foreshock.service.settings import rule_kinds
 from foreshock.store.capture import Entry
@@ -201,6 +220,34 @@ def test_what_nobody_could_read_says_nothing_any_more():
 
     assert isinstance(last, Record)
     assert (last.kind, last.body) == (RecordKind.EVENTS, b"?")
+
+
+BODIES: dict[type, str] = {
+    TopologyRecord: "version cis relationships",
+    CI: "id kind name aliases owner criticality environment implied",
+    Relationship: "source type target",
+    SettingsRecord: "correlation sinks rules source",
+    AnomaliesRecord: "anomalies",
+    Anomaly: "ci metric dimension unit onset at until score direction observed expected detector course course_onset",
+    OperatorRecord: "set_silence expire_silence set_window end_window only_running judge notice remark past_ends",
+    Silence: "id matchers starts_at ends_at created_by comment updated_at annotations",
+    MaintenanceWindow: "id title owner comment spans cis descendants services matchers calendar schedule expanded_to "
+    "origin updated_at",
+    Statement: "kind situation other alerts cis comment past",
+    Judgement: "id at actor kind situation other one same apart cis comment applied outcome until",
+    Witness: "fingerprint name ci onset",
+    TicketChange: "sink situation sequence state origin number url actor comment",
+    LearnedRecord: "learned pinned",
+    Side: "name ci kind",
+    Notice: "labels summary",
+    Record: "number at kind body collector source actor",
+}
+
+
+@pytest.mark.parametrize("body", BODIES, ids=lambda body: body.__name__)
+def test_every_field_that_may_hold_a_name_has_been_thought_of(body: type):
+    """A new field: see to it in ``foreshock.service.anonymise`` first, then add it here."""
+    assert " ".join(field.name for field in msgspec.structs.fields(body)) == BODIES[body]
 
 
 # ---- tokens ---------------------------------------------------------------------------------------------------------

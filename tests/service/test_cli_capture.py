@@ -71,3 +71,28 @@ def test_the_beginning_is_said_once():
     found = run("--since", "1d", "--from", "2026-01-01", "--out", "other.jsonl")
 
     assert found.exit_code == 2
+
+
+def imported(*words: str) -> Result:
+    return CliRunner().invoke(app, ["history", "import", *words, "--state", "state"])
+
+
+def test_a_new_installation_begins_with_history_once():
+    first, again = imported("all.jsonl"), imported("all.jsonl")
+
+    assert first.exit_code == 0
+    assert "imported 8 records up to 2026-03-02 14:10 UTC: 1 situation, all over, and 0 judgements" in first.output
+    assert again.exit_code == 1
+    assert "this store has records already" in " ".join(again.output.split())
+
+
+def test_history_of_another_tool_begins_with_a_topology(here: Path):
+    (here / "alerts.csv").write_text("time,node,name\n2026-01-01T12:00:00Z,db,Down\n2026-01-01T12:00:20Z,web,Down\n")
+    (here / "mapping.yaml").write_text("alerts: {time: time}\n")
+    (here / "cmdb").mkdir()
+    (here / "cmdb/nodes.csv").write_text("node,type\nweb,host\ndb,host\n")
+    (here / "cmdb/topology.csv").write_text("source,target,relation\nweb,db,depends_on\n")
+    found = imported("alerts.csv", "--mapping", "mapping.yaml", "--topology", "cmdb")
+
+    assert found.exit_code == 0, found.output
+    assert ": 1 situation, all over" in found.output

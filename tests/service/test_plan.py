@@ -280,3 +280,29 @@ def test_what_was_learned_in_another_estate_is_told_of_and_what_was_learned_here
         "what was learned: version 7 names 2 CIs, of which 0 are known here: another estate's; its pairs mean nothing "
         "here, learn from this estate's history",
     )
+
+
+def test_it_tells_which_team_would_be_called_when():
+    owners = {"db1": "database", "api": "apps"}
+    story = Story(*SHOP, owners=owners).fire("db1").at(20).fire("api").at(7200).fire("db1", name="Full")
+    story.after(600).tick()
+    found = planned(story, group={"threshold": 0.9})
+
+    assert found.before.by_group_and_hour == {"database": {12: 1, 14: 1}}
+    assert found.after.by_group_and_hour == {"apps": {13: 1}, "database": {12: 1, 14: 1}}
+    assert (found.before.busiest_hour, found.after.busiest_hour) == (1, 1)
+    assert [(team, was, now) for team, _, was, now in report.teams(found)] == [("database", 2, 2), ("apps", 0, 1)]
+    assert "| apps | 0 | 1 | 13: 0 → 1 |" in "\n".join(report.markdown(found, 20))
+    assert '<td class="more">0&nbsp;→&nbsp;1</td>' in report.html(found)
+
+
+def test_of_very_many_teams_the_least_concerned_are_told_together():
+    hosts = [f"h{number}" for number in range(40)]
+    story = Story(*(f"{host} depends_on x{host}" for host in hosts), owners={host: f"team {host}" for host in hosts})
+    for number, host in enumerate(hosts):
+        story.at(600 * number).fire(host, name=f"N{number}")
+    rows = report.teams(planned(story.after(600).tick(), group={"threshold": 0.9}))
+
+    assert len(rows) == 30
+    assert rows[-1][0] == "11 others"
+    assert sum(was for _, _, was, _ in rows) == 40

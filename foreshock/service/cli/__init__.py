@@ -13,6 +13,7 @@ from foreshock.service.cli import (
     db,
     explain,
     feedback,
+    history,
     importing,
     incidents,
     learn,
@@ -38,6 +39,7 @@ for group in (running, explain, recorded, tuning, importing):
 app.add_typer(incidents.commands, name="incidents")
 app.add_typer(feedback.commands, name="feedback")
 app.add_typer(db.commands, name="db")
+app.add_typer(history.commands, name="history")
 app.add_typer(learn.commands, name="learn")
 rules.commands.add_typer(suggesting.commands)
 app.add_typer(rules.commands, name="rules")

@@ -65,6 +65,7 @@ class Totals(Struct, frozen=True, kw_only=True):
 
     Attributes:
         tickets: opened. by_priority, by_group, by_hour: of the incidents; hours are hours of the day, UTC.
+        by_group_and_hour: the same, by both. busiest_hour: most tickets in one hour of the clock.
         noise_reduction: 1 - tickets / events.
         wait_p50_s, wait_p95_s: from the first alert to the ticket; None without tickets.
         fit: with what is known to belong together; None where nothing was given.
@@ -76,6 +77,8 @@ class Totals(Struct, frozen=True, kw_only=True):
     by_priority: dict[int, int]
     by_group: dict[str, int]
     by_hour: dict[int, int]
+    by_group_and_hour: dict[str, dict[int, int]]
+    busiest_hour: int
     noise_reduction: float
     wait_p50_s: float | None
     wait_p95_s: float | None
@@ -336,18 +339,27 @@ def _both(one: str, other: str) -> str:
 def _totals(outcome: Outcome) -> Totals:
     told = [one for one in outcome.incidents.values() if one.ticket_at is not None]
     waits = [one.wait_s for one in told if one.wait_s is not None]
+    pages = [(one.group, one.ticket_at) for one in told if one.ticket_at is not None]
     return Totals(
         events=outcome.events,
         situations=len(outcome.incidents),
         tickets=outcome.tickets,
         by_priority=dict(sorted(Counter(one.priority for one in told).items())),
         by_group=dict(sorted(Counter(one.group for one in told).items())),
-        by_hour=dict(sorted(Counter(one.ticket_at.hour for one in told if one.ticket_at is not None).items())),
+        by_hour=_by_hour(at for _, at in pages),
+        by_group_and_hour={
+            group: _by_hour(at for one, at in pages if one == group) for group in sorted({one for one, _ in pages})
+        },
+        busiest_hour=max(Counter(at.replace(minute=0, second=0, microsecond=0) for _, at in pages).values(), default=0),
         noise_reduction=round(1 - outcome.tickets / outcome.events, 4) if outcome.events else 0.0,
         wait_p50_s=round(median(waits), 1) if waits else None,
         wait_p95_s=round(quantiles(waits, n=20)[-1] if len(waits) > 1 else waits[0], 1) if waits else None,
         fit=outcome.fit,
     )
+
+
+def _by_hour(times: Iterable[datetime]) -> dict[int, int]:
+    return dict(sorted(Counter(at.hour for at in times).items()))
 
 
 def _in_force(outcome: Outcome) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """A plan for people: lines for a terminal, Markdown for a review, one HTML page that needs nothing else."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -15,6 +15,7 @@ WORDS = {
     Kind.ASSIGNMENT: "change assignment", Kind.TIME: "change time to ticket",
 }  # fmt: skip
 _BARS = 560  # pixels
+_TEAMS = 30
 
 
 def rows(plan: Plan) -> list[tuple[str, str, str]]:
@@ -31,6 +32,7 @@ def rows(plan: Plan) -> list[tuple[str, str, str]]:
             for each in sorted({*one.by_group, *other.by_group})
             if len({*one.by_group, *other.by_group}) > 1
         ),
+        ("most in one hour", f"{one.busiest_hour:,}", f"{other.busiest_hour:,}"),
         ("situations", f"{one.situations:,}", f"{other.situations:,}"),
         ("noise reduction", f"{one.noise_reduction:.2%}", f"{other.noise_reduction:.2%}"),
         ("first alert to ticket, median", _seconds(one.wait_p50_s), _seconds(other.wait_p50_s)),
@@ -45,6 +47,23 @@ def rows(plan: Plan) -> list[tuple[str, str, str]]:
             if one.fit is not None and other.fit is not None
         ),
     ]
+
+
+def teams(plan: Plan) -> list[tuple[str, list[tuple[int, int]], int, int]]:
+    """(team, (before, after) for each hour of the day, before, after): who would be called when, the most concerned
+    first; beyond ``_TEAMS`` together."""
+    one, other = plan.before.by_group_and_hour, plan.after.by_group_and_hour
+    found = [(team or "nobody", _hours(one.get(team, {}), other.get(team, {}))) for team in {*one, *other}]
+    found.sort(key=lambda row: (-sum(max(pair) for pair in row[1]), row[0]))
+    if len(found) > _TEAMS:
+        rest = [row for _, row in found[_TEAMS - 1 :]]
+        together = [(sum(row[hour][0] for row in rest), sum(row[hour][1] for row in rest)) for hour in range(24)]
+        found = [*found[: _TEAMS - 1], (f"{len(rest)} others", together)]
+    return [(team, row, sum(was for was, _ in row), sum(now for _, now in row)) for team, row in found]
+
+
+def _hours(before: Mapping[int, int], after: Mapping[int, int]) -> list[tuple[int, int]]:
+    return [(before.get(hour, 0), after.get(hour, 0)) for hour in range(24)]
 
 
 def heading(plan: Plan) -> str:
@@ -93,6 +112,7 @@ def markdown(plan: Plan, shown: int) -> Iterator[str]:
     yield from (f"| {name} | {one} | {other} |" for name, one, other in rows(plan))
     yield ""
     yield f"**{verdict(plan)}**"
+    yield from _calls(plan)
     for note in plan.notes:
         yield ""
         yield f"> {note}"
@@ -115,6 +135,23 @@ def markdown(plan: Plan, shown: int) -> Iterator[str]:
         yield "</details>"
 
 
+def _calls(plan: Plan) -> Iterator[str]:
+    """Markdown: the teams, and when they would be called."""
+    found = teams(plan)
+    if len(found) < 2 and plan.before.by_group_and_hour == plan.after.by_group_and_hour:
+        return
+    yield ""
+    yield "<details><summary>Tickets by team and hour of the day (UTC)</summary>"
+    yield ""
+    yield "| team | before | after | hours that differ |"
+    yield "| --- | ---: | ---: | --- |"
+    for team, row, was, now in found:
+        differ = ", ".join(f"{hour:02d}: {one} → {other}" for hour, (one, other) in enumerate(row) if one != other)
+        yield f"| {_escaped(team)} | {was:,} | {now:,} | {differ} |"
+    yield ""
+    yield "</details>"
+
+
 def html(plan: Plan) -> str:
     """One page without any other file."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -126,7 +163,7 @@ def html(plan: Plan) -> str:
     hours = [(hour, one.get(hour, 0), other.get(hour, 0)) for hour in sorted({*one, *other})]
     return environment.get_template("plan.html").render(
         plan=plan, heading=heading(plan), verdict=verdict(plan), rows=rows(plan), words=WORDS, kinds=list(Kind),
-        line=incident_line, hours=_bars(hours),
+        line=incident_line, hours=_bars(hours), teams=teams(plan),
         priorities=_bars([(f"P{n}", plan.before.by_priority.get(n, 0), plan.after.by_priority.get(n, 0))
                           for n in range(1, 6)]),
     )  # fmt: skip

@@ -1,0 +1,107 @@
+"""History of before: for an installation that has none."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from foreshock.core.quantities import format_duration
+from foreshock.service.cli.options import Config, Mapped
+from foreshock.service.cli.terminal import counted, print_lines, told, warn
+
+commands = typer.Typer(help="History that was recorded elsewhere.", no_args_is_help=True)
+
+
+@commands.command("import")
+@told
+def import_history(
+    input: Annotated[
+        Path,
+        typer.Argument(help="A capture, Alertmanager alerts (JSONL), or a table (CSV, JSONL, Parquet) with --mapping."),
+    ],
+    mapping: Mapped = None,
+    topology: Annotated[
+        Path | None,
+        typer.Option(
+            "--topology",
+            help="Topology file or folder for the time of this history, in place of its own; without either, that of "
+            "the configuration.",
+        ),
+    ] = None,
+    state: Annotated[
+        Path | None, typer.Option("--state", help="State folder to begin, in place of the configuration's.")
+    ] = None,
+    config: Config = None,
+) -> None:
+    """Begin a new installation with history, so that it learns and plans from the first day on.
+
+    Situations of that time are there, with what people said and what is usual. No ticket is opened for them: no sink
+    hears of it, and at its end everything that still fires is over. Refused where there are records already, or while a
+    Foreshock runs.
+
+    Examples: `foreshock history import last-year.parquet`,
+    `foreshock history import alerts.csv --mapping mapping.yaml --topology cmdb/`
+    """
+    from foreshock.connect.config import load
+    from foreshock.service import topology_sources
+    from foreshock.service.clock import utc_now
+    from foreshock.service.engine import Engine
+    from foreshock.service.front import collector_kinds, own
+    from foreshock.service.history_import import imported, read_in
+    from foreshock.service.recorded import ReplayMapping, read_input, read_topology
+    from foreshock.service.records import SettingsRecord, TopologyRecord
+    from foreshock.service.rule_files import load_rules
+    from foreshock.service.settings import load_settings, rule_kinds
+    from foreshock.store import capture, migrations
+    from foreshock.store.journal import Journal
+
+    settings = load_settings(config, os.environ, {"state": str(state)} if state is not None else {})
+    columns, collectors = load(mapping, ReplayMapping) if mapping else None, collector_kinds()
+    known = None
+    if topology is not None:
+        read = read_topology(topology, columns)
+        known = TopologyRecord(version=read.version, cis=read.cis, relationships=read.relationships)
+    elif settings.topology:
+        known = topology_sources.read(settings.topology)
+    is_capture = mapping is None and input.is_file() and capture.head_of(input) is not None
+    said = sorted(capture.judgements(input), key=lambda one: one.at) if is_capture else []
+    record = SettingsRecord(
+        correlation=settings.correlation.model_dump(mode="json"), sinks=(), rules=load_rules(settings.rules)
+    )
+    inputs = read_input(input, columns, collectors, warn)
+    past = imported(inputs, said, settings=record, topology=known, only_this=topology is not None, now=utc_now())
+    engine = Engine(collectors, rule_kinds())
+    with ExitStack() as opened:
+        opened.callback(os.close, own(settings.state))
+        journal = Journal(settings.store_url)
+        opened.callback(journal.close)
+        journal.claim()
+        migrations.upgrade_journal(journal)
+        records = journal.fill(past)
+        progress = opened.enter_context(_progress(records))
+        read_in(journal, engine, records, progress)
+    print_lines(
+        f"imported {counted(records, 'record')} up to {engine.now:%Y-%m-%d %H:%M} UTC: "
+        f"{counted(engine.last_situation, 'situation')}, all over, and {counted(engine.last_judgement, 'judgement')}",
+        "No ticket was opened. `foreshock run` goes on from here; `foreshock learn` learns from it.",
+    )
+    kept = settings.retention.age
+    if utc_now() - engine.now > kept:
+        warn(
+            f"retention.age is {format_duration(kept)}: what is older is forgotten soon after the start; set it higher "
+            "before, where you want to keep this history"
+        )
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[int], None]]:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("reading history", total=total)
+        yield lambda done: progress.update(task, completed=done)
