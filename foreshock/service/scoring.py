@@ -58,14 +58,16 @@ class Tagger:
             if known
         )
         self._engine = engine
-        self._occurrences: dict[str, int] = {}
+        self._occurrences: dict[str, tuple[datetime, int]] = {}
 
     def tag(self, id: str, key: str) -> Tags | None:
         """Of the item ``id`` of the alert ``key``; None where nothing is known. Asked once for each item, in order."""
         alert = self._engine.alerts.get(key)
-        begins = alert is not None and alert.firing and self._occurrences.get(key) != alert.occurrences
-        if alert is not None and begins:
-            self._occurrences[key] = alert.occurrences
+        # An alert that was forgotten since then counts its occurrences anew.
+        occurrence = (alert.first_seen, alert.occurrences) if alert is not None else None
+        begins = alert is not None and alert.firing and self._occurrences.get(key) != occurrence
+        if occurrence is not None and begins:
+            self._occurrences[key] = occurrence
         seen = Seen(id=id, alert=alert, begins=begins, engine=self._engine)
         tags = tuple(kind.tag(seen) for kind in self.kinds)
         return tags if any(tag is not None for tag in tags) else None

@@ -142,6 +142,15 @@ def test_an_alert_that_is_sent_again_is_one_occurrence():
     assert fits(planned(history, Truth(tickets=(ticket("INC1", 4010, "mail"),))))[0].items == 1
 
 
+def test_an_alert_that_begins_anew_after_it_was_forgotten_belongs_to_the_ticket_of_that_time():
+    history = Story(*SHOP)
+    for day in range(3):
+        history.at(day * 86_400).fire("db1", holds_s=300)
+    tickets = tuple(ticket(f"INC{day}", day * 86_400 + 60, "db1") for day in range(3))
+
+    assert fits(planned(history.after(600).tick(), Truth(tickets=tickets)))[0].items == 3
+
+
 # ---- against the yardstick ------------------------------------------------------------------------------------------
 
 
