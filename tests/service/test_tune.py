@@ -17,7 +17,7 @@ from foreshock.core.model import JudgementKind
 from foreshock.service.plan.run import survey
 from foreshock.service.recorded import Input
 from foreshock.service.replay import replay
-from foreshock.service.truth import Ticket, Truth, count_pairs
+from foreshock.service.truth import Pairs, Ticket, Truth, count_pairs
 from foreshock.service.tune import report, score
 from foreshock.service.tune.bench import Bench
 from foreshock.service.tune.folds import Fold
@@ -150,6 +150,15 @@ def test_pairs_are_those_of_a_replay():
     assert 0 < score.after(found.parts).f1 < 1
 
 
+def test_what_is_alone_in_its_incident_and_joins_another_counts_against_the_groups():
+    labels = {"0": "I0", "1": "I1", "2": "I2", "3": "I2"}
+    reading = reading_of(outages(12))
+    there = known(reading, Truth(incidents=labels))
+
+    assert len(there.incidents) == 1
+    assert score.after(fold_scores(reading, there).parts) == Pairs(same=1, grouped=2, both=1)
+
+
 def test_tickets_say_what_belongs_together():
     inputs = outages(12, calls=5)
     base, top = (inputs[place].record.at for place in (2, 3))
@@ -195,7 +204,7 @@ def test_a_trial_that_leaves_a_situation_of_priority_1_without_a_ticket_is_not_c
 
 
 def fold(parts: Sequence[score.Part], lost: int = 0) -> FoldScore:
-    return FoldScore(parts=list(parts), events=1, tickets=1, wait_s=30.0, lost=lost)
+    return FoldScore(parts=list(parts), events=1, tickets=1, urgent=0, wait_s=30.0, lost=lost)
 
 
 def standing(*ticketed: Ticketed) -> Standing:
@@ -216,6 +225,14 @@ def test_a_situation_of_priority_1_is_lost_where_no_ticket_tells_of_it(change: M
     after = standing(msgspec.structs.replace(URGENT, **change))
 
     assert compared(Fold(0, 300, 400), NOBODY, standing(URGENT), after).lost == lost
+
+
+def test_tickets_of_priority_1_are_counted_in_the_fold_they_were_opened_in():
+    less, later = msgspec.structs.replace(URGENT, priority=2), msgspec.structs.replace(URGENT, ticket=500.0)
+    below = msgspec.structs.replace(URGENT, ticket=float("inf"))
+    nothing = standing()
+
+    assert compared(Fold(0, 300, 400), NOBODY, nothing, standing(URGENT, less, later, below)).urgent == 1
 
 
 def test_one_of_another_fold_or_priority_is_not_lost_here():

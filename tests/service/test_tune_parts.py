@@ -186,7 +186,7 @@ SEARCH = Search(history="h", truth="t", present="p", folds=2, held_out=0.3, gap_
 
 
 def trial(*, held_out: bool = False, **values: float) -> Trial:
-    scores = [FoldScore(parts=[(1, 1, 1, 1, 1)], events=2, tickets=1, wait_s=None, lost=0)]
+    scores = [FoldScore(parts=[(1, 1, 1, 1, 1)], events=2, tickets=1, urgent=0, wait_s=None, lost=0)]
     return Trial(values=values, folds=scores, held_out=held_out)
 
 

@@ -1,7 +1,9 @@
 """History as it is read once for all trials, and what truth knows of it."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
+from itertools import chain
 
 import msgspec
 from msgspec import Struct
@@ -174,7 +176,34 @@ def known(reading: Reading, truth: Truth) -> Known:
     where truth knows of nothing in it."""
     engine = reading.engine(reading.version)
     tagger = Tagger(truth, engine)
-    found: list[tuple[int, float, str, Tags]] = []
+    found = list(_tagged(reading, engine, tagger))
+    if not found:
+        raise Malformed(
+            "truth knows of nothing in this history",
+            hint="labels name items by their ids in groups.csv of `foreshock replay`, tickets name CIs",
+        )
+    pairs: list[tuple[str, int, int, bool]] = []
+    for kind, one in enumerate(tagger.kinds):
+        if isinstance(one, Said):  # the last item of an occurrence tells where it ended up
+            last = {tags[kind]: place for place, (*_, tags) in enumerate(found) if tags[kind] is not None}
+            pairs += _pairs(one.same, last)
+    grouping = [kind for kind, one in enumerate(tagger.kinds) if not isinstance(one, Said)]
+    sizes = Counter((kind, tags[kind]) for *_, tags in found for kind in grouping)
+    items = [
+        Item(step, at, alert, tuple(_name(kind, tags[kind], sizes[kind, tags[kind]]) for kind in grouping))
+        for step, at, alert, tags in found
+    ]
+    incidents = spans(
+        chain(
+            ((name, item.at) for item in items for name in item.names if name),
+            ((name, items[place].at) for name, *places, _ in pairs for place in places),
+        )
+    )
+    return Known(items=items, incidents=incidents, pairs=pairs)
+
+
+def _tagged(reading: Reading, engine: Engine, tagger: Tagger) -> Iterator[tuple[int, float, str, Tags]]:
+    """(step, moment, alert, tags) of each item that truth knows of."""
     for step, (given, items) in enumerate(zip(reading.inputs, reading.items, strict=True)):
         engine.step([(given.record, items)])
         if items is None:
@@ -182,40 +211,14 @@ def known(reading: Reading, truth: Truth) -> Known:
         at = given.record.at.timestamp()
         for id, alert in zip(given.ids, fingerprints(engine, given.record, items), strict=True):
             if (tags := tagger.tag(id, alert)) is not None:
-                found.append((step, at, alert, tags))
-    if not found:
-        raise Malformed(
-            "truth knows of nothing in this history",
-            hint="labels name items by their ids in groups.csv of `foreshock replay`, tickets name CIs",
-        )
-    spoken = [kind for kind, one in enumerate(tagger.kinds) if isinstance(one, Said)]
-    pairs: list[tuple[str, int, int, bool]] = []
-    moments: list[tuple[str, float]] = []
-    for kind in spoken:
-        one = tagger.kinds[kind]
-        assert isinstance(one, Said)
-        last = {tags[kind]: place for place, (*_, tags) in enumerate(found) if tags[kind] is not None}
-        pairs += _pairs(one.same, last)
-    items_ = [
-        Item(step, at, alert, tuple(_name(kind, tag) for kind, tag in enumerate(tags) if kind not in spoken))
-        for step, at, alert, tags in found
-    ]
-    moments += ((name, item.at) for item in items_ for name in item.names if name)
-    moments += ((name, items_[place].at) for name, *places, _ in pairs for place in places)
-    return Known(items=items_, incidents=_several(moments), pairs=pairs)
+                yield step, at, alert, tags
 
 
-def _name(kind: int, tag: str | None) -> str | None:
-    return f"{kind}:{tag}" if tag else tag
-
-
-def _several(moments: Iterable[tuple[str, float]]) -> dict[str, Incident]:
-    """Of one item alone, no pair tells anything."""
-    listed = list(moments)
-    counts: dict[str, int] = {}
-    for name, _ in listed:
-        counts[name] = counts.get(name, 0) + 1
-    return spans((name, at) for name, at in listed if counts[name] > 1)
+def _name(kind: int, tag: str | None, size: int) -> str | None:
+    """What is alone in its incident belongs with nothing, as noise does."""
+    if tag is None:
+        return None
+    return f"{kind}:{tag}" if tag and size > 1 else ""
 
 
 def _pairs(

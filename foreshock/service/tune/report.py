@@ -76,6 +76,7 @@ def _estimate(name: str, one: Estimate) -> str:
 def _sides(before: Side, after: Side) -> Iterator[str]:
     rows = (
         ("tickets", f"{before.tickets:,}", f"{after.tickets:,}"),
+        ("of them P1", f"{before.urgent:,}", f"{after.urgent:,}"),
         ("noise reduction", f"{before.noise_reduction:.2%}", f"{after.noise_reduction:.2%}"),
         ("first alert to ticket, median", _seconds(before.wait_s), _seconds(after.wait_s)),
     )

@@ -58,9 +58,10 @@ class Effect(Struct, frozen=True, kw_only=True):
 
 
 class Side(Struct, frozen=True, kw_only=True):
-    """Of the part that was held out."""
+    """Of the part that was held out. urgent: tickets of priority 1."""
 
     tickets: int
+    urgent: int
     noise_reduction: float
     wait_s: float | None
 
@@ -288,7 +289,7 @@ def _side(held: FoldScore | None) -> Side | None:
     if held is None:
         return None
     reduction = 1 - held.tickets / held.events if held.events else 0.0
-    return Side(tickets=held.tickets, noise_reduction=round(reduction, 4), wait_s=held.wait_s)
+    return Side(tickets=held.tickets, urgent=held.urgent, noise_reduction=round(reduction, 4), wait_s=held.wait_s)
 
 
 def _effects(space: Sequence[Parameter], tried: Sequence[Tried], stage: int) -> tuple[Effect, ...]:

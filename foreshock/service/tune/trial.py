@@ -51,12 +51,14 @@ class FoldScore(Struct, frozen=True, kw_only=True):
     """One fold of one trial, beside what is in force.
 
     Attributes:
-        parts: see ``score.Part``. lost: situations of priority 1 that have a ticket now, and would not have one.
+        parts: see ``score.Part``. tickets: opened in it. urgent: of them, those of priority 1 as far as it is known.
+        wait_s: median. lost: situations of priority 1 that have a ticket now, and would not have one.
     """
 
     parts: list[Part]
     events: int
     tickets: int
+    urgent: int
     wait_s: float | None
     lost: int
 
@@ -142,6 +144,7 @@ def compared(fold: Fold, share: Share, before: Standing, after: Standing) -> Fol
         parts=share.parts(before.groups, after.groups),
         events=after.events,
         tickets=len(after.waits),
+        urgent=sum(_counts(one, fold) for one in after.ticketed),
         wait_s=round(median(after.waits), 1) if after.waits else None,
         lost=sum(not _is_told(one, after) for one in before.ticketed if _counts(one, fold)),
     )
