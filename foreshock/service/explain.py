@@ -6,6 +6,7 @@ asked twice: what relates the alert to any one alert there, which is the reason 
 whole situation comes to, as it stood when the alert was placed, which is what placement counts.
 """
 
+from collections import ChainMap
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from heapq import nsmallest
@@ -77,7 +78,8 @@ class Comparison:
             for rule in self._rules:
                 if rule.index is not None:
                     rule.index.add(member.fingerprint, member)
-        self._view = View(traces, engine.topology, engine.settings.relate, 0.0, engine.alerts)
+        known = ChainMap(self._members, engine.alerts)  # of the past the engine has let go
+        self._view = View(traces, engine.topology, engine.settings.relate, 0.0, known)
         self._view.now = engine.now
 
     def strongest(self, alert: Alert) -> Link | None:
@@ -98,7 +100,12 @@ def counted(engine: "Engine", alert: Alert, situation: Situation, members: Itera
     known = {member.fingerprint: member for member in members}
     there = sorted((member.joined_at, fingerprint) for fingerprint, member in situation.members.items())
     view = View(
-        Traces(engine.topology), engine.topology, engine.settings.relate, 0.0, engine.alerts, engine.view.changes
+        Traces(engine.topology),
+        engine.topology,
+        engine.settings.relate,
+        0.0,
+        ChainMap(known, engine.alerts),
+        engine.view.changes,
     )
     view.now = at
     rules = _as_in_force(engine)

@@ -47,7 +47,9 @@ def test_why_a_recorded_alert_would_be_elsewhere_with_another_setting():
         ((*EXPLAIN, "Down on mail"), 1, "there is no incident and no alert 'Down on mail'; Down is on db, web"),
         ((*EXPLAIN, "S-1", "--at", "2025-01-01"), 1, "the history begins at 2026-01-01 00:00:00 UTC"),
         ((*EXPLAIN, "S-1", "--at", "noon"), 2, "'noon' is no time"),
-        (("explain", "S-1", "--at", "2026-01-01"), 2, "need --history"),
+        (("explain", "S-1", "--mapping", "m.yaml"), 2, "--mapping goes with --history"),
+        (("explain", "S-1", "--at", "2026-01-01", "--server", "http://127.0.0.1:1"), 5, "no Foreshock answers"),
+        ((*EXPLAIN, "S-9"), 1, "open are S-1 (Down on db); situations are numbered from the beginning of what"),
         (("explain", "S-1", "--server", "http://127.0.0.1:1"), 5, "no Foreshock answers"),
     ],
 )

@@ -136,6 +136,18 @@ def test_what_is_over_and_gone_is_still_explained_from_history():
         why(by_id.engine, by_id, "Down on db7", story.now)
 
 
+def test_what_fires_still_is_held_against_what_is_over_and_gone():
+    story = Story(settings={"group": {"quiet": "1m", "reopen": "1m"}})
+    story.fire("db1").fire("mail", holds_s=200_000).at(200).resolve("db1").at(90_000).fire("api")
+    assert "S-1" not in story.engine.situations
+    state = asked(story, "S-1")
+
+    for name in ("Down on mail", "Down on api"):
+        (apart,) = why_not(state.engine, state, name, "S-1")
+        assert (apart.situation, apart.together) == ("S-1", False)
+    assert why_not(state.engine, state, "S-1", "Down on mail")[0].home == "S-1"
+
+
 def test_what_people_said_is_part_of_the_answer():
     story = (
         outage()

@@ -82,8 +82,10 @@ def test_what_was_recorded_is_explained_in_the_words_of_the_one_that_ran(server:
     for asked in (("S-1",), ("INC0000002",), ("Down on mail", "--why-not", "S-1")):
         live = run_foreshock("explain", *asked, "--server", server.url)
         again = run_foreshock("explain", *asked, "--history", history)
+        read = run_foreshock("explain", *asked, "--at", "2099-01-01", "--server", server.url)
 
         assert again.stdout == live.stdout != "", again.stderr
+        assert read.returncode == 0, read.stderr
 
 
 def test_what_means_nothing_is_refused_with_the_reason(server: ForeshockServer):

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import typer
 
+from foreshock.core.errors import Missing
 from foreshock.service.cli.options import DEFAULT_SERVER, Format, Mapped, Server, TokenFile, client, moment
 from foreshock.service.cli.recorded import OwnLearned, OwnRules, OwnSettings, given
 from foreshock.service.cli.terminal import Output, complain, counted, tell_lines, told
@@ -27,11 +28,11 @@ def explain(
     ] = "",
     history: Annotated[
         Path | None,
-        typer.Option("--history", help="Recorded input, as for `foreshock replay`, in place of the running Foreshock."),
+        typer.Option("--history", help="Recorded input, as for `foreshock replay`; without, the running Foreshock."),
     ] = None,
     at: Annotated[
         datetime | None,
-        typer.Option("--at", parser=moment, help="As it stood then: 2026-01-01T12:00:00Z; without, at its end."),
+        typer.Option("--at", parser=moment, help="As it stood then: 2026-01-01T12:00:00Z; without, at the end."),
     ] = None,
     topology: Annotated[
         Path | None, typer.Option("--topology", help="Topology file or folder, in place of the history's own.")
@@ -53,12 +54,18 @@ def explain(
 
     foreshock explain 'Errors on api' --why-not S-1
 
-    foreshock explain S-3 --history last.jsonl --at 2026-01-01T12:00:00Z --set group.threshold=0.5
+    foreshock explain 'Errors on api' --at 2026-01-01T12:00:00Z
+
+    foreshock explain 'Errors on api' --why-not S-1 --history last.jsonl --set group.threshold=0.5
+
+    With a history, a moment, or anything that differs, what was recorded is read again; situations are numbered from
+    its beginning then, so that an alert is best named by what it is called.
     """
-    if history is not None:
-        view = _replayed(id, why_not, at, given(history, topology, rules, settings, mapping, learned, set_ or ()))
-    elif at or topology or rules or settings or set_ or mapping or learned:
-        raise typer.BadParameter("--at, --topology, --rules, --settings, --set, --mapping and --learned need --history")
+    if mapping is not None and history is None:
+        raise typer.BadParameter("--mapping goes with --history")
+    if history or at or topology or rules or settings or set_ or learned:
+        past = history or client(server, token_file)
+        view = _replayed(id, why_not, at, given(past, topology, rules, settings, mapping, learned, set_ or ()))
     else:
         path = f"/api/v1/explain/{quote(id, safe='')}" + (f"/against/{quote(why_not, safe='')}" if why_not else "")
         view = client(server, token_file).answer(path)
@@ -78,9 +85,13 @@ def _replayed(id: str, why_not: str, at: datetime | None, recorded: tuple[Any, .
     state = replayed(*recorded, asked=tuple(filter(None, (id, why_not))), until=at)
     engine = state.engine
     complain(f"as of {engine.now:%Y-%m-%d %H:%M:%S} UTC", color="reset")
-    if why_not:
-        return json.loads(msgspec.json.encode(reasons.why_not(engine, state, id, why_not)))
-    return json.loads(msgspec.json.encode(reasons.why(engine, state, id, engine.now)))
+    try:
+        if why_not:
+            return json.loads(msgspec.json.encode(reasons.why_not(engine, state, id, why_not)))
+        return json.loads(msgspec.json.encode(reasons.why(engine, state, id, engine.now)))
+    except Missing as error:
+        hint = f"{error.hint}; situations are numbered from the beginning of what was recorded, so name an alert"
+        raise Missing(str(error.args[0]), hint=hint) from None
 
 
 def _lines(view: dict[str, Any]) -> Iterable[str]:

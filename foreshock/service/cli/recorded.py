@@ -248,7 +248,7 @@ def _recorded(
 
 
 def given(
-    input: Path,
+    input: "Path | Client",
     topology: Path | None,
     rules: Path | None,
     settings: Path | None,
@@ -256,14 +256,15 @@ def given(
     learned: Path | None,
     changes: Sequence[str] = (),
 ) -> "tuple[Iterator[Input], Mapping[str, Collector], Mapping[str, RuleKind], Version]":
-    """Recorded input and what it is to be read with. changes: of single settings, on top of ``settings``, or else of
-    those that the input was decided with last."""
+    """Recorded input, or the inbox of a running Foreshock, and what it is to be read with. changes: of single settings,
+    on top of ``settings``, or else of those that the input was decided with last."""
     from correlation.settings import CorrelationSettings
     from foreshock.connect.config import load
     from foreshock.core.learned import foreign
     from foreshock.service import memory
     from foreshock.service.front import collector_kinds
     from foreshock.service.learning import read_learned
+    from foreshock.service.past import of_running
     from foreshock.service.plan.run import survey
     from foreshock.service.recorded import ReplayMapping, read_input, read_topology
     from foreshock.service.replay import Version
@@ -277,9 +278,14 @@ def given(
     history = read_learned(learned) if learned else None
     if known and history and (why := foreign(history, {ci.id for ci in known.cis})):
         complain(why, color="yellow")
+    if isinstance(input, Path):
+        inputs = read_input(input, columns, collectors, warn)
+        present = survey(read_input(input, columns, collectors)).present if changes else Version()
+    else:
+        past = of_running(input, collectors, None)
+        inputs, present = past.read(), past.present
     chosen = load(settings, CorrelationSettings) if settings else None
     if changes:
-        chosen = chosen or survey(read_input(input, columns, collectors)).present.settings or CorrelationSettings()
-        chosen = with_changes(chosen, changes)
+        chosen = with_changes(chosen or present.settings or CorrelationSettings(), changes)
     version = Version(settings=chosen, rules=load_rules(rules) if rules else None, topology=known, learned=history)
-    return read_input(input, columns, collectors, warn), collectors, rule_kinds(), version
+    return inputs, collectors, rule_kinds(), version
