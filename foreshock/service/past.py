@@ -46,7 +46,8 @@ def of_file(
     tell: Callable[[str], None] = lambda _: None,
 ) -> Past:
     """since: how much of its end is to be told; None: all, or what it was captured for. Raises ConfigError."""
-    head = capture.head_of(path) if mapping is None and path.is_file() else None
+    is_table = mapping is not None and mapping.alerts is not None
+    head = capture.head_of(path) if not is_table and path.is_file() else None
     if head is not None:
         settings, last_at = capture.last_settings(path)
         present = _version(None if settings is None else msgspec.json.decode(settings.body, type=SettingsRecord))

@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 from msgspec import Struct
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from cmdb_sync.file import FileConfig, FileSource
 from correlation import zones
@@ -80,14 +81,48 @@ class TopologyWords(BaseModel):
         return self
 
 
+class TicketColumns(BaseModel):
+    """Which column of exported tickets is what, where it has another name than usual."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    number: str = Field(default="", description="identifies a ticket")
+    opened: str = Field(default="", description="when it was opened")
+    resolved: str = Field(default="", description="when it was resolved, or closed")
+    ci: str = Field(default="", description="names of the CIs it is about, with commas between")
+    key: str = Field(default="", description="of the alert it was opened for: its fingerprint, or a label's value")
+    text: str = Field(default="", description="what it is about, searched for CIs where it names none")
+    parent: str = Field(default="", description="the ticket it belongs to: together they are one problem")
+    problem: str = Field(default="", description="its problem record: those open together are one problem")
+    close: str = Field(default="", description="how it was closed")
+    noise: tuple[str, ...] = Field(
+        default=("No fault found", "False alarm", "False positive", "Cannot reproduce"),
+        description="values of `close` that mean that there was no problem",
+    )
+    zone: str = Field(default="UTC", description="time zone of times without one: Europe/Berlin")
+    time_format: str = Field(
+        default="", description="how times are written, as strptime reads it; RFC 3339 where empty"
+    )
+
+    @field_validator("zone")
+    @classmethod
+    def _is_a_zone(cls, zone: str) -> str:
+        try:
+            ZoneInfo(zone)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise Invalid(f"{zone!r} is no time zone", hint="write it as in Europe/Berlin") from None
+        return zone
+
+
 class ReplayMapping(BaseModel):
     """A mapping file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     version: Literal[1] = 1
-    alerts: AlertColumns
+    alerts: AlertColumns | None = Field(default=None, description="of a history; without it, input needs no mapping")
     topology: TopologyWords = Field(default_factory=TopologyWords)
+    tickets: TicketColumns = Field(default_factory=TicketColumns, description="of exported tickets that are the truth")
 
 
 class Input(Struct, frozen=True, kw_only=True):
@@ -115,7 +150,7 @@ def read_input(
     """Records of a file; ``tell`` hears what was put right in it. Raises ConfigError naming the line where it cannot be
     read."""
     check_file(path)
-    if mapping is not None:
+    if mapping is not None and mapping.alerts is not None:
         return _history(path, mapping.alerts, tell)
     if head_of(path) is not None:
         return inputs_of(read_capture(path), str(path), collectors)

@@ -3,6 +3,7 @@
 The first engine says what an item is about (its CI, its occurrence), so that the truth is the same for all.
 """
 
+import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -17,7 +18,8 @@ from foreshock.core.topology import Topology
 from foreshock.service.engine import Effects, Engine
 from foreshock.service.recorded import Input
 from foreshock.service.replay import Places, fingerprints
-from foreshock.service.truth import Pairs, Ticket, Truth, count_pairs
+from foreshock.service.tickets import BEFORE, WITHIN, Ticket
+from foreshock.service.truth import Pairs, Truth, count_pairs
 
 _SAME_OCCURRENCE = timedelta(minutes=5)
 """Onsets of an alert that are at most so far apart are one occurrence: its source may have dated it anew."""
@@ -200,43 +202,60 @@ class Said:
 
 
 class Tickets:
-    """An occurrence belongs to the ticket about its CI that was open then, or soon after; of several to the one opened
-    nearest to its onset."""
+    """An occurrence belongs to the ticket with its key, or else to one about its CI, that was open then or soon after;
+    of several to the one opened nearest to its onset. A ticket that names no CI is about those in its text."""
 
     def __init__(self, tickets: Sequence[Ticket]) -> None:
         self._tickets = tickets
+        self._by_key: dict[str, list[Ticket]] = {}
+        for ticket in tickets:
+            if ticket.key:
+                self._by_key.setdefault(ticket.key, []).append(ticket)
         self._by_ci: dict[str, list[Ticket]] = {}
         self._topology: Topology | None = None
 
     def tag(self, seen: Seen) -> str | None:
         alert = seen.alert
-        if alert is None or not seen.begins or not alert.ci:
+        if alert is None or not seen.begins:
             return None
         if seen.engine.topology is not self._topology:
             self._index(seen.engine)
-        return _nearest(self._by_ci.get(alert.ci, []), alert.starts_at)
+        by_key = self._with_its_key(alert) if self._by_key else None
+        return _nearest(self._by_ci.get(alert.ci, []), alert.starts_at) if by_key is None else by_key
+
+    def _with_its_key(self, alert: Alert) -> str | None:
+        for key in (alert.fingerprint, *alert.read_labels().values()):
+            if (found := _nearest(self._by_key.get(key, ()), alert.starts_at)) is not None:
+                return found
+        return None
 
     def _index(self, engine: Engine) -> None:
         self._topology, self._by_ci = engine.topology, {}
         for ticket in self._tickets:
-            for name in ticket.cis:
-                if ci := named(name, engine.topology, engine.settings.bind):
+            about = [named(name, engine.topology, engine.settings.bind) for name in ticket.cis]
+            for ci in dict.fromkeys(about if ticket.cis else _in_text(ticket.text, engine.topology)):
+                if ci:
                     self._by_ci.setdefault(ci, []).append(ticket)
 
     def count(self, placed: Iterable[tuple[str, str]]) -> Pairs:
         return count_pairs(placed)
 
 
-_BEFORE = timedelta(hours=1)
-"""So long a problem may have been known to monitoring before somebody opened its ticket."""
-_WITHIN = timedelta(hours=4)
-"""What begins later than this after a ticket was opened is another problem, however long the ticket is left open."""
+_NAME_IN_TEXT = re.compile(r"[\w.-]*\w")
+
+
+def _in_text(text: str, topology: Topology) -> Iterator[str]:
+    """CIs that it names by a name that only one has."""
+    for word in _NAME_IN_TEXT.findall(text):
+        found = topology.named(word)
+        if len(found) == 1:
+            yield found[0]
 
 
 def _nearest(tickets: Sequence[Ticket], onset: datetime) -> str | None:
     """tickets: in order of opening."""
-    first = bisect_left(tickets, onset - _WITHIN, key=_opened_at)
-    near = [one for one in tickets[first : bisect_right(tickets, onset + _BEFORE, key=_opened_at)] if _open(one, onset)]
+    first = bisect_left(tickets, onset - WITHIN, key=_opened_at)
+    near = [one for one in tickets[first : bisect_right(tickets, onset + BEFORE, key=_opened_at)] if _open(one, onset)]
     return min(near, key=lambda one: abs(one.opened_at - onset)).incident if near else None
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from types import ModuleType
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,7 +21,8 @@ from foreshock.service.recorded import Input
 from foreshock.service.replay import Version, replay, write
 from foreshock.service.scoring import Fit
 from foreshock.service.settings import rule_kinds
-from foreshock.service.truth import Ticket, Truth, count_pairs, read_truth
+from foreshock.service.tickets import Ticket
+from foreshock.service.truth import Truth, count_pairs, read_truth
 from foreshock.testing.records import NOON, Story, seconds
 
 SCORER = Path(__file__).parents[3] / "shared" / "eval" / "grouping.py"
@@ -102,10 +104,12 @@ def test_the_last_word_on_a_pair_holds():
     assert one.precision == 0
 
 
-def ticket(number: str, opened_s: float, *cis: str, resolved_s: float | None = None, incident: str = "") -> Ticket:
+def ticket(
+    number: str, opened_s: float, *cis: str, resolved_s: float | None = None, incident: str = "", **fields: str
+) -> Ticket:
     return Ticket(
         number=number, incident=incident or number, cis=cis, opened_at=NOON + seconds(opened_s),
-        resolved_at=None if resolved_s is None else NOON + seconds(resolved_s),
+        resolved_at=None if resolved_s is None else NOON + seconds(resolved_s), **fields,
     )  # fmt: skip
 
 
@@ -134,6 +138,28 @@ def test_of_several_tickets_the_one_opened_nearest_counts():
     tickets = (ticket("INC1", -1800, "db1"), ticket("INC2", 60, "db1"), ticket("INC3", 90, "api", incident="INC2"))
 
     assert fits(planned(story(), Truth(tickets=tickets)))[0].recall == 1
+
+
+def test_a_ticket_that_names_no_ci_is_about_those_in_its_text():
+    one = ticket("INC1", 120, text="Checkout is slow: DB1, and API.")
+    found, _ = fits(planned(story(), Truth(tickets=(one,))))
+
+    assert (found.items, found.recall) == (2, 1)
+
+
+def test_a_ticket_is_that_of_the_alert_whose_key_it_has():
+    history = story()
+    keys = history.alert("db1").fingerprint, "api"
+    tickets = tuple(ticket(f"INC{n}", 120, "elsewhere", incident="INC1", key=key) for n, key in enumerate(keys))
+    found, _ = fits(planned(history, Truth(tickets=tickets)))
+
+    assert (found.items, found.recall) == (2, 1)
+
+
+def test_what_a_ticket_was_opened_for_in_vain_belongs_with_nothing():
+    tickets = (ticket("INC1", 120, "db1"), msgspec.structs.replace(ticket("INC2", 120, "api"), incident=""))
+
+    assert fits(planned(story(), Truth(tickets=tickets)))[0].precision == 0
 
 
 def test_an_alert_that_is_sent_again_is_one_occurrence():

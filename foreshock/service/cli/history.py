@@ -66,7 +66,7 @@ def import_history(
         known = TopologyRecord(version=read.version, cis=read.cis, relationships=read.relationships)
     elif settings.topology:
         known = topology_sources.read(settings.topology)
-    is_capture = mapping is None and input.is_file() and capture.head_of(input) is not None
+    is_capture = not (columns and columns.alerts) and input.is_file() and capture.head_of(input) is not None
     said = sorted(capture.judgements(input), key=lambda one: one.at) if is_capture else []
     record = SettingsRecord(
         correlation=settings.correlation.model_dump(mode="json"), sinks=(), rules=load_rules(settings.rules)

@@ -132,7 +132,7 @@ def plan_rules(
     if truth is None and any(threshold.name in FIT_VALUES for threshold in thresholds.values()):
         raise typer.BadParameter(f"{', '.join(FIT_VALUES)} need labelled truth: give it with --truth")
     columns, collectors = load(mapping, ReplayMapping) if mapping else None, collector_kinds()
-    labels = read_truth(truth) if truth else None
+    labels = read_truth(truth, columns.tickets if columns else None) if truth else None
     history = (
         of_running(client(server, token_file), collectors, since)
         if input is None

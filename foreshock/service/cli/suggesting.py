@@ -90,7 +90,7 @@ def suggest_rules(
             raise typer.BadParameter(f"{name!r} is no kind of suggestion; {hint}")
     columns, collectors = load(mapping, ReplayMapping) if mapping else None, collector_kinds()
     topology = read_topology(base_topology, columns) if base_topology else None
-    labels = read_truth(truth) if truth else None
+    labels = read_truth(truth, columns.tickets if columns else None) if truth else None
     past = (
         of_running(client(server, token_file), collectors, since)
         if input is None

@@ -140,7 +140,7 @@ def _read(
     from foreshock.service.tune.known import read, said_in
 
     columns, collectors = load(mapping, ReplayMapping) if mapping else None, collector_kinds()
-    labels = read_truth(truth) if truth else None
+    labels = read_truth(truth, columns.tickets if columns else None) if truth else None
     present = survey(read_input(input, columns, collectors, warn)).present
     version = msgspec.structs.replace(
         present,
