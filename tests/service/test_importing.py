@@ -152,6 +152,7 @@ def test_names_that_would_be_equal_are_told_apart():
     assert [made.name(text) for text in ("Nights!", "nights", "nights-2", "ÄÖ", "")] == [
         "nights", "nights-2", "nights-2-2", "imported", "imported-2",
     ]  # fmt: skip
+    assert {len(made.name("x" * 200)) for _ in range(12)} == {64}
 
 
 def test_a_ci_that_is_named_twice_is_one_with_what_either_knows():
@@ -170,19 +171,29 @@ def test_a_ci_that_is_named_twice_is_one_with_what_either_knows():
 # ---- what is broken -------------------------------------------------------------------------------------------------
 
 
-SAMPLES = {"alertmanager": CONFIG, "nagios": (Path(__file__).parents[1] / "samples/nagios-objects.cfg").read_text()}
+SHIPPED = Path(__file__).parents[1] / "samples"
+XML = """<zabbix_export><version>6.0</version><hosts><host><host>a</host><interfaces><interface><ip>192.0.2.1</ip>
+</interface></interfaces><items><item><key>k</key><triggers><trigger><expression>last(/a/k)=0</expression><name>x</name>
+<dependencies><dependency><name>y</name><expression>last(/a/z)=0</expression></dependency></dependencies></trigger>
+</triggers></item></items></host></hosts></zabbix_export>"""
+SAMPLES = [
+    ("alertmanager", CONFIG),
+    ("nagios", (SHIPPED / "nagios-objects.cfg").read_text()),
+    ("zabbix", (SHIPPED / "zabbix-export.yaml").read_text()),
+    ("zabbix", XML),
+]
 damage = st.lists(
-    st.tuples(st.floats(0, 1), st.integers(0, 40), st.sampled_from(["", *"{}:x+,ß[' ", "\n", "- ", "\x00"])),
+    st.tuples(st.floats(0, 1), st.integers(0, 40), st.sampled_from(["", *"{}<>:x+,ß[' ", "\n", "- ", "\x00"])),
     min_size=1,
     max_size=4,
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("tool", SAMPLES)
+@pytest.mark.parametrize(("tool", "text"), SAMPLES, ids=["alertmanager", "nagios", "zabbix yaml", "zabbix xml"])
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(wounds=damage)
-def test_a_damaged_file_is_imported_or_refused_with_its_place(tool, tmp_path_factory, wounds):
-    text, folder = SAMPLES[tool], tmp_path_factory.mktemp("damaged")
+def test_a_damaged_file_is_imported_or_refused_with_its_place(tool, text, tmp_path_factory, wounds):
+    folder = tmp_path_factory.mktemp("damaged")
     for where, cut, put in wounds:
         at = int(where * len(text))
         text = text[:at] + put + text[at + cut :]
@@ -211,8 +222,8 @@ def test_what_an_expression_lists_is_known_and_what_it_does_besides_is_not():
     assert [literals(text) for text in ("db.*", "d[bc]", "(a|b)|c", "a.b", "(a", r"\d")] == [None] * 6
 
 
-VALUES = ("", "1", "2", "3")
-words = st.sampled_from(["1", "2", "1|2", "2|3", ".*", ".+", "[12]"])
+VALUES = ("", "1", "2", "3", "12", "1x2", "1..")
+words = st.sampled_from(["1", "2", "1|2", "2|3", ".*", ".+", "[12]", "1.*", ".*2", "1.*2", r"1\.*"])
 some_matchers = st.lists(
     st.builds(
         lambda name, value, regex, equal: Matcher(name=name, value=value, is_regex=regex, is_equal=equal),
@@ -229,6 +240,12 @@ def test_matchers_that_are_said_to_be_apart_are_and_what_is_said_to_follow_does(
         assert may_overlap(one, other)
     if implied(one, other):
         assert all(matches_all(other, labels) for labels in alerts if matches_all(one, labels))
+
+
+def test_texts_that_begin_or_end_differently_are_apart():
+    assert not may_overlap(m('a=~".*: full"'), m('a=~".*: slow"'))
+    assert not may_overlap(m('a=~"disk .*"'), m('a=~"fan .*"'))
+    assert may_overlap(m('a=~"disk .*"'), m('a=~".*: full"'))
 
 
 def test_a_rule_stands_above_those_whose_sources_it_names_as_targets():

@@ -450,7 +450,7 @@ HEAD = "route: {receiver: x%s}\nreceivers: [{name: x}]\n"
         (HEAD % ", routes: [{receiver: y}]", "route.routes[0]: 'y' is no receiver"),
         (HEAD % ", routes: [{matchers: ['a=~\"(\"']}]", "'(' is not a valid expression"),
         (HEAD % ", routes: [{matchers: [a]}]", "'a' is not a matcher"),
-        (HEAD % ", routes: {}", "must be a list"),
+        (HEAD % ", routes: {a: 1}", "must be a list"),
         (HEAD % ", routes: [{match: {a: 1.50}}]", "put it in quotes"),
         (HEAD % ", routes: [{mute_time_intervals: [never]}]", "'never' is no time interval"),
         (HEAD % "" + "time_intervals: [{name: n, time_intervals: [{times: [{start_time: '9', end_time: '8'}]}]}]",

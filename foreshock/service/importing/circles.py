@@ -6,6 +6,7 @@ With us an alert that a rule names as its target explains others only by rules f
 
 import re
 from collections.abc import Iterable, Sequence
+from itertools import combinations
 
 from msgspec import Struct
 
@@ -46,9 +47,22 @@ def may_overlap(one: Iterable[Matcher], other: Iterable[Matcher]) -> bool:
 
 def _possible(name: str, matchers: Sequence[Matcher]) -> bool:
     listed = [found for matcher in matchers if (found := values(matcher)) is not None]
-    if not listed:
-        return True
-    return any(all(matcher.matches({name: value}) for matcher in matchers) for value in min(listed, key=len))
+    if listed:
+        return any(all(matcher.matches({name: value}) for matcher in matchers) for value in min(listed, key=len))
+    ends = [found for matcher in matchers if matcher.is_equal and (found := _ends(matcher.value)) is not None]
+    return all(
+        (one[0].startswith(other[0]) or other[0].startswith(one[0]))
+        and (one[1].endswith(other[1]) or other[1].endswith(one[1]))
+        for one, other in combinations(ends, 2)
+    )
+
+
+def _ends(expression: str) -> tuple[str, str] | None:
+    """What every text begins and ends with that an expression like ``disk .*: full`` matches; None for any other."""
+    parts = re.split(r"(?<!\\)\.[*+]", expression)
+    texts = [literals(part) if part else ("",) for part in parts]
+    found = [text[0] for text in texts if text is not None and len(text) == 1]
+    return (found[0], found[-1]) if len(found) == len(parts) else None
 
 
 def implied(by: Iterable[Matcher], matchers: Iterable[Matcher]) -> bool:

@@ -69,6 +69,8 @@ class Node:
         return [] if found is None else found.entries()
 
     def entries(self) -> "list[Node]":
+        if self.value == {}:  # an empty list, as some write it
+            return []
         if not self._is(list, "a list", "begin each entry with `- `"):
             return []
         return [self._child(index, value) for index, value in enumerate(self.value)]

@@ -3,7 +3,6 @@ report for each thing of the source. Pure."""
 
 import re
 import unicodedata
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -83,7 +82,7 @@ class Translation:
     silences: list[dict[str, Any]] = field(default_factory=list)
     beside: tuple[str, ...] = ()
     """Lines of Markdown about running beside the tool."""
-    _names: Counter[str] = field(default_factory=Counter)
+    _names: set[str] = field(default_factory=set)
 
     # ---- the report ----
 
@@ -174,18 +173,28 @@ class Translation:
 
     def name(self, wanted: str, most: int = _NAME_CHARS) -> str:
         """A name as settings take it, of which there is one only."""
-        plain = wanted.lower() if most == _NAME_CHARS else wanted
-        plain = re.sub(r"[^a-z0-9_-]+", "-", plain) if most == _NAME_CHARS else plain
-        base = plain.strip("-_ ")[: most - 5].strip("-_ ") or "imported"
-        self._names[base] += 1
-        return base if self._names[base] == 1 else self.name(f"{base}-{self._names[base]}", most)
+        strict = most == _NAME_CHARS
+        plain = re.sub(r"[^a-z0-9_-]+", "-", wanted.lower()) if strict else wanted
+        base = plain.strip("-_ ")[:most].strip("-_ ") or "imported"
+        found, number = base, 1
+        while found in self._names:
+            number += 1
+            found = f"{base[: most - len(str(number)) - 1]}-{number}"
+        self._names.add(found)
+        return found
 
 
 def any_of(name: str, values: Sequence[str]) -> Matcher:
-    """A matcher for a label that has one of these values."""
+    """A matcher for a label that has one of these values, of which there is one at least."""
+    assert values, "an empty expression would match what has no such label"
     if len(values) == 1:
         return Matcher(name=name, value=values[0])
-    return Matcher(name=name, value="|".join(_SPECIAL.sub(r"\\\g<0>", value) for value in values), is_regex=True)
+    return Matcher(name=name, value="|".join(map(literal, values)), is_regex=True)
+
+
+def literal(text: str) -> str:
+    """An expression (RE2) that matches the text and nothing else."""
+    return _SPECIAL.sub(r"\\\g<0>", text)
 
 
 _SPECIAL = re.compile(r"[\\.+*?()|\[\]{}^$]")
