@@ -5,8 +5,11 @@ from xml.etree import ElementTree
 
 import pytest
 
+from foreshock.connect.config import read_yaml
 from foreshock.core.errors import ConfigError, ForeshockError
 from foreshock.service.cases.run import Result, junit, run, told
+from foreshock.service.settings_files import cases_schema
+from foreshock.testing.schemas import problems
 
 SHIPPED = Path(__file__).parents[2] / "config" / "rules" / "cases"
 TOPOLOGY = "topology: [shop depends_on api, api depends_on db1]\n"
@@ -20,28 +23,28 @@ def played(tmp_path: Path, steps: str, expect: str, *, more: str = "", topology:
     return result
 
 
-def text(result: Result) -> str:
+def told_of(result: Result) -> str:
     return "\n".join(line for failure in result.failures for _, line in told(failure))
 
 
 @pytest.mark.parametrize("result", list(run([SHIPPED], None, "")), ids=lambda result: result.name)
 def test_the_shipped_rules_do_what_their_cases_say(result: Result):
-    assert text(result) == ""
+    assert told_of(result) == ""
 
 
 def test_what_is_missing_stands_beside_what_is_there_with_the_reason(tmp_path: Path):
     steps = "[{at: 0s, fire: Full on db1}, {at: 20s, fire: [Errors on api, Jam on printer]}]"
     result = played(tmp_path, steps, "[{at: 1m, situations: [{alerts: [Full on db1, Jam on printer]}]}]")
 
-    assert text(result).splitlines() == [
+    assert told_of(result).splitlines() == [
         "at 1m:",
         "  - [Full on db1, Jam on printer]",
         "  + [Errors on api, Full on db1]",
         "  + [Jam on printer]",
-        *[line for line in text(result).splitlines() if line.startswith("    ")],
+        *[line for line in told_of(result).splitlines() if line.startswith("    ")],
     ]
-    assert "    Errors on api: api depends on db1, which also failed, 20 s apart (topology, 0." in text(result)
-    assert "    Jam on printer: it opened the situation" in text(result)
+    assert "    Errors on api: api depends on db1, which also failed, 20 s apart (topology, 0." in told_of(result)
+    assert "    Jam on printer: it opened the situation" in told_of(result)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +61,7 @@ def test_what_is_missing_stands_beside_what_is_there_with_the_reason(tmp_path: P
 def test_each_field_is_compared_and_only_if_it_is_written(tmp_path: Path, wrong: str, said: str):
     steps = "[{at: 0s, fire: Full on db1}]"
 
-    assert said in text(played(tmp_path, steps, f"[{{at: 1m, situations: [{{alerts: [Full on db1], {wrong}}}]}}]"))
+    assert said in told_of(played(tmp_path, steps, f"[{{at: 1m, situations: [{{alerts: [Full on db1], {wrong}}}]}}]"))
     assert not played(tmp_path, steps, "[{at: 1m, situations: [{alerts: [Full on db1]}]}]").failures
 
 
@@ -77,21 +80,21 @@ def test_checks_at_several_times_see_what_there_was_then(tmp_path: Path):
         ", {at: 1m, situations: [{alerts: [Full on db1], state: open, tickets: [open 30s]}]}]"
     )
 
-    assert text(played(tmp_path, steps, checks)) == ""
+    assert told_of(played(tmp_path, steps, checks)) == ""
 
 
 def test_a_step_that_is_repeated_is_sent_again_and_does_not_begin_again(tmp_path: Path):
     steps = "[{at: 0s, fire: Full on db1, every: 1m, times: 30, holds: 2m}, {at: 29m, fire: Errors on api}]"
 
     result = played(tmp_path, steps, "[{at: 30m, situations: [{alerts: [Full on db1]}, {alerts: [Errors on api]}]}]")
-    assert text(result) == ""
+    assert told_of(result) == ""
 
 
 def test_what_people_do_in_the_ticket_system_is_heard(tmp_path: Path):
     steps = "[{at: 0s, fire: Full on db1}, {at: 1m, ticket: closed, of: Full on db1}, {at: 90s, fire: Errors on api}]"
     checks = "[{at: 3m, situations: [{alerts: [Full on db1]}, {alerts: [Errors on api]}]}]"
 
-    assert text(played(tmp_path, steps, checks)) == ""
+    assert told_of(played(tmp_path, steps, checks)) == ""
 
 
 def test_settings_and_rules_of_a_case_come_on_top_of_those_of_the_file(tmp_path: Path):
@@ -102,7 +105,7 @@ def test_settings_and_rules_of_a_case_come_on_top_of_those_of_the_file(tmp_path:
     )
 
     for more in ("settings: {group: {threshold: 0.9}}\n", "rules: rules.yaml\n"):
-        assert text(played(tmp_path, steps, f"[{{at: 1m, situations: {apart}}}]", more=more)) == ""
+        assert told_of(played(tmp_path, steps, f"[{{at: 1m, situations: {apart}}}]", more=more)) == ""
 
 
 @pytest.mark.parametrize(
@@ -187,7 +190,7 @@ def test_what_people_say_of_situations_is_heard(tmp_path: Path, said: str, expec
     fired = BOTH if said.startswith("merge") else "{at: 0s, fire: [Full on db1, Errors on api, Jam on printer]}"
     steps = f"[{fired}, {{at: 1m, {said}, by: anna}}]"
 
-    assert text(played(tmp_path, steps, f"[{{at: 2m, situations: [{expected}]}}]")) == ""
+    assert told_of(played(tmp_path, steps, f"[{{at: 2m, situations: [{expected}]}}]")) == ""
 
 
 @pytest.mark.parametrize(
@@ -202,7 +205,7 @@ def test_what_people_say_of_situations_is_heard(tmp_path: Path, said: str, expec
 def test_what_people_do_and_nothing_comes_of_it_is_a_failure(tmp_path: Path, said: str, done: str, why: str):
     result = played(tmp_path, f"[{BOTH}, {{at: 1m, {said}}}]", "[{at: 2m, situations: [], others: true}]")
 
-    assert text(result).splitlines() == ["at 1m:", f"  - {done}", f"    {why}"]
+    assert told_of(result).splitlines() == ["at 1m:", f"  - {done}", f"    {why}"]
 
 
 def test_maintenance_holds_the_ticket_back_until_it_ends_and_says_why(tmp_path: Path):
@@ -214,8 +217,8 @@ def test_maintenance_holds_the_ticket_back_until_it_ends_and_says_why(tmp_path: 
     during, after = held("maintenance", "“new disk” of ops", "[]"), held("''", "''", "[open 10m]")
     checks = f"[{{at: 5m, {during}}}, {{at: 11m, {after}}}]"
 
-    assert text(played(tmp_path, steps + ", {at: 10m, end: maintenance}]", checks)) == ""
-    assert "held because new disk of dev" in text(
+    assert told_of(played(tmp_path, steps + ", {at: 10m, end: maintenance}]", checks)) == ""
+    assert "held because new disk of dev" in told_of(
         played(tmp_path, steps + "]", f"[{{at: 5m, {held('maintenance', 'new disk of dev', '[]')}}}]")
     )
 
@@ -224,7 +227,7 @@ def test_a_silence_ends_before_its_time(tmp_path: Path):
     steps = "[{at: 0s, silence: 'ci=\"db1\"', for: 2h}, {at: 1m, fire: Full on db1}, {at: 10m, end: silence}]"
     expected = one("Full on db1", ", held: '', tickets: [open 10m]")
 
-    assert text(played(tmp_path, steps, f"[{{at: 11m, situations: [{expected}]}}]")) == ""
+    assert told_of(played(tmp_path, steps, f"[{{at: 11m, situations: [{expected}]}}]")) == ""
 
 
 @pytest.mark.parametrize(
@@ -234,7 +237,7 @@ def test_where_repetitions_are_missing_an_alert_runs_out(tmp_path: Path, gaps: s
     steps = f"[{{at: 0s, fire: Full on db1, every: 1m, times: 30, holds: 3m, {gaps}}}]"
     expected = one("Full on db1", f", state: {state}")
 
-    assert text(played(tmp_path, steps, f"[{{at: 15m, situations: [{expected}]}}]")) == ""
+    assert told_of(played(tmp_path, steps, f"[{{at: 15m, situations: [{expected}]}}]")) == ""
 
 
 @pytest.mark.parametrize(("done", "tickets"), [("taken", "open 30s, update 3m, resolve 5m"), ("closed", "open 30s")])
@@ -243,7 +246,7 @@ def test_what_becomes_of_a_ticket_is_heard(tmp_path: Path, done: str, tickets: s
     steps = f"[{{at: 0s, fire: Full on db1}}, {then}]"
     there = one("Full on db1", f", tickets: [{tickets}]")
 
-    assert text(played(tmp_path, steps, f"[{{at: 30m, situations: [{there}]}}]")) == ""
+    assert told_of(played(tmp_path, steps, f"[{{at: 30m, situations: [{there}]}}]")) == ""
 
 
 def test_every_mistake_of_every_file_is_told_also_of_the_rules_that_cases_name(tmp_path: Path):
@@ -268,3 +271,13 @@ def test_every_mistake_of_every_file_is_told_also_of_the_rules_that_cases_name(t
 def test_an_expression_that_finds_no_case_is_told(tmp_path: Path):
     with pytest.raises(ForeshockError, match="no case has a name in which 'nothing like it' is found"):
         list(run([SHIPPED], None, "nothing like it"))
+
+
+def test_the_case_in_the_docs_is_as_it_says_and_an_editor_takes_it(tmp_path: Path):
+    text = (Path(__file__).parents[2] / "docs" / "tuning.md").read_text(encoding="utf-8")
+    (tmp_path / "docs.yaml").write_text(text.partition("# cases/databases.yaml\n")[2].partition("```")[0])
+
+    (result,) = run([tmp_path / "docs.yaml"], None, "")
+
+    assert told_of(result) == ""
+    assert list(problems(read_yaml(tmp_path / "docs.yaml").data, cases_schema(), cases_schema())) == []

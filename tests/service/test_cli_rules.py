@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from foreshock.service.cli import app
 from foreshock.service.proposal import proposed_by, read_proposal
 from foreshock.service.replay import Version
 from foreshock.service.ruleset import version_of
@@ -151,6 +153,22 @@ def test_cases_end_with_0_or_1_and_leave_a_report(here: Path):
     assert (good.exit_code, both.exit_code) == (0, 1)
     assert "bad.yaml:2: one\n  at 1m:\n    - [Full on db2]\n    + [Full on db1]\n" in both.output
     assert (here / "r.xml").read_bytes().count(b"<failure") == 1
+
+
+def test_on_a_terminal_what_is_expected_is_red_and_what_is_there_is_green(here: Path):
+    (here / "bad.yaml").write_text(CASE.format(alert="Full on db2"))
+    told = CliRunner().invoke(app, ["rules", "test", "bad.yaml"], color=True).output
+
+    assert "\x1b[31m    - [Full on db2]\x1b[0m\n" in told
+    assert "\x1b[32m    + [Full on db1]\x1b[0m\n" in told
+
+
+def test_an_expression_that_is_none_is_wrong_usage(here: Path):
+    (here / "good.yaml").write_text(CASE.format(alert="Full on db1"))
+    found = run(("rules", "test", "good.yaml", "--run", "("))
+
+    assert found.exit_code == 2
+    assert "no expression" in " ".join(found.output.split())
 
 
 def test_a_mistake_in_a_case_ends_with_78(here: Path):

@@ -457,7 +457,7 @@ def test_a_person_asks_why_something_is_not_in_an_incident():
     client = make_client()
 
     assert "is where it is" in client.get("/incidents/S-66?why_not=c0ffee01").text
-    assert "There is no incident and no alert" in client.get("/incidents/S-66?why_not=nothing").text
+    assert "or no alert &#39;nothing&#39;; check the ids" in client.get("/incidents/S-66?why_not=nothing").text
 
 
 def _many(fields: list[tuple[str, str]]) -> dict[str, list[str]]:

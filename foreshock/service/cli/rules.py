@@ -295,6 +295,10 @@ def play_cases(
     """Play cases on a virtual clock and compare what comes of them with what they expect.
 
     Ends with 0 where all is as expected, 1 where something is not.
+
+    foreshock rules test cases/ --rules rules/ --junit report.xml
+
+    foreshock rules test cases/databases.yaml --run 'takes .* along'
     """
     from foreshock.service.cases import run
 

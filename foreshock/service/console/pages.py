@@ -308,6 +308,7 @@ class _RecordPages:
         asked: str = "",
     ) -> Response:
         cis = [*(cause.ci for cause in view.causes), *(alert.ci for alert in view.alerts if alert.ci)]
+        answers, refusal = _answers(self._views, asked, view.row.id)
         return self.page(
             "incident.html",
             code=code,
@@ -326,7 +327,8 @@ class _RecordPages:
             others=[row for row in self._views.incidents(limit=OTHERS_LISTED) if row.id != view.row.id],
             cis=list(dict.fromkeys([*cis, *(node.id for node in view.graph.nodes)])),
             asked=asked,
-            answers=_answers(self._views, asked, view.row.id),
+            answers=answers,
+            refusal=refusal,
         )
 
     def record(
@@ -350,14 +352,14 @@ class _RecordPages:
         )
 
 
-def _answers(views: Views, asked: str, situation: str) -> list[AgainstView]:
-    """Why what was asked about is not in ``situation``; nothing where it is unknown."""
+def _answers(views: Views, asked: str, situation: str) -> tuple[list[AgainstView], str]:
+    """Why what was asked about is not in ``situation``, or why that cannot be said."""
     if not asked:
-        return []
+        return [], ""
     try:
-        return views.against(asked, situation)
-    except Rejected:
-        return []
+        return views.against(asked, situation), ""
+    except Rejected as error:
+        return [], str(error)
 
 
 async def read_form(request: Request) -> dict[str, str]:
