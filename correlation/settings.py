@@ -467,6 +467,21 @@ class CorrelationSettings(_Section):
     priority: PrioritySettings = Field(default_factory=PrioritySettings, description="how priority is computed")
 
 
+def differing(section: BaseModel) -> dict[str, Any]:
+    """What is not as it ships, as a settings file holds it: such a file says nothing of the rest. Costs of relations
+    and times by priority are one value: whoever changes one of them has to write all."""
+    data, shipped = section.model_dump(mode="json"), type(section)()
+    found: dict[str, Any] = {}
+    for name in type(section).model_fields:
+        value = getattr(section, name)
+        if isinstance(value, BaseModel):
+            if inner := differing(value):
+                found[name] = inner
+        elif value != getattr(shipped, name):
+            found[name] = data[name]
+    return found
+
+
 def read_recorded(recorded: Mapping[str, Any]) -> tuple[CorrelationSettings, tuple[str, ...]]:
     """Settings as a record holds them, and the keys in it that this version does not know: another version wrote them,
     and what they said is gone with it. Raises pydantic's ValidationError where a value cannot be read."""

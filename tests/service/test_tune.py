@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from correlation.settings import CorrelationSettings
 from foreshock.core.errors import ForeshockError, Malformed
 from foreshock.core.model import JudgementKind
+from foreshock.service.past import Past
 from foreshock.service.plan.run import survey
 from foreshock.service.recorded import Input
-from foreshock.service.replay import replay
+from foreshock.service.replay import Version, replay
 from foreshock.service.truth import Pairs, Ticket, Truth, count_pairs
 from foreshock.service.tune import report, score
 from foreshock.service.tune.bench import Bench
@@ -177,12 +178,28 @@ def test_what_people_said_while_history_was_recorded_is_truth():
     story.judge(JudgementKind.SPLIT, situation=situation.id, alerts=tuple(situation.members)[1:])
     inputs = [Input(record=record, ids=("x",)) for record in story.records]
 
-    labels = tuple(said_in(inputs, COLLECTORS, RULES))
-    there = known(reading_of(inputs), Truth(said=labels))
+    truth = said_in(Past(read=lambda: iter(inputs), present=Version()), COLLECTORS, RULES)
+    there = known(reading_of(inputs), truth)
 
-    assert [label.says for label in labels] == ["apart"]
+    assert [label.says for label in truth.said] == ["apart"]
     assert [same for *_, same in there.pairs] == [False]
     assert fold_scores(reading_of(inputs), there).parts == [(0, 1, 0, 1, 0)]
+
+
+def test_what_was_kept_of_what_people_said_is_taken_as_it_was_understood_then():
+    story = Story("top depends_on base").fire("base").at(20).fire("top").after(60)
+    (situation,) = story.engine.situations.values()
+    story.judge(JudgementKind.SPLIT, situation=situation.id, alerts=tuple(situation.members)[1:])
+    past = Past(read=lambda: pytest.fail("it was played"), present=Version(), said=lambda: story.told.judgements)
+
+    assert [label.says for label in said_in(past, COLLECTORS, RULES).said] == ["apart"]
+
+
+def test_of_what_came_before_the_time_asked_for_nothing_is_known():
+    reading = reading_of(outages(12))
+    since = reading.inputs[-4].record.at
+
+    assert len(known(reading, one_problem_each(12), since).items) == 4
 
 
 def test_truth_about_something_else_is_refused():

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from correlation.settings import CorrelationSettings
+from correlation.settings import CorrelationSettings, differing
 from foreshock.core.errors import ForeshockError, Held, Malformed
 from foreshock.service.truth import count_pairs
 from foreshock.service.tune import score
 from foreshock.service.tune.folds import Fold, Incident, cut, fold_at, homes
-from foreshock.service.tune.space import USUAL, Kind, Parameter, changed, differing, named, parameters, placed
+from foreshock.service.tune.space import USUAL, Kind, Parameter, changed, named, parameters, placed
 from foreshock.service.tune.state import Search, State, Trial
 from foreshock.service.tune.trial import FoldScore
 

@@ -5,22 +5,18 @@ from contextlib import contextmanager
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
+import msgspec
 import typer
 
-from foreshock.service.cli.options import Mapped, OwnTopology, duration
-from foreshock.service.cli.recorded import OwnLearned, OwnRules, OwnSettings, Recorded
+from foreshock.service.cli import applying
+from foreshock.service.cli.options import DEFAULT_SERVER, Mapped, OwnTopology, Server, TokenFile, client, duration
+from foreshock.service.cli.recorded import OwnLearned, OwnRules, OwnSettings
+from foreshock.service.cli.rules import DIFFERENT, KnownTruth
 from foreshock.service.cli.terminal import leave, print_lines, told, warn, writing
 
-if TYPE_CHECKING:
-    from foreshock.service.truth import Truth
-    from foreshock.service.tune.known import Reading
-
 commands = typer.Typer()
-
-DIFFERENT = 4
-"""Exit code where other settings are recommended."""
 
 
 class Report(StrEnum):
@@ -31,14 +27,17 @@ class Report(StrEnum):
 @commands.command()
 @told
 def tune(
-    input: Recorded,
-    truth: Annotated[
+    input: Annotated[
         Path | None,
-        typer.Option(
-            "--truth",
-            help="What belongs together: alert_id,issue_id (CSV), `foreshock feedback export`, or tickets exported "
-            "from an ITSM tool; without, what people said while history was recorded.",
+        typer.Argument(
+            metavar="[HISTORY]",
+            help="A capture, an Alertmanager stream, or CSV/JSONL/Parquet with --mapping; without, the inbox of the "
+            "running Foreshock.",
         ),
+    ] = None,
+    truth: KnownTruth = None,
+    since: Annotated[
+        timedelta | None, typer.Option("--since", parser=duration, help="Only the last 30d, 12h, … of it.")
     ] = None,
     only: Annotated[
         str, typer.Option("--only", help="Numbers to tune, as patterns with commas: 'relate.*,group.threshold'.")
@@ -73,16 +72,28 @@ def tune(
     learned: OwnLearned = None,
     mapping: Mapped = None,
     output: Annotated[Report, typer.Option("--output", "-o", help="How to tell it.")] = Report.TEXT,
+    server: Server = DEFAULT_SERVER,
+    token_file: TokenFile = None,
 ) -> None:
     """Search the numbers of the correlation settings for those that fit what is known of history, and say honestly
     whether that would last: choices are scored on later history, and at last on a part that was never looked at.
 
-    foreshock tune alerts.csv --mapping mapping.yaml --topology cmdb/ --truth truth.csv --state tune.state
+    Without --truth, it is what people said while history was recorded.
 
     Ends with 4 where other settings are recommended, 0 where those in force are.
+
+    Examples: `foreshock tune --since 30d --truth tickets.csv --state tune.state`,
+    `foreshock tune alerts.csv --mapping mapping.yaml --topology cmdb/ --truth truth.csv --out tuned.yaml`
     """
+    from foreshock.connect.config import load
+    from foreshock.service.front import collector_kinds
+    from foreshock.service.learning import read_learned
+    from foreshock.service.past import of_file, of_running
+    from foreshock.service.recorded import ReplayMapping, read_topology
+    from foreshock.service.settings import rule_kinds
+    from foreshock.service.truth import read_truth
     from foreshock.service.tune import report
-    from foreshock.service.tune.known import known
+    from foreshock.service.tune.known import known, read, said_in
     from foreshock.service.tune.run import Options, digest_of
     from foreshock.service.tune.run import tune as work
     from foreshock.service.tune.space import parameters
@@ -97,10 +108,27 @@ def tune(
         jobs=jobs,
     )
     patterns = [one.strip() for one in only.split(",") if one.strip()]
+    columns, collectors = load(mapping, ReplayMapping) if mapping else None, collector_kinds()
+    labels = read_truth(truth, columns.tickets if columns else None) if truth else None
+    past = (
+        of_running(client(server, token_file), collectors, since)
+        if input is None
+        else of_file(input, columns, collectors, since, warn)
+    )
+    for note in past.notes:
+        warn(note)
+    present = past.present if input is not None else applying.as_running(client(server, token_file), past.present)
+    present = msgspec.structs.replace(
+        applying.changed(present, rules, settings, ()),
+        topology=read_topology(topology, columns) if topology else None,
+        learned=read_learned(learned) if learned else None,
+    )
     with _progress(trials) as tell:
-        reading, labels = _read(input, truth, topology, rules, settings, learned, mapping)
+        if labels is None:
+            labels = said_in(past, collectors, rule_kinds())
+        reading = read(past.read(), collectors, rule_kinds(), present)
         space = parameters(reading.settings, reading.relationships, patterns)
-        found, digest = known(reading, labels), digest_of(labels)
+        found, digest = known(reading, labels, past.since), digest_of(labels)
         tuned = work(reading, found, digest, space, options, lambda asked: State(state, asked), tell)
     if output is Report.JSON:
         print_lines(*report.as_json(tuned, space).decode().splitlines())
@@ -114,46 +142,6 @@ def tune(
         if output is Report.TEXT:
             print_lines(f"wrote {to}")
     leave(DIFFERENT)
-
-
-def _read(
-    input: Path,
-    truth: Path | None,
-    topology: Path | None,
-    rules: Path | None,
-    settings: Path | None,
-    learned: Path | None,
-    mapping: Path | None,
-) -> "tuple[Reading, Truth]":
-    import msgspec
-
-    from correlation.settings import CorrelationSettings
-    from foreshock.connect.config import load
-    from foreshock.core.errors import Malformed
-    from foreshock.service.front import collector_kinds
-    from foreshock.service.learning import read_learned
-    from foreshock.service.plan.run import survey
-    from foreshock.service.recorded import ReplayMapping, read_input, read_topology
-    from foreshock.service.rule_files import load_rules
-    from foreshock.service.settings import rule_kinds
-    from foreshock.service.truth import Truth, read_truth
-    from foreshock.service.tune.known import read, said_in
-
-    columns, collectors = load(mapping, ReplayMapping) if mapping else None, collector_kinds()
-    labels = read_truth(truth, columns.tickets if columns else None) if truth else None
-    present = survey(read_input(input, columns, collectors, warn)).present
-    version = msgspec.structs.replace(
-        present,
-        settings=load(settings, CorrelationSettings) if settings else present.settings,
-        rules=load_rules(rules) if rules else present.rules,
-        topology=read_topology(topology, columns) if topology else None,
-        learned=read_learned(learned) if learned else None,
-    )
-    if labels is None:
-        labels = Truth(said=tuple(said_in(read_input(input, columns, collectors), collectors, rule_kinds())))
-        if not labels.said:
-            raise Malformed("nobody said anything in this history", hint="give what belongs together with --truth")
-    return read(read_input(input, columns, collectors), collectors, rule_kinds(), version), labels
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from correlation.settings import CorrelationSettings
+from correlation.settings import differing
 from foreshock.service import proposal
 from foreshock.service.clock import utc_now
 from foreshock.service.plan import report as plan_report
@@ -142,23 +142,13 @@ def _files(one: Tried, before: Version) -> Iterator[tuple[str, bytes]]:
     if patch.rules:
         yield f"{id}.yaml", (heading + Patch(rules=patch.rules).yaml()).encode()
     if patch.settings and after.settings is not None:
-        differ = _beyond(after.settings.model_dump(mode="json"), CorrelationSettings().model_dump(mode="json"))
-        yield f"{id}.settings.yaml", (heading + dumped(differ)).encode()
+        yield f"{id}.settings.yaml", (heading + dumped(differing(after.settings))).encode()
     if patch.relationships:
         yield f"{id}.topology.yaml", (heading + Patch(relationships=patch.relationships).yaml()).encode()
     else:
         verdict = plan_report.verdict(one.plan)
         yield f"{id}.plan", proposal.written(proposal.proposal(before, after, verdict, utc_now()))
     yield f"{id}.plan.md", ("\n".join(plan_report.markdown(one.plan, _DIFFERENCES)) + "\n").encode()
-
-
-def _beyond(data: dict[str, Any], default: dict[str, Any]) -> dict[str, Any]:
-    """What is not as it is by default."""
-    return {
-        key: _beyond(value, default[key]) if isinstance(value, dict) and isinstance(default.get(key), dict) else value
-        for key, value in data.items()
-        if value != default.get(key)
-    }
 
 
 def _heading(one: Tried) -> str:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from hashlib import blake2b
 from itertools import chain
 
@@ -13,8 +14,9 @@ from correlation.rule import RuleKind
 from correlation.settings import CorrelationSettings
 from foreshock.core.contracts import Collector, Items, RecordKind
 from foreshock.core.errors import Malformed
-from foreshock.core.model import Label, Relationship
+from foreshock.core.model import Relationship
 from foreshock.service.engine import Engine
+from foreshock.service.past import Past
 from foreshock.service.plan.run import is_for, to_one_sink
 from foreshock.service.recorded import Input
 from foreshock.service.records import TopologyRecord
@@ -89,14 +91,18 @@ def _types(relationships: Iterable[Relationship]) -> set[str]:
     return {relation.type for relation in relationships}
 
 
-def said_in(
-    inputs: Iterable[Input], collectors: Mapping[str, Collector], rules: Mapping[str, RuleKind]
-) -> Iterator[Label]:
-    """What people said while history was recorded, found by playing it as it was."""
-    engine = Engine(collectors, rules)
-    for given in inputs:
-        for _, judgement in engine.step([(given.record, None)]).judgements:
-            yield from feedback.labels(judgement)
+def said_in(past: Past, collectors: Mapping[str, Collector], rules: Mapping[str, RuleKind]) -> Truth:
+    """What people said while history was recorded: as it was understood then, or, where it does not hold that, found by
+    playing it as it was. Raises Malformed where nobody said anything of pairs."""
+    said = list(past.said())
+    if not said:
+        engine = Engine(collectors, rules)
+        for given in past.read():
+            said += (judgement for _, judgement in engine.step([(given.record, None)]).judgements)
+    labels = tuple(label for one in said for label in feedback.labels(one) if label.other is not None)
+    if not labels:
+        raise Malformed("nobody said anything in this history", hint="give what belongs together with --truth")
+    return Truth(said=labels)
 
 
 # ---- what is known --------------------------------------------------------------------------------------------------
@@ -171,12 +177,17 @@ class Share(Struct):
         return found
 
 
-def known(reading: Reading, truth: Truth) -> Known:
-    """Plays the reading once, as it is now: what an item is about must be the same for all trials. Raises Malformed
-    where truth knows of nothing in it."""
+def known(reading: Reading, truth: Truth, since: datetime | None = None) -> Known:
+    """Plays the reading once, as it is now: what an item is about must be the same for all trials.
+
+    Args:
+        since: what came before is read, and nothing is known of it.
+    Raises: Malformed where truth knows of nothing in it.
+    """
     engine = reading.engine(reading.version)
     tagger = Tagger(truth, engine)
-    found = list(_tagged(reading, engine, tagger))
+    begin = since.timestamp() if since is not None else float("-inf")
+    found = [one for one in _tagged(reading, engine, tagger) if one[1] >= begin]
     if not found:
         raise Malformed(
             "truth knows of nothing in this history",

@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 from ruamel.yaml import YAML
 
-from correlation.settings import CorrelationSettings
+from correlation.settings import CorrelationSettings, differing
 from foreshock.core.quantities import format_duration
 from foreshock.service.tune.run import Estimate, Side, Tuned
-from foreshock.service.tune.space import Parameter, changed, differing
+from foreshock.service.tune.space import Parameter, changed
 
 _SHOWN = 8
 _MATTERS = 0.0005

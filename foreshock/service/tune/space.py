@@ -190,25 +190,6 @@ def written(parameter: Parameter, value: float) -> Any:
     return int(value) if parameter.kind is Kind.WHOLE else value
 
 
-def differing(settings: CorrelationSettings) -> dict[str, Any]:
-    """What is not as it ships, as a settings file holds it: such a file says nothing of the rest."""
-    found: dict[str, Any] = _differing(settings.model_dump(mode="json"), CorrelationSettings().model_dump(mode="json"))
-    return found
-
-
-def _differing(data: Any, shipped: Any) -> Any:
-    names = [name for name in data if name not in shipped or data[name] != shipped[name]]
-    return {
-        name: _differing(data[name], shipped[name]) if _is_section(data[name], shipped.get(name)) else data[name]
-        for name in names
-    }
-
-
-def _is_section(data: Any, shipped: Any) -> bool:
-    """Costs and times by priority are one value: whoever writes one of them writes all."""
-    return isinstance(data, dict) and isinstance(shipped, dict) and shipped.keys() == data.keys() and bool(data)
-
-
 def named(space: Sequence[Parameter], places: Sequence[float]) -> dict[str, float]:
     """What is at these places, where it is not as it was."""
     values = {one.path: one.value(place) for one, place in zip(space, places, strict=True)}
