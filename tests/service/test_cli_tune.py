@@ -86,7 +86,7 @@ def test_a_second_look_at_what_was_held_out_is_told():
 WRONG = {
     "other settings, same state": (("--state", "tune.state"), "is the state of another search: what is in force"),
     "nothing of that name": (("--only", "group.treshold"), "did you mean"),
-    "too many folds": (("--folds", "20"), "too few for 20 folds"),
+    "too many folds": (("--folds", "20"), "for 20 folds"),
     "a gap that is too long": (("--gap", "3d"), "shorter --gap"),
     "truth of another history": (("--truth", "mapping.csv"), "truth knows of nothing in this history"),
 }

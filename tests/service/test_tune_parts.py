@@ -137,7 +137,7 @@ def test_an_incident_that_reaches_over_a_gap_counts_nowhere():
 
 
 def test_too_little_history_is_refused_with_what_to_do():
-    with pytest.raises(Malformed, match=r"5 incidents are known, too few for 5 folds .*; give more history or fewer"):
+    with pytest.raises(Malformed, match=r"too few incidents are known, 5, for 5 folds .*; give more history or fewer"):
         cut([Incident(at, at) for at in range(5)], 5, 0.3, 0, 10)
 
 

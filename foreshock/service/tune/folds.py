@@ -43,8 +43,8 @@ def cut(incidents: Iterable[Incident], count: int, held_out: float, gap_s: float
     learned = round(len(ordered) * (1 - held_out))
     if learned < LEAST * count or len(ordered) - learned < LEAST:
         raise Malformed(
-            f"{len(ordered)} incidents are known, too few for {count} folds and a part that is held out",
-            hint=f"give more history or fewer --folds; each needs {LEAST} at the least",
+            f"too few incidents are known, {len(ordered)}, for {count} folds and a part that is held out",
+            hint=f"give more history or fewer --folds; each needs {LEAST} at least, of several alerts",
         )
     begins = [-float("inf"), *(ordered[learned * fold // count].first for fold in range(1, count))]
     begins.append(ordered[learned].first)
@@ -65,8 +65,8 @@ def _check(folds: Sequence[Fold], incidents: Iterable[Incident], gap_s: float) -
     for fold, count in enumerate(counts):
         if count < LEAST:
             raise Malformed(
-                f"{'the part that is held out' if fold == len(folds) - 1 else f'fold {fold + 1}'} keeps {count} "
-                f"incidents beside gaps of {gap_s:.0f} s",
+                f"{'the part that is held out' if fold == len(folds) - 1 else f'fold {fold + 1}'} keeps too few "
+                f"incidents, {count}, beside gaps of {gap_s:.0f} s",
                 hint="give more history, fewer --folds or a shorter --gap",
             )
 
