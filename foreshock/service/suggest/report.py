@@ -67,6 +67,8 @@ def benefit(one: Tried) -> str:
     ]
     if one.calm:
         said.append(f"{abs(one.calm):,} reopened {'less' if one.calm > 0 else 'more'}")
+    if one.late:
+        said.append(f"{one.late:,} a minute or more later")
     if one.right:
         said.append(f"{one.right:,} corrections by hand avoided")
     if one.wrong:

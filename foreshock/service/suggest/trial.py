@@ -33,6 +33,9 @@ _LOST = 10
 """Tickets that one urgent incident nobody hears of outweighs."""
 _AGAIN = 0.5
 """Of a ticket: one that is reopened disturbs somebody who knows of it already."""
+_LATE = 0.1
+"""Of a ticket: ten that people get later outweigh one that they do not get."""
+_LATER_S = 60.0
 _SAME = 0.0005
 """F1 that differs by less is told as the same."""
 _URGENT = 1
@@ -49,6 +52,7 @@ class Tried(Struct, frozen=True, kw_only=True):
         right, wrong: of what people said there of what belongs together, how much it would have made right that was
             wrong, and the other way round. parted: of what it would have made right, what it keeps apart.
         lost: priority 1 incidents that nobody would have heard of.
+        late: tickets that would have come a minute or more later.
     """
 
     suggestion: Suggestion
@@ -59,12 +63,14 @@ class Tried(Struct, frozen=True, kw_only=True):
     parted: int
     wrong: int
     lost: int
+    late: int
 
     @property
     def worth(self) -> float:
         """Benefit against harm: a ticket and a correction by hand count the same, each costs somebody's attention. What
         people took apart had a ticket more in the end: that one is no harm."""
-        return self.saved + self.parted + _AGAIN * self.calm + self.right - self.wrong - _LOST * self.lost
+        benefit = self.saved + self.parted + _AGAIN * self.calm + self.right
+        return benefit - self.wrong - _LATE * self.late - _LOST * self.lost
 
     @property
     def helps(self) -> bool:
@@ -188,6 +194,7 @@ def _held_against(suggestion: Suggestion, before: Outcome, after: Outcome, said:
         parted=sum(bool(one.apart and not one.same) for one in right),
         wrong=sum(before_it is True and after_it is False for _, before_it, after_it in answers),
         lost=sum(_is_lost(each, after) for each in plan.differences),
+        late=sum(_is_late(each) for each in plan.differences),
     )
 
 
@@ -204,6 +211,15 @@ def _is_lost(difference: Difference, after: Outcome) -> bool:
         and one.opened_at <= (other.ended_at or _FOREVER)
         for other in after.incidents.values()
     )
+
+
+def _is_late(difference: Difference) -> bool:
+    if difference.kind is not Kind.TIME:
+        return False
+    (one,), (other,) = difference.before, difference.after
+    assert one.wait_s is not None
+    assert other.wait_s is not None
+    return other.wait_s - one.wait_s >= _LATER_S
 
 
 class _Homes:

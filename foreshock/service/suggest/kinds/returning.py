@@ -11,6 +11,7 @@ from foreshock.service.suggest.recall import Episode, Recalled
 from foreshock.service.suggest.suggestion import Mined, Patch, Suggestion, SuggestionKind, suggestion
 
 _LEAST = 5
+_HALF = 0.5
 _MOST = 0.9
 _LONGEST_QUIET_S = 900.0
 _LONGEST_REOPEN_S = 7200.0
@@ -37,18 +38,20 @@ def _mine(past: Recalled) -> Mined:
 
 
 def _gaps(episodes: list[Episode]) -> Iterator[float]:
-    """Seconds from each end to the next onset."""
+    """Seconds from each end that its source told of to the next onset."""
     for one, other in pairwise(episodes):
-        if one.until_s is not None and other.at_s > one.until_s:
+        if one.said and one.until_s is not None and other.at_s > one.until_s:
             yield other.at_s - one.until_s
 
 
 def _by_chance(times: int, gaps: int, low_s: float, high_s: float, span_s: float) -> float:
-    """Probability of so many gaps of that length if it came back at random, as often as it did."""
+    """Probability of so many gaps of that length if it came back at random, as often as it did, or if less than half of
+    them were: what only sometimes comes back so soon is no reason to wait for it."""
     from predictor.support import more_than
 
     rate = gaps / span_s
-    return more_than(math.exp(-rate * low_s) - math.exp(-rate * high_s), times, gaps)
+    random = math.exp(-rate * low_s) - math.exp(-rate * high_s)
+    return more_than(max(random, _HALF), times, gaps)
 
 
 def _suggested(setting: str, to_s: int, alerts: list[tuple[str, int, int, float]], past: Recalled) -> Suggestion:
