@@ -34,7 +34,7 @@ _KNOWN: Mapping[str, Sequence[str]] = {
     ),
     "resolved": (
         "resolved_at_value", "resolved_at", "resolved", "fields_resolutiondate", "resolutiondate", "stats_resolved_at",
-        "resolved_time",         "solved_at", "closed_at", "closed", "closed_time", "end",
+        "resolved_time", "solved_at", "closed_at", "closed", "closed_time", "end",
     ),
     "ci": ("cmdb_ci", "ci", "cis", "affected_cis", "configuration_item", "assets", "associated_assets", "node"),
     "key": ("correlation_id", "correlation_key", "external_id", "alert_id"),

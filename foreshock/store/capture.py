@@ -6,7 +6,6 @@ forms hold the same, and are written and read piece by piece: memory holds a few
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,6 +15,7 @@ from msgspec import Struct
 from foreshock.core.contracts import Record, RecordKind
 from foreshock.core.errors import ConfigError, Problem
 from foreshock.core.model import Judgement, Moment
+from foreshock.store.moments import from_micros
 
 FORM = 1
 """Of the file. A program refuses a newer form than it knows."""
@@ -228,8 +228,12 @@ def _opened(path: Path) -> Iterator[Any]:
 
 
 def _rows(file: Any, group: int, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    """Times in microseconds since 1970: to make times of them here is ten times as fast as to let Arrow do it."""
+    import pyarrow as pa
+
     table = file.read_row_group(group, columns=list(columns))
-    return zip(*(table.column(name).to_pylist() for name in columns), strict=True)
+    plain = {"number": pa.int64(), "at": pa.int64(), "body": pa.binary()}
+    return zip(*(table.column(name).cast(plain.get(name, pa.string())).to_pylist() for name in columns), strict=True)
 
 
 def _read_parquet(path: Path) -> Iterator[tuple[int, Entry]]:
@@ -241,7 +245,7 @@ def _read_parquet(path: Path) -> Iterator[tuple[int, Entry]]:
                 yield row, _entry(path, row, *values)
 
 
-def _entry(path: Path, row: int, number: int, at: Any, kind: str, *rest: Any) -> Entry:
+def _entry(path: Path, row: int, number: int, at: int, kind: str, *rest: Any) -> Entry:
     collector, source, actor, body = rest
     try:
         if kind == _JUDGEMENT:
@@ -249,9 +253,8 @@ def _entry(path: Path, row: int, number: int, at: Any, kind: str, *rest: Any) ->
         known = RecordKind(kind)
     except (ValueError, *_UNREADABLE) as error:
         raise _refused(path, row, f"cannot be read: {error}") from None
-    # Arrow gives times in a zone of its own; equal records are to be equal in both forms.
-    at = at.astimezone(UTC)
-    return Record(number=number, at=at, kind=known, collector=collector, source=source, actor=actor, body=body)
+    moment = from_micros(at)
+    return Record(number=number, at=moment, kind=known, collector=collector, source=source, actor=actor, body=body)
 
 
 def _last_of_parquet(path: Path) -> tuple[Record | None, Moment | None]:
@@ -260,12 +263,13 @@ def _last_of_parquet(path: Path) -> tuple[Record | None, Moment | None]:
         for group in range(file.num_row_groups):
             for kind, time in _rows(file, group, ("kind", "at")):
                 if kind != _JUDGEMENT:
-                    at = time.astimezone(UTC)
+                    at = time
                     group_of_last = group if kind == RecordKind.SETTINGS else group_of_last
+        last_at = None if at is None else from_micros(at)
         if group_of_last < 0:
-            return None, at
+            return None, last_at
         entries = [_entry(path, 0, *values) for values in _rows(file, group_of_last, _COLUMNS)]
-    return [one for one in entries if isinstance(one, Record) and one.kind is RecordKind.SETTINGS][-1], at
+    return [one for one in entries if isinstance(one, Record) and one.kind is RecordKind.SETTINGS][-1], last_at
 
 
 def _judgements_of_parquet(path: Path) -> Iterator[Judgement]:

@@ -150,7 +150,20 @@ def _inbox(
         wanted = past.ask(running, (until or wanted.last_at) - since, until)
     for note in past.notes(wanted):
         warn(note)
-    return Head(since=wanted.since, until=until), past.entries(running, wanted)
+    return Head(since=wanted.since, until=until), _watched(past.entries(running, wanted), wanted.upto - wanted.after)
+
+
+def _watched(entries: "Iterator[Entry]", total: int) -> "Iterator[Entry]":
+    """Shows on a terminal how far it has come."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("reading the inbox", total=total)
+        for entry in entries:
+            progress.advance(task)
+            yield entry
 
 
 @commands.command()
