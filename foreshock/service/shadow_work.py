@@ -107,7 +107,7 @@ def _follow(
         behind = 0 if caught_up else journal.last_record()[0] - at
         if done or time.monotonic() >= next_report:
             memory_bytes = _memory()
-            took_s = _compare(shadow, Reached(now, at, behind, memory_bytes), folder, stories)
+            took_s = compare_apart(shadow, Reached(now, at, behind, memory_bytes), folder, stories)
             next_report = time.monotonic() + max(_EVERY_S, _SHARE * took_s)
             if memory_bytes > MAX_BYTES:
                 raise Unavailable(
@@ -134,7 +134,7 @@ def _read(shadow: Shadow, journal: Journal, at: int, until: float) -> tuple[int,
     return at, False
 
 
-def _compare(shadow: Shadow, reached: Reached, folder: Path, stories: tuple[IO[bytes], IO[bytes]]) -> float:
+def compare_apart(shadow: Shadow, reached: Reached, folder: Path, stories: tuple[IO[bytes], IO[bytes]]) -> float:
     """Write the report of a fork that has brought both sides to an end; how long that took, in seconds."""
     began = time.monotonic()
     sizes = [file.seek(0, 2) for file in stories]

@@ -251,6 +251,44 @@ def test_only_so_many_versions_are_remembered_and_kept(machine: Machine):
     assert all(row.kept for row in history)
 
 
+def test_versions_that_the_engine_has_not_read_yet_are_kept(machine: Machine):
+    machine.lags = True
+    for threshold in (0.5, 0.6, 0.7):
+        machine.apply(files(threshold).ruleset, against=machine.rules.get(""))
+
+    machine.catch_up()
+
+    assert [row.kept for row in machine.rules.history()] == [True] * 4
+
+
+def test_a_record_whose_answer_was_lost_counts(machine: Machine):
+    machine.cut = "after the record"
+    with pytest.raises(PowerCut):
+        machine.apply(files(0.6).ruleset)
+
+    assert machine.rules.status().version == version_of(files(0.6).ruleset)
+
+
+def test_back_is_to_another_version_also_where_files_and_people_said_the_same(machine: Machine):
+    machine.apply(files(0.6).ruleset)
+    machine.take(files(0.6))
+
+    machine.rules.roll_back("", reason="worse", actor="anna")
+
+    assert machine.runs == files(0.4).ruleset
+
+
+def test_the_history_is_part_of_a_checkpoint(machine: Machine):
+    machine.apply(files(0.6).ruleset)
+    items = [(kind, key, body) for kind, key, body in machine.engine.checkpoint() if body is not None]
+
+    restored = Engine(collector_kinds(), rule_kinds())
+    restored.restore(items)
+
+    assert restored.lineage == machine.engine.lineage
+    assert len(restored.lineage) == 2
+
+
 # ---- files and what was applied -------------------------------------------------------------------------------------
 
 

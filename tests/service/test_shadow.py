@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
@@ -27,7 +27,7 @@ from foreshock.service.replay import Version
 from foreshock.service.ruleset import Ruleset, version_of
 from foreshock.service.settings import rule_kinds
 from foreshock.service.shadow import Report, Shadow, Task
-from foreshock.service.shadow_work import REPORT, Work
+from foreshock.service.shadow_work import REPORT, Reached, Work, compare_apart
 from foreshock.service.shadowing import LiveShadows, State
 from foreshock.store import migrations
 from foreshock.store.journal import Journal
@@ -55,14 +55,19 @@ def state(story: Story) -> list[tuple[str, str, bytes]]:
 
 
 def compared(
-    begun: Task, items: Sequence[tuple[str, str, bytes]], records: Sequence[Record], story: Story, chunk: int = 1000
+    begun: Task,
+    items: Sequence[tuple[str, str, bytes]],
+    records: Sequence[Record],
+    story: Story,
+    chunk: int = 1000,
+    now: datetime | None = None,
 ) -> Plan:
     with ExitStack() as files:
         one, other = (files.enter_context(TemporaryFile()) for _ in range(2))
         shadow = Shadow(begun, items, collector_kinds(), rule_kinds(), (one, other))
         for at in range(0, len(records), chunk):
             shadow.read(records[at : at + chunk])
-        return shadow.finish(story.now)
+        return shadow.finish(now or story.now)
 
 
 def outage(story: Story) -> Story:
@@ -90,6 +95,7 @@ def test_what_would_be_different_is_told_and_what_was_open_before_is_not():
     found = compared(begun, items, story.records[seen:], story)
 
     assert [each.kind for each in found.differences] == [Kind.SPLIT]
+    assert (found.before.tickets, found.after.tickets) == (1, 3)
     assert {incident.title for incident in found.differences[0].after} == {"Down on db1", "Down on api", "Down on shop"}
 
 
@@ -127,6 +133,28 @@ def test_it_comes_to_the_same_however_it_was_interrupted(chunk: int):
     whole = compared(begun, items, records, story)
 
     assert compared(begun, items, records, story, chunk) == whole
+
+
+def test_a_comparison_leaves_both_sides_as_they_were(tmp_path: Path):
+    story = Story(*RELATIONS)
+    begun, items = task(story, group={"threshold": 0.99}), state(story)
+    seen = len(story.records)
+    for _ in range(2):
+        outage(story.after(7200))
+    half, rest = story.records[seen : seen + 5], story.records[seen + 5 :]
+    with ExitStack() as files:
+        stories = [files.enter_context(TemporaryFile(buffering=0)) for _ in range(2)]
+        shadow = Shadow(begun, items, collector_kinds(), rule_kinds(), (stories[0], stories[1]))
+        shadow.read(half)
+        before = [file.seek(0, 2) for file in stories]
+        compare_apart(shadow, Reached(half[-1].at, half[-1].number, 0, 0), tmp_path, (stories[0], stories[1]))
+        assert [file.seek(0, 2) for file in stories] == before
+        shadow.read(rest)
+        found = shadow.finish(story.now)
+
+    first = msgspec.json.decode((tmp_path / REPORT).read_bytes(), type=Report)
+    assert first.plan == compared(begun, items, half, story, now=half[-1].at)
+    assert found == compared(begun, items, [*half, *rest], story)
 
 
 # ---- the process ----------------------------------------------------------------------------------------------------

@@ -103,7 +103,8 @@ class Outcome:
         for order in effects.orders:
             if order.verb is Verb.OPEN:
                 self._tickets.setdefault(order.situation, order.at)
-                self.tickets += not self._is_early(order.at)
+                opened = effects.situations[order.situation]  # which may be over by now, and forgotten
+                self.tickets += not self._is_early(opened.opened_at)
             self.reopened += order.verb is Verb.REOPEN and not self._is_early(order.at)
         for id, situation in effects.situations.items():
             if situation.state is SituationState.MERGED:
