@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -135,6 +137,18 @@ def test_a_check_lists_every_mistake_with_its_line(here: Path):
     assert "bad.yaml:2:30: " in found.output
 
 
+def test_a_check_for_programs_has_places_messages_and_remedies(here: Path):
+    (here / "bad.yaml").write_text("- {name: a, kind: attribut}\n")
+    sound, bad = run(("rules", "check", "rules.yaml", "-o", "json")), run(("rules", "check", "bad.yaml", "-o", "json"))
+
+    assert (sound.exit_code, bad.exit_code) == (0, 78)
+    told, (problem,) = json.loads(sound.stdout), json.loads(bad.stdout)["problems"]
+    assert "one" in told["rules"]
+    assert [(one["what"], one["line"], one["column"]) for one in told["warnings"]] == [("one", 1, 4)]
+    assert (problem["file"], problem["line"], problem["column"]) == ("bad.yaml", 1, 13)
+    assert (problem["message"], problem["hint"]) == ("'attribut' is no kind", "did you mean 'attribute'?")
+
+
 CASE = """cases:
 - name: one
   steps: [{{at: 0s, fire: Full on db1}}]
@@ -153,6 +167,23 @@ def test_cases_end_with_0_or_1_and_leave_a_report(here: Path):
     assert (good.exit_code, both.exit_code) == (0, 1)
     assert "bad.yaml:2: one\n  at 1m:\n    - [Full on db2]\n    + [Full on db1]\n" in both.output
     assert (here / "r.xml").read_bytes().count(b"<failure") == 1
+
+
+HEAVY = ("fastapi", "jinja2", "pandas", "pyarrow", "requests", "sklearn", "sqlalchemy", "starlette")
+
+
+@pytest.mark.parametrize("words", [("check", "rules.yaml"), ("test", "good.yaml")], ids=lambda words: words[0])
+def test_what_a_pipeline_waits_for_loads_nothing_that_it_does_not_need(here: Path, words: Sequence[str]):
+    (here / "good.yaml").write_text(CASE.format(alert="Full on db1"))
+    code = (
+        "import sys; from foreshock.service.cli import app; app(sys.argv[1:], standalone_mode=False); "
+        f"sys.exit(', '.join(name for name in {HEAVY!r} if name in sys.modules) or 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "rules", *words], cwd=here, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
 
 
 def test_on_a_terminal_what_is_expected_is_red_and_what_is_there_is_green(here: Path):

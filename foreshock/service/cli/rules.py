@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -16,13 +17,26 @@ from foreshock.service.cli import applying
 from foreshock.service.cli.options import (
     DEFAULT_SERVER,
     Config,
+    Format,
     Mapped,
     Server,
     TokenFile,
     client,
     duration,
 )
-from foreshock.service.cli.terminal import FAILED, complain, counted, leave, print_lines, told, warn, writing
+from foreshock.service.cli.terminal import (
+    CONFIG,
+    FAILED,
+    Output,
+    complain,
+    counted,
+    leave,
+    print_json,
+    print_lines,
+    told,
+    warn,
+    writing,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -202,6 +216,7 @@ def check_rules(
         str | None, typer.Option("--server", help="The same for the inbox of the Foreshock that runs there.")
     ] = None,
     token_file: TokenFile = None,
+    output: Format = Output.TABLE,
 ) -> None:
     """Every mistake in the rules at once, with file, line, column and remedy, and what is legal and hardly meant.
 
@@ -219,16 +234,22 @@ def check_rules(
         rules = settings.rules if settings is not None else _named_in(config)
     read = _tried(lambda: read_rules(rules), problems)
     if settings is None or read is None:
+        if output is Output.JSON:
+            print_json({"rules": [], "problems": [asdict(problem) for problem in problems], "warnings": []})
+            leave(CONFIG)
         raise ConfigError(problems)
     found, origins = read
     warnings = lint(found, settings.correlation, origins)
     if history is not None or server is not None:
         chosen = settings.correlation if config is not None else None
         warnings += _unused(found, origins, chosen, history, mapping, server, token_file)
-    for warning in warnings:
-        complain(str(warning), color="yellow")
     enabled = [rule.name for rule in found if rule.enabled]
-    print_lines(f"{counted(len(enabled), 'rule')}: {', '.join(enabled)}", "The rules are sound.")
+    if output is Output.JSON:
+        print_json({"rules": enabled, "problems": [], "warnings": msgspec.to_builtins(warnings)})
+    else:
+        for warning in warnings:
+            complain(str(warning), color="yellow")
+        print_lines(f"{counted(len(enabled), 'rule')}: {', '.join(enabled)}", "The rules are sound.")
     if warnings and strict:
         leave(FAILED)
 
