@@ -255,6 +255,29 @@ def test_what_people_join_again_and_again_becomes_a_rule_that_would_have_joined_
     assert (one.wrong, one.lost) == (0, 0)
 
 
+def test_what_people_join_whatever_it_says_becomes_one_rule_on_the_label_that_tells_most():
+    acts: list[Act] = []
+    for number, at_s in enumerate(moments(14, 24)):
+        one, other = HOSTS[number], HOSTS[(number + 5) % 24]  # of different racks
+        names = (("LagHigh", "QueueFull"), ("BrokerSlow", "Rejected"))[number % 2]
+        labels = {"queue": f"q{number % 7}", "site": f"s{number % 2}"}
+        for ci, name in zip((one, other), names, strict=True):
+            acts += episode(at_s, ci, name, lasts_s=3600, labels=labels)
+        acts.append(
+            (
+                at_s + 300,
+                lambda story, one=one, other=other, names=names: story.judge(
+                    JudgementKind.MERGE,
+                    situation=situation_of(story, one, names[0]),
+                    other=situation_of(story, other, names[1]),
+                ),
+            )
+        )
+    (rule,) = only(suggested(story_of(noise(14, 150), acts), "merges")).suggestion.patch.rules
+
+    assert (rule["equal"], rule.get("when")) == (["queue"], None)
+
+
 def test_what_people_leave_apart_more_often_than_they_join_it_becomes_no_rule():
     assert suggested(story_of(noise(1, 150), merged_by_hand(times=30, every=3)), "merges").best == ()
 

@@ -70,15 +70,17 @@ def patterns(one: Who, other: Who, past: "Labels") -> Iterator[Pattern]:
 
 
 class Labels:
-    """Which labels tell something. telling: those that have several values, and do not say what the alert is like."""
+    """Which labels tell something. values: how many each has. telling: those that have several, and do not say what the
+    alert is like; the more values, the more it tells that they are equal."""
 
     def __init__(self, past: Recalled) -> None:
         values: defaultdict[str, set[str]] = defaultdict(set)
         for episode in past.episodes:
             for label, value in episode.who.labels.items():
                 values[label].add(value)
-        told = (label for label, found in values.items() if label not in _DEFINE_NOTHING and len(found) > 1)
-        self.telling: Sequence[str] = sorted(told, key=lambda label: (-len(values[label]), label))
+        self.values = {label: len(found) for label, found in values.items()}
+        told = (label for label, count in self.values.items() if label not in _DEFINE_NOTHING and count > 1)
+        self.telling: Sequence[str] = sorted(told, key=lambda label: (-self.values[label], label))
 
 
 def met(episodes: Iterable[Episode], pattern: Pattern, window_s: float) -> Iterator[tuple[Episode, Episode]]:

@@ -4,6 +4,7 @@ of their situations and tickets, and what people said of them."""
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
+from sys import intern
 
 import msgspec
 from msgspec import Struct
@@ -259,7 +260,7 @@ class _Reader:
     def _who_is(self, alert: Alert) -> Who:
         found = self._who.get(alert.fingerprint)
         if found is None:
-            labels = alert.read_labels()
+            labels = {intern(name): intern(value) for name, value in alert.read_labels().items()}  # most are shared
             known = alert.ci in self._engine.topology.cis
             found = Who(
                 alert.fingerprint, class_of(labels), alert.ci, known, labels, alert.source, alert.origin or alert.source

@@ -11,6 +11,8 @@ from foreshock.service.suggest.suggestion import Mined, Patch, Suggestion, Sugge
 
 _LEAST = 3
 """So often people did the same."""
+_MAX_OPTIONS = 60
+"""Patterns looked at in the whole history, those with most merges behind them."""
 _MAX_PAIRS = 400
 """Of one merge; two big situations have hundreds of thousands."""
 
@@ -42,8 +44,9 @@ def _mine(past: Recalled) -> Mined:
             support[pattern].append(number)
     able = {pattern: numbers for pattern, numbers in support.items() if len(numbers) >= _LEAST}
     episodes = sorted(past.episodes, key=lambda one: one.at_s)
-    options = [_Option(pattern, numbers, joined, episodes, past) for pattern, numbers in sorted(able.items())]
-    return Mined(tuple(_chosen(options, past)), len(options))
+    best = sorted(able.items(), key=lambda one: (-len(one[1]), one[0]))[:_MAX_OPTIONS]
+    options = [_Option(pattern, numbers, joined, episodes, past) for pattern, numbers in best]
+    return Mined(tuple(_chosen(options, labels, past)), len(able))
 
 
 class _Option:
@@ -76,7 +79,7 @@ def _left_apart(past: Recalled, episodes: Iterable[Episode], pattern: Pattern, g
     return pairs
 
 
-def _chosen(options: list[_Option], past: Recalled) -> Iterator[Suggestion]:
+def _chosen(options: list[_Option], labels: Labels, past: Recalled) -> Iterator[Suggestion]:
     """One rule for each merge: the surest, of equally sure ones that which covers more, then that which asks for
     more."""
     left = set[int]().union(*(option.covers for option in options))
@@ -86,9 +89,11 @@ def _chosen(options: list[_Option], past: Recalled) -> Iterator[Suggestion]:
         best = max(
             sure,
             key=lambda one: (
-                len(one.covers & left) * len(one.covers) / one.cases, bool(one.pattern.label), bool(one.pattern.names),
+                len(one.covers & left) * len(one.covers) / one.cases,
+                labels.values.get(one.pattern.label, 0),
+                bool(one.pattern.names),
             ),
-        )  # fmt: skip
+        )
         yield _suggested(best, past)
         left -= best.covers
         sure = [option for option in sure if len(option.covers & left) >= _LEAST]
