@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from itertools import islice
 from typing import Protocol
 
 from msgspec import Struct
@@ -20,6 +21,8 @@ MAX_JUDGEMENTS = 50
 _MAX_AGAINST = 20
 _MIN_START = 4
 _LISTED = 5
+_READ = 10_000
+"""Alerts read for a name that is not there: the engine waits meanwhile."""
 
 
 class Past(Protocol):
@@ -68,27 +71,35 @@ def _meant(engine: Engine, past: Past, name: str) -> tuple[Found | None, Alert |
 
     Raises Missing where nothing goes by this name, Rejected where several alerts do; both say what there is.
     """
+    goes_by = called(engine, name)
     if (alert := engine.alerts.get(name)) is None:
         if (found := find_situation(engine, past, name)) is not None:
             return found, None
-        alert = _only(name, [each for each in engine.alerts.values() if goes_by(engine, each, name)])
+        alert = _only(name, list(filter(goes_by, engine.alerts.values())))
     if alert is not None:
         return find_situation(engine, past, alert.situation) if alert.situation else None, whole(alert)
-    ended = past.holding(lambda each: goes_by(engine, each, name))
+    ended = past.holding(goes_by)
     if ended is None:
         raise Missing(f"there is no incident and no alert {name!r}", hint=_there_is(engine, name))
-    alert = _only(name, [each for each in ended.alerts if goes_by(engine, each, name)])
+    alert = _only(name, list(filter(goes_by, ended.alerts)))
     return Found(situation=ended.situation, alerts=ended.alerts, live=False), alert
 
 
-def goes_by(engine: Engine, alert: Alert, name: str) -> bool:
-    """Whether it is ``NAME on CI``, by any name of the CI, or its fingerprint begins so."""
-    if len(name) >= _MIN_START and alert.fingerprint.startswith(name):
-        return True
-    if ticket_text.title(alert) == name:
-        return True
-    called, on, ci = name.rpartition(" on ")
-    return bool(on and alert.ci) and _name(alert) == called and alert.ci == _ci(engine, ci)
+def called(engine: Engine, name: str) -> Callable[[Alert], bool]:
+    """Whether an alert is ``NAME on CI``, by any name of the CI, or its fingerprint begins so. Of all alerts only those
+    on that CI are read."""
+    what, on, at = name.rpartition(" on ")
+    cis = {at, _ci(engine, at)} if on else set()
+    start = name if len(name) >= _MIN_START else ""
+
+    def goes_by(alert: Alert) -> bool:
+        if start and alert.fingerprint.startswith(start):
+            return True
+        if alert.ci:
+            return alert.ci in cis and ticket_text.title(alert) == f"{what} on {alert.ci}"
+        return ticket_text.title(alert) == name
+
+    return goes_by
 
 
 def _ci(engine: Engine, name: str) -> str:
@@ -107,12 +118,13 @@ def _only(name: str, alerts: Sequence[Alert]) -> Alert | None:
 
 
 def _there_is(engine: Engine, name: str) -> str:
-    called, _, at = name.rpartition(" on ")
+    what, _, at = name.rpartition(" on ")
     ci = _ci(engine, at)
     if there := {_name(alert): None for alert in engine.alerts.values() if ci and alert.ci == ci}:
         return f"on {ci} there is {_listed(there)}"
-    if there := {alert.ci: None for alert in engine.alerts.values() if called and _name(alert) == called and alert.ci}:
-        return f"{called} is on {_listed(there)}"
+    some = islice(engine.alerts.values(), _READ) if what else ()
+    if there := {alert.ci: None for alert in some if alert.ci and _name(alert) == what}:
+        return f"{what} is on {_listed(there)}"
     live = [each for each in engine.situations.values() if each.state is SituationState.OPEN]
     if not live and engine.situations:
         last = next(reversed(engine.situations.values()))

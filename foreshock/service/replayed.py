@@ -10,7 +10,7 @@ from foreshock.core.contracts import AuditRow, Collector, Record, RecordKind, Ve
 from foreshock.core.errors import ForeshockError
 from foreshock.core.model import Alert, Ended, Judgement
 from foreshock.service.engine import Effects, Engine
-from foreshock.service.reasons import MAX_JUDGEMENTS, goes_by
+from foreshock.service.reasons import MAX_JUDGEMENTS, called
 from foreshock.service.recorded import Input
 from foreshock.service.replay import AS_RECORDED, Version, prepared
 
@@ -42,9 +42,7 @@ class Replayed:
 
     def _is_asked_for(self, ended: Ended) -> bool:
         names = {ended.situation.id, *(ticket.number for ticket in ended.situation.tickets.values())}
-        return any(
-            name in names or any(goes_by(self.engine, alert, name) for alert in ended.alerts) for name in self._asked
-        )
+        return any(name in names or any(map(called(self.engine, name), ended.alerts)) for name in self._asked)
 
     # ---- Past ----
 
