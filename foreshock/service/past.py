@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from correlation.settings import read_recorded
 from foreshock.core.contracts import Collector, Record
-from foreshock.core.errors import Rejected
+from foreshock.core.errors import Rejected, Unavailable
 from foreshock.core.model import Judgement
 from foreshock.service.client import Client
 from foreshock.service.period import Period
@@ -106,17 +106,21 @@ def ask(running: Client, since: datetime | None, until: datetime | None) -> Peri
 
 
 def records(running: Client, wanted: Period) -> Iterator[Record]:
-    """What was in force, and the records of the period, a page at a time."""
+    """What was in force, and the records of the period, a page at a time. Raises Unavailable where some are forgotten
+    before they are read."""
     yield from wanted.head
     read = msgspec.json.Decoder(Record).decode
     after = wanted.after
-    while after < wanted.upto and (
-        lines := running.lines("/api/v1/records", after=after, upto=wanted.upto, limit=_PAGE)
-    ):
-        for line in lines.splitlines():
-            record = read(line)
-            yield record
-            after = record.number
+    while after < wanted.upto:
+        lines = running.lines("/api/v1/records", after=after, upto=wanted.upto, limit=_PAGE)
+        found = [read(line) for line in lines.splitlines()]
+        if not found or found[0].number != after + 1:
+            raise Unavailable(
+                f"{running.server} has forgotten record {after + 1} while its history was read",
+                hint="try again; what is that old goes by `retention`",
+            )
+        yield from found
+        after = found[-1].number
 
 
 def judgements(running: Client, wanted: Period) -> Iterator[Judgement]:

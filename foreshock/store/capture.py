@@ -7,7 +7,7 @@ forms hold the same, and are written and read piece by piece: memory holds a few
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -51,21 +51,25 @@ Entry = Record | Judgement
 
 
 def write_capture(path: Path, head: Head, entries: Iterable[Entry]) -> int:
-    """How many records were written. Raises OSError."""
-    if path.suffix == ".parquet":
-        return _write_parquet(path, head, entries)
-    with path.open("wb") as file:
-        return write_lines(file, head, entries)
+    """How many records were written. The file is there as a whole, or not at all. Raises OSError."""
+    draft = path.with_name(f"{path.name}.part")
+    try:
+        written = (_write_parquet if path.suffix == ".parquet" else _write_lines)(draft, head, entries)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    return written
 
 
-def write_lines(file: IO[bytes], head: Head, entries: Iterable[Entry]) -> int:
+def _write_lines(path: Path, head: Head, entries: Iterable[Entry]) -> int:
     encode = msgspec.json.Encoder().encode
-    file.write(encode(head) + b"\n")
     records = 0
-    for entry in entries:
-        is_record = isinstance(entry, Record)
-        file.write(encode(entry if is_record else _Said(entry)) + b"\n")  # type: ignore[arg-type]
-        records += is_record
+    with path.open("wb") as file:
+        file.write(encode(head) + b"\n")
+        for entry in entries:
+            is_record = isinstance(entry, Record)
+            file.write(encode(entry if is_record else _Said(entry)) + b"\n")  # type: ignore[arg-type]
+            records += is_record
     return records
 
 

@@ -1,5 +1,6 @@
 """Captures in both forms: what goes in comes out."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -103,3 +104,14 @@ def test_a_damaged_table_is_refused_and_not_read_as_if_it_ended(tmp_path: Path):
 
     with pytest.raises(ConfigError, match=r"bad\.parquet: cannot be read"):
         read(path)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_cannot_be_written_to_its_end_is_not_there(tmp_path: Path, form: str):
+    def broken() -> Iterator[Entry]:
+        yield record(1)
+        raise OSError("the other side is gone")
+
+    with pytest.raises(OSError, match="gone"):
+        write_capture(tmp_path / form, Head(), broken())
+    assert list(tmp_path.iterdir()) == []

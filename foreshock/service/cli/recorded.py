@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import datetime, timedelta
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -119,7 +119,8 @@ def capture(
     with writing(to), ExitStack() as files:
         head, entries = source
         if choice:
-            whole = input or Path(files.enter_context(NamedTemporaryFile(suffix=".jsonl", dir=to.parent)).name)
+            # A folder that nobody else may look into: the first reading is of names as they are.
+            whole = input or Path(files.enter_context(TemporaryDirectory(dir=to.parent))) / "whole.jsonl"
             if input is None:
                 write_capture(whole, head, entries)
             head = msgspec.structs.replace(head, anonymised=tuple(f"{name}={how}" for name, how in choice.items()))
