@@ -105,6 +105,14 @@ def test_what_cannot_be_imported_is_said_and_nothing_is_written(here: Path, word
     assert "Traceback" not in found.output
 
 
+@pytest.mark.parametrize("text", ["{", "[1]", '[{"matchers": []}]'])
+def test_a_file_without_silences_is_told_before_anything_is_asked(here: Path, text: str):
+    (here / "silences.json").write_text(text)
+    found = run("silence", "import", "silences.json", "--server", "http://127.0.0.1:1")
+
+    assert (found.exit_code, "silences.json: holds no silences" in found.output) == (78, True)
+
+
 # ---- the folder -----------------------------------------------------------------------------------------------------
 
 

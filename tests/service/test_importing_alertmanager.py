@@ -17,12 +17,12 @@ from correlation.rules.attribute import VARIABLES
 from correlation.settings import SuppressSettings
 from correlation.suppression.inhibition import Inhibition
 from foreshock.core.cel import Condition
-from foreshock.core.errors import ConfigError
+from foreshock.core.errors import ConfigError, ForeshockError
 from foreshock.core.matchers import Matcher, matches_all, parse_matchers
 from foreshock.core.model import Alert, encode_texts
 from foreshock.core.severity import Severity
 from foreshock.core.topology import Topology
-from foreshock.service.importing.kinds.alertmanager import Inhibit, Route, read, translate
+from foreshock.service.importing.kinds.alertmanager import Inhibit, Route, _shown, read, translate
 from foreshock.service.importing.translation import Fate, Translation
 from foreshock.testing.factories import NOW
 
@@ -230,6 +230,31 @@ def test_a_receiver_that_tells_nobody_is_a_window_that_never_ends(tmp_path):
     [window] = [n.value for n in made(tmp_path, EXAMPLE).maintenance if n.value["name"] == "am-silent"]
 
     assert (window["matchers"], window["length"]) == (['alertname=~"Watchdog|InfoInhibitor"'], "24h")
+
+
+def test_where_no_receiver_tells_anybody_only_what_is_meant_to_be_quiet_is(tmp_path):
+    """As Kubernetes distributions ship it: receivers are empty until somebody fills them in."""
+    text = """
+route:
+  receiver: Default
+  routes:
+  - {receiver: 'null', matchers: ['alertname = InfoInhibitor']}
+  - {receiver: Critical, matchers: ['severity = critical']}
+receivers: [{name: Default}, {name: Critical}, {name: 'null'}]
+"""
+    translation = made(tmp_path, text)
+
+    assert [noted.value["matchers"] for noted in translation.maintenance] == [['alertname="InfoInhibitor"']]
+    assert "people look at Alertmanager itself" in notes(translation)["route.routes[1]"]
+
+
+def test_a_password_in_the_address_of_alertmanager_is_shown_nowhere(tmp_path):
+    (tmp_path / "alertmanager.yml").write_text(EXAMPLE)
+    with pytest.raises(ForeshockError) as caught:
+        read([tmp_path / "alertmanager.yml"], "http://ann:very-secret@127.0.0.1:1")
+
+    assert "very-secret" not in str(caught.value)
+    assert _shown("https://ann:very-secret@am.example:9093/x") == "https://am.example:9093/x"
 
 
 def test_grouping_that_says_nothing_of_where_is_written_and_not_in_force(tmp_path):

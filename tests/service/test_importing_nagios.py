@@ -173,6 +173,15 @@ def test_a_main_file_leads_to_its_files_and_a_folder_is_read_whole(tmp_path):
     assert "log_file" in next(item.note for item in by_main.items if item.what == "settings")
 
 
+def test_times_are_those_of_the_zone_that_nagios_is_told(tmp_path):
+    (tmp_path / "a.cfg").write_text(EXAMPLE)
+    (tmp_path / "nagios.cfg").write_text("use_timezone=Europe/Berlin\ncfg_file=a.cfg\n")
+    translation = translate(read([tmp_path / "nagios.cfg"], None), TODAY)
+
+    zones = {n.value["time_zone"] for n in translation.maintenance if n.value["name"].startswith("nagios-office")}
+    assert zones == {"Europe/Berlin"}
+
+
 def a_host(name: str, *lines: str) -> str:
     return "define host {\n" + "\n".join((f"host_name {name}", "address 192.0.2.1", *lines)) + "\n}\n"
 

@@ -39,6 +39,8 @@ _EVERYWHERE = frozenset({"alertname", "severity", "job", "prometheus", "alertgro
 _KINDS = {"database": "database", "pod": "pod", "service": "service", "application": "service", "app": "service"}
 _BOUND = tuple(CorrelationSettings().bind.labels)
 _ALL_LABELS = "..."
+_NOBODY = frozenset({"null", "none", "blackhole", "black-hole", "devnull", "dev-null", "void", "noop", "ignore"})
+"""What people call a receiver that is meant to tell nobody."""
 
 T = TypeVar("T")
 
@@ -135,7 +137,7 @@ def read(paths: Sequence[Path], silences: str | None) -> Config:
     node.finish()
     found = node.take("route")
     config = Config(
-        files=(str(paths[0]), *([silences] if silences else [])),
+        files=(str(paths[0]), *([_shown(silences)] if silences else [])),
         node=node,
         route=_route(found, None) if found is not None else None,
         inhibit=[_inhibit(entry, index) for index, entry in enumerate(node.items("inhibit_rules"))],
@@ -324,6 +326,13 @@ def _check_names(config: Config) -> None:
 # ---- silences ----
 
 
+def _shown(source: str) -> str:
+    """A file, or an address without the password that may stand in it."""
+    scheme, colon, rest = source.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}" if colon else source
+
+
 def _silences(source: str) -> list[tuple[Node, ReadSilence]]:
     """Of a file, or of an Alertmanager at an address."""
     if source.startswith(("http://", "https://")):
@@ -338,9 +347,9 @@ def _silences(source: str) -> list[tuple[Node, ReadSilence]]:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         hint = "name what `amtool silence query -o json` or GET /api/v2/silences wrote"
         raise ConfigError(
-            [Problem(file=source, line=None, path="", message=f"is not JSON: {error}", hint=hint)]
+            [Problem(file=_shown(source), line=None, path="", message=f"is not JSON: {error}", hint=hint)]
         ) from None
-    top = root(data, unplaced(source))
+    top = root(data, unplaced(_shown(source)))
     found = []
     for entry in top.entries():
         try:
@@ -438,11 +447,12 @@ def _from(node: Node) -> str:
 
 def _routes(config: Config, top: Route, made: Translation, today: date) -> None:
     groups = _group_rules(top, made)
+    anybody = any(notifies for _, notifies in config.receivers.values())
     for route in top.walk():
         if config.receivers[route.receiver][1]:
             _owner(top, route, made)
         else:
-            _silent(route, made, today)
+            _silent(route, made, today, anybody=anybody)
         for key, node in route.own.items():
             _route_setting(config, route, top, key, node, groups, made, today)
         for _, left in route.node.left():
@@ -568,30 +578,20 @@ def _condition(top: Route, way: tuple[str, ...]) -> str:
 
 
 def _chosen(route: Route, way: tuple[str, ...], side: str) -> str:
-    """Condition in CEL: an alert that has come to ``route`` is grouped this way."""
-    taken = [_matched(child.matchers, side) for child in route.routes if child.goes_on]
-    text = "true" if _grouped(route) == way else "false"
-    if taken and text == "true":
-        text = " && ".join(f"!({one})" for one in taken)  # what goes on elsewhere does not end here
-    for child in reversed(route.routes):
-        inner, taken_by = _chosen(child, way, side), _matched(child.matchers, side)
-        if child.goes_on:
-            text = _either(_both(taken_by, inner), text)
-        elif inner != text:
-            text = _either(_both(taken_by, inner), _both(f"!({taken_by})", text))
-    return text
-
-
-def _both(one: str, other: str) -> str:
-    if "false" in (one, other):
-        return "false"
-    return one if other == "true" else f"{one} && ({other})"
-
-
-def _either(one: str, other: str) -> str:
-    if "false" in (one, other):
-        return other if one == "false" else one
-    return "true" if "true" in (one, other) else f"({one}) || ({other})"
+    """Condition in CEL: an alert that has come to ``route`` is grouped this way, there or further down."""
+    inner = [_chosen(child, way, side) for child in route.routes]
+    own = _grouped(route) == way
+    if own and all(text == "true" for text in inner):
+        return "true"
+    ways = []
+    for index, child in enumerate(route.routes):
+        if inner[index] != "false":
+            before = [e for e in route.routes[:index] if not e.goes_on and may_overlap(e.matchers, child.matchers)]
+            parts = [_matched(child.matchers, side), *(f"!({_matched(e.matchers, side)})" for e in before)]
+            ways.append([*parts, f"({inner[index]})"] if inner[index] != "true" else parts)
+    if own:
+        ways.append([f"!({_matched(child.matchers, side)})" for child in route.routes])
+    return " || ".join(" && ".join(parts) for parts in ways) or "false"
 
 
 def _matched(matchers: Sequence[Matcher], side: str) -> str:
@@ -645,10 +645,12 @@ def _opposite(matcher: Matcher) -> Matcher:
     return Matcher(name=matcher.name, value=matcher.value, is_regex=matcher.is_regex, is_equal=not matcher.is_equal)
 
 
-def _silent(route: Route, made: Translation, today: date) -> None:
-    """A receiver that tells nobody: a window that never ends."""
+def _silent(route: Route, made: Translation, today: date, *, anybody: bool) -> None:
+    """A receiver that tells nobody: a window that never ends. anybody: whether any receiver tells anybody."""
     node, what = route.node, f"its receiver {route.receiver!r} tells nobody"
     cases, why = _alone(route)
+    if not anybody and route.receiver.lower() not in _NOBODY:
+        why = "no receiver tells anybody, so it seems that people look at Alertmanager itself"
     if why:
         note = f"{what}, and now its alerts open tickets: {why}. Silence what you know, or set ticket.min_priority"
         made.tell(node, "route", Fate.NOT_TRANSLATED, note=note)

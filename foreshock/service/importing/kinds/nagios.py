@@ -18,13 +18,14 @@ import re2
 from msgspec import Struct
 
 from foreshock.connect.config import Origin, read_text
-from foreshock.core.errors import ConfigError, Problem
+from foreshock.core.errors import ConfigError, Invalid, Problem
 from foreshock.core.matchers import Matcher
 from foreshock.core.quantities import format_duration
 from foreshock.service.importing.circles import ordered
 from foreshock.service.importing.reading import Node, listed, root
 from foreshock.service.importing.recurring import DAY_MIN, WEEKDAYS, Pattern, always, clock, outside, windows
 from foreshock.service.importing.translation import Fate, Importer, Item, Refused, Translation, any_of
+from foreshock.service.maintenance import zone
 
 MAX_FILES = 5000
 MAX_BYTES = 16 * 2**20
@@ -672,7 +673,7 @@ def _periods(config: Config, estate: _Estate, made: Translation, today: date) ->
             quiet.setdefault(period, {}).setdefault(service, []).append(name)
     for one in periods.values():
         users = quiet.pop(one.text("timeperiod_name"), {})
-        _period(one, users, made, today)
+        _period(one, users, made, today, _zone(config))
     for one in config.of("host") + config.of("service"):
         if one.text("notifications_enabled") == "0":
             names = [one.text("host_name")] if one.type == "host" else estate.hosts_of(one)
@@ -694,7 +695,15 @@ def _quiet_of(one: Object, host: Object) -> str | None:
     return one.text("notification_period") or host.text("notification_period") or None
 
 
-def _period(one: Object, users: Mapping[str, Sequence[str]], made: Translation, today: date) -> None:
+def _zone(config: Config) -> str:
+    """The time zone that nagios.cfg names; empty where it names none that is known."""
+    try:
+        return zone(config.setting("use_timezone")).key
+    except Invalid:
+        return ""
+
+
+def _period(one: Object, users: Mapping[str, Sequence[str]], made: Translation, today: date, time_zone: str) -> None:
     odd = [key for key in one.all if key not in _PERIOD_KEYS and key not in WEEKDAYS] + [
         f"exclude {name}" for name in one.list("exclude")
     ]
@@ -713,13 +722,14 @@ def _period(one: Object, users: Mapping[str, Sequence[str]], made: Translation, 
         )
         _tell(made, one, Fate.NOT_TRANSLATED, note)
     else:
-        plans = [plan for pattern in rest for plan in windows(pattern, today, "UTC")]
+        plans = [plan for pattern in rest for plan in windows(pattern, today, time_zone or "UTC")]
         keys: list[str] = []
         refused = ""
         for alertname, hosts in users.items():
             more, why = _window(one, hosts, [alertname], plans, "nobody is told outside of it", made)
             keys, refused = [*keys, *more], why or refused
-        note = f"{count} hosts and services are quiet outside of it, in UTC: put your time zone into `time_zone`"
+        note = f"{count} hosts and services are quiet outside of it"
+        note += "" if time_zone else ", in UTC: put your time zone into `time_zone`"
         _tell(made, one, Fate.APPROXIMATELY if keys else Fate.NOT_TRANSLATED, refused or note, keys)
 
 
