@@ -173,6 +173,17 @@ def test_a_main_file_leads_to_its_files_and_a_folder_is_read_whole(tmp_path):
     assert "log_file" in next(item.note for item in by_main.items if item.what == "settings")
 
 
+def test_more_dependencies_than_rules_are_allowed_are_told(tmp_path):
+    lines = ("host_name h", "service_description a{}", "dependent_host_name h", "dependent_service_description b{}",
+             "notification_failure_criteria w,u,c")  # fmt: skip
+    many = "".join("define servicedependency {\n" + "\n".join(lines).format(n, n) + "\n}\n" for n in range(260))
+    translation = made(tmp_path, a_host("h") + many)
+
+    assert len(translation.inhibit) == 200
+    assert sum("the most that are allowed" in item.note for item in translation.items) == 61
+    write(translation, tmp_path / "out")
+
+
 def test_times_are_those_of_the_zone_that_nagios_is_told(tmp_path):
     (tmp_path / "a.cfg").write_text(EXAMPLE)
     (tmp_path / "nagios.cfg").write_text("use_timezone=Europe/Berlin\ncfg_file=a.cfg\n")

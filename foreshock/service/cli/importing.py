@@ -25,7 +25,7 @@ _SHOWN = 20
 @told
 def import_configuration(
     tool: Annotated[str, typer.Argument(help=f"{', '.join(TOOLS[:-1])} or {TOOLS[-1]}.")],
-    files: Annotated[list[Path], typer.Argument(help="Its configuration: files, or what a tool has in their place.")],
+    files: Annotated[list[Path], typer.Argument(help="Its configuration; of Nagios also a folder.")],
     to: Annotated[
         Path | None, typer.Option("--out", help="Folder to write; it must not exist. imported-TOOL if left out.")
     ] = None,
@@ -33,8 +33,8 @@ def import_configuration(
         str | None,
         typer.Option(
             "--silences",
-            help="What people asked for: `amtool silence query -o json` in a file, or Alertmanager's address; "
-            "status.dat or retention.dat of Nagios.",
+            help="What people asked for: Alertmanager's address, or a file of `amtool silence query -o json`; "
+            "status.dat or retention.dat of Nagios; the answer of Zabbix's maintenance.get.",
         ),
     ] = None,
     output: Format = Output.TABLE,
@@ -51,8 +51,6 @@ def import_configuration(
     if tool not in TOOLS:
         raise typer.BadParameter(f"{tool!r} is none of {', '.join(TOOLS)}")
     importer = found(kinds, "IMPORTER", Importer)[tool]
-    if silences and not importer.silences:
-        raise typer.BadParameter(f"{importer.title} keeps no silences that --silences could name")
     folder = to or Path(f"imported-{tool}")
     made = importer.translate(importer.read(files, silences), datetime.now(UTC).date())
     with writing(folder):

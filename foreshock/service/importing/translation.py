@@ -22,6 +22,7 @@ from foreshock.service.maintenance import Entry
 from foreshock.service.settings import RuleEntry
 
 MAX_INHIBIT = 200
+TOO_MANY_RULES = f"there are {MAX_INHIBIT} inhibition rules already, the most that are allowed; merge some"
 _NAME_CHARS = 64
 
 
@@ -114,7 +115,7 @@ class Translation:
         self, name: str, source: Sequence[str], target: Sequence[str], equal: Sequence[str], comment: str
     ) -> str:
         if len(self.inhibit) >= MAX_INHIBIT:
-            raise Refused(f"there are {MAX_INHIBIT} inhibition rules already, the most that are allowed; merge some")
+            raise Refused(TOO_MANY_RULES)
         rule = {
             "name": self.name(name, 100),
             "source_matchers": list(source),
@@ -242,8 +243,8 @@ class Importer(Struct, frozen=True, kw_only=True):
 
     Attributes:
         kind: name of the file that declares it.
-        silences: whether it takes what people asked for (silences, downtimes) as a further input.
-        read: reads files and that input. Raises ConfigError with every problem, with file and line.
+        read: reads the files, and if it is named what people asked for (silences, downtimes). Raises ConfigError with
+            every problem, with file and line.
         translate: makes our words of what was read; the date is today's, from which recurring windows begin. Pure.
     """
 
@@ -251,4 +252,3 @@ class Importer(Struct, frozen=True, kw_only=True):
     title: str
     read: Callable[[Sequence[Path], str | None], Any]
     translate: Callable[[Any, date], Translation]
-    silences: bool = False

@@ -28,7 +28,14 @@ from foreshock.core.quantities import format_duration, parse_duration
 from foreshock.service.importing.circles import may_overlap, ordered, values
 from foreshock.service.importing.reading import Node, listed, root, unplaced
 from foreshock.service.importing.recurring import Pattern, always, clock, outside, windows
-from foreshock.service.importing.translation import Fate, Importer, Refused, Translation
+from foreshock.service.importing.translation import (
+    MAX_INHIBIT,
+    TOO_MANY_RULES,
+    Fate,
+    Importer,
+    Refused,
+    Translation,
+)
 
 _YEAR_DAYS = 365  # as Prometheus counts
 _MAX_CASES = 16
@@ -410,7 +417,9 @@ def _inhibit_rules(config: Config, made: Translation) -> None:
         if rule not in plain:
             note = "it needs several sources at once, which an inhibition rule of ours cannot say"
             made.tell(rule.node, "inhibit rule", Fate.NOT_TRANSLATED, note=note)
-    found = ordered([(rule.source, rule.target) for rule in plain])
+    for rule in plain[MAX_INHIBIT:]:
+        made.tell(rule.node, "inhibit rule", Fate.NOT_TRANSLATED, note=TOO_MANY_RULES)
+    found = ordered([(rule.source, rule.target) for rule in plain[:MAX_INHIBIT]])
     for index in found.order:
         rule = plain[index]
         lower = listed([plain[other].name for other in found.cut.get(index, ())])
@@ -785,4 +794,4 @@ _BESIDE = (
     "- What an inhibition rule names as its target explains nothing along the topology any more.",
 )
 
-IMPORTER = Importer(kind="alertmanager", title="Alertmanager", read=read, translate=translate, silences=True)
+IMPORTER = Importer(kind="alertmanager", title="Alertmanager", read=read, translate=translate)

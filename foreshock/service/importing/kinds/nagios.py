@@ -24,7 +24,16 @@ from foreshock.core.quantities import format_duration
 from foreshock.service.importing.circles import ordered
 from foreshock.service.importing.reading import Node, listed, root
 from foreshock.service.importing.recurring import DAY_MIN, WEEKDAYS, Pattern, always, clock, outside, windows
-from foreshock.service.importing.translation import Fate, Importer, Item, Refused, Translation, any_of
+from foreshock.service.importing.translation import (
+    MAX_INHIBIT,
+    TOO_MANY_RULES,
+    Fate,
+    Importer,
+    Item,
+    Refused,
+    Translation,
+    any_of,
+)
 from foreshock.service.maintenance import zone
 
 MAX_FILES = 5000
@@ -577,6 +586,10 @@ def _inhibition(config: Config, estate: _Estate, made: Translation) -> None:
     ]
     for one in config.of("servicedependency"):
         rules += _service_rules(one, estate, made)
+    for rule in rules[MAX_INHIBIT:]:
+        assert rule.one is not None, "the first rule is the one that no object stands for"
+        _tell(made, rule.one, Fate.NOT_TRANSLATED, TOO_MANY_RULES)
+    rules = rules[:MAX_INHIBIT]
     found = ordered([(rule.source, rule.target) for rule in rules])
     for index in found.order:
         rule = rules[index]
@@ -941,4 +954,4 @@ _BESIDE = (
     f"description, or {HOST_DOWN}). What Nagios itself keeps quiet it tells neither Foreshock nor anybody else.",
 )
 
-IMPORTER = Importer(kind="nagios", title="Nagios", read=read, translate=translate, silences=True)
+IMPORTER = Importer(kind="nagios", title="Nagios", read=read, translate=translate)

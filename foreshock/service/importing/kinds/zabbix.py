@@ -26,7 +26,17 @@ from foreshock.core.matchers import Matcher
 from foreshock.service.importing.circles import ordered
 from foreshock.service.importing.reading import Node, listed, root, unplaced
 from foreshock.service.importing.recurring import length
-from foreshock.service.importing.translation import Fate, Importer, Item, Refused, Translation, any_of, literal
+from foreshock.service.importing.translation import (
+    MAX_INHIBIT,
+    TOO_MANY_RULES,
+    Fate,
+    Importer,
+    Item,
+    Refused,
+    Translation,
+    any_of,
+    literal,
+)
 
 JOB = "zabbix"
 MAX_XML_BYTES = 64 * 2**20
@@ -539,9 +549,10 @@ def _dependencies(config: Config, estate: _Estate, made: Translation) -> None:
         for reference in trigger.needs
     ]
     rules = list(dict.fromkeys(need.rule for need in needs if need.rule is not None))
-    found = ordered([rule.pair for rule in rules])
     keys: dict[_Rule, str] = {}
-    why: dict[_Rule, str] = {}
+    why = dict.fromkeys(rules[MAX_INHIBIT:], TOO_MANY_RULES)
+    rules = rules[:MAX_INHIBIT]
+    found = ordered([rule.pair for rule in rules])
     cut: dict[_Rule, str] = {}
     for index in found.order:
         rule = rules[index]
@@ -612,6 +623,8 @@ def _on_one_host(trigger: Trigger, reference: Reference, master: Trigger | None,
             return _Need(reference=reference, rule=None, note=note)
         equal += sorted(tags)
     general = any(map(estate.is_template, trigger.places))
+    if general and estate.hosts and not estate.hosts_of(trigger.places):
+        return _Need(reference=reference, rule=None, note="no host in these files has its template")
     hosts = () if general else (any_of("host", estate.hosts_of(trigger.places)),)
     rule = _Rule(
         name=f"{trigger.name} depends on {reference.name}",
@@ -820,4 +833,4 @@ _BESIDE = (
     "Zabbix itself keeps quiet, by dependencies and maintenances, it tells neither Foreshock nor anybody else.",
 )
 
-IMPORTER = Importer(kind="zabbix", title="Zabbix", read=read, translate=translate, silences=True)
+IMPORTER = Importer(kind="zabbix", title="Zabbix", read=read, translate=translate)
