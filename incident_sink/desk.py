@@ -13,6 +13,7 @@ from msgspec import structs
 from foreshock.core.contracts import (
     ConnectorConfig,
     DeskBook,
+    Finding,
     Order,
     Receipt,
     SinkKind,
@@ -41,6 +42,9 @@ class DeskSink:
 
     def changes(self, cursor: int) -> Sequence[TicketChange]:
         return [structs.replace(change, sink=self._name) for change in self._book.journal(cursor, _PAGE)]
+
+    def check(self) -> Sequence[Finding]:
+        return [Finding(subject="desk", observed="its records are kept in Foreshock's own store")]
 
 
 def _build(name: str, config: DeskConfig, parts: SinkParts) -> DeskSink:

@@ -24,6 +24,7 @@ from standardwebhooks import Webhook
 
 from foreshock.core.contracts import (
     ConnectorConfig,
+    Finding,
     Order,
     Receipt,
     SinkKind,
@@ -85,6 +86,10 @@ class WebhookSink:
     def changes(self, cursor: int) -> Sequence[TicketChange]:
         """A receiver tells nothing back."""
         return ()
+
+    def check(self) -> Sequence[Finding]:
+        """A receiver can be asked nothing without posting to it."""
+        return [Finding(subject="receiver", observed="only --create posts to it: nothing else can be asked")]
 
 
 def payload(order: Order, console: str) -> str:

@@ -1,9 +1,22 @@
-"""Secrets that stand in files of their own."""
+"""Secrets that stand in files of their own, and tokens that are fetched with them."""
 
 import stat
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
-from foreshock.core.errors import ConfigError, Problem
+from foreshock.core.errors import ConfigError, Denied, Problem, Rejected, Unavailable
+
+if TYPE_CHECKING:
+    from requests import PreparedRequest
+
+    from foreshock.connect.http import Http  # importing it takes a tenth of a second of each start
+
+_TOKEN_LIFETIME_S = 1800.0
+_EARLY_S = 60.0
+"""A token is fetched again so long before it runs out: clocks differ, and a request takes its time."""
 
 
 def read_secret(path: Path, place: str) -> str:
@@ -27,3 +40,75 @@ def read_secret(path: Path, place: str) -> str:
     if not secret or "\n" in secret or not secret.isprintable():
         raise wrong("does not hold one line of text", "write the secret into it, and nothing else")
     return secret
+
+
+class TokenRefused(Denied):
+    """The credentials of one call were refused as such (401): a fetched token may have run out before its time."""
+
+
+class OAuth:
+    """``Authorization: Bearer`` with a token that is fetched when it is needed and again before it runs out (RFC 6749).
+
+    Args:
+        http: for the token's own server, without authentication.
+        path: of the token endpoint below it.
+        form: grant_type and what it needs; where the answer brings a refresh token, that one is used from then on.
+        secrets: the values in ``form`` that no message may show.
+    """
+
+    def __init__(
+        self,
+        http: "Http",
+        path: str,
+        form: Mapping[str, str],
+        secrets: tuple[str, ...],
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._http = http
+        self._path = path
+        self._form = dict(form)
+        self._given = secrets
+        self._now = now
+        self._token = self._refresh = ""
+        self._until = 0.0
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return (*self._given, self._token, self._refresh)
+
+    def __call__(self, request: "PreparedRequest") -> "PreparedRequest":
+        if not self._token or self._now() >= self._until:
+            self._fetch()
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+    def drop(self) -> None:
+        """The token was refused: fetch another one for the next call."""
+        self._token = ""
+
+    def _fetch(self) -> None:
+        if self._refresh:
+            form = {"grant_type": "refresh_token", "refresh_token": self._refresh}
+            form |= {name: self._form[name] for name in ("client_id", "client_secret") if name in self._form}
+            self._refresh = ""  # refused or used up: the next attempt begins from the credentials
+            try:
+                return self._take(form)
+            except (Denied, Rejected):
+                pass
+        try:
+            self._take(self._form)
+        except Rejected as error:  # RFC 6749 section 5.2 answers 400 to wrong credentials
+            raise Denied(str(error), hint="check client_id and the secrets, and that this grant is enabled") from None
+
+    def _take(self, form: Mapping[str, str]) -> None:
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        answer = self._http.post(self._path, body=urlencode(form).encode(), headers=headers).json()
+        if not isinstance(answer, dict) or not isinstance(answer.get("access_token"), str):
+            raise Unavailable(f"{self._http.instance} at POST {self._path} gave no access_token")
+        self._token = answer["access_token"]
+        self._refresh = str(answer.get("refresh_token") or "")
+        try:
+            lifetime_s = float(answer.get("expires_in") or _TOKEN_LIFETIME_S)
+        except (TypeError, ValueError):
+            lifetime_s = _TOKEN_LIFETIME_S
+        self._until = self._now() + max(1.0, lifetime_s - min(_EARLY_S, lifetime_s / 2))

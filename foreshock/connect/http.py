@@ -65,8 +65,49 @@ class Basic:
         return request
 
 
+class KeyHeader:
+    """A key in a header of its own, for example ``x-sn-apikey``."""
+
+    def __init__(self, name: str, key: str) -> None:
+        self._name = name
+        self.secrets = (key,)
+
+    def __call__(self, request: PreparedRequest) -> PreparedRequest:
+        request.headers[self._name] = self.secrets[0]
+        return request
+
+
 Auth = Callable[[PreparedRequest], PreparedRequest]
-"""Adds what proves who we are; sees the finished request, so it can sign the body. Its ``secrets`` are redacted."""
+"""Adds what proves who we are; sees the finished request, so it can sign the body. Its ``secrets`` are redacted, those
+too that it gets later (a token it fetches)."""
+
+
+class Refusal(Struct, frozen=True, kw_only=True):
+    """An answer that is no 2xx, for a client that knows the shape of its system's errors.
+
+    Attributes:
+        headers: names in lower case.
+        message: what the error would say otherwise: place, status and the body as one line.
+        retry_after_s: what a Retry-After header asks for.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    place: str
+    message: str
+    retry_after_s: float | None
+
+    def json(self) -> Any:
+        """The body as JSON; None where it is none."""
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError):
+            return None
+
+
+ReadRefusal = Callable[[Refusal], ForeshockError | None]
+"""What a refusal means; None leaves it to the status code."""
 
 
 class Answer(Struct, frozen=True, kw_only=True):
@@ -105,6 +146,8 @@ class Http:
         proxy: address of an HTTP proxy; proxies and passwords of the environment are not used.
         max_body_bytes: of an answer, decoded; a longer one is refused.
         secrets: what must not appear in messages besides the secrets of ``auth``.
+        read_refusal: knows the system's own errors; its messages are made from ``Refusal.message``, which holds no
+            secret.
     Raises: ConfigError where ``ca_file`` holds no certificates.
     """
 
@@ -117,6 +160,7 @@ class Http:
         ca_file: Path | None = None,
         proxy: str = "",
         secrets: tuple[str, ...] = (),
+        read_refusal: ReadRefusal | None = None,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         read_timeout_s: float = READ_TIMEOUT_S,
         max_body_bytes: int = MAX_BODY_BYTES,
@@ -132,8 +176,8 @@ class Http:
         self._timeout = (connect_timeout_s, read_timeout_s)
         self._max_body_bytes = max_body_bytes
         self._now = now
-        known = (*secrets, *getattr(auth, "secrets", ()))
-        self._secrets = tuple(sorted({secret for secret in known if secret}, key=len, reverse=True))
+        self._secrets = secrets
+        self._read_refusal = read_refusal
         self._session = _Session()
         # The environment could bring a netrc password, a proxy or a certificate bundle that nobody configured here.
         self._session.trust_env = False
@@ -243,6 +287,18 @@ class Http:
         detail = self._clean(_TAGS.sub(" ", content.decode("utf-8", "replace")))
         message = f"{place} answered HTTP {status}" + (f": {detail}" if detail else "")
         retry_after_s = read_retry_after(response.headers.get("Retry-After", ""), self._now())
+        if self._read_refusal is not None:
+            refusal = Refusal(
+                status=status,
+                headers={name.lower(): value for name, value in response.headers.items()},
+                body=content,
+                place=place,
+                message=message,
+                retry_after_s=retry_after_s,
+            )
+            meant = self._read_refusal(refusal)
+            if meant is not None:
+                return meant
         match status:
             case 401 | 403 | 407:
                 return Denied(message, hint="check the account, its password or token, and what it is allowed to do")
@@ -259,7 +315,8 @@ class Http:
                 )
 
     def _redact(self, text: str) -> str:
-        for secret in self._secrets:
+        known = {secret for secret in (*self._secrets, *getattr(self._auth, "secrets", ())) if secret}
+        for secret in sorted(known, key=len, reverse=True):
             text = text.replace(secret, "***")
         return text
 

@@ -189,6 +189,17 @@ class PollConfig(ConnectorConfig):
     )
 
 
+class RemoteSinkConfig(ConnectorConfig):
+    """What every sink that keeps its tickets in another system lets a person set."""
+
+    poll: Duration = Field(
+        default=timedelta(seconds=15),
+        ge=timedelta(seconds=1),
+        le=timedelta(days=1),
+        description="how often is read what people did there",
+    )
+
+
 # ---- metrics --------------------------------------------------------------------------------------------------------
 
 
@@ -253,10 +264,16 @@ class Order(Struct, frozen=True, kw_only=True):
 
 
 class Receipt(Struct, frozen=True, kw_only=True):
-    """What a sink answered: the record's number and address there."""
+    """What a sink answered: the record's number and address there.
+
+    Attributes:
+        kept: what the sink wants handed back with the next order for this record, in its own words: an internal id,
+            digests of the values it wrote (``connect.tickets``), by which a person's edit is told from our own.
+    """
 
     number: str
     url: str = ""
+    kept: dict[str, str] = {}
 
 
 class TicketChange(Struct, frozen=True, kw_only=True):
@@ -271,6 +288,7 @@ class TicketChange(Struct, frozen=True, kw_only=True):
             that was read "taken", "commented", "resolved", "reopened" or "closed".
         number: of the record; empty while the sink has none.
         actor: the person; empty when Foreshock did it.
+        code: with which a person closed or resolved it, in the system's own words ("Duplicate", "No fault found").
     """
 
     sink: str
@@ -282,19 +300,76 @@ class TicketChange(Struct, frozen=True, kw_only=True):
     url: str = ""
     actor: str = ""
     comment: str = ""
+    code: str = ""
+
+
+class Finding(Struct, frozen=True, kw_only=True):
+    """One thing that ``sink test`` looked at in a system.
+
+    Attributes:
+        subject: what was looked at: credentials, permissions, key field, mandatory fields, state mapping …
+        observed: what was seen there, in a sentence.
+        remedy: exactly what a person must change; empty where all is well.
+    """
+
+    subject: str
+    observed: str
+    remedy: str = ""
+
+
+class ProblemOrder(Struct, frozen=True, kw_only=True):
+    """What a Problem record should say, and which incidents it explains.
+
+    Attributes:
+        key: its identity in the sink's searchable place; never that of a situation.
+        fields: title, description, impact, urgency, assignment_group, ci, as in an ``Order``.
+        incidents: of the same sink; those that are not linked yet are linked.
+    """
+
+    id: str
+    key: str
+    at: Moment
+    fields: dict[str, Any]
+    note: str = ""
+    incidents: tuple[Receipt, ...] = ()
 
 
 class Sink(Protocol):
     """One instance of an incident sink. Verbs are safe to repeat; delivery decides when to search before creating."""
 
     def find(self, key: str) -> Receipt | None:
-        """The record that carries our key, or None. Raises Unavailable, Denied."""
+        """The record that carries our key, the open one before those that are over, or None. Raises Unavailable,
+        Denied."""
 
     def deliver(self, order: Order, ticket: Receipt | None) -> Receipt:
-        """Carry out one order; ``ticket`` is what is known of the record. Raises Unavailable, Denied, Rejected."""
+        """Carry out one order; ``ticket`` is what is known of the record. Raises Unavailable, Denied, Rejected.
+
+        Only what differs is written, a field that a person changed is left alone, and what the system made of the
+        write is read back. A record that people closed stays closed; where it can no longer be reopened, a REOPEN
+        makes a new one linked to it.
+        """
 
     def changes(self, cursor: int) -> Sequence[TicketChange]:
-        """What people did there after ``cursor``, oldest first, bounded."""
+        """What people did there after ``cursor``, oldest first, bounded; our own writes are no news.
+
+        A change that lies behind ``cursor`` is never shown again, so the sequence of a change must follow from the
+        change alone (``connect.tickets.sequence``), and none may turn up later below one that was given.
+        """
+
+    def check(self) -> Sequence[Finding]:
+        """Credentials, permissions, key field, mandatory fields and state mapping, without writing anything. Raises
+        Unavailable where nothing can be asked."""
+
+
+class ProblemSink(Protocol):
+    """What a sink offers besides where its system has Problem records (``SinkKind.problems``)."""
+
+    def find_problem(self, key: str) -> Receipt | None:
+        """The Problem that carries this key, or None. Raises Unavailable, Denied."""
+
+    def write_problem(self, order: ProblemOrder, problem: Receipt | None) -> Receipt:
+        """Open the Problem, or update it where ``problem`` is known, and link its incidents. Safe to repeat. Raises
+        Unavailable, Denied, Rejected."""
 
 
 class SinkKind(Struct, frozen=True, kw_only=True):
@@ -304,6 +379,7 @@ class SinkKind(Struct, frozen=True, kw_only=True):
         index_delay_s: how long after a lost answer a record may still turn up in a search; until then an "absent" is
             not believed. 0 where a search sees every commit at once.
         searches: whether ``find`` can answer; a sink that cannot search must be safe to send a creation to twice.
+        problems: whether its sinks are a ``ProblemSink`` too.
     """
 
     kind: str
@@ -313,6 +389,7 @@ class SinkKind(Struct, frozen=True, kw_only=True):
     build: Callable[[str, Any, "SinkParts"], Sink]
     index_delay_s: float = 0.0
     searches: bool = True
+    problems: bool = False
 
 
 class SinkParts(Struct, frozen=True, kw_only=True):

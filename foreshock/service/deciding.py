@@ -190,7 +190,8 @@ def read_ticket_change(engine: "Engine", record: Record) -> None:
         engine.heard[change.sink] = change.sequence
     elif ticket is None or change.sequence <= ticket.heard:
         return
-    detail = " ".join(filter(None, (change.sink, change.number, change.comment)))
+    code = f"[{change.code}]" if change.code else ""
+    detail = " ".join(filter(None, (change.sink, change.number, code, change.comment)))
     engine.say("ticket", change.situation, change.state, detail, actor=change.actor)
     if situation is None or ticket is None:  # not one that we asked for: nothing to keep in step
         return

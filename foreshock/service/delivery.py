@@ -31,6 +31,8 @@ DENIED_PROBE_S = 300.0
 MAX_SURPRISES = 5
 """An order at which a sink fails in a way nobody foresaw becomes a dead letter after so many attempts."""
 _BATCH = 100
+LOOK = timedelta(seconds=1)
+"""A lane looks at its outbox so often at least; nobody need poke it after a hold."""
 
 _log = structlog.get_logger()
 
@@ -179,7 +181,7 @@ class Lane:
         *,
         now: Callable[[], datetime],
         index_delay: timedelta = timedelta(0),
-        poll: timedelta = timedelta(seconds=1),
+        poll: timedelta = LOOK,
         jitter: Callable[[], float] = random.random,
         observe: Callable[[str, str, float], None] | None = None,
     ) -> None:
@@ -290,7 +292,7 @@ class Lane:
 
     def _next_look(self) -> datetime:
         now = self._now()
-        next_look = now + self._poll
+        next_look = now + min(self._poll, LOOK)
         if self._held():
             return next_look
         due = self._outbox.next_due(self.name)

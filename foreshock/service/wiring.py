@@ -15,12 +15,11 @@ from fastapi.responses import JSONResponse, Response
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from foreshock import __version__
-from foreshock.connect.http import Http
 from foreshock.core.contracts import (
     Collector,
     NewRecord,
     RecordKind,
-    SinkParts,
+    RemoteSinkConfig,
     TicketChange,
 )
 from foreshock.core.errors import ConfigError, ForeshockError, Unavailable
@@ -32,7 +31,7 @@ from foreshock.service.apart import FrontApart
 from foreshock.service.api import api
 from foreshock.service.applying import Files, LiveRules
 from foreshock.service.console import console, not_found
-from foreshock.service.delivery import Lane
+from foreshock.service.delivery import LOOK, Lane
 from foreshock.service.engine import Engine
 from foreshock.service.front import Front
 from foreshock.service.guard import refuse_cross_site
@@ -51,6 +50,7 @@ from foreshock.service.runner import Given, Runner
 from foreshock.service.scheduler import Scheduler
 from foreshock.service.settings import Settings, SettingsSource, rule_kinds, sink_kinds
 from foreshock.service.shadowing import LiveShadows
+from foreshock.service.sinks import build_sink
 from foreshock.store.desk import Desk
 from foreshock.store.learned import LearnedVersions
 from foreshock.store.outbox import Outbox
@@ -218,11 +218,11 @@ class Foreshock:
 
     def _build_lanes(self) -> tuple[list[Lane], Reconciler]:
         kinds = sink_kinds()
-        parts = SinkParts(http=Http, book=self.desk, console=self.settings.url)
         lanes, find = [], {}
         for instance in self.settings.sinks:
             kind = kinds[instance.kind]
-            sink = kind.build(instance.name, instance.config, parts)
+            config = instance.config
+            sink = build_sink(instance, self.settings.url, self.desk)
             if kind.searches:
                 find[instance.name] = sink.find
             lanes.append(
@@ -233,6 +233,7 @@ class Foreshock:
                     self._report,
                     now=self.clock,
                     index_delay=timedelta(seconds=kind.index_delay_s),
+                    poll=config.poll if isinstance(config, RemoteSinkConfig) else LOOK,
                 )
             )
         return lanes, Reconciler(find)

@@ -35,7 +35,8 @@ _NUMBER_CHARS = 128
 
 
 class TicketRow(Struct, frozen=True, kw_only=True):
-    """How far the writes of one situation to one sink have got. number, url: empty until the sink named its record."""
+    """How far the writes of one situation to one sink have got. number, url, kept: empty until the sink named its
+    record."""
 
     situation: str
     sink: str
@@ -44,10 +45,11 @@ class TicketRow(Struct, frozen=True, kw_only=True):
     url: str
     updated_at: Moment
     error: str
+    kept: dict[str, str] = {}
 
     @property
     def receipt(self) -> Receipt | None:
-        return Receipt(number=self.number, url=self.url) if self.number else None
+        return Receipt(number=self.number, url=self.url, kept=self.kept) if self.number else None
 
 
 class Pending(Struct, frozen=True, kw_only=True):
@@ -200,6 +202,7 @@ class Outbox:
                 state=TicketState.CONFIRMED,
                 number=storable(receipt.number, _NUMBER_CHARS),
                 url=storable(receipt.url),
+                kept=msgspec.json.encode(receipt.kept).decode(),
             )
 
     def retry(
@@ -333,6 +336,7 @@ _TICKET_COLUMNS = (
     ticket.c.url,
     ticket.c.updated_at,
     ticket.c.error,
+    ticket.c.kept,
 )
 
 
@@ -345,6 +349,7 @@ def _ticket_row(situation: str, sink: str, row: Any) -> TicketRow:
         url=row["url"],
         updated_at=row["updated_at"],
         error=row["error"],
+        kept=msgspec.json.decode(row["kept"], type=dict[str, str]),
     )
 
 
@@ -372,14 +377,17 @@ def _set_ticket(
     number: str = "",
     url: str = "",
     error: str = "",
+    kept: str = "",
 ) -> None:
-    """What is known of number and url is never forgotten. Writers queue at one lock, so reading first is safe."""
+    """What is known of the record is never forgotten. Writers queue at one lock, so reading first is safe."""
     mine = (ticket.c.situation == situation) & (ticket.c.sink == sink)
     present = connection.execute(select(ticket.c.state).where(mine)).scalar()
     values: Mapping[str, Any] = {"state": state.value, "error": storable(error, _ERROR_CHARS)}
     if present is None:
         connection.execute(
-            insert(ticket).values(situation=situation, sink=sink, number=number, url=url, updated_at=now, **values)
+            insert(ticket).values(
+                situation=situation, sink=sink, number=number, url=url, updated_at=now, kept=kept or "{}", **values
+            )
         )
         return
     if state is not TicketState.UNKNOWN or present != TicketState.UNKNOWN.value:
@@ -388,4 +396,6 @@ def _set_ticket(
         values = {**values, "number": number}
     if url:
         values = {**values, "url": url}
+    if kept:
+        values = {**values, "kept": kept}
     connection.execute(update(ticket).where(mine).values(**values))

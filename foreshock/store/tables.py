@@ -155,6 +155,7 @@ ticket = Table(
     Column("url", Text, nullable=False),
     Column("updated_at", Instant, nullable=False),
     Column("error", Text, nullable=False),
+    Column("kept", Text, nullable=False, server_default="{}"),  # Receipt.kept, as JSON
 )
 
 dead_letter = Table(

@@ -21,7 +21,9 @@ from foreshock.service.cli import (
     recorded,
     rules,
     running,
+    sandbox,
     silence,
+    sinks,
     suggesting,
     tuning,
 )
@@ -34,7 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for group in (running, explain, recorded, tuning, importing):
+for group in (running, explain, recorded, tuning, importing, sandbox):
     app.add_typer(group.commands)
 app.add_typer(incidents.commands, name="incidents")
 app.add_typer(feedback.commands, name="feedback")
@@ -44,6 +46,7 @@ app.add_typer(learn.commands, name="learn")
 rules.commands.add_typer(suggesting.commands)
 app.add_typer(rules.commands, name="rules")
 app.add_typer(silence.commands, name="silence")
+app.add_typer(sinks.commands, name="sink")
 app.add_typer(maintenance.commands, name="maintenance")
 
 

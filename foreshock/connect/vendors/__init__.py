@@ -1,0 +1,1 @@
+"""One thin client per product, shared by its sink, its CMDB source and its collector."""

@@ -1,0 +1,61 @@
+"""Local stand-ins of the ITSM systems, for who has no tenant at hand."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from foreshock.core.errors import ForeshockError, Invalid
+from foreshock.service.cli.terminal import print_lines, told, writing
+
+commands = typer.Typer()
+
+
+@commands.command()
+@told
+def sandbox(
+    kind: Annotated[str, typer.Argument(help="System to stand in for, for example servicenow.")],
+    port: Annotated[int, typer.Option(help="Port on this machine; 0: any free one.")] = 8430,
+    faults: Annotated[
+        str, typer.Option(help="Share of requests that each fault strikes: lost=0.1,limited=0.05,error=0.05.")
+    ] = "",
+    seed: Annotated[int, typer.Option(help="The same seed gives the same faults and ids.")] = 1,
+    folder: Annotated[
+        Path, typer.Option(help="Where the ledger of all requests and the files with passwords are written.")
+    ] = Path("sandbox"),
+) -> None:
+    """Stand in for an ITSM system on this machine, to try Foreshock without a tenant. Ctrl-C ends it.
+
+    It prints what to paste into the configuration. Everything it was asked, and what it did, is in FOLDER/KIND.jsonl.
+
+    foreshock sandbox servicenow
+
+    foreshock sandbox servicenow --faults lost=0.1,limited=0.05 --seed 7
+
+    People act through a side door:
+    curl -d '{"number": "INC0010001", "action": "resolve"}' localhost:8430/_sim/edit
+    """
+    from foreshock.sandbox.faults import Faults, parse_rates
+    from foreshock.sandbox.ledger import Ledger
+    from foreshock.sandbox.server import SandboxServer, settings_text
+    from foreshock.sandbox.system import real_time, simulators
+
+    known = simulators()
+    if kind not in known:
+        raise typer.BadParameter(f"{kind!r} is none of {', '.join(known)}")
+    try:
+        rates = parse_rates(faults)
+    except Invalid as error:
+        raise typer.BadParameter(f"{error}; {error.hint}") from None
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        ledger = Ledger(folder / f"{kind}.jsonl")
+    try:
+        server = SandboxServer(known[kind].build(real_time, seed), faults=Faults(rates, seed), ledger=ledger, port=port)
+    except OSError as error:
+        raise ForeshockError(f"port {port} cannot be used: {error.strerror}", hint="choose another --port") from None
+    with writing(folder):
+        settings = known[kind].settings(server.url, folder.absolute())
+    print_lines(f"# {known[kind].title} stands at {server.url}; put this into the configuration:")
+    print_lines(*settings_text(kind, settings).splitlines())
+    server.serve()

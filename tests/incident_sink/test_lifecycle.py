@@ -1,0 +1,354 @@
+"""What every sink with a stand-in does over a real socket, through a whole life of a ticket and through all that fails.
+
+A kind takes part by having a file of its name in foreshock/sandbox.
+"""
+
+import pytest
+
+from foreshock.core.contracts import ProblemOrder, Verb
+from foreshock.core.errors import Denied, Unavailable
+from foreshock.core.model import TicketState
+from foreshock.sandbox.faults import Fault
+from foreshock.testing.sinks import CALLS, SIMULATED, Bench, first_faults, staged
+from foreshock.testing.tickets import NOON, make_order
+
+HOSTILE = [
+    "'; DROP TABLE incident; --",
+    "<script>alert(1)</script><img src=x onerror=alert(1)>",
+    "{{7*7}} ${7*7} %(x)s {0} {code}x{code} [code]<b>x</b>[/code] *bold* !image.png! [~admin]",
+    "line\r\nInjected-Header: yes",
+    "nul\x00 bell\x07 escape\x1b[31m",
+    "right\u202eto left, \ud83d\ude00 as half pairs, \udc00 alone",
+    "a^ORDERBYnumber^NQactive=true & = ? # % ' \" \\",
+    "☠️" * 3000,
+    "",
+]
+
+
+@pytest.fixture(params=SIMULATED)
+def stage(request, tmp_path):
+    with staged(SIMULATED[request.param], tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def bench(stage, store):
+    return Bench(stage, store)
+
+
+CALLED = {
+    "find": lambda sink: sink.find("S-1"),
+    "deliver": lambda sink: sink.deliver(make_order(sink="prod"), None),
+    "changes": lambda sink: sink.changes(0),
+}
+
+
+# ---- a life ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_ticket_is_opened_with_its_key_title_description_and_note(stage):
+    receipt = stage.deliver(Verb.OPEN, title="db1 is down", description="2 alerts on 1 CI", note="it begins")
+
+    record = stage.one()
+    assert (record.number, record.state, record.title) == (receipt.number, "open", "db1 is down")
+    assert any("2 alerts on 1 CI" in text and "https://noc.example/incidents/S-1" in text for text in record.texts)
+    assert any("it begins" in note for note in record.notes)
+    assert receipt.url.startswith(stage.server.url)
+
+
+def test_an_update_changes_what_differs_and_tells_it_in_a_note(stage):
+    receipt = stage.deliver(Verb.OPEN, title="db1 is down")
+
+    after = stage.deliver(Verb.UPDATE, receipt, version=2, title="db1 and db2 are down", note="+1 CI")
+
+    assert after.number == receipt.number
+    assert stage.one().title == "db1 and db2 are down"
+    assert any("+1 CI" in note for note in stage.one().notes)
+
+
+def test_an_update_that_changes_nothing_writes_nothing(stage):
+    receipt = stage.deliver(Verb.OPEN)
+    before = stage.server.ledger.effects()
+
+    stage.deliver(Verb.UPDATE, receipt, version=2, title="db1 is down", impact=2, urgency=2)
+
+    assert stage.server.ledger.effects() == before
+
+
+def test_a_ticket_is_resolved_and_reopened_as_the_same_record(stage):
+    receipt = stage.deliver(Verb.OPEN)
+    receipt = stage.deliver(Verb.RESOLVE, receipt, version=2, note="over")
+    assert stage.one().state == "resolved"
+
+    stage.deliver(Verb.REOPEN, receipt, version=3, note="again")
+
+    assert (stage.one().state, stage.one().number) == ("open", receipt.number)
+
+
+def test_what_was_closed_for_good_is_followed_by_one_new_ticket(stage):
+    receipt = stage.deliver(Verb.OPEN)
+    stage.person(receipt.number, "close")
+
+    order = make_order(Verb.REOPEN, sink="prod", version=2, title="db1 is down again")
+    after = stage.sink.deliver(order, receipt)
+    stage.clock.move(600)
+    again = stage.sink.deliver(order, receipt)
+
+    still_open = [record for record in stage.held() if record.state == "open"]
+    assert [record.number for record in still_open] == [after.number] == [again.number]
+    stage.settle()
+    assert stage.sink.find("S-1").number == after.number
+
+
+def test_a_ticket_is_found_by_its_key_and_no_other(stage):
+    first, second = stage.deliver(Verb.OPEN), stage.deliver(Verb.OPEN, situation="S-2")
+    stage.settle()
+
+    assert [stage.sink.find(key).number for key in ("S-1", "S-2")] == [first.number, second.number]
+    assert stage.sink.find("S-") is None
+    assert stage.sink.find("S-1^active=true") is None
+
+
+def test_twenty_puts_make_one_ticket_with_one_note(stage):
+    order = make_order(sink="prod", note="it begins")
+    receipt = stage.sink.deliver(order, None)
+    update = make_order(Verb.UPDATE, sink="prod", version=2, title="worse", note="it grows")
+
+    for _ in range(19):
+        stage.clock.move(60)
+        assert stage.sink.deliver(order, None).number == receipt.number
+    for _ in range(20):
+        stage.clock.move(60)
+        stage.sink.deliver(update, receipt)  # as if no answer had ever told what was kept since
+
+    notes = stage.one().notes
+    assert [sum(word in note for note in notes) for word in ("it begins", "it grows")] == [1, 1]
+
+
+def test_problems_are_opened_once_and_their_incidents_linked(stage):
+    if not stage.kind.problems:
+        pytest.skip("it keeps no problems")
+    incidents = (stage.deliver(Verb.OPEN), stage.deliver(Verb.OPEN, situation="S-2"))
+    order = ProblemOrder(
+        id="P-1/1", key="P-1", at=NOON, fields={"title": "db1 fails each night"}, note="3 times", incidents=incidents
+    )
+
+    first = stage.sink.write_problem(order, None)
+    again = stage.sink.write_problem(order, stage.sink.find_problem("P-1"))
+
+    (problem,) = stage.held("P-1", "problem")
+    assert first.number == again.number == problem.number
+    assert [problem.number in stage.one(key).links for key in ("S-1", "S-2")] == [True, True]
+    assert sum("3 times" in note for note in problem.notes) == 1
+
+
+# ---- people win -----------------------------------------------------------------------------------------------------
+
+
+def test_a_title_that_a_person_changed_stays_theirs(stage):
+    receipt = stage.deliver(Verb.OPEN, title="db1 is down", description="one")
+    stage.person(receipt.number, "retitle", text="ADA LOOKS AT IT")
+
+    receipt = stage.deliver(Verb.UPDATE, receipt, version=2, title="db1 and db2 are down", description="two")
+    stage.deliver(Verb.UPDATE, receipt, version=3, title="db1, db2 and db3 are down", description="three")
+
+    assert stage.one().title == "ADA LOOKS AT IT"
+    assert any("three" in text for text in stage.one().texts)
+
+
+@pytest.mark.parametrize("action", ["resolve", "close"])
+def test_what_a_person_ended_is_neither_changed_nor_reopened_by_an_update_or_a_resolve(stage, action):
+    receipt = stage.deliver(Verb.OPEN)
+    stage.person(receipt.number, action)
+    ended = stage.one()
+
+    stage.deliver(Verb.UPDATE, receipt, version=2, title="worse")
+    stage.deliver(Verb.RESOLVE, receipt, version=3)
+
+    assert (stage.one().state, stage.one().title) == (ended.state, ended.title)
+
+
+def test_what_people_do_is_read_in_order_once_and_with_their_names(stage):
+    receipt = stage.deliver(Verb.OPEN, note="it begins")
+    stage.person(receipt.number, "take", actor="ada")
+    stage.person(receipt.number, "comment", actor="ada", text="I look at the disk")
+    stage.deliver(Verb.UPDATE, receipt, version=2, note="it grows")
+    stage.settle()
+    first = list(stage.sink.changes(0))
+    stage.person(receipt.number, "resolve", actor="ada", text="new disk")
+    stage.settle()
+    second = list(stage.sink.changes(first[-1].sequence))
+
+    told = [*first, *second]
+    assert sorted(change.state for change in first) == ["commented", "taken"]
+    assert [change.state for change in second] == ["resolved"]
+    assert {(change.situation, change.number) for change in told} == {("S-1", receipt.number)}
+    assert all("ada" in change.actor.casefold() for change in told)
+    assert [change.comment for change in first if change.state == "commented"] == ["I look at the disk"]
+    assert [change.sequence for change in told] == sorted({change.sequence for change in told})
+    assert list(stage.sink.changes(told[-1].sequence)) == []
+
+
+def test_a_reopening_by_a_person_is_read_back(stage):
+    receipt = stage.deliver(Verb.OPEN)
+    stage.person(receipt.number, "resolve")
+    stage.settle()
+    first = list(stage.sink.changes(0))
+    stage.person(receipt.number, "reopen", actor="ada")
+    stage.settle()
+
+    assert [change.state for change in stage.sink.changes(first[-1].sequence)] == ["reopened"]
+
+
+def test_changes_have_the_same_numbers_after_a_restart_and_are_given_until_they_arrived(stage):
+    receipt = stage.deliver(Verb.OPEN)
+    stage.person(receipt.number, "take")
+    stage.person(receipt.number, "comment", text="hm")
+    stage.settle()
+
+    first = list(stage.sink.changes(0))
+    again = list(stage.sink.changes(0))
+
+    assert [change.state for change in first] == ["taken", "commented"]
+    assert again == first
+    assert list(stage.restart().changes(0)) == first
+    assert list(stage.restart().changes(first[0].sequence)) == first[1:]
+
+
+def test_our_own_writes_are_no_news(stage):
+    receipt = stage.deliver(Verb.OPEN, note="it begins")
+    receipt = stage.deliver(Verb.UPDATE, receipt, version=2, title="worse", note="it grows")
+    receipt = stage.deliver(Verb.RESOLVE, receipt, version=3, note="over")
+    stage.deliver(Verb.REOPEN, receipt, version=4, note="again")
+    stage.settle()
+
+    assert list(stage.sink.changes(0)) == []
+
+
+def test_what_happened_this_second_is_read_a_little_later_rather_than_lost(stage):
+    receipt = stage.deliver(Verb.OPEN)
+    stage.person(receipt.number, "take")
+
+    early = list(stage.sink.changes(0))
+    stage.settle()
+    late = list(stage.sink.changes(early[-1].sequence if early else 0))
+
+    assert [change.state for change in [*early, *late]] == ["taken"]
+
+
+# ---- hostile text ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_hostile_text_arrives_as_text(stage, text):
+    fields = {"title": text, "description": text, "assignment_group": text, "ci": text, "services": [text]}
+    receipt = stage.deliver(Verb.OPEN, **fields, severity=text, note=text)
+    receipt = stage.deliver(Verb.UPDATE, receipt, version=2, **{**fields, "title": f"2 {text}"}, note=f"2 {text}")
+    stage.deliver(Verb.RESOLVE, receipt, version=3, note=text)
+
+    record = stage.one()
+    assert record.state == "resolved"
+    assert "\n" not in record.title
+    assert not any("[code]" in note for note in record.notes)
+    for shown in record.texts:
+        assert "\x00" not in shown
+        assert "\u202e" not in shown
+    assert stage.held("S-2") == []
+
+
+# ---- what fails -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        (Fault.ERROR, Unavailable),
+        (Fault.LIMITED, Unavailable),
+        (Fault.RESET, Unavailable),
+        (Fault.LOST, Unavailable),
+        (Fault.TRUNCATED, Unavailable),
+        (Fault.HTML, Unavailable),
+        (Fault.HUGE, Unavailable),
+        (Fault.DENIED, Denied),
+        (Fault.FORBIDDEN, Denied),
+    ],
+)
+@pytest.mark.parametrize("verb", CALLED)
+def test_each_failure_is_told_by_what_happens_next_and_names_the_instance(stage, fault, error, verb):
+    stage.deliver(Verb.OPEN, situation="S-0")
+    stage.faults.script(*[fault] * CALLS)
+
+    with pytest.raises(error) as raised:
+        CALLED[verb](stage.sink)
+
+    assert "'prod'" in str(raised.value)
+    assert all(str(value) not in str(raised.value) for value in ("sandbox-secret",))
+
+
+def test_a_limit_says_how_long_to_wait(stage):
+    stage.faults.script(*[Fault.LIMITED] * CALLS)
+
+    with pytest.raises(Unavailable) as raised:
+        stage.sink.find("S-1")
+
+    assert raised.value.unsent
+    assert raised.value.retry_after_s >= 1
+
+
+@pytest.mark.parametrize("fault", [Fault.DELAY, Fault.SLOW, Fault.DUPLICATE])
+def test_what_is_slow_or_arrives_twice_still_makes_one_ticket(stage, fault):
+    stage.faults.script(*[fault] * CALLS)
+    stage.deliver(Verb.OPEN)
+
+    assert len(stage.held()) == 1
+
+
+# ---- through a real delivery lane -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "fault", [Fault.LOST, Fault.RESET, Fault.ERROR, Fault.LIMITED, Fault.DENIED, Fault.TRUNCATED, Fault.HTML]
+)
+@pytest.mark.parametrize("call", range(1, 5))
+def test_whatever_fails_at_whichever_call_there_is_one_ticket_in_its_last_state(bench, fault, call):
+    stage = bench.stage
+    for version, verb in enumerate((Verb.OPEN, Verb.UPDATE, Verb.RESOLVE, Verb.REOPEN, Verb.RESOLVE), 1):
+        stage.clock.move(60)
+        bench.plan(make_order(verb, sink="prod", version=version, title=f"version {version}", note=f"note {version}."))
+        stage.faults.script(*first_faults(fault, call))
+        bench.run()
+        stage.faults.script()
+
+    (record,) = stage.held()
+    assert record.state == "resolved"
+    assert record.title == "version 4" or record.title == "version 5"
+    for version in range(1, 6):
+        assert sum(f"note {version}." in note for note in record.notes) <= 1
+    assert bench.outbox.ticket("S-1", "prod").number == record.number
+    assert bench.outbox.ticket("S-1", "prod").state is TicketState.CONFIRMED
+
+
+@pytest.mark.parametrize("call", range(1, 4))
+def test_a_restart_after_a_lost_answer_makes_no_second_ticket(bench, call):
+    bench.plan(make_order(sink="prod", note="it begins"))
+    bench.stage.faults.script(*first_faults(Fault.LOST, call))
+    bench.lane.work()
+    bench.new_lane()
+    bench.run()
+
+    (record,) = bench.stage.held()
+    assert sum("it begins" in note for note in record.notes) == 1
+
+
+def test_many_tickets_through_many_faults_end_as_one_each(bench):
+    stage = bench.stage
+    rates = {Fault.LOST: 0.1, Fault.RESET: 0.05, Fault.ERROR: 0.05, Fault.LIMITED: 0.05, Fault.TRUNCATED: 0.05}
+    stage.faults.set_rates(rates)
+    situations = [f"S-{number}" for number in range(1, 21)]
+    for version, verb in enumerate((Verb.OPEN, Verb.UPDATE, Verb.RESOLVE), 1):
+        bench.plan(*(make_order(verb, situation=each, sink="prod", version=version, title=each) for each in situations))
+        bench.run(passes=400)
+
+    for situation in situations:
+        assert [record.state for record in stage.held(situation)] == ["resolved"]
+    assert stage.faults.struck[Fault.LOST] >= 1
