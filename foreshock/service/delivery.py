@@ -32,7 +32,6 @@ MAX_SURPRISES = 5
 """An order at which a sink fails in a way nobody foresaw becomes a dead letter after so many attempts."""
 _BATCH = 100
 LOOK = timedelta(seconds=1)
-"""A lane looks at its outbox so often at least; nobody need poke it after a hold."""
 
 _log = structlog.get_logger()
 
@@ -163,6 +162,7 @@ class Lane:
         report: appends a change to the inbox and returns when it is on disk; may raise, then it is called again later.
         index_delay: ``SinkKind.index_delay_s``.
         poll: how often people's changes are read; ``poke`` reads them at once.
+        look: how often at least it looks whether there is something to deliver.
         jitter: draws evenly from 0..1.
         observe: called with (sink, outcome, seconds of the call) after each attempt.
 
@@ -182,6 +182,7 @@ class Lane:
         now: Callable[[], datetime],
         index_delay: timedelta = timedelta(0),
         poll: timedelta = LOOK,
+        look: timedelta = LOOK,
         jitter: Callable[[], float] = random.random,
         observe: Callable[[str, str, float], None] | None = None,
     ) -> None:
@@ -195,6 +196,7 @@ class Lane:
         self._now = now
         self._index_delay = index_delay
         self._poll = poll
+        self._look = min(look, poll)
         self._jitter = jitter
         self._observe = observe
         self._cursor_name = f"changes:{name}"
@@ -292,7 +294,7 @@ class Lane:
 
     def _next_look(self) -> datetime:
         now = self._now()
-        next_look = now + min(self._poll, LOOK)
+        next_look = now + self._look
         if self._held():
             return next_look
         due = self._outbox.next_due(self.name)

@@ -355,7 +355,7 @@ def test_during_an_outage_there_is_one_probe_per_backoff_period_and_afterwards_a
 
 
 def test_an_outage_of_a_day_loses_nothing(bench):
-    bench.new_lane(poll=timedelta(minutes=1))
+    bench.new_lane(poll=timedelta(minutes=1), look=timedelta(minutes=1))
     bench.tool.faults = [Fault.DOWN] * 100_000
     bench.plan(opening(), make_order(Verb.RESOLVE, sink="tool", version=2))
 

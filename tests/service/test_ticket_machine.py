@@ -60,6 +60,7 @@ class Tickets(RuleBasedStateMachine):
             now=self.clock,
             index_delay=self.tool.index_delay,
             poll=timedelta(minutes=1),
+            look=timedelta(minutes=1),
             jitter=lambda: self.jitter,
         )
 
