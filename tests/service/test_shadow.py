@@ -99,6 +99,20 @@ def test_what_would_be_different_is_told_and_what_was_open_before_is_not():
     assert {incident.title for incident in found.differences[0].after} == {"Down on db1", "Down on api", "Down on shop"}
 
 
+def test_where_alerts_are_that_joined_what_had_begun_before_is_said():
+    story = Story(*RELATIONS)
+    story.fire("db1", severity="warning").after(60).tick()
+    begun, items, seen = task(story, group={"threshold": 0.99}), state(story), len(story.records)
+    story.after(60).fire("api", severity="warning").after(120).tick()
+
+    (found,) = compared(begun, items, story.records[seen:], story).differences
+
+    assert (found.kind, found.reason) == (
+        Kind.APPEARED,
+        "without the change its alerts are in S-1, which began before",
+    )
+
+
 def test_tickets_and_what_people_said_of_live_situations_are_left_out():
     story = Story(*RELATIONS)
     begun, items, seen = task(story), state(story), len(story.records)

@@ -253,7 +253,7 @@ def _merged(
     target = after.incidents.get(into)
     if target is None or target.ticket_at is None:
         for one in told:
-            yield _vanished(one, target)
+            yield _vanished(one, target, _untold(after, before.alerts[one.id]))
         return
     here = before.incidents[known[into]]
     several = (here, *told) if here.ticket_at is not None else tuple(told)
@@ -275,7 +275,7 @@ def _parted(
     origin = before.incidents.get(source)
     if origin is None or origin.ticket_at is None:
         for other in told:
-            yield _appeared(other, origin)
+            yield _appeared(other, origin, _untold(before, after.alerts[other.id]))
         return
     here = after.incidents[partner[source]]
     several = (here, *told) if here.ticket_at is not None else tuple(told)
@@ -286,14 +286,20 @@ def _parted(
     yield Difference(kind=Kind.SPLIT, before=(origin,), after=several, what=what, reason=reasons.split(origin, several))
 
 
-def _vanished(one: Incident, other: Incident | None) -> Difference:
-    reason = other.no_ticket if other is not None else "its alerts are in no situation"
+def _untold(outcome: Outcome, alerts: Iterable[int]) -> str:
+    """Where alerts are that are in no situation that is told of."""
+    found = sorted({outcome.earlier[alert] for alert in alerts if alert in outcome.earlier}, key=number)
+    return f"in {', '.join(found[:3])}, which began before" if found else "in no situation"
+
+
+def _vanished(one: Incident, other: Incident | None, untold: str = "") -> Difference:
+    reason = other.no_ticket if other is not None else f"its alerts are {untold}"
     now = (other,) if other is not None else ()
     return Difference(kind=Kind.VANISHED, before=(one,), after=now, what="no ticket", reason=reason)
 
 
-def _appeared(other: Incident, one: Incident | None) -> Difference:
-    reason = f"before: {one.no_ticket}" if one is not None else "before, its alerts were in no situation"
+def _appeared(other: Incident, one: Incident | None, untold: str = "") -> Difference:
+    reason = f"before: {one.no_ticket}" if one is not None else f"without the change its alerts are {untold}"
     was = (one,) if one is not None else ()
     return Difference(kind=Kind.APPEARED, before=was, after=(other,), what="a ticket", reason=reason)
 

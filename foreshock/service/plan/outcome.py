@@ -65,7 +65,7 @@ class Outcome:
         since: what came before is heard, and not told.
     Attributes:
         incidents: by id, without those that were merged into others. alerts: numbers of the alerts of each; numbers:
-            the fingerprints they stand for.
+            the fingerprints they stand for; earlier: by alert, the situation that began before what is told.
         events: heard of, malformed ones included. tickets: opened, those of situations that were merged later too;
             reopened: how often one was.
         fit: with what is known to belong together; None where nothing was given.
@@ -89,6 +89,7 @@ class Outcome:
         self.numbers = fingerprints
         self._tickets: dict[str, datetime] = {}
         self._waited: dict[str, str] = {}
+        self.earlier: dict[int, str] = {}
         self._stories = stories
         self._places: dict[str, tuple[int, int]] = {}
 
@@ -144,6 +145,9 @@ class Outcome:
     def _is_early(self, moment: datetime) -> bool:
         return self._since is not None and moment < self._since
 
+    def _number(self, fingerprint: str) -> int:
+        return self.numbers.setdefault(fingerprint, len(self.numbers))
+
     def _merged(self, id: str, into: str) -> None:
         """Its alerts are told of there; people who had its ticket know of the problem since then."""
         if (opened_at := self._tickets.pop(id, None)) is not None:
@@ -157,11 +161,11 @@ class Outcome:
         ended = msgspec.json.decode(body, type=Ended)
         situation = ended.situation
         if self._is_early(situation.opened_at):
+            self.earlier.update((self._number(key), situation.id) for key in situation.members)
             return
         self._places[situation.id] = self._stories.seek(0, 2), len(body)
         self._stories.write(body)
-        numbers = self.numbers
-        self.alerts[situation.id] = array("L", (numbers.setdefault(key, len(numbers)) for key in situation.members))
+        self.alerts[situation.id] = array("L", map(self._number, situation.members))
         self.incidents[situation.id] = _incident(
             situation, self._tickets.get(situation.id), self._waited.get(situation.id, "for nothing")
         )
