@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from correlation.feedback import labels
 from foreshock.core.errors import ConfigError, Problem
-from foreshock.core.model import Label, Witness
+from foreshock.core.model import Judgement, Label, Witness
 from foreshock.service.recorded import TicketColumns
 from foreshock.service.tickets import Ticket, is_of_tickets, plain, read_tickets
 from foreshock.store import capture
@@ -45,7 +45,7 @@ def read_truth(path: Path, columns: TicketColumns | None = None) -> Truth:
     """columns: of tickets, where they have other names than usual. Raises ConfigError naming the line."""
     theirs = columns or TicketColumns()
     if path.is_file() and capture.head_of(path) is not None:
-        return Truth(said=tuple(label for judgement in capture.judgements(path) for label in labels(judgement)))
+        return as_truth(capture.judgements(path)) or Truth()
     if (columns != TicketColumns() and columns is not None) or path.suffix == ".json":
         return Truth(tickets=read_tickets(path, theirs))
     named = {plain(name): name for name in columns_of(path)}
@@ -57,6 +57,12 @@ def read_truth(path: Path, columns: TicketColumns | None = None) -> Truth:
         return Truth(tickets=read_tickets(path, theirs))
     message = f"its columns ({', '.join(named.values()) or 'none'}) are those of no truth that is known"
     raise ConfigError([Problem(file=str(path), line=1, path="", message=message[:300], hint=_WHAT)])
+
+
+def as_truth(judgements: Iterable[Judgement]) -> Truth | None:
+    """What people said; None where they said nothing of what belongs together."""
+    said = tuple(label for judgement in judgements for label in labels(judgement) if label.other is not None)
+    return Truth(said=said) if said else None
 
 
 def _first(named: Mapping[str, str], known: Sequence[str]) -> str:

@@ -1,5 +1,6 @@
 """`foreshock capture` as a person uses it, on a capture at hand."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,8 +9,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from foreshock.core.contracts import Record
+from foreshock.core.model import JudgementKind
 from foreshock.service.cli import app
-from foreshock.store.capture import head_of, read_capture
+from foreshock.store.capture import Head, head_of, read_capture, write_capture
 from foreshock.testing.records import Story
 
 
@@ -96,3 +98,14 @@ def test_history_of_another_tool_begins_with_a_topology(here: Path):
 
     assert found.exit_code == 0, found.output
     assert ": 1 situation, all over" in found.output
+
+
+def test_a_plan_holds_what_people_said_against_both_sides(here: Path):
+    story = Story("shop depends_on db1").fire("db1").after(20).fire("shop").after(600).tick()
+    story.judge(JudgementKind.SPLIT, situation="S-1", alerts=["shop"]).after(60).tick()
+    write_capture(here / "said.jsonl", Head(), [*story.records, *story.told.judgements])
+    plan = ("rules", "plan", "said.jsonl", "--set", "group.threshold=0.9")
+    found = CliRunner().invoke(app, [*plan, "--fail-if", "precision < 1"])
+
+    assert found.exit_code == 4
+    assert re.search(r"alerts that truth knows +2 +2\n +pairwise F1 +0\.0000 +1\.0000", found.output)

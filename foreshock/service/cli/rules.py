@@ -133,7 +133,7 @@ def plan_rules(
     from foreshock.service.plan.thresholds import parse_threshold
     from foreshock.service.recorded import ReplayMapping, read_topology
     from foreshock.service.settings import rule_kinds
-    from foreshock.service.truth import read_truth
+    from foreshock.service.truth import as_truth, read_truth
 
     if not (rules or settings or set_ or topology or learned):
         raise typer.BadParameter("nothing is to change: give --rules, --settings, --set, --topology or --learned")
@@ -143,10 +143,7 @@ def plan_rules(
             "and what was learned with `foreshock learn`"
         )
     thresholds = {text: parse_threshold(text, VALUES) for text in fail_if or ()}
-    if truth is None and any(threshold.name in FIT_VALUES for threshold in thresholds.values()):
-        raise typer.BadParameter(f"{', '.join(FIT_VALUES)} need labelled truth: give it with --truth")
     columns, collectors = load(mapping, ReplayMapping) if mapping else None, collector_kinds()
-    labels = read_truth(truth, columns.tickets if columns else None) if truth else None
     history = (
         of_running(client(server, token_file), collectors, since)
         if input is None
@@ -154,6 +151,9 @@ def plan_rules(
     )
     for note in history.notes:
         warn(note)
+    labels = read_truth(truth, columns.tickets if columns else None) if truth else as_truth(history.said())
+    if labels is None and any(threshold.name in FIT_VALUES for threshold in thresholds.values()):
+        raise typer.BadParameter(f"{', '.join(FIT_VALUES)} need labelled truth: give it with --truth")
     before = history.present if input is not None else applying.as_running(client(server, token_file), history.present)
     if base_topology is not None:
         before = msgspec.structs.replace(before, topology=read_topology(base_topology, columns))
@@ -165,7 +165,7 @@ def plan_rules(
     found = plan(
         history.read(), collectors, rule_kinds(), before=before, after=after, since=history.since, truth=labels
     )
-    if found.before.fit is not None and not found.before.fit.items:
+    if truth and found.before.fit is not None and not found.before.fit.items:
         complain(f"{truth} knows of nothing that was read; alerts have the ids of `foreshock replay`", color="yellow")
     _tell(found, output, to, show)
     values = found.values()

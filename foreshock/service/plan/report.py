@@ -8,6 +8,7 @@ import msgspec
 
 from foreshock.service.plan.compare import Kind, Plan
 from foreshock.service.plan.outcome import Incident
+from foreshock.service.scoring import Fit
 
 WORDS = {
     Kind.MERGED: "merge", Kind.SPLIT: "split", Kind.APPEARED: "appear", Kind.VANISHED: "vanish",
@@ -37,16 +38,18 @@ def rows(plan: Plan) -> list[tuple[str, str, str]]:
         ("noise reduction", f"{one.noise_reduction:.2%}", f"{other.noise_reduction:.2%}"),
         ("first alert to ticket, median", _seconds(one.wait_p50_s), _seconds(other.wait_p50_s)),
         ("first alert to ticket, 95 %", _seconds(one.wait_p95_s), _seconds(other.wait_p95_s)),
-        *(
-            (name, f"{getattr(one.fit, value):.4f}", f"{getattr(other.fit, value):.4f}")
-            for name, value in (
-                ("pairwise F1", "f1"),
-                ("pairwise precision", "precision"),
-                ("pairwise recall", "recall"),
-            )
-            if one.fit is not None and other.fit is not None
-        ),
+        *_fit(one.fit, other.fit),
     ]
+
+
+def _fit(one: Fit | None, other: Fit | None) -> Iterator[tuple[str, str, str]]:
+    """Against what is known to belong together, where anything is."""
+    if one is None or other is None or not one.items:
+        return
+    yield "alerts that truth knows", f"{one.items:,}", f"{other.items:,}"
+    yield "pairwise F1", f"{one.f1:.4f}", f"{other.f1:.4f}"
+    yield "pairwise precision", f"{one.precision:.4f}", f"{other.precision:.4f}"
+    yield "pairwise recall", f"{one.recall:.4f}", f"{other.recall:.4f}"
 
 
 def teams(plan: Plan) -> list[tuple[str, list[tuple[int, int]], int, int]]:
