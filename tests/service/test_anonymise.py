@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from foreshock.core.contracts import Record, RecordKind, TicketChange
 from foreshock.core.errors import ConfigError, Malformed
-from foreshock.core.learned import Side
+from foreshock.core.learned import CoOccurrence, Side, decoded
 from foreshock.core.model import (
     CI,
     Anomaly,
@@ -236,7 +236,7 @@ BODIES: dict[type, str] = {
     Statement: "kind situation other alerts cis comment past",
     Judgement: "id at actor kind situation other one same apart cis comment applied outcome until",
     Witness: "fingerprint name ci onset",
-    TicketChange: "sink situation sequence state origin number url actor comment",
+    TicketChange: "sink situation sequence state origin number url actor comment code",
     LearnedRecord: "learned pinned",
     Side: "name ci kind",
     Notice: "labels summary",
@@ -308,3 +308,19 @@ def test_a_short_key_is_refused(tmp_path: Path):
     key.write_text("short\n")
     with pytest.raises(ConfigError, match="holds 5 bytes, 16 are the least; make one with `openssl rand"):
         read_key(key)
+
+
+def test_what_was_learned_of_names_is_learned_of_their_tokens():
+    pair = CoOccurrence(
+        a=Side(name="Down", ci="mail"), b=Side(name="Full", ci="web-12"), together=20, times=20, expected=0.1,
+        strength=0.9, window_s=60.0, lag_s=(0.0, 10.0, 30.0),
+    )  # fmt: skip
+    story = Story("mail depends_on x", "web-12 depends_on y").learned(pair)
+    story.fire("mail").after(10).fire("web-12", name="Full").after(600).tick()
+    without = written(story.records)
+    (learned,) = (one for one in without if isinstance(one, Record) and one.kind is RecordKind.LEARNED)
+
+    assert names_in(bytes_of(without)) == []
+    assert decoded(msgspec.json.encode(msgspec.json.decode(learned.body, type=LearnedRecord).learned)).pairs
+    assert shape(outcome(without)) == shape(outcome(story.records))
+    assert len(shape(outcome(without))) == 1
