@@ -135,6 +135,21 @@ def test_text_of_a_stranger_is_text_in_every_file(here: Path):
     assert '- {id: "db|1`", kind: host, owner: "<b>dba</b>"}' in (here / "out" / "topology.yaml").read_text()
 
 
+def test_a_large_topology_is_json_whose_lines_the_report_names_too(here: Path):
+    made = a_translation()
+    node = root({}, unplaced("a.yml"))
+    for number in range(2001):
+        key = made.add_ci(f"host-{number}", {"kind": "host", "name": 'a name, and "more"'}, "")
+    key = made.add_relationship("host-1", "depends_on", "host-2", "")
+    made.tell(node, "host", Fate.TRANSLATED, into=(key,))
+    found = write(made, here / "out")
+
+    name, _, line = found[-1].into[0].partition(":")
+    row = (here / "out" / name).read_text().splitlines()[int(line) - 1]
+    assert (name, json.loads(row)["target"]) == ("topology.json", "host-2")
+    assert run("check", "--config", "out/foreshock.yaml").exit_code == 0
+
+
 texts = st.text(min_size=1, max_size=12)
 
 

@@ -227,6 +227,19 @@ def test_prometheus_sends_to_both_and_both_keep_the_same_alert_quiet(imported):
             eventually(lambda url=url: names(url, "inhibitedBy") == {"DiskFull"}, what="the inhibited alert")
 
 
+def test_the_routes_of_the_page_tell_foreshock_too_and_everybody_else_as_before(require, tmp_path):
+    require("amtool")
+    text = from_the_page("# alertmanager.yml").replace("# … your routes …", "- {receiver: dba, matchers: [team=dba]}")
+    (tmp_path / "alertmanager.yml").write_text(text + "  - name: dba\n")
+
+    def receivers(*labels: str) -> str:
+        words = ["amtool", "config", "routes", "test", f"--config.file={tmp_path / 'alertmanager.yml'}", *labels]
+        return subprocess.run(words, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
+
+    assert receivers("team=dba") == "foreshock,dba"
+    assert receivers("team=web") == "foreshock,ops"
+
+
 # ---- Nagios ---------------------------------------------------------------------------------------------------------
 
 

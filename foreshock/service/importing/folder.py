@@ -25,6 +25,10 @@ SETTINGS, CORRELATION, RULES, TOPOLOGY, SILENCES, REPORT = (
     "foreshock.yaml", "correlation.yaml", "rules/{}.yaml", "topology.yaml", "silences.json", "REPORT.md",
 )  # fmt: skip
 
+LARGE_TOPOLOGY = "topology.json"
+_MANY_CIS = 2000
+"""More are written as JSON, which is read in a moment and may be large."""
+
 _PLAIN = re.compile(r"[A-Za-z0-9_./-][A-Za-z0-9_./:+-]*")
 
 
@@ -70,6 +74,13 @@ class _Page:
             self.comment(entry.comment, indent)
             self.places[entry.key] = len(self.lines) + 1
             self.lines.append(f"{' ' * indent}- {_flow(entry.value)}")
+
+    def json_rows(self, entries: Iterable[Noted]) -> None:
+        """Entries of one line each, in JSON, which has no comments."""
+        for entry in entries:
+            self.places[entry.key] = len(self.lines) + 1
+            self.lines.append(json.dumps(entry.value, ensure_ascii=False) + ",")
+        self.lines[-1] = self.lines[-1].removesuffix(",")
 
     @property
     def text(self) -> str:
@@ -117,12 +128,8 @@ def pages(made: Translation) -> tuple[dict[str, str], dict[str, str]]:
         rules = page(RULES.format(made.kind), "foreshock rules check rules/")
         rules.entries(made.rules)
     if made.cis:
-        parts["topology"] = TOPOLOGY
-        topology = page(TOPOLOGY, f"What {made.title} knows of what there is and what depends on what.")
-        topology.lines += ["version: 1", "cis:"]
-        topology.rows(made.cis.values(), 2)
-        topology.lines.append("relationships:" if made.relationships else "relationships: []")
-        topology.rows(made.relationships.values(), 2)
+        parts["topology"] = name = TOPOLOGY if len(made.cis) <= _MANY_CIS else LARGE_TOPOLOGY
+        _topology(made, page(name, f"What {made.title} knows of what there is and what depends on what."))
     if correlation:
         parts["correlation"] = correlation
         alone = page(CORRELATION, "The `correlation` settings of foreshock.yaml, for foreshock rules plan --settings.")
@@ -138,6 +145,20 @@ def pages(made: Translation) -> tuple[dict[str, str], dict[str, str]]:
     }
     places |= {f"silence {index}": SILENCES for index in range(len(made.silences))}
     return texts, places
+
+
+def _topology(made: Translation, page: _Page) -> None:
+    if len(made.cis) <= _MANY_CIS:
+        page.lines += ["version: 1", "cis:"]
+        page.rows(made.cis.values(), 2)
+        page.lines.append("relationships:" if made.relationships else "relationships: []")
+        page.rows(made.relationships.values(), 2)
+        return
+    page.lines = ['{"version": 1, "cis": [']
+    page.json_rows(made.cis.values())
+    page.lines.append('], "relationships": [')
+    page.json_rows(made.relationships.values())
+    page.lines.append("]}")
 
 
 def _correlation(made: Translation) -> dict[str, Any]:
@@ -214,8 +235,9 @@ def _check(folder: Path) -> None:
     try:
         settings = load_settings(folder / SETTINGS, {}, {})
         load_rules(settings.rules)
-        if (folder / TOPOLOGY).exists():
-            FileSource("import", FileConfig(path=folder / TOPOLOGY)).fetch()
+        for name in (TOPOLOGY, LARGE_TOPOLOGY):
+            if (folder / name).exists():
+                FileSource("import", FileConfig(path=folder / name)).fetch()
     except ConfigError as error:
         said = str(error).replace(str(folder), "")
         raise ForeshockError(
@@ -256,7 +278,7 @@ def _use(made: Translation, texts: Mapping[str, str]) -> Iterator[str]:
     yield "foreshock check --config foreshock.yaml                    # what is here is sound"
     changes = [f"--settings {CORRELATION}"] if CORRELATION in texts else []
     changes += ["--rules rules/"] if made.rules else []
-    changes += [f"--topology {TOPOLOGY}"] if TOPOLOGY in texts else []
+    changes += [f"--topology {name}" for name in (TOPOLOGY, LARGE_TOPOLOGY) if name in texts]
     if changes:
         yield f"foreshock rules plan --since 7d {' '.join(changes)}"
     if SILENCES in texts:

@@ -738,8 +738,11 @@ def _period(one: Object, users: Mapping[str, Sequence[str]], made: Translation, 
         plans = [plan for pattern in rest for plan in windows(pattern, today, time_zone or "UTC")]
         keys: list[str] = []
         refused = ""
+        alike: dict[tuple[str, ...], list[str]] = {}
         for alertname, hosts in users.items():
-            more, why = _window(one, hosts, [alertname], plans, "nobody is told outside of it", made)
+            alike.setdefault(tuple(hosts), []).append(alertname)
+        for hosts, alertnames in alike.items():
+            more, why = _window(one, hosts, alertnames, plans, "nobody is told outside of it", made)
             keys, refused = [*keys, *more], why or refused
         note = f"{count} hosts and services are quiet outside of it"
         note += "" if time_zone else ", in UTC: put your time zone into `time_zone`"
