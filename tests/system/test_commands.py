@@ -74,7 +74,8 @@ def test_check_lists_every_problem_with_its_line_and_ends_with_78(tmp_path: Path
     checked = run_foreshock("check", "--config", str(config))
 
     assert checked.returncode == 78
-    assert [line.partition(": ")[0].rpartition(":")[2] for line in checked.stderr.splitlines()] == ["1", "2", "3"]
+    places = [line.partition(": ")[0].removeprefix(f"{config}:") for line in checked.stderr.splitlines()]
+    assert [place.partition(":")[0] for place in places] == ["1", "2", "3"]
     assert "did you mean 'desk'" in checked.stderr
 
 
@@ -94,7 +95,7 @@ def test_check_looks_for_the_secrets_of_collectors(tmp_path: Path):
 def test_kinds_lists_what_there_is_and_refuses_what_there_is_not():
     listed = run_foreshock("kinds", "sinks", "--output", "json")
 
-    assert [row["kind"] for row in json.loads(listed.stdout)] == ["desk", "webhook"]
+    assert [row["kind"] for row in json.loads(listed.stdout)] == ["desk", "servicenow", "webhook"]
     assert run_foreshock("kinds", "nonsense").returncode == 2
 
 
