@@ -107,7 +107,7 @@ def test_a_person_plans_applies_looks_and_goes_back(tmp_path):
 
         assert "group.threshold: 0.4 → 0.95" in told("apply", plan, "--reason", "too much in one")
         assert "made against version" in told("apply", plan, "--reason", "once more", code=1)
-        said = told("status")
+        said = told("status", code=4)
         assert "What runs in its place:\n  group.threshold: 0.4 → 0.95" in said
         assert foreshock.get("/api/v1/status")["rules"]
 

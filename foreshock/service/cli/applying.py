@@ -9,7 +9,7 @@ import typer
 
 from foreshock.core.quantities import format_duration
 from foreshock.service.cli.options import DEFAULT_SERVER, Format, Server, TokenFile, client, duration, with_changes
-from foreshock.service.cli.terminal import Output, minute, print_lines, tell_lines, tell_rows, told, writing
+from foreshock.service.cli.terminal import Output, leave, minute, print_lines, tell_lines, tell_rows, told, writing
 
 if TYPE_CHECKING:
     from foreshock.service.client import Client
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from foreshock.service.replay import Version
 
 commands = typer.Typer()
+
+DRIFT = 4
+"""Exit code where what runs is not what the files say."""
 
 Reason = Annotated[str, typer.Option("--reason", help="Why; it stands in the history and in the audit.")]
 
@@ -33,7 +36,7 @@ def apply_plan(
 ) -> None:
     """Put exactly what was planned into force; refused if something else runs by now than when it was planned.
 
-    Example: foreshock rules plan --rules rules/ --save new.plan && foreshock rules apply new.plan --reason "less noise"
+    Example: foreshock rules plan --rules rules/ --save new.plan, and then: foreshock rules apply new.plan --reason "…"
     """
     import msgspec
 
@@ -92,8 +95,14 @@ def _cells(row: dict[str, Any]) -> Iterable[Any]:
 @commands.command("status")
 @told
 def show_status(server: Server = DEFAULT_SERVER, token_file: TokenFile = None, output: Format = Output.TABLE) -> None:
-    """Which version runs, and how that differs from what the files say."""
-    tell_lines(client(server, token_file).get("/api/v1/rules"), output, _status)
+    """Which version runs, and how that differs from what the files say.
+
+    Ends with 0 where it does not, 4 where it does.
+    """
+    found = client(server, token_file).get("/api/v1/rules")
+    tell_lines(found, output, _status)
+    if found["applied"] or found["unread"] or found["error"]:
+        leave(DRIFT)
 
 
 def _status(status: dict[str, Any]) -> Iterable[str]:
