@@ -318,7 +318,7 @@ class ServiceNowSystem:
                 reply = refused.reply
             answered.append(
                 {
-                    "id": part["id"],
+                    "id": str(part["id"]),
                     "status_code": reply.status,
                     "headers": [{"name": name, "value": value} for name, value in reply.headers.items()],
                     "body": base64.b64encode(reply.encoded()[0]).decode(),
@@ -326,7 +326,7 @@ class ServiceNowSystem:
             )
         return Reply(
             body={
-                "batch_request_id": body.get("batch_request_id", ""),
+                "batch_request_id": str(body.get("batch_request_id", "")),
                 "serviced_requests": answered,
                 "unserviced_requests": [],
             }
@@ -489,7 +489,8 @@ class ServiceNowSystem:
             name, operator, value = terms[0]
             if len(terms) == 1 and name in _INDEXED and operator in ("=", "IN"):
                 values = value.split(",") if operator == "IN" else [value]
-                ids = [id for each in values for id in self._index[table, name].get(each.casefold(), ())]
+                indexes = [self._index[each, name] for each in _family(table)]
+                ids = [id for index in indexes for each in values for id in index.get(each.casefold(), ())]
                 rows = [row for id in ids if (row := self._find(table, id)) is not None]
                 break
         for terms in group:
@@ -674,12 +675,10 @@ class ServiceNowSystem:
 
     def _all(self, table: str) -> list[dict[str, str]]:
         """Of the table and of those that extend it."""
-        below = [child for child, parent in _PARENTS.items() if parent == table]
-        return [row for each in (table, *below) for row in self._rows[each].values()]
+        return [row for each in _family(table) for row in self._rows[each].values()]
 
     def _find(self, table: str, sys_id: str) -> dict[str, str] | None:
-        below = [child for child, parent in _PARENTS.items() if parent == table]
-        return next((row for each in (table, *below) if (row := self._rows[each].get(sys_id)) is not None), None)
+        return next((row for each in _family(table) if (row := self._rows[each].get(sys_id)) is not None), None)
 
     # ---- who may what ----
 
@@ -790,6 +789,11 @@ class ServiceNowSystem:
 
 
 _LINKS = {"problem_id": "problem", "parent_incident": "incident"}
+
+
+def _family(table: str) -> tuple[str, ...]:
+    """A table and those that extend it."""
+    return (table, *(child for child, parent in _PARENTS.items() if parent == table))
 
 
 class _Reply(_Refused):

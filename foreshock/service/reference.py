@@ -25,14 +25,19 @@ from foreshock.service.front import collector_kinds
 from foreshock.service.settings import LIVE, PREFIX, Kind, Settings, rule_kinds, sink_kinds, source_kinds
 from foreshock.service.settings_files import default_text, instance_lines
 
+_DOCS = Path(__file__).parents[2] / "docs"
 _BASE = "http://127.0.0.1:8420"
 _NOTE = "<!-- Written by `make docs`. Change the docstrings and declarations in the code instead. -->"
+_BY_HAND = "<!-- From here on written by hand; `make docs` leaves it as it is. -->"
 _FACT = re.compile(r"([A-Z][a-z]+): +(.*)")
 _ADDRESS = re.compile(r"(?<![<(`])(https?://[^\s,;)]+[^\s,;).])")
 
 
-def pages() -> dict[str, str]:
-    """Path below ``docs/`` to text of each generated page. A product with kinds in several stages has one page."""
+def pages(folder: Path | None = None) -> dict[str, str]:
+    """Path below ``docs/`` to text of each generated page. A product with kinds in several stages has one page.
+
+    folder: ``docs``, whose pages keep the part that people wrote below the generated one.
+    """
     parts: dict[str, list[list[str]]] = {}
     for kind, collector in collector_kinds().items():
         parts.setdefault(kind, []).append(list(_collector(collector)))
@@ -40,13 +45,25 @@ def pages() -> dict[str, str]:
         parts.setdefault(kind, []).append(list(_instance(sink, "sinks", f"{incident_sink.__name__}.{kind}")))
     for kind, source in source_kinds().items():
         parts.setdefault(kind, []).append(list(_instance(source, "topology", f"{cmdb_sync.__name__}.{kind}")))
-    found = {f"connect/{kind}.md": _page(f"# {kind}", *sections) for kind, sections in parts.items()}
+    folder = folder or _DOCS
+    found = {
+        f"connect/{kind}.md": _page(f"# {kind}", *sections) + _by_hand(folder / "connect" / f"{kind}.md")
+        for kind, sections in parts.items()
+    }
     return {
         **found,
         "connect/README.md": _page(*_index()),
         "configuration.md": _page(*_configuration()),
         "rule-kinds.md": _page("# Kinds of rules", *map(list, map(_rule, rule_kinds().values()))),
     }
+
+
+def _by_hand(path: Path) -> str:
+    """What stands on a page from the mark on, with a blank line before it; empty where there is no such part."""
+    if not path.exists():
+        return ""
+    _, mark, rest = path.read_text(encoding="utf-8").partition(_BY_HAND)
+    return f"\n{mark}{rest}" if mark else ""
 
 
 def _page(head: str | list[str], *sections: list[str]) -> str:
@@ -293,11 +310,11 @@ def _table(head: tuple[str, ...], rows: Any) -> list[str]:
 
 
 def write(folder: Path) -> None:
-    for name, text in pages().items():
+    for name, text in pages(folder).items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
-    write(Path(__file__).parents[2] / "docs")
+    write(_DOCS)

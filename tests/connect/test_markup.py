@@ -1,0 +1,48 @@
+import html as stdlib_html
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from foreshock.connect.markup import adf, html, line, plain
+
+anything = st.text(alphabet=st.characters(), max_size=300)  # halves of pairs too
+
+
+@given(anything, st.integers(min_value=10, max_value=200))
+def test_whatever_comes_is_bounded_printable_and_can_be_sent(text, limit):
+    for shown in (plain(text, limit), line(text, limit), html(text, limit)):
+        assert len(shown) <= limit
+        shown.encode("utf-8")
+        assert "\x00" not in shown
+        assert "\u202e" not in shown
+    assert "\n" not in line(text, limit)
+
+
+@given(anything)
+def test_html_holds_no_tag_but_ours_and_says_what_was_said(text):
+    shown = html(text, 100_000)
+
+    bare = shown.replace("<p>", "\n\n").replace("</p>", "").replace("<br>", "\n")
+    assert "<" not in bare
+    assert stdlib_html.unescape(bare).split() == plain(text, 100_000).split()
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"), [("a\nb\n\n\nc", "<p>a<br>b</p><p>c</p>"), ("", ""), ("<&>", "<p>&lt;&amp;&gt;</p>")]
+)
+def test_lines_and_paragraphs_become_html(text, shown):
+    assert html(text, 100) == shown
+
+
+@given(anything)
+def test_a_document_holds_no_empty_text_node(text):
+    document = adf(text, 1000)
+
+    texts = [node["text"] for part in document["content"] for node in part["content"] if node["type"] == "text"]
+    assert all(texts)
+    assert (document["type"], document["version"]) == ("doc", 1)
+
+
+def test_a_cut_is_marked():
+    assert plain("x" * 100, 10) == "xxxxxxxx …"
