@@ -216,13 +216,28 @@ def test_changes_have_the_same_numbers_after_a_restart_and_are_given_until_they_
 
 
 def test_our_own_writes_are_no_news(stage):
-    receipt = stage.deliver(Verb.OPEN, note="it begins")
-    receipt = stage.deliver(Verb.UPDATE, receipt, version=2, title="worse", note="it grows")
-    receipt = stage.deliver(Verb.RESOLVE, receipt, version=3, note="over")
-    stage.deliver(Verb.REOPEN, receipt, version=4, note="again")
-    stage.settle()
+    receipt = None
+    for version, verb in enumerate((Verb.OPEN, Verb.UPDATE, Verb.RESOLVE, Verb.REOPEN, Verb.RESOLVE), 1):
+        receipt = stage.deliver(verb, receipt, version=version, title=f"version {version}", note=f"note {version}")
+        stage.settle()
 
-    assert list(stage.sink.changes(0)) == []
+        assert list(stage.sink.changes(0)) == []
+        assert list(stage.restart().changes(0)) == []
+
+
+def test_what_happens_in_the_very_second_of_a_visit_is_not_lost(stage):
+    numbers = [stage.deliver(Verb.OPEN, situation=f"S-{n}").number for n in range(12)]
+    stage.clock.move(60)
+    told = []
+    for half in (numbers[::2], numbers[1::2]):
+        for number in half:
+            with stage.server.lock:
+                stage.system.edit(number, "take")
+        told += stage.sink.changes(told[-1].sequence if told else 0)
+    stage.settle()
+    told += stage.sink.changes(told[-1].sequence if told else 0)
+
+    assert sorted(change.number for change in told) == sorted(numbers)
 
 
 def test_what_happened_this_second_is_read_a_little_later_rather_than_lost(stage):
