@@ -14,6 +14,7 @@ Needs:    an account of Foreshock's own with the role itil, basic authentication
 """
 
 import re
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
@@ -56,6 +57,8 @@ from foreshock.core.quantities import Duration
 
 _TITLE_CHARS, _TEXT_CHARS, _NOTE_CHARS, _NAME_CHARS = 160, 4000, 16_000, 100
 _MAX_IDS = 10_000
+_FOUND_S, _ABSENT_S = 86_400.0, 300.0
+"""How long an id is believed, and how long that there is none: somebody may be creating the group just now."""
 _MAX_ROWS = 10_000
 """Incidents that are looked at in one visit; what was updated later waits for the next."""
 _IDS_A_QUERY = 50  # 32 characters each: an address must stay below 8 KiB
@@ -125,7 +128,7 @@ class ServiceNowSink:
         self._client = client
         self._console = console
         self._reader = _Reader(name, config, client)
-        self._ids: dict[tuple[str, str], str] = {}
+        self._ids: dict[tuple[str, str], tuple[str, float]] = {}
 
     # ---- finding ----
 
@@ -312,17 +315,18 @@ class ServiceNowSink:
         name = line(name, _NAME_CHARS)
         if not name or re.fullmatch("[0-9a-f]{32}", name):
             return name
-        if (table, name) not in self._ids:
-            try:
-                rows = self._client.rows(table, (Term("name", "=", name),), ("sys_id",), limit=2)
-            except Denied:
-                return ""
-            if len(rows) != 1:
-                return ""
-            if len(self._ids) >= _MAX_IDS:
-                self._ids.clear()
-            self._ids[table, name] = rows[0]["sys_id"]
-        return self._ids[table, name]
+        sys_id, until = self._ids.get((table, name), ("", 0.0))
+        if time.monotonic() < until:
+            return sys_id
+        try:
+            rows = self._client.rows(table, (Term("name", "=", name),), ("sys_id",), limit=2)
+        except Denied:
+            rows = []
+        sys_id = rows[0]["sys_id"] if len(rows) == 1 else ""
+        if len(self._ids) >= _MAX_IDS:
+            self._ids.clear()
+        self._ids[table, name] = sys_id, time.monotonic() + (_FOUND_S if sys_id else _ABSENT_S)
+        return sys_id
 
     # ---- what people did ----
 
