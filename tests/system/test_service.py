@@ -76,12 +76,12 @@ def test_sighup_puts_new_rules_into_force_and_bad_ones_leave_it_as_it_is(tmp_pat
 
         rules.write_text("- {name: same-app, kind: attribute, equals: [app]}\n")
         os.kill(server.pid, signal.SIGHUP)
-        eventually(lambda: f"{rules}:1: [0].equals: unknown key" in server.get("/api/v1/status")["reload_error"])
+        eventually(lambda: f"{rules}:1:37: [0].equals: unknown key" in server.get("/api/v1/status")["reload_error"])
         fire(server, "C", app="shop", host="web3")
         assert [row["alerts"] for row in server.incidents()] == [3]
 
         asked = run_foreshock("reload", "--server", server.url)
-        assert (asked.returncode, f"{rules}:1: [0].equals: unknown key" in asked.stderr) == (1, True)
+        assert (asked.returncode, f"{rules}:1:37: [0].equals: unknown key" in asked.stderr) == (1, True)
         rules.write_text("[]\n")
         asked = run_foreshock("reload", "--server", server.url)
         assert (asked.returncode, asked.stdout) == (0, "The new settings and rules are in force.\n")
@@ -183,7 +183,7 @@ def test_a_wrong_configuration_is_78_and_names_every_problem(tmp_path):
     code, message = refused("--config", str(config), "--state", str(tmp_path / "state"))
 
     assert code == 78
-    for problem in (":1: listen:", ":3: retention.age:", ":4: limts:", "did you mean 'limits'?"):
+    for problem in (":1:1: listen:", ":3:3: retention.age:", ":4:1: limts:", "did you mean 'limits'?"):
         assert problem in message
     assert not (tmp_path / "state").exists()
 
