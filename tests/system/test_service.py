@@ -78,7 +78,9 @@ def test_sighup_puts_new_rules_into_force_and_bad_ones_leave_it_as_it_is(tmp_pat
         os.kill(server.pid, signal.SIGHUP)
         eventually(lambda: f"{rules}:1:37: [0].equals: unknown key" in server.get("/api/v1/status")["reload_error"])
         fire(server, "C", app="shop", host="web3")
-        assert [row["alerts"] for row in server.incidents()] == [3]
+        ours, shop = server.incidents()
+        assert "ForeshockFilesRefused" in ours["title"]
+        assert shop["alerts"] == 3
 
         asked = run_foreshock("reload", "--server", server.url)
         assert (asked.returncode, f"{rules}:1:37: [0].equals: unknown key" in asked.stderr) == (1, True)
