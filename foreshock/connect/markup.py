@@ -1,7 +1,7 @@
 """Text for people, in the markup that each ITSM system takes. What strangers wrote arrives as text, never as markup.
 
 One place, so that no sink escapes for itself: ``plain`` for fields that hold text, ``html`` for those that render HTML,
-``adf`` for Atlassian's document format. All are pure and bounded.
+``adf`` for Atlassian's document format, ``wiki`` for the markup of Jira Data Center. All are pure and bounded.
 """
 
 import html as _html
@@ -57,3 +57,46 @@ def adf(text: str, limit: int) -> dict[str, Any]:
             nodes += [{"type": "text", "text": row}] if row else []
         content.append({"type": "paragraph", "content": nodes})
     return {"type": "doc", "version": 1, "content": content}
+
+
+def adf_text(document: Any) -> str:
+    """The text of a document, paragraphs apart; of ``adf(text)`` the text again, with single empty lines."""
+    if isinstance(document, str):
+        return document
+    blocks = document.get("content") if isinstance(document, dict) else None
+    return "\n\n".join(_text_of(block) for block in blocks or () if isinstance(block, dict))
+
+
+def _text_of(node: dict[str, Any], depth: int = 0) -> str:
+    if node.get("type") == "hardBreak":
+        return "\n"
+    if depth > _MAX_DEPTH:
+        return ""
+    inner = (_text_of(part, depth + 1) for part in node.get("content") or () if isinstance(part, dict))
+    shown = node.get("text") or (node.get("attrs") or {}).get("text") or ""  # a mention has its name in attrs
+    return str(shown) + "".join(inner)
+
+
+_MAX_DEPTH = 50
+_WIKI = re.compile(
+    r"[{}\[\]*^~!|+@]"
+    r"|(?<!\w)[-_?]|[-_?](?!\w)"  # between letters they are text
+    r"|(?m:^)(?:#|h[1-6](?=\.)|bq(?=\.))"
+)
+
+
+def wiki(text: str, limit: int) -> str:
+    """Text in which no wiki markup is left. ``limit`` counts the characters of the answer.
+
+    Source: Jira's text formatting notation: a backslash makes the character behind it text; two are a line break, so
+    one that was there becomes an entity.
+    """
+    shown = plain(text, limit)
+    while len(made := _WIKI.sub(_as_text, shown.replace("&", "&amp;").replace("\\", "&#92;"))) > limit and shown:
+        shown = plain(shown, max(0, len(shown) - max(1, (len(made) - limit) // 5)))
+    return made
+
+
+def _as_text(found: re.Match[str]) -> str:
+    word = found[0]
+    return f"\\{word}" if len(word) == 1 else f"&#{ord(word[0])};{word[1:]}"

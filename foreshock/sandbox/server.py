@@ -197,14 +197,15 @@ def _plain(entry: Any) -> dict[str, Any]:
 
 def _spoilt(reply: Reply, fault: Fault | None) -> Reply:
     """The answer as it arrives."""
+    status = 200 if reply.status == 204 else reply.status  # 204 has no body to spoil
     match fault:
         case Fault.TRUNCATED:
             body, _ = reply.encoded()
-            return Reply(status=reply.status, body=body[: len(body) // 2] or b'{"', headers=reply.headers)
+            return Reply(status=status, body=body[: len(body) // 2] or b'{"', headers=reply.headers)
         case Fault.HTML:
             return Reply(status=200, body=_PROXY_PAGE)
         case Fault.HUGE:
-            return Reply(status=reply.status, body={"result": "x" * HUGE_BYTES})
+            return Reply(status=status, body={"result": "x" * HUGE_BYTES})
     return reply
 
 

@@ -4,14 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock.connect.markup import adf, html, line, plain
+from foreshock.connect.markup import adf, adf_text, html, line, plain, wiki
 
 anything = st.text(alphabet=st.characters(), max_size=300)  # halves of pairs too
 
 
 @given(anything, st.integers(min_value=10, max_value=200))
 def test_whatever_comes_is_bounded_printable_and_can_be_sent(text, limit):
-    for shown in (plain(text, limit), line(text, limit), html(text, limit)):
+    for shown in (plain(text, limit), line(text, limit), html(text, limit), wiki(text, limit)):
         assert len(shown) <= limit
         shown.encode("utf-8")
         assert "\x00" not in shown
@@ -46,3 +46,23 @@ def test_a_document_holds_no_empty_text_node(text):
 
 def test_a_cut_is_marked():
     assert plain("x" * 100, 10) == "xxxxxxxx …"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("{code}x{code} *b* [~admin] !a.png!", r"\{code\}x\{code\} \*b\* \[\~admin\] \!a.png\!"),
+        ("db-07 is_down -x- _y_", r"db-07 is_down \-x\- \_y\_"),
+        ("h1. big\nbq. said\n# one", "&#104;1. big\n&#98;q. said\n\\# one"),
+        (r"C:\dir & co", "C:&#92;dir &amp; co"),
+    ],
+)
+def test_wiki_markup_of_strangers_is_text(text, shown):
+    assert wiki(text, 1000) == shown
+
+
+def test_the_text_of_a_document_is_the_text_it_was_made_from():
+    assert adf_text(adf("one\ntwo\n\nthree", 100)) == "one\ntwo\n\nthree"
+    mention = {"type": "mention", "attrs": {"id": "1", "text": "@Ada"}}
+    assert adf_text({"type": "doc", "content": [{"type": "paragraph", "content": [mention]}]}) == "@Ada"
+    assert adf_text(None) == ""

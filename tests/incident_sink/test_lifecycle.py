@@ -264,7 +264,8 @@ def test_hostile_text_arrives_as_text(stage, text):
     record = stage.one()
     assert record.state == "resolved"
     assert "\n" not in record.title
-    assert not any("[code]" in note for note in record.notes)
+    if stage.kind.kind == "servicenow":  # to others it is text
+        assert not any("[code]" in note for note in record.notes)
     for shown in record.texts:
         assert "\x00" not in shown
         assert "\u202e" not in shown
