@@ -24,6 +24,7 @@ Unverified: against a live site: names of issue types, statuses and link types o
 
 import contextlib
 import hashlib
+import time
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -84,6 +85,8 @@ _MAX_RECENT = 10_000
 _MAX_ISSUES = 1000
 """Issues that are looked at in one visit; what was updated later waits for the next."""
 _MAX_SAME = 50
+_ABSENT_S = 300.0
+"""How long it is believed that there is no such group: somebody may be creating it just now."""
 _OPENING = timedelta(hours=1)
 _OPENING_CHARS = 5000  # a property holds 32 KiB
 _HISTORY = ("status", "assignee", "resolution")
@@ -180,7 +183,7 @@ class JiraSink:
         self._reader = _Reader(name, config, client)
         self._recent: dict[str, str] = {}
         self._finished: set[str] = set()
-        self._options: dict[str, set[str]] = {}
+        self._options: tuple[set[str], float] = set(), 0.0
         self._ours = ("summary", "description", "priority", *filter(None, _select_fields(config)))
         self._read = tuple(dict.fromkeys((*self._ours, "status", "labels", "created", "issuelinks")))
 
@@ -422,19 +425,21 @@ class JiraSink:
         """The group, the fall-back, or nothing: an unknown group is no reason to lose an incident."""
         wanted = line(self._config.assignment_groups.get(name, name), _NAME_CHARS)
         for each in (wanted, self._config.fallback_group):
-            if each and each in self._allowed(self._config.group_field, each):
+            if each and each in self._groups(each):
                 return each
         return ""
 
-    def _allowed(self, field: str, name: str) -> set[str]:
-        """Options of a field; asked for again where one is not among them."""
-        if name not in self._options.get(field, ()):
+    def _groups(self, name: str) -> set[str]:
+        """Options of the group field; those that were read some minutes ago where ``name`` is among them."""
+        known, until = self._options
+        if name not in known and time.monotonic() >= until:
             try:
                 screen = self._client.create_fields(self._config.project, self._config.issue_type) or {}
             except (Denied, Missing):
-                return set()
-            self._options[field] = _options(screen.get(field))
-        return self._options[field]
+                screen = {}
+            known = _options(screen.get(self._config.group_field))
+            self._options = known, time.monotonic() + _ABSENT_S
+        return known
 
     def _shaped(self, write: Mapping[str, str]) -> Json:
         return {name: self._shape(name, text) for name, text in write.items()}
@@ -784,7 +789,7 @@ def _screen(config: JiraConfig, screen: Mapping[str, Json]) -> Iterator[Finding]
         ("priority", "priority", config.priority),
         ("impact", config.impact_field, config.impact),
         ("urgency", config.urgency_field, config.urgency),
-        ("group_field", config.group_field, groups),
+        ("fallback_group", config.group_field, groups),
     ):
         if name and any(values):
             yield _values(setting, name, [value for value in values if value], screen)
@@ -795,7 +800,7 @@ def _values(setting: str, name: str, values: Sequence[str], screen: Mapping[str,
         return Finding(
             subject=setting,
             observed=f"the create screen has no {name}",
-            remedy=f"put {name} on the create and edit screens, or empty `{setting}` of this sink",
+            remedy=f"put {name} on the create and edit screens, or take it out of the settings of this sink",
         )
     known = _options(screen[name])
     unknown = [value for value in values if known and value not in known]
@@ -803,9 +808,12 @@ def _values(setting: str, name: str, values: Sequence[str], screen: Mapping[str,
         subject=setting,
         observed=f"{', '.join(map(repr, unknown))} is unknown there; known: {', '.join(map(repr, sorted(known)))}"
         if unknown
-        else f"{', '.join(values)} are known there",
-        remedy=f"write known values into `{setting}` of this sink" if unknown else "",
+        else f"known there: {', '.join(values)}",
+        remedy=f"write known values into {_SETTING.get(setting, f'`{setting}`')} of this sink" if unknown else "",
     )
+
+
+_SETTING = {"fallback_group": "`assignment_groups` and `fallback_group`"}
 
 
 def _states(config: JiraConfig, statuses: Sequence[Json]) -> Iterator[Finding]:

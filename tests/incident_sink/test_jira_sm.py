@@ -127,6 +127,21 @@ def test_scales_and_groups_become_options_that_exist(stage):
     assert issue(stage, second.number)["fields"]["components"] == ["Service Desk"]
 
 
+def test_a_group_that_is_unknown_is_not_looked_up_with_every_write(stage):
+    for number in range(1, 6):
+        stage.deliver(Verb.OPEN, situation=f"S-{number}", assignment_group="nobody")
+
+    assert sum("createmeta" in entry.path for entry in stage.server.ledger.entries()) == 2
+
+
+def test_an_address_without_jira_stops_the_lane_and_loses_no_order(stage):
+    stage.restart(url=f"{stage.server.url}/wiki")
+
+    with pytest.raises(Denied, match="404") as raised:
+        stage.deliver(Verb.OPEN)
+    assert "`url`" in raised.value.hint
+
+
 def test_comments_are_for_agents_only(stage):
     receipt = stage.deliver(Verb.OPEN, note="it begins")
 
@@ -183,7 +198,7 @@ def test_a_wrong_project_type_option_or_link_is_told(stage):
     stage.restart(issue_type="Bug")
     assert "issue type" in findings(stage)
     stage.restart(priority=("P1", "High", "Medium", "Low", "Lowest"), problem_link="Causes", fallback_group="Nobody")
-    assert set(findings(stage)) == {"priority", "problem_link", "group_field"}
+    assert set(findings(stage)) == {"priority", "problem_link", "fallback_group"}
 
 
 def test_a_limit_without_a_wait_in_seconds_ends_at_its_reset(stage):
