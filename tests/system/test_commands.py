@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from foreshock.service.settings import sink_kinds
 from foreshock.testing.servers import eventually, foreshock_environment, foreshock_script, free_port, run_foreshock
 
 REPORTED = "ResponseTimeHigh on search-lb"
@@ -95,7 +96,7 @@ def test_check_looks_for_the_secrets_of_collectors(tmp_path: Path):
 def test_kinds_lists_what_there_is_and_refuses_what_there_is_not():
     listed = run_foreshock("kinds", "sinks", "--output", "json")
 
-    assert [row["kind"] for row in json.loads(listed.stdout)] == ["desk", "servicenow", "webhook"]
+    assert [row["kind"] for row in json.loads(listed.stdout)] == sorted(sink_kinds())
     assert run_foreshock("kinds", "nonsense").returncode == 2
 
 
