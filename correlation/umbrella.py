@@ -219,9 +219,10 @@ class Umbrellas:
         hub = self._hubs.get(ci, _NONE)
         if situation.id not in hub:
             return []
-        # Nearly always it is no, and that is seen without a look at each of them.
-        weight = sum(map(self._weight, hub)) if self._over else len(hub)
-        if weight < self.settings.situations or self._affected(hub, affected) < self._least(ci, weight):
+        if len(hub) < self.settings.situations and sum(map(self._weight, hub)) < self.settings.situations:
+            return []
+        # Nearly always it is no. Where none has thousands under it, that is seen without a closer look at each.
+        if not self._over and self._affected(hub, affected) < self._least(ci, len(hub)):
             return []
         here = [id for id in sorted(hub, key=number)[-MAX_LOOKED_AT:] if not is_closed(self._situations[id])]
         through = Counter[str]()
