@@ -5,9 +5,9 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
-from foreshock.core.errors import ConfigError, Denied, Problem, Rejected, Unavailable
+from foreshock.core.errors import ConfigError, Denied, Invalid, Problem, Rejected, Unavailable
 
 if TYPE_CHECKING:
     from requests import PreparedRequest
@@ -17,6 +17,24 @@ if TYPE_CHECKING:
 _TOKEN_LIFETIME_S = 1800.0
 _EARLY_S = 60.0
 """A token is fetched again so long before it runs out: clocks differ, and a request takes its time."""
+
+
+def web_address(url: str, *, like: str, instead: str) -> str:
+    """``url`` of an account, without a slash at the end.
+
+    Args:
+        like: an example. instead: the settings that credentials belong into.
+    Raises: Invalid where it is none, holds credentials, or would be reached without encryption.
+    """
+    parts = urlsplit(url)
+    local = parts.hostname in ("localhost", "127.0.0.1", "::1")
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise Invalid(f"{url!r} is no web address", hint=f"write it like {like}")
+    if parts.username or parts.password:
+        raise Invalid("it holds a user or a password", hint=f"write them as {instead}")
+    if parts.scheme == "http" and not local:
+        raise Invalid(f"{parts.hostname} would be reached without encryption", hint="write https://")
+    return url.rstrip("/")
 
 
 def read_secret(path: Path, place: str) -> str:

@@ -13,12 +13,12 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from msgspec import Struct
 from pydantic import Field, field_validator, model_validator
 
-from foreshock.connect.auth import OAuth, TokenRefused, read_secret
+from foreshock.connect.auth import OAuth, TokenRefused, read_secret, web_address
 from foreshock.core.contracts import ConnectorConfig
 from foreshock.core.errors import Denied, ForeshockError, Invalid, Missing, Rejected, Unavailable
 
@@ -61,15 +61,7 @@ class ServiceNowAccount(ConnectorConfig):
     @field_validator("url")
     @classmethod
     def _is_an_address(cls, url: str) -> str:
-        parts = urlsplit(url)
-        local = parts.hostname in ("localhost", "127.0.0.1", "::1")
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-            raise Invalid(f"{url!r} is no web address", hint="write it like https://example.service-now.com")
-        if parts.username or parts.password:
-            raise Invalid("it holds a user or a password", hint="write them as user and password_file")
-        if parts.scheme == "http" and not local:
-            raise Invalid(f"{parts.hostname} would be reached without encryption", hint="write https://")
-        return url.rstrip("/")
+        return web_address(url, like="https://example.service-now.com", instead="user and password_file")
 
     @model_validator(mode="after")
     def _has_one_way_in(self) -> Self:
