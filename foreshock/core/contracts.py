@@ -406,11 +406,45 @@ class SinkParts(Struct, frozen=True, kw_only=True):
     console: str = ""
 
 
+# ---- what people are told beside tickets ----------------------------------------------------------------------------
+
+
+class NoticeKind(StrEnum):
+    """What a notice is about. SLA: time that was promised is running out, or has."""
+
+    SLA = "sla"
+
+
+class Notice(Struct, frozen=True, kw_only=True):
+    """Something that somebody must be told now, beside the ticket. The engine decides it, as a function of its records;
+    who that is at this hour and how to reach them is for whoever carries it out.
+
+    Attributes:
+        id: unique and stable: ``S-12/sla/7``.
+        level: how grave, rising within one kind: of SLA the percent of the time that are gone.
+        text: one or two sentences, complete by themselves. title: of the situation.
+        audience: names of groups and persons, as the assignment group and the assignee are called; the most fitting
+            first. Empty: nobody is known.
+        url: the incident page in the console, as a path.
+    """
+
+    id: str
+    situation: str
+    at: Moment
+    kind: NoticeKind
+    level: int
+    title: str
+    text: str
+    priority: int
+    audience: tuple[str, ...] = ()
+    url: str = ""
+
+
 # ---- what one engine step writes ------------------------------------------------------------------------------------
 
 
 class AuditRow(Struct, frozen=True, kw_only=True):
-    """Who changed what, when, and by which record. kind: situation, ticket, silence, topology, settings, rule,
+    """Who changed what, when, and by which record. kind: situation, ticket, notice, silence, topology, settings, rule,
     source, feedback."""
 
     record: int
@@ -471,6 +505,7 @@ class Step(Struct, frozen=True, kw_only=True):
     audit: Sequence[AuditRow] = ()
     dead_letters: Sequence[DeadLetter] = ()
     judgements: Sequence[tuple[int, Judgement]] = ()
+    notices: Sequence[Notice] = ()
     blocks: Sequence[Block] = ()
     blocks_gone_before: int = 0
     checkpoint: int | None = None

@@ -28,8 +28,8 @@ from foreshock.core.model import Event, Judgement, MaintenanceWindow, Silence, S
 from foreshock.service.records import (
     AnomaliesRecord,
     LearnedRecord,
-    Notice,
     OperatorRecord,
+    OwnAlert,
     SettingsRecord,
     Statement,
     TopologyRecord,
@@ -502,9 +502,9 @@ class Anonymiser:
             remark=None,  # for the audit only
         )
 
-    def _notice(self, notice: Notice) -> Notice:
+    def _notice(self, notice: OwnAlert) -> OwnAlert:
         labels = {name: self._label(name, value) for name, value in notice.labels.items()}
-        return Notice(labels=labels, summary=self.text(notice.summary))
+        return OwnAlert(labels=labels, summary=self.text(notice.summary))
 
     def _silence(self, silence: Silence) -> Silence:
         return msgspec.structs.replace(

@@ -27,7 +27,7 @@ from foreshock.service import in_force
 from foreshock.service.inbox import Inbox
 from foreshock.service.lineage import before
 from foreshock.service.ourselves import NAME, refusal
-from foreshock.service.records import How, Notice, OperatorRecord, SettingsRecord, Source
+from foreshock.service.records import How, OperatorRecord, OwnAlert, SettingsRecord, Source
 from foreshock.service.ruleset import Ruleset, decoded, differences, ruleset, version_of
 from foreshock.service.runner import Runner
 from foreshock.service.settings import RuleEntry
@@ -191,7 +191,7 @@ class LiveRules:
                 for alert in engine.alerts.values()
             )
         if error or known:
-            notice = Notice(labels=refusal(), summary=error and _told(error))
+            notice = OwnAlert(labels=refusal(), summary=error and _told(error))
             body = msgspec.json.encode(OperatorRecord(notice=notice))
             self._inbox.append_now(NewRecord(kind=RecordKind.OPERATOR, body=body, source="rules", actor="foreshock"))
 

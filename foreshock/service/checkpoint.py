@@ -33,6 +33,7 @@ class Saved(Struct, frozen=True, kw_only=True):
     situations: int
     orders: int
     judgements: int = 0
+    notices: int = 0
     versions: tuple[Versions, ...] = ()
     sources: dict[str, SourceCount]
     heard: dict[str, int]
@@ -81,6 +82,7 @@ def pieces(engine: "Engine") -> Iterator[tuple[str, str, bytes | None]]:
         situations=engine.last_situation,
         orders=engine.last_order,
         judgements=engine.last_judgement,
+        notices=engine.last_notice,
         versions=tuple(engine.versions),
         sources=engine.sources,
         heard=engine.heard,
@@ -149,6 +151,7 @@ def restore(engine: "Engine", items: Iterable[tuple[str, str, bytes]]) -> None:
             engine.last_situation, engine.last_order = saved.situations, saved.orders
             engine.sources, engine.heard = saved.sources, saved.heard
             engine.last_judgement, engine.versions = saved.judgements, list(saved.versions)
+            engine.last_notice = saved.notices
             engine.counts |= saved.counts
             engine.budget.ahead, engine.budget.suspended = saved.ahead, saved.suspended
             made_by, engine.said_causes = saved.fingerprints, saved.said_causes

@@ -34,6 +34,7 @@ from foreshock.core.contracts import (
     DeadLetter,
     Ignored,
     Items,
+    Notice,
     Order,
     Record,
     RecordKind,
@@ -93,6 +94,7 @@ class Effects(Struct, kw_only=True):
     dead_letters: list[DeadLetter] = msgspec.field(default_factory=list)
     judgements: list[tuple[int, Judgement]] = msgspec.field(default_factory=list)
     decisions: list[tuple[str, Decided]] = msgspec.field(default_factory=list)
+    notices: list[Notice] = msgspec.field(default_factory=list)
 
 
 class _Was(Struct, frozen=True):
@@ -205,6 +207,7 @@ class Engine:
         self.last_situation = 0
         self.last_order = 0
         self.last_judgement = 0
+        self.last_notice = 0
         self.heard: dict[str, int] = {}
         self.scheme = Scheme()
         self.senders: dict[tuple[str, str], Sender] = {}

@@ -91,7 +91,7 @@ class LearnedRecord(Struct, frozen=True, kw_only=True):
     pinned: bool = False
 
 
-class Notice(Struct, frozen=True, kw_only=True):
+class OwnAlert(Struct, frozen=True, kw_only=True):
     """An alert about ourselves. summary: empty when it is over."""
 
     labels: dict[str, str]
@@ -125,6 +125,6 @@ class OperatorRecord(Struct, frozen=True, kw_only=True):
     end_window: str = ""
     only_running: bool = False
     judge: Statement | None = None
-    notice: Notice | None = None
+    notice: OwnAlert | None = None
     remark: Remark | None = None
     past_ends: bool = False

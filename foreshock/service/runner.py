@@ -187,6 +187,7 @@ class Runner:
             audit=effects.audit,
             dead_letters=effects.dead_letters,
             judgements=effects.judgements,
+            notices=effects.notices,
             blocks=part.blocks,
             blocks_gone_before=part.gone_before,
             checkpoint=part.checkpoint,

@@ -46,6 +46,7 @@ COLUMNS = {
     "audit": ("record", "at", "actor", "kind", "subject", "action", "detail"),
     "dead_letter": ("record", "item", "at", "source", "stage", "error", "payload"),
     "judgement": ("id", "record", "at", "situation", "other", "body"),
+    "notice": ("id", "situation", "kind", "at", "body"),
     "checkpoint_block": ("number", "position", "body"),
 }  # fmt: skip
 """What is inserted here; a key that the database counts itself is left out. A test holds it against ``tables``."""
@@ -422,6 +423,10 @@ def _rows_of(step: Step) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
     yield (
         "judgement",
         [(j.id, n, to_micros(j.at), j.situation, j.other, msgspec.json.encode(j)) for n, j in step.judgements],
+    )
+    yield (
+        "notice",
+        [(n.id, n.situation, n.kind.value, to_micros(n.at), msgspec.json.encode(n)) for n in step.notices],
     )
 
 

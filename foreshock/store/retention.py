@@ -25,6 +25,7 @@ class Forgotten(Struct, frozen=True, kw_only=True):
     dead_letters: int = 0
     orders: int = 0
     judgements: int = 0
+    notices: int = 0
 
 
 def forget(store: Store, *, before: datetime, max_bytes: int) -> Forgotten:
@@ -50,6 +51,7 @@ def forget(store: Store, *, before: datetime, max_bytes: int) -> Forgotten:
         audit=_in_chunks(store, tables.audit, tables.audit.c.id, tables.audit.c.at < before),
         dead_letters=_in_chunks(store, tables.dead_letter, tables.dead_letter.c.id, tables.dead_letter.c.at < before),
         judgements=_in_chunks(store, judgement, judgement.c.id, judgement.c.at < before - _JUDGEMENTS_KEPT),
+        notices=_in_chunks(store, tables.notice, tables.notice.c.sequence, tables.notice.c.at < before),
         orders=_in_chunks(store, outbox, outbox.c.sequence, outbox.c.state.in_(_TOLD), outbox.c.at < before),
     )
 

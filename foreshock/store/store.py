@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, create_engine, delete, event, func, i
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import QueuePool, StaticPool
 
-from foreshock.core.contracts import AuditRow, DeadLetter, SituationRow
+from foreshock.core.contracts import AuditRow, DeadLetter, Notice, SituationRow
 from foreshock.core.errors import Unavailable
 from foreshock.core.model import Judgement, SituationState
 from foreshock.store import tables
@@ -165,6 +165,15 @@ class Store:
                 return
             yield from (msgspec.json.decode(row.body, type=Judgement) for row in rows)
             last = rows[-1].record
+
+    def notices(self, after: int, *, limit: int) -> list[tuple[int, Notice]]:
+        """With their numbers, those beyond ``after``, in order. Whoever carries them out keeps the number up to which
+        it has (``Outbox.cursor`` and ``advance``); they are forgotten with the audit."""
+        table = tables.notice
+        query = select(table.c.sequence, table.c.body).where(table.c.sequence > after).order_by(table.c.sequence)
+        with self.read() as connection:
+            rows = connection.execute(query.limit(limit)).all()
+        return [(row.sequence, msgspec.json.decode(row.body, type=Notice)) for row in rows]
 
     def dead_letters(self, *, limit: int) -> list[tuple[int, DeadLetter]]:
         query = select(tables.dead_letter).order_by(tables.dead_letter.c.id.desc()).limit(limit)

@@ -145,6 +145,20 @@ outbox = Table(
 )
 Index("ix_outbox_state_sink_sequence", outbox.c.state, outbox.c.sink, outbox.c.sequence)
 
+notice = Table(
+    "notice",
+    metadata,
+    Column("sequence", Serial, primary_key=True),
+    Column("id", String(160), nullable=False),
+    Column("situation", String(32), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    UniqueConstraint("id"),
+    sqlite_autoincrement=True,  # a cursor stands at a number: it must never be another row's
+)
+Index("ix_notice_at", notice.c.at)
+
 ticket = Table(
     "ticket",
     metadata,

@@ -26,6 +26,7 @@ from foreshock.core.contracts import (
     Collector,
     DeadLetter,
     NewRecord,
+    Notice,
     Order,
     Record,
     RecordKind,
@@ -108,12 +109,14 @@ class Told:
         self.dead_letters: list[DeadLetter] = []
         self.ended: dict[str, bytes] = {}
         self.judgements: list[Judgement] = []
+        self.notices: list[Notice] = []
 
     def hear(self, effects: Effects) -> None:
         self.orders += effects.orders
         self.audit += effects.audit
         self.dead_letters += effects.dead_letters
         self.judgements += [judgement for _, judgement in effects.judgements]
+        self.notices += effects.notices
         for situation in effects.situations:
             self.ended.pop(situation, None)
         self.ended |= effects.ended
@@ -465,6 +468,7 @@ class Reading:
             "ended": self.told.ended,
             "orders": [msgspec.json.encode(order) for order in self.told.orders],
             "judgements": self.told.judgements,
+            "notices": self.told.notices,
             "respected": list(self.engine.judgements.values()),
             "counts": dict(self.engine.counts),
             "active": self.engine.active,

@@ -30,8 +30,8 @@ from foreshock.service.recorded import inputs_of
 from foreshock.service.records import (
     AnomaliesRecord,
     LearnedRecord,
-    Notice,
     OperatorRecord,
+    OwnAlert,
     SettingsRecord,
     Statement,
     TopologyRecord,
@@ -239,7 +239,7 @@ BODIES: dict[type, str] = {
     TicketChange: "sink situation sequence state origin number url actor comment code",
     LearnedRecord: "learned pinned",
     Side: "name ci kind",
-    Notice: "labels summary",
+    OwnAlert: "labels summary",
     Record: "number at kind body collector source actor",
 }
 

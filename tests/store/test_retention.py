@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import insert, select
 
-from foreshock.core.contracts import NewRecord, RecordKind, SituationRow, Step
+from foreshock.core.contracts import NewRecord, Notice, NoticeKind, RecordKind, SituationRow, Step
 from foreshock.store import tables
 from foreshock.store.retention import forget
 from foreshock.store.store import Store
@@ -105,3 +105,16 @@ def test_an_order_whose_outcome_nobody_has_heard_is_kept(store: Store):
         kept = set(connection.execute(select(tables.outbox.c.id)).scalars())
     assert kept == {"pending", "answered", "refused"}
     assert forgotten.orders == 3
+
+
+def test_notices_go_with_the_audit(store: Store):
+    old, new = (
+        Notice(id=id, situation="S-1", at=at, kind=NoticeKind.SLA, level=50, title="", text="", priority=3)
+        for id, at in (("S-1/sla/1", NOON - 30 * DAY), ("S-1/sla/2", NOON - DAY))
+    )
+    store.journal.commit(Step(read_from=0, position=1, notices=[old, new]))
+
+    forgotten = forget(store, before=NOON - 14 * DAY, max_bytes=PLENTY)
+
+    assert forgotten.notices == 1
+    assert [notice for _, notice in store.notices(0, limit=9)] == [new]

@@ -10,6 +10,8 @@ from foreshock.core.contracts import (
     Block,
     DeadLetter,
     NewRecord,
+    Notice,
+    NoticeKind,
     Order,
     RecordKind,
     SituationRow,
@@ -132,6 +134,30 @@ def test_all_that_a_step_holds_can_be_read_back(store: Store):
     assert store.count_dead_letters() == 1
     assert store.situation("S-2") == ended
     assert [row.id for row in store.situations(states=["resolved", "open"], limit=5)] == ["S-2", "S-1"]
+
+
+def notice(id: str, at: datetime = NOON) -> Notice:
+    return Notice(
+        id=id, situation="S-1", at=at, kind=NoticeKind.SLA, level=75, title="db1 is full", text="75 % are gone.",
+        priority=2, audience=("ann", "dba"), url="/incidents/S-1",
+    )  # fmt: skip
+
+
+def test_notices_are_handed_out_in_the_order_of_their_steps_from_where_the_reader_stands(store: Store):
+    store.journal.commit(Step(read_from=0, position=1, notices=[notice("S-1/sla/1"), notice("S-1/sla/2")]))
+    store.journal.commit(Step(read_from=1, position=2, notices=[notice("S-1/sla/3")]))
+
+    (first, one), (second, _) = store.notices(0, limit=2)
+
+    assert (one, first < second) == (notice("S-1/sla/1"), True)
+    assert [each.id for _, each in store.notices(second, limit=5)] == ["S-1/sla/3"]
+
+
+def test_a_notice_is_never_written_twice(store: Store):
+    store.journal.commit(Step(read_from=0, position=1, notices=[notice("S-1/sla/1")]))
+
+    with pytest.raises(Exception, match=r"(?i)unique"):
+        store.journal.commit(Step(read_from=1, position=2, notices=[notice("S-1/sla/1")]))
 
 
 def test_a_situation_written_again_replaces_what_was_known(store: Store):
