@@ -277,7 +277,27 @@ class UmbrellaSettings(_Section):
     )
 
 
+class TextSettings(_Section):
+    """Templates of what a ticket says (docs/tickets.md); the usual text where one is empty."""
+
+    title: str = Field(default="", description="template of the title, in one line; empty: the usual one")
+    description: str = Field(default="", description="template of the description; empty: the usual one")
+
+    @field_validator("title", "description")
+    @classmethod
+    def _is_a_template(cls, source: str) -> str:
+        if source:
+            from correlation.body import compiled  # most have none, and reading templates takes an import
+
+            compiled(source)
+        return source
+
+
 class TicketSettings(_Section):
+    text: TextSettings = Field(default_factory=TextSettings, description="templates of what tickets say")
+    text_by_sink: dict[str, TextSettings] = Field(
+        default_factory=dict, description="other templates for the tickets of these sinks"
+    )
     delay: Duration = _duration(
         "30s", "a situation opens its ticket this long after its first alert, so that it may gather or recover"
     )
@@ -293,6 +313,9 @@ class TicketSettings(_Section):
         le=5,
         description="situations below this priority (a larger number) open no ticket; they stay in the console",
     )
+
+    def text_of(self, sink: str) -> TextSettings:
+        return self.text_by_sink.get(sink, self.text)
 
     def delay_of(self, priority: int) -> timedelta:
         return self.delay_by_priority.get(priority, self.delay)

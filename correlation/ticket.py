@@ -1,20 +1,15 @@
-"""What a ticket says, in plain values for any sink."""
+"""Words for people: of an alert, an umbrella, a write; the body of a ticket is in ``body``."""
 
 from collections.abc import Sequence
-from typing import Any
 
-from correlation.evidence import describe
 from correlation.next_step import Step
 from correlation.settings import FoldSettings
 from correlation.umbrella import Summary
-from foreshock.core.model import Alert, Cause, News, Situation
+from foreshock.core.model import Alert, Cause, News, Situation, Ticket, Told
 from foreshock.core.quantities import format_duration
 from foreshock.core.topology import Topology
 
-_MAX_ALERTS = 20  # listed in the description; the console has them all
-_MAX_SERVICES = 10
 _MAX_NEWS = 10
-_MAX_EVIDENCE = 5
 
 
 def title(alert: Alert) -> str:
@@ -34,14 +29,12 @@ def flapping(alert: Alert, settings: FoldSettings) -> str:
 
 def settled(alert: Alert, changes: int) -> str:
     """That it has stopped, after so many changes."""
-    return (
-        f"{title(alert)} has settled after {_count(changes, 'change')}: it is {'firing' if alert.firing else 'over'}."
-    )
+    return f"{title(alert)} has settled after {count(changes, 'change')}: it is {'firing' if alert.firing else 'over'}."
 
 
 def unsaid(ran_out: int, alerts: int) -> str:
     """That the end was not reported, of so many of the alerts."""
-    return f"Of {_count(alerts, 'alert')} {ran_out} ended because nobody sent it again; no source said that it is over."
+    return f"Of {count(alerts, 'alert')} {ran_out} ended because nobody sent it again; no source said that it is over."
 
 
 def assignment_group(causes: Sequence[Cause], topology: Topology, default: str, common: str = "") -> str:
@@ -53,52 +46,21 @@ def assignment_group(causes: Sequence[Cause], topology: Topology, default: str, 
     return default
 
 
-def fields(
-    situation: Situation, members: Sequence[Alert], umbrella: Summary | None = None, part_of: str = ""
-) -> dict[str, Any]:
-    """title, description, impact, urgency, priority, severity, assignment_group, ci, services and causes, as
-    ``contracts.Order`` names them. ``members`` in order of joining.
-
-    umbrella: what it holds over others. part_of: whose ticket is for it too, in words.
-    """
-    first = situation.causes[0] if situation.causes and not situation.cause_doubt else None
-    return {
-        "title": _title(situation, members, umbrella),
-        "description": _description(situation, members, first, umbrella, part_of),
-        "impact": situation.impact,
-        "urgency": situation.urgency,
-        "priority": situation.priority,
-        "severity": situation.severity.word,
-        "assignment_group": situation.assignment_group,
-        "ci": umbrella.ci if umbrella is not None and umbrella.ci else first.ci if first else "",
-        "services": list(situation.services),
-        "causes": [{"ci": c.ci, "score": c.score, "reason": c.reason} for c in situation.causes],
-    }
-
-
-def _title(situation: Situation, members: Sequence[Alert], umbrella: Summary | None) -> str:
-    if umbrella is not None and umbrella.ci:
-        return f"{_named(umbrella)}: {_count(umbrella.total + 1, 'situation')} below it, {situation.title}"
-    if umbrella is not None:
-        return f"{situation.title}, and {_count(umbrella.total, 'more situation')}"
-    return situation.title if len(members) == 1 else f"{situation.title}, and {_count(len(members) - 1, 'more alert')}"
-
-
-def _named(umbrella: Summary) -> str:
+def named(umbrella: Summary) -> str:
     return f"{umbrella.ci} ({umbrella.kind})" if umbrella.kind else umbrella.ci
 
 
 def in_words(umbrella: Summary) -> str:
     """What an umbrella is for, in a sentence or two."""
-    where = f"began below {_named(umbrella)}" if umbrella.ci else "are one problem with it and no longer fit into it"
+    where = f"began below {named(umbrella)}" if umbrella.ci else "are one problem with it and no longer fit into it"
     return (
-        f"This ticket is also for {_count(umbrella.total, 'situation')} that {where}; {umbrella.open} of them are not "
-        f"over. All together: {_count(umbrella.alerts, 'alert')} on {_count(umbrella.cis, 'CI')}, "
+        f"This ticket is also for {count(umbrella.total, 'situation')} that {where}; {umbrella.open} of them are not "
+        f"over. All together: {count(umbrella.alerts, 'alert')} on {count(umbrella.cis, 'CI')}, "
         f"{umbrella.active} active."
     )
 
 
-def _under(umbrella: Summary) -> list[str]:
+def under(umbrella: Summary) -> list[str]:
     """What an umbrella holds, in a few lines whatever it is."""
     lines = [in_words(umbrella)]
     if umbrella.ticketed:
@@ -106,32 +68,12 @@ def _under(umbrella: Summary) -> list[str]:
         lines.append(f"Tickets of their own: {umbrella.ticketed}: {', '.join(umbrella.tickets)}{more}.")
     if umbrella.worst:
         lines += ["", "The most urgent under it:", *(f"- {line}" for line in umbrella.worst)]
-    return [*lines, ""]
+    return lines
 
 
-def _description(
-    situation: Situation, members: Sequence[Alert], first: Cause | None, umbrella: Summary | None, part_of: str
-) -> str:
-    affected = {alert.ci for alert in members if alert.ci}
-    size = f"{_count(len(members), 'alert')} on {_count(len(affected), 'CI')}"
-    lines = [] if umbrella is None else _under(umbrella)
-    lines.append(f"{size} since {situation.onset:%Y-%m-%d %H:%M:%S} UTC.")
-    if part_of:
-        lines.append(f"It is under the umbrella of {part_of}.")
-    if first is not None:
-        lines.append(f"Probable cause: {first.ci} (score {first.score:.2f}): {first.reason}.")
-    elif situation.causes:
-        candidates = ", ".join(f"{cause.ci} ({cause.score:.2f})" for cause in situation.causes)
-        lines.append(f"No probable cause: {situation.cause_doubt}. Candidates: {candidates}.")
-    if situation.services:
-        lines.append(f"Business services that depend on it: {', '.join(situation.services[:_MAX_SERVICES])}.")
-    if situation.evidence:
-        lines += ["", "Metrics that left their usual band:"]
-        lines += [f"- {describe(each.anomaly)}" for each in situation.evidence[:_MAX_EVIDENCE]]
-    lines += ["", *(f"- [{alert.severity.word}] {title(alert)}" for alert in members[:_MAX_ALERTS])]
-    if len(members) > _MAX_ALERTS:
-        lines.append(f"- and {len(members) - _MAX_ALERTS} more, see the console")
-    return "\n".join(lines)
+def told(situation: Situation, members: Sequence[Alert], cause: str) -> Told:
+    cis = {alert.ci for alert in members if alert.ci}
+    return Told(len(members), len(cis), len(situation.services), cause)
 
 
 def note(
@@ -139,17 +81,30 @@ def note(
     members: Sequence[Alert],
     step: Step,
     reason: str,
-    since: int = 0,
+    before: Ticket,
+    now: Told,
     umbrella: Summary | None = None,
 ) -> str:
-    """The work note that goes with a write; ``since`` is the version that the one before it told of."""
-    numbers = [_numbers(situation, members, step, reason)]
+    """The work note that goes with a write. before: the ticket as the write before it left it."""
+    lines = [_numbers(situation, members, step, reason)]
+    if step in (Step.UPDATE, Step.REOPEN) and before.told is not None and (news := _difference(before.told, now)):
+        lines.append(f"Since the last word: {news}.")
     if umbrella is not None and step is not Step.RESOLVE:
-        under = _count(umbrella.total, "situation")
-        numbers.append(
-            f"Under its umbrella: {under} so far, {umbrella.open} not over, {umbrella.active} alerts active."
-        )
-    return "\n".join((*numbers, *news_since(situation, since)))
+        under = count(umbrella.total, "situation")
+        lines.append(f"Under its umbrella: {under} so far, {umbrella.open} not over, {umbrella.active} alerts active.")
+    return "\n".join((*lines, *news_since(situation, before.version)))
+
+
+def _difference(before: Told, now: Told) -> str:
+    sizes = (
+        (now.alerts - before.alerts, "alert"),
+        (now.cis - before.cis, "CI"),
+        (now.services - before.services, "business service"),
+    )
+    parts = [f"{change:+d} {what}" + ("" if abs(change) == 1 else "s") for change, what in sizes if change]
+    if now.cause != before.cause:
+        parts.append(f"cause now {now.cause}" if now.cause else f"{before.cause} is no longer held to be the cause")
+    return ", ".join(parts)
 
 
 def tell(situation: Situation, text: str) -> None:
@@ -164,13 +119,13 @@ def news_since(situation: Situation, version: int) -> tuple[str, ...]:
 def _numbers(situation: Situation, members: Sequence[Alert], step: Step, reason: str) -> str:
     active = sum(alert.active for alert in members)
     if step is Step.OPEN:
-        return f"Opened by Foreshock: {_count(active, 'active alert')}; {reason}."
+        return f"Opened by Foreshock: {count(active, 'active alert')}; {reason}."
     if step is Step.RESOLVE:
         return f"Resolved by Foreshock: {reason}."
     if step is Step.REOPEN:
-        return f"Reopened by Foreshock: {reason}; {_count(active, 'active alert')}."
+        return f"Reopened by Foreshock: {reason}; {count(active, 'active alert')}."
     return f"{active} of {len(members)} alerts active, priority {situation.priority}: {reason}."
 
 
-def _count(n: int, what: str) -> str:
+def count(n: int, what: str) -> str:
     return f"{n} {what}" + ("" if n == 1 else "s")

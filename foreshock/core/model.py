@@ -394,6 +394,19 @@ class TicketState(StrEnum):
     REJECTED = "rejected"
 
 
+class Told(Struct, frozen=True, gc=False):
+    """What a ticket said of the size of its situation, so that the next note can say what is new.
+
+    Attributes:
+        cause: the CI that was named; empty if none was. services: how many business services.
+    """
+
+    alerts: int
+    cis: int
+    services: int
+    cause: str
+
+
 class Ticket(Struct, frozen=True, gc=False, kw_only=True):
     """Our side of the record a sink keeps for a situation.
 
@@ -404,7 +417,7 @@ class Ticket(Struct, frozen=True, gc=False, kw_only=True):
         kept_open_by: the person who reopened it after the situation was over. It is theirs until the situation reopens.
         number, url: as the sink named it; empty until it answered.
         priority, version: of the situation when the last write was ordered.
-        written_at: when the last write was ordered, on the records' clock.
+        written_at: when the last write was ordered, on the records' clock. told: what it told; None before the first.
         heard: outbox sequence of the newest write that was answered.
     """
 
@@ -420,6 +433,7 @@ class Ticket(Struct, frozen=True, gc=False, kw_only=True):
     priority: int = 5
     version: int = 0
     written_at: Moment | None = None
+    told: Told | None = None
     heard: int = 0
 
 

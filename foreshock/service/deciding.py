@@ -1,20 +1,23 @@
 """After each record or timer: what is over, and what every sink should hear now. Tickets are decided here alone."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from correlation import body
 from correlation import ticket as ticket_text
+from correlation.body import Telling
 from correlation.next_step import Decision, Step, hold_back, may_be_held, next_step
 from foreshock.core.contracts import Order, Record, TicketChange, Verb
-from foreshock.core.model import Decided, Held, Situation, SituationState, Ticket, TicketState
+from foreshock.core.model import Alert, Decided, Held, HeldKind, Situation, SituationState, Ticket, TicketState
 from foreshock.service import decisions, umbrella, weighing
 from foreshock.service.timers import Due
 
 if TYPE_CHECKING:
     from foreshock.service.engine import Engine, Touched
 
+_MAX_COVERED = 20
 _VERBS: Mapping[Step, Verb] = {
     Step.OPEN: Verb.OPEN,
     Step.UPDATE: Verb.UPDATE,
@@ -154,6 +157,15 @@ def _order(engine: "Engine", situation: Situation, sink: str, verb: Verb, decisi
     common = summary.ci if summary is not None else ""
     situation.assignment_group = ticket_text.assignment_group(situation.causes, engine.topology, default, common)
     members = engine.members(situation)
+    telling = Telling(
+        situation=situation,
+        members=members,
+        umbrella=summary,
+        part_of=umbrella.part_of(engine, situation, sink),
+        changes=weighing.suspect_changes(engine, situation, members),
+        windows=_windows(engine, members),
+    )
+    told = ticket_text.told(situation, members, "" if telling.cause is None else telling.cause.ci)
     situation.tickets[sink] = msgspec.structs.replace(
         ticket,
         open=verb is not Verb.RESOLVE,
@@ -161,6 +173,7 @@ def _order(engine: "Engine", situation: Situation, sink: str, verb: Verb, decisi
         priority=situation.priority,
         version=situation.version,
         written_at=engine.now,
+        told=told,
         state=TicketState.PLANNED if verb is Verb.OPEN else ticket.state,
     )
     engine.effects.orders.append(
@@ -172,12 +185,23 @@ def _order(engine: "Engine", situation: Situation, sink: str, verb: Verb, decisi
             verb=verb,
             version=situation.version,
             at=engine.now,
-            fields=ticket_text.fields(situation, members, summary, umbrella.part_of(engine, situation, sink)),
-            note=ticket_text.note(situation, members, decision.step, decision.reason, ticket.version, summary),
+            fields=body.fields(telling, engine.settings.ticket.text_of(sink)),
+            note=ticket_text.note(situation, members, decision.step, decision.reason, ticket, told, summary),
             url=f"/incidents/{situation.id}",
         )
     )
     engine.say("ticket", situation.id, verb.value, f"{sink}: {decision.reason}")
+
+
+def _windows(engine: "Engine", members: Sequence[Alert]) -> list[Held]:
+    """Maintenance that covers one of the first alerts now, each window once."""
+    found = {
+        held.id: held
+        for alert in members[:_MAX_COVERED]
+        for held in engine.suppression.asked.covering(alert, engine.now)
+        if held.kind is HeldKind.MAINTENANCE
+    }
+    return [found[id] for id in sorted(found)]
 
 
 def read_ticket_change(engine: "Engine", record: Record) -> None:

@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING
 
 from correlation import cause, prioritise
 from correlation.feedback import said_first
-from foreshock.core.model import Alert, Cause, Situation, SituationState
+from foreshock.core.model import Alert, Cause, Change, Situation, SituationState
 from foreshock.core.topology import Topology
 from foreshock.service import evidence, umbrella
 
 if TYPE_CHECKING:
     from foreshock.service.engine import Engine
+
+_MAX_CHANGES = 5
 
 
 def weigh(engine: "Engine", situation: Situation, alert: Alert) -> None:
@@ -75,6 +77,17 @@ def _said_before(engine: "Engine", situation: Situation) -> Mapping[str, int]:
     """By CI: how often people said of other situations that it was the cause."""
     ci = situation.cause_said
     return {**engine.said_causes, ci: engine.said_causes.get(ci, 1) - 1} if ci else engine.said_causes
+
+
+def suspect_changes(engine: "Engine", situation: Situation, members: Sequence[Alert]) -> list[tuple[str, Change]]:
+    """What people and pipelines did to its CIs and to those that may have caused it before it began, each with its CI,
+    the newest first, bounded."""
+    if not members or not engine.changes.by_id:
+        return []
+    began = min(alert.starts_at for alert in members)
+    cis = sorted({alert.ci for alert in members} | {candidate.ci for candidate in situation.causes})
+    found = {change.id: (ci, change) for ci, change in engine.changes.of(cis) if change.at <= began}
+    return sorted(found.values(), key=lambda pair: (pair[1].at, pair[1].id), reverse=True)[:_MAX_CHANGES]
 
 
 def doubt(engine: "Engine", causes: Sequence[Cause]) -> str:
