@@ -1,13 +1,24 @@
 """What an SRE tunes. Every number has its unit and its reason here; the reference page and the example file come from
 this."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
+from correlation.calendars import Hours, hours_of, read_holiday, read_hours, read_zone
 from foreshock.core.errors import Invalid, Malformed
 from foreshock.core.matchers import Matcher, parse_matcher
 from foreshock.core.quantities import Duration, parse_duration
@@ -36,6 +47,14 @@ ByPriority = dict[Annotated[int, Field(ge=1, le=5)], Duration]
 
 Matchers = Annotated[tuple[str, ...], AfterValidator(_are_matchers), Field(max_length=100)]
 """Matchers as Alertmanager writes them: ``severity="warning"``, with one of ``= != =~ !~``."""
+
+
+def have_own_names(entries: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The same; raises Invalid where two have one name."""
+    for index, entry in enumerate(entries):
+        if any(other.name == entry.name for other in entries[:index]):
+            raise Invalid(f"two are called {entry.name!r}", hint="give each its own name", path=(index, "name"))
+    return entries
 
 
 def read_matchers(texts: tuple[str, ...]) -> tuple[Matcher, ...]:
@@ -420,16 +439,106 @@ class SuppressSettings(_Section):
     @field_validator("inhibit", "thresholds")
     @classmethod
     def _have_own_names(cls, rules: tuple[Any, ...]) -> tuple[Any, ...]:
-        for index, rule in enumerate(rules):
-            if any(other.name == rule.name for other in rules[:index]):
-                raise Invalid(f"two are called {rule.name!r}", hint="give each its own name", path=(index, "name"))
-        return rules
+        return have_own_names(rules)
+
+
+def _day(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, date) else value  # YAML reads 2026-12-25 as a date
+
+
+class CalendarSettings(_Section):
+    """Hours of work."""
+
+    name: str = Field(min_length=1, max_length=100, description="what other settings call it")
+    time_zone: str = Field(default="UTC", description="name of the IANA database: Europe/Berlin")
+    hours: tuple[str, ...] = Field(
+        default=("mon-fri 09:00-17:00",),
+        min_length=1,
+        max_length=50,
+        description="days and times; mon-fri 08:00-18:00, or fri 22:00-06:00 into the next day",
+    )
+    holidays: Annotated[tuple[Annotated[str, BeforeValidator(_day)], ...], Field(max_length=500)] = Field(
+        default=(), description="days on which no hours begin: 2026-12-25, or 12-25 for each year"
+    )
+
+    @field_validator("time_zone")
+    @classmethod
+    def _is_a_zone(cls, name: str) -> str:
+        read_zone(name)
+        return name
+
+    @field_validator("hours", "holidays")
+    @classmethod
+    def _can_be_read(cls, texts: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        for index, text in enumerate(texts):
+            try:
+                read_hours(text) if info.field_name == "hours" else read_holiday(text)
+            except Invalid as error:
+                raise Invalid(str(error), hint=error.hint, path=(index,)) from None
+        return texts
+
+    @property
+    def compiled(self) -> Hours:
+        return hours_of(self.time_zone, self.hours, self.holidays)
+
+
+class ServiceHoursSettings(_Section):
+    """When a business service is needed; outside of that what hurts it is less urgent."""
+
+    default: str = Field(
+        default="",
+        description="calendar of the services that `services` does not name, and of what no service is known to depend "
+        "on; empty: needed at any time",
+    )
+    services: dict[str, str] = Field(
+        default_factory=dict,
+        description="calendar by id of the business service",
+        examples=[{"shop": "office"}],
+    )
+    outside: int = Field(
+        default=1, ge=0, le=2, description="outside the hours of all services it hurts the urgency is so much lower"
+    )
+    critical_always: bool = Field(
+        default=True, description="services of criticality 1 are needed at any time, whatever their calendar"
+    )
+
+
+class TrendSettings(_Section):
+    """What growing and falling means."""
+
+    alerts: int = Field(
+        default=5,
+        ge=0,
+        le=20,
+        description="a situation grows while so many alerts joined it …; its urgency is one higher then; 0: never",
+    )
+    within: Duration = _duration("10m", "… in so long, which does not count before it is older than that itself")
+    falling: float = Field(
+        default=0.25,
+        ge=0,
+        lt=1,
+        description="it falls while at most this share of its alerts is active; then its urgency does not rise as far "
+        "by one; 0: never",
+    )
+
+
+SeverityWord = Literal["unknown", "info", "warning", "minor", "major", "critical"]
+_Level = Annotated[int, Field(ge=1, le=3)]
+_Priority = Annotated[int, Field(ge=1, le=5)]
 
 
 class PrioritySettings(_Section):
-    matrix: tuple[tuple[int, int, int], ...] = Field(
+    matrix: tuple[
+        tuple[_Priority, _Priority, _Priority],
+        tuple[_Priority, _Priority, _Priority],
+        tuple[_Priority, _Priority, _Priority],
+    ] = Field(
         default=((1, 2, 3), (2, 3, 4), (3, 4, 5)),
         description="priority by impact (row) and urgency (column), both from high to low, as ITIL has it",
+    )
+    criticality: tuple[_Level, _Level, _Level, _Level] = Field(
+        default=(1, 2, 2, 3),
+        description="impact by the criticality, 1 to 4, of the most critical business service that depends on it",
     )
     wide: int = Field(
         default=20,
@@ -437,7 +546,35 @@ class PrioritySettings(_Section):
         description="this many affected CIs raise the impact to 1 even where no business service is known",
     )
     several: int = Field(default=4, ge=2, description="this many affected CIs raise the impact to 2")
+    wide_services: int = Field(
+        default=10, ge=2, description="this many business services that depend on it raise the impact to 1"
+    )
+    several_services: int = Field(
+        default=3, ge=2, description="this many business services that depend on it raise the impact to 2"
+    )
+    severity: dict[SeverityWord, _Level] = Field(
+        default={"critical": 1, "major": 2, "minor": 2},
+        description="urgency by the worst severity; 3 for one that is not named",
+    )
+    trend: TrendSettings = Field(default_factory=TrendSettings, description="what a situation that grows or falls does")
+    service_hours: ServiceHoursSettings = Field(
+        default_factory=ServiceHoursSettings, description="when business services are needed"
+    )
     default_group: str = Field(default="", description="assignment group where the causing CI has no owner")
+
+    @field_validator("matrix")
+    @classmethod
+    def _rises(cls, matrix: tuple[tuple[int, int, int], ...]) -> tuple[tuple[int, int, int], ...]:
+        for row, line in enumerate(matrix):
+            for column, value in enumerate(line):
+                before = [matrix[row - 1][column]] * (row > 0) + [line[column - 1]] * (column > 0)
+                if value < max(before, default=1):
+                    raise Invalid(
+                        f"priority {value} for impact {row + 1} and urgency {column + 1} is above that of more",
+                        hint="priorities may not rise to the right or downwards",
+                        path=(row, column),
+                    )
+        return matrix
 
 
 class CauseSettings(_Section):
@@ -480,6 +617,9 @@ class CorrelationSettings(_Section):
         default_factory=UmbrellaSettings, description="when very many situations get one ticket"
     )
     ticket: TicketSettings = Field(default_factory=TicketSettings, description="when tickets are written")
+    calendars: tuple[CalendarSettings, ...] = Field(
+        default=(), max_length=100, description="hours of work, for `priority.service_hours`"
+    )
     evidence: EvidenceSettings = Field(
         default_factory=EvidenceSettings, description="which metric anomalies are shown with a situation"
     )
@@ -488,6 +628,30 @@ class CorrelationSettings(_Section):
     )
     cause: CauseSettings = Field(default_factory=CauseSettings, description="how causes are ranked")
     priority: PrioritySettings = Field(default_factory=PrioritySettings, description="how priority is computed")
+
+    @field_validator("calendars")
+    @classmethod
+    def _have_own_names(cls, calendars: tuple[CalendarSettings, ...]) -> tuple[CalendarSettings, ...]:
+        return have_own_names(calendars)
+
+    @model_validator(mode="after")
+    def _knows_its_calendars(self) -> Self:
+        names = [calendar.name for calendar in self.calendars]
+        for path, name in self._named_calendars():
+            if name and name not in names:
+                known = ", ".join(names) or "none"
+                raise Invalid(f"there is no calendar {name!r}", hint=f"`calendars` has {known}", path=path)
+        return self
+
+    def _named_calendars(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        hours = self.priority.service_hours
+        yield ("priority", "service_hours", "default"), hours.default
+        for service, name in hours.services.items():
+            yield ("priority", "service_hours", "services", service), name
+
+    def calendar(self, name: str) -> Hours | None:
+        """The hours of that name; None, which is at any time, for an empty one."""
+        return next((each.compiled for each in self.calendars if each.name == name), None)
 
 
 def differing(section: BaseModel) -> dict[str, Any]:

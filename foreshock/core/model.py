@@ -528,6 +528,30 @@ class News(Struct, frozen=True, gc=False, kw_only=True):
     text: str
 
 
+class Trend(StrEnum):
+    """Where a situation goes: alerts go on joining it, or most are over."""
+
+    GROWING = "growing"
+    STEADY = "steady"
+    FALLING = "falling"
+
+
+class Urged(Struct, frozen=True, gc=False, kw_only=True):
+    """Why a situation is as urgent as it is, where severity alone does not say it, as of the moment it was decided.
+
+    Attributes:
+        wanted: the urgency it would have inside service hours.
+        outside: whose service hours are over, in words; empty where it is inside some, or needed at any time.
+        until: when service hours begin next; None where they never do, or it is inside.
+    """
+
+    at: Moment
+    wanted: int
+    trend: Trend = Trend.STEADY
+    outside: str = ""
+    until: Moment | None = None
+
+
 class Situation(Struct, gc=False, kw_only=True):
     """Alerts that correlation holds to be one problem. Running state, changed only by group and the engine.
 
@@ -540,7 +564,8 @@ class Situation(Struct, gc=False, kw_only=True):
         first_ci: the CI it began on; empty if its first alert has none.
         version: one more with every visible change.
         news: what happened that numbers do not tell, for the note of the next ticket write; the newest, bounded.
-        impact, urgency: 1..3, 1 is the highest. priority: 1..5, 1 is the highest.
+        impact, urgency: 1..3, 1 is the highest. priority: 1..5, 1 is the highest. urged: what made up the urgency.
+        joins: when the latest alerts joined it, the newest last, bounded.
         criticality: of the most critical business service that depends on an affected CI, 1..4; 0 if there is none.
         services, causes: those services and the ranked causes, as of the last ticket write or the end.
         cause_doubt: why the first of the causes was not named as the cause then, in words; empty if it was.
@@ -574,6 +599,8 @@ class Situation(Struct, gc=False, kw_only=True):
     impact: int = 3
     urgency: int = 3
     priority: int = 5
+    urged: Urged | None = None
+    joins: tuple[Moment, ...] = ()
     assignment_group: str = ""
     criticality: int = 0
     services: tuple[str, ...] = ()

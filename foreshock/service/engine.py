@@ -213,6 +213,8 @@ class Engine:
         self.senders: dict[tuple[str, str], Sender] = {}
         self.timers = Timers(self.expires_at)
         self.affected: dict[str, set[str]] = {}
+        self.hit: dict[str, set[str]] = {}
+        """Business services that depend on the affected CIs, of situations with several."""
         self.spellings: dict[str, list[tuple[str, bytes]]] = {}
         self.ends: dict[datetime, datetime] = {}
         self.touched: dict[str, Touched] = {}
@@ -270,6 +272,8 @@ class Engine:
                 in_force.suppression_changed(self)
             elif due is Due.ANOMALIES:
                 evidence.forget(self)
+            elif due is Due.SERVICE_HOURS:
+                weighing.hours_begin(self, key, moment)
             elif due is Due.CLASH and clashes.was_seen_at(self, key, moment - clashes.AFTER):
                 clashes.look(self, key)
             else:

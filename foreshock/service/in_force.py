@@ -83,7 +83,7 @@ def read_topology(engine: "Engine", record: Record) -> None:
     rebuild_traces(engine)
     for situation in list(engine.situations.values()):
         if situation.state is SituationState.OPEN:
-            engine.affected[situation.id] = set()  # so that the services of the new topology are counted
+            weighing.forget_spread(engine, situation.id)  # so that the services of the new topology are counted
             engine.dirty_situations[situation.id] = None
             for alert in engine.members(situation):
                 weighing.weigh(engine, situation, alert)
@@ -120,7 +120,7 @@ def build_rules(engine: "Engine", learned: Mapping[str, bytes]) -> None:
 
 
 def rebuild_traces(engine: "Engine") -> None:
-    engine.traces, engine.affected = Traces(engine.topology), {}
+    engine.traces, engine.affected, engine.hit = Traces(engine.topology), {}, {}
     build_rules(engine, {rule.tag: rule.memory.save() for rule in engine.rules if rule.memory is not None})
     engine.indexes = engine.all_indexes()
     engine.view = new_view(engine)
@@ -152,6 +152,7 @@ def read_learned(engine: "Engine", record: Record) -> None:
 def read_settings(engine: "Engine", record: Record) -> None:
     read = msgspec.json.decode(record.body, type=SettingsRecord)
     reopen, before = engine.settings.group.reopen, engine.settings.fold
+    weights = engine.settings.priority, engine.settings.calendars
     rules = engine.rules
     unknown = use_settings(engine, read)
     for rule, what in changes(rules, engine.rules, engine.rule_instances):
@@ -171,6 +172,10 @@ def read_settings(engine: "Engine", record: Record) -> None:
     use_suppression(engine)
     if engine.settings.fold != before:
         sources.correct_all(engine)
+    if (engine.settings.priority, engine.settings.calendars) != weights:
+        for situation in engine.situations.values():
+            if situation.state is SituationState.OPEN:
+                weighing.weigh(engine, situation)
     for situation in sorted(engine.situations.values(), key=lambda each: bool(each.parent)):  # parents tell first
         # One that is over may have a ticket in a sink that was not there, and is again.
         if situation.state is SituationState.OPEN or any(ticket.open for ticket in situation.tickets.values()):

@@ -162,6 +162,7 @@ def evict(engine: "Engine", key: str) -> None:
         engine.umbrellas.trim(engine.now)
         del engine.situations[key]
         engine.affected.pop(key, None)
+        engine.hit.pop(key, None)
         engine.dirty_situations[key] = None
         for member in situation.members:
             alert = engine.alerts.get(member)

@@ -16,11 +16,11 @@ from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from correlation.calendars import read_zone
 from correlation.settings import Matchers, read_matchers
 from foreshock.core.errors import ConfigError, Invalid, Malformed, Problem, TooLarge
 from foreshock.core.matchers import matches_all
@@ -90,7 +90,7 @@ class Plan(Scope):
     @field_validator("time_zone")
     @classmethod
     def _is_a_zone(cls, name: str) -> str:
-        zone(name)
+        read_zone(name)
         return name
 
     @field_validator("rrule")
@@ -142,7 +142,7 @@ class Entry(Scope):
         elif self.starts or self.ends or self.length or self.rrule:
             raise Invalid("it has a calendar and times of its own", hint="leave one of them out", path=("calendar",))
         else:
-            zone(self.time_zone)
+            read_zone(self.time_zone)
         return self
 
     def plan(self) -> Plan:
@@ -286,20 +286,12 @@ def _scope_of(scope: Scope) -> dict[str, Any]:
 # ---- times as people write them -------------------------------------------------------------------------------------
 
 
-def zone(name: str) -> ZoneInfo:
-    """Raises Invalid for a name that the IANA database does not have."""
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise Invalid(f"{name[:80]!r} is no time zone", hint="use a name like Europe/Berlin, or UTC") from None
-
-
 def _moment(text: str, field: str, time_zone: str) -> datetime:
     try:
         found = datetime.fromisoformat(text.strip())
     except ValueError:
         raise Invalid(f"{text[:80]!r} is no time", hint="write it as 2026-12-01 22:00", path=(field,)) from None
-    return found.replace(tzinfo=zone(time_zone)) if found.tzinfo is None else found
+    return found.replace(tzinfo=read_zone(time_zone)) if found.tzinfo is None else found
 
 
 def check_rule(rule: str) -> str:
@@ -455,9 +447,9 @@ def _check_order(event: "Component") -> None:
 
 def _aware(moment: Any, time_zone: str) -> Any:
     if isinstance(moment, datetime):
-        return moment if moment.tzinfo is not None else moment.replace(tzinfo=zone(time_zone))
+        return moment if moment.tzinfo is not None else moment.replace(tzinfo=read_zone(time_zone))
     if isinstance(moment, date):
-        return datetime(moment.year, moment.month, moment.day, tzinfo=zone(time_zone))
+        return datetime(moment.year, moment.month, moment.day, tzinfo=read_zone(time_zone))
     return moment
 
 

@@ -179,6 +179,7 @@ def _join(engine: "Engine", situation: Situation, alert: Alert, member: Member) 
     alert.situation = situation.id
     engine.index(situation, alert)
     engine.touch(situation.id).joined += 1
+    weighing.joined(engine, situation)
     weighing.weigh(engine, situation, alert)
 
 
@@ -240,6 +241,7 @@ def _reopen(engine: "Engine", situation: Situation, alert: Alert) -> None:
         if member.situation != situation.id:  # it went on elsewhere in the meantime
             del situation.members[member.fingerprint]
             engine.affected[situation.id] = {each.ci for each in engine.members(situation) if each.ci}
+            engine.hit.pop(situation.id, None)
     for member in engine.members(situation):
         engine.index(situation, member)
     touched = engine.touch(situation.id)

@@ -9,12 +9,13 @@ from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request, Res
 from fastapi.concurrency import run_in_threadpool
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from correlation.calendars import read_zone
 from correlation.settings import Matchers
 from foreshock.core.errors import Malformed, Rejected
 from foreshock.core.quantities import Duration
 from foreshock.service.api import ApiRoute
 from foreshock.service.guard import refuse_cross_site
-from foreshock.service.maintenance import MAX_CALENDAR_BYTES, Plan, Scope, zone
+from foreshock.service.maintenance import MAX_CALENDAR_BYTES, Plan, Scope
 from foreshock.service.quiet import Quiet
 
 
@@ -91,7 +92,7 @@ def quiet_api(quiet: Quiet, *, actor: Callable[[Request], str]) -> APIRouter:
     ) -> Response:
         try:
             scope = Scope(cis=tuple(ci), services=tuple(service), matchers=tuple(matcher), descendants=descendants)
-            zone(time_zone)
+            read_zone(time_zone)
             return _answer(quiet.take_calendar(body, scope, actor=who, time_zone=time_zone))
         except Malformed as error:
             raise Rejected(str(error.args[0]), hint=error.hint) from None

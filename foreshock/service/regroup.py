@@ -110,9 +110,10 @@ def _arrive(engine: "Engine", alert: Alert, member: Member, target: Situation, h
 
 def _weigh_anew(engine: "Engine", situation: Situation) -> None:
     before = situation.priority
-    engine.affected[situation.id] = set()
+    weighing.forget_spread(engine, situation.id)
     situation.severity, situation.criticality = Severity.UNKNOWN, 0
-    situation.impact, situation.urgency, situation.priority = 3, 3, 5
+    situation.impact, situation.urgency, situation.priority, situation.urged = 3, 3, 5, None
+    weighing.joined_by(situation)
     left = engine.members(situation)
     cis = {alert.ci for alert in left}
     situation.evidence = tuple(each for each in situation.evidence if each.path[0] in cis)

@@ -47,7 +47,7 @@ def rekey(engine: "Engine") -> str:
     in_force.rebuild_traces(engine)
     for situation in list(engine.situations.values()):
         if situation.state is SituationState.OPEN:
-            engine.affected[situation.id] = set()
+            weighing.forget_spread(engine, situation.id)
             for alert in engine.members(situation):
                 weighing.weigh(engine, situation, alert)
     for alert in homeless:

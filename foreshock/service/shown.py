@@ -5,6 +5,7 @@ from datetime import datetime
 
 import msgspec
 
+from correlation import prioritise
 from correlation import ticket as ticket_text
 from correlation.rule import in_words
 from correlation.suppression.suppressor import Case
@@ -67,7 +68,7 @@ def incident(
         row=top,
         impact=situation.impact,
         urgency=situation.urgency,
-        priority_reason=_priority_reason(situation, top, engine.topology),
+        priority_reason=_priority_reason(situation, top, weighing.services(engine, situation), engine.topology),
         cleared_at=situation.cleared_at,
         resolved_at=situation.resolved_at,
         merged_into=situation.merged_into,
@@ -251,18 +252,16 @@ def _label_sets(alert: Alert) -> tuple[LabelSetView, ...]:
     )
 
 
-def _priority_reason(situation: Situation, row: IncidentRow, topology: Topology) -> str:
-    words = {1: "high", 2: "medium", 3: "low"}
-    most = topology.cis.get(row.services[0]) if row.services else None
-    hurt = (
-        f"{most.name or most.id} (criticality {most.criticality}) depends on it"
-        if most
-        else "no business service is known to depend on it"
+def _priority_reason(situation: Situation, row: IncidentRow, services: Sequence[str], topology: Topology) -> str:
+    most = topology.cis.get(services[0]) if services else None
+    impact = prioritise.impact_in_words(
+        situation.impact,
+        row.ci_count,
+        len(services),
+        (most.name or most.id) if most else "",
+        most.criticality if most else 0,
     )
-    return (
-        f"impact {words[situation.impact]}: {row.ci_count} CI{'s' if row.ci_count != 1 else ''} affected, {hurt}; "
-        f"urgency {words[situation.urgency]}: the worst alert is {situation.severity.word}"
-    )
+    return f"{impact}; {prioritise.urgency_in_words(situation.urgency, situation.severity, situation.urged)}"
 
 
 def _timeline(situation: Situation, alerts: Iterable[Alert], trail: Iterable[AuditRow]) -> tuple[TimelineEntry, ...]:

@@ -25,6 +25,7 @@ class Due(IntEnum):
     EVICTION = 4
     ANOMALIES = 5
     CLASH = 6
+    SERVICE_HOURS = 7
 
 
 class Timers:

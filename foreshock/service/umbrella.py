@@ -19,7 +19,7 @@ from correlation.group import number
 from correlation.umbrella import Found, Summary, is_closed, may_come_under
 from foreshock.core.model import Held, Situation, SituationState, Umbrella
 from foreshock.core.quantities import format_duration
-from foreshock.service import deciding, feedback
+from foreshock.service import deciding, feedback, weighing
 
 if TYPE_CHECKING:
     from foreshock.service.engine import Engine
@@ -228,8 +228,11 @@ def weigh(engine: "Engine", parent: Situation, child: Situation) -> None:
     if child.criticality and not 0 < parent.criticality < child.criticality:
         parent.criticality = child.criticality
     cis = len(engine.affected.get(parent.id, ())) + engine.umbrellas.count(parent)
-    impact = min(child.impact, prioritise.impact(parent.criticality, cis, settings))
-    parent.impact, parent.urgency = min(parent.impact, impact), min(parent.urgency, child.urgency)
+    services = len(weighing.hit(engine, parent))
+    impact = min(child.impact, prioritise.impact(parent.criticality, services, cis, settings))
+    parent.impact = min(parent.impact, impact)
+    if child.urgency < parent.urgency:
+        weighing.urge_as(engine, parent, child.urgency, child.urged)
     parent.priority = prioritise.priority(parent.impact, parent.urgency, settings)
     if parent.priority < before:
         engine.touch(parent.id).notes.append(f"priority rose from {before} to {parent.priority}")

@@ -52,7 +52,7 @@ from foreshock.core.model import (
     Span,
 )
 from foreshock.core.registry import kinds
-from foreshock.service import deciding
+from foreshock.service import deciding, weighing
 from foreshock.service.engine import Effects, Engine
 from foreshock.service.records import (
     AnomaliesRecord,
@@ -685,7 +685,10 @@ def check_structure(engine: Engine) -> None:
         follower = engine.situations.get(situation.superseded_by)
         assert follower is None or follower.merged_into != situation.id, f"{situation.id} is said to follow itself"
         members = engine.members(situation)
-        assert engine.affected[situation.id] == {alert.ci for alert in members if alert.ci}
+        affected = {alert.ci for alert in members if alert.ci}
+        assert engine.affected[situation.id] == affected
+        services = {service for ci in affected for service in engine.topology.services(ci)}
+        assert set(weighing.hit(engine, situation)) == services
     traces = Traces(engine.topology)
     for situation in engine.situations.values():
         if situation.state is SituationState.OPEN:

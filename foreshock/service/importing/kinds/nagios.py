@@ -17,6 +17,7 @@ from pathlib import Path
 import re2
 from msgspec import Struct
 
+from correlation.calendars import read_zone
 from foreshock.connect.config import Origin, read_text
 from foreshock.core.errors import ConfigError, Invalid, Problem
 from foreshock.core.matchers import Matcher
@@ -34,7 +35,6 @@ from foreshock.service.importing.translation import (
     Translation,
     any_of,
 )
-from foreshock.service.maintenance import zone
 
 MAX_FILES = 5000
 MAX_BYTES = 16 * 2**20
@@ -711,7 +711,7 @@ def _quiet_of(one: Object, host: Object) -> str | None:
 def _zone(config: Config) -> str:
     """The time zone that nagios.cfg names; empty where it names none that is known."""
     try:
-        return zone(config.setting("use_timezone")).key
+        return read_zone(config.setting("use_timezone")).key
     except Invalid:
         return ""
 
