@@ -560,7 +560,6 @@ class PrioritySettings(_Section):
     service_hours: ServiceHoursSettings = Field(
         default_factory=ServiceHoursSettings, description="when business services are needed"
     )
-    default_group: str = Field(default="", description="assignment group where the causing CI has no owner")
 
     @field_validator("matrix")
     @classmethod
@@ -575,6 +574,40 @@ class PrioritySettings(_Section):
                         path=(row, column),
                     )
         return matrix
+
+
+class AssignmentRule(_Section):
+    """A group for CIs and alerts that have no owner in the topology."""
+
+    name: str = Field(min_length=1, max_length=100, description="what reasons call it")
+    ci: str = Field(default="", description="pattern that the id or name of the CI fits, without regard to case: fra-*")
+    kind: str = Field(default="", description="kind of the CI …")
+    environment: str = Field(default="", description="… and its environment, as the topology has them")
+    matchers: Matchers = Field(default=(), description="labels that an alert on the CI matches, site=~fra.*")
+    group: str = Field(min_length=1, max_length=128, description="the group")
+
+    @model_validator(mode="after")
+    def _fits_something(self) -> Self:
+        if not (self.ci or self.kind or self.environment or self.matchers):
+            raise Invalid(f"rule {self.name!r} fits everything", hint="say what for, or set `assignment.default`")
+        return self
+
+
+class AssignmentSettings(_Section):
+    """Who gets the ticket where the likeliest cause, and what depends on it, has no owner."""
+
+    rules: tuple[AssignmentRule, ...] = Field(
+        default=(),
+        max_length=500,
+        description="by name, kind, environment or labels; the first that fits counts, for example "
+        "{name: frankfurt, ci: fra-*, group: dc-frankfurt}",
+    )
+    default: str = Field(default="", max_length=128, description="the group where nothing else names one")
+
+    @field_validator("rules")
+    @classmethod
+    def _have_own_names(cls, rules: tuple[AssignmentRule, ...]) -> tuple[AssignmentRule, ...]:
+        return have_own_names(rules)
 
 
 class CauseSettings(_Section):
@@ -628,6 +661,9 @@ class CorrelationSettings(_Section):
     )
     cause: CauseSettings = Field(default_factory=CauseSettings, description="how causes are ranked")
     priority: PrioritySettings = Field(default_factory=PrioritySettings, description="how priority is computed")
+    assignment: AssignmentSettings = Field(
+        default_factory=AssignmentSettings, description="which group gets the ticket where no CI says it"
+    )
 
     @field_validator("calendars")
     @classmethod

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from correlation.next_step import Step
 from correlation.settings import FoldSettings
 from correlation.umbrella import Summary
-from foreshock.core.model import Alert, Cause, News, Situation, Ticket, Told
+from foreshock.core.model import Alert, News, Situation, Ticket, Told
 from foreshock.core.quantities import format_duration
-from foreshock.core.topology import Topology
 
 _MAX_NEWS = 10
 
@@ -35,15 +34,6 @@ def settled(alert: Alert, changes: int) -> str:
 def unsaid(ran_out: int, alerts: int) -> str:
     """That the end was not reported, of so many of the alerts."""
     return f"Of {count(alerts, 'alert')} {ran_out} ended because nobody sent it again; no source said that it is over."
-
-
-def assignment_group(causes: Sequence[Cause], topology: Topology, default: str, common: str = "") -> str:
-    """The owner of the CI that all have in common, or of the likeliest cause that has one."""
-    for id in (common, *(candidate.ci for candidate in causes)):
-        ci = topology.cis.get(id)
-        if ci is not None and ci.owner:
-            return ci.owner
-    return default
 
 
 def named(umbrella: Summary) -> str:

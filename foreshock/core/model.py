@@ -568,6 +568,7 @@ class Situation(Struct, gc=False, kw_only=True):
         joins: when the latest alerts joined it, the newest last, bounded.
         criticality: of the most critical business service that depends on an affected CI, 1..4; 0 if there is none.
         services, causes: those services and the ranked causes, as of the last ticket write or the end.
+        assignment_group, assignment_reason: who gets the ticket, and why in words, as of the last ticket write.
         cause_doubt: why the first of the causes was not named as the cause then, in words; empty if it was.
         held: what keeps a ticket write back that is otherwise due, by kind and id; empty if nothing does.
         merged_into: the situation that took its alerts over; state is MERGED then.
@@ -602,6 +603,7 @@ class Situation(Struct, gc=False, kw_only=True):
     urged: Urged | None = None
     joins: tuple[Moment, ...] = ()
     assignment_group: str = ""
+    assignment_reason: str = ""
     criticality: int = 0
     services: tuple[str, ...] = ()
     causes: tuple[Cause, ...] = ()

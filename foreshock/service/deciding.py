@@ -153,10 +153,11 @@ def _order(engine: "Engine", situation: Situation, sink: str, verb: Verb, decisi
     ticket = situation.tickets.get(sink) or Ticket(sink=sink)
     weighing.conclude(engine, situation)
     summary = umbrella.summary(engine, situation)
-    default = engine.settings.priority.default_group
-    common = summary.ci if summary is not None else ""
-    situation.assignment_group = ticket_text.assignment_group(situation.causes, engine.topology, default, common)
     members = engine.members(situation)
+    found = weighing.assigned(engine, situation.causes, members, summary.ci if summary is not None else "")
+    if found.group and found.group != situation.assignment_group:
+        engine.say("situation", situation.id, "assigned", f"{found.group}: {found.reason}")
+    situation.assignment_group, situation.assignment_reason = found.group, found.reason
     telling = Telling(
         situation=situation,
         members=members,

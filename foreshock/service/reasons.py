@@ -169,6 +169,7 @@ def why(engine: Engine, past: Past, name: str, now: datetime) -> ExplainView:
         state=view.row.state,
         priority=situation.priority,
         priority_reason=view.priority_reason,
+        assignment=": ".join(filter(None, (view.row.assignment_group, view.assignment_reason))),
         held=view.held,
         cause_doubt=view.cause_doubt,
         next_step=view.next_step,

@@ -90,6 +90,7 @@ def incident(
         umbrella=_umbrella(engine, situation) if live else None,
         decisions=_decisions(situation, trail, engine),
         judgements=tuple(judgements),
+        assignment_reason=situation.assignment_reason,
     )
 
 

@@ -284,6 +284,7 @@ class IncidentView(Struct, frozen=True, kw_only=True):
     decisions: tuple[DecidedView, ...] = ()
     judgements: tuple[Judgement, ...] = ()
     umbrella: UmbrellaView | None = None
+    assignment_reason: str = ""
 
 
 class ExplainView(Struct, frozen=True, kw_only=True):
@@ -302,6 +303,7 @@ class ExplainView(Struct, frozen=True, kw_only=True):
     state: str = ""
     priority: int = 0
     priority_reason: str = ""
+    assignment: str = ""
     held: tuple[Held, ...] = ()
     cause_doubt: str = ""
     next_step: str = ""

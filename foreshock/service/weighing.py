@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from correlation import cause, prioritise
+from correlation import assign, cause, prioritise
+from correlation.assign import Assigned
 from correlation.feedback import said_first
 from foreshock.core.model import Alert, Cause, Change, Moment, Situation, SituationState, Trend, Urged
 from foreshock.core.topology import Topology
@@ -214,6 +215,12 @@ def suspect_changes(engine: "Engine", situation: Situation, members: Sequence[Al
 def doubt(engine: "Engine", causes: Sequence[Cause]) -> str:
     """Why the first of ``causes`` should not be named as the cause, in words; empty where it should."""
     return cause.doubt(causes, engine.settings.cause)
+
+
+def assigned(engine: "Engine", causes: Sequence[Cause], members: Sequence[Alert], common: str = "") -> Assigned:
+    """Who should get its ticket. common: the CI that all under its umbrella has in common."""
+    ids = [candidate.ci for candidate in causes]
+    return assign.assigned(ids, members, engine.topology, engine.settings.assignment, common)
 
 
 def conclude(engine: "Engine", situation: Situation) -> None:

@@ -3,10 +3,9 @@
 import pytest
 
 from correlation.next_step import Step
-from correlation.ticket import assignment_group, note, title, told
-from foreshock.core.model import CI, Ticket
-from foreshock.core.topology import Topology
-from foreshock.testing.situations import alert, cause, situation
+from correlation.ticket import note, title, told
+from foreshock.core.model import Ticket
+from foreshock.testing.situations import alert, situation
 
 
 @pytest.mark.parametrize(
@@ -19,13 +18,6 @@ from foreshock.testing.situations import alert, cause, situation
 )
 def test_an_alert_in_a_line(labels: bytes, ci: str, words: str):
     assert title(alert(ci, labels)) == words
-
-
-def test_the_group_is_the_owner_of_the_likeliest_cause_that_has_one():
-    topology = Topology([CI(id="db1"), CI(id="esx1", owner="compute")])
-
-    assert assignment_group([cause("db1"), cause("unknown"), cause("esx1")], topology, "noc") == "compute"
-    assert assignment_group([cause("db1")], topology, "noc") == "noc"
 
 
 @pytest.mark.parametrize(

@@ -192,7 +192,7 @@ def test_times_of_the_first_route_are_settings_and_those_of_others_are_told(tmp_
     assert {path: noted.value for path, noted in translation.settings.items()} == {
         "ticket.delay": "45s",
         "fold.expire_after": "7m",
-        "priority.default_group": "ops",
+        "assignment.default": "ops",
     }
     assert "one for all (45s)" in notes(translation)["route.routes[1].group_wait"]
 

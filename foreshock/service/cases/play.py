@@ -8,7 +8,6 @@ import msgspec
 from msgspec import Struct
 
 from correlation.rule import RuleInstance, RuleKind, in_words
-from correlation.ticket import assignment_group
 from foreshock.core.contracts import Collector, Record, RecordKind, TicketChange
 from foreshock.core.matchers import parse_matcher
 from foreshock.core.model import (
@@ -331,7 +330,7 @@ def _observed(engine: Engine, situation: Situation, tickets: tuple[str, ...]) ->
         state=situation.state.value,
         held=situation.held[0].kind.value if situation.held else "",
         held_why=situation.held_by or (situation.decided[-1].reason if situation.decided else ""),
-        assignment=assignment_group(causes, engine.topology, engine.settings.priority.default_group),
+        assignment=weighing.assigned(engine, causes, engine.members(situation)).group,
         tickets=tickets,
         why={name: _why(engine, situation, key) for name, key in alerts.items()},
     )

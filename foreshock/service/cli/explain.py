@@ -113,6 +113,7 @@ def _headed(view: dict[str, Any]) -> list[str]:
     return [
         f"{view['situation']}: {view['title']}",
         f"priority {view['priority']}: {view['priority_reason']}",
+        *([f"group: {view['assignment']}"] if view["assignment"] else []),
         f"ticket: {view['next_step'] or 'no sink is configured'}",
         *([f"under the umbrella of {view['parent']}"] if view["parent"] else []),
         *([f"umbrella: {view['umbrella']}"] if view["umbrella"] else []),

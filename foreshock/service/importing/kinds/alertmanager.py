@@ -472,7 +472,7 @@ def _owner(top: Route, route: Route, made: Translation) -> None:
     """Who is told: the receiver becomes the owner of the CIs that the route names."""
     who = route.receiver
     if route is top:
-        key = made.set("priority.default_group", who, f"{_from(route.node)} receiver")
+        key = made.set("assignment.default", who, f"{_from(route.node)} receiver")
         note = "its receiver has the tickets for which no CI has an owner; Alertmanager sends it what no route takes"
         made.tell(route.node, "route", Fate.APPROXIMATELY, into=(key,), note=note)
         return
