@@ -22,7 +22,7 @@ import msgspec
 from msgspec import Raw, Struct
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from foreshock.connect.auth import read_secret
+from foreshock.connect.auth import CaFile, read_secret
 from foreshock.core.contracts import Collector, Page, Poll, PollConfig
 from foreshock.core.errors import Denied, ForeshockError, Invalid, Malformed, Rejected, Unavailable
 from foreshock.core.model import Direction, Samples, Series
@@ -86,7 +86,7 @@ class PrometheusConfig(PollConfig):
     token_file: Path | None = Field(default=None, description="file with a bearer token, mode 0600")
     user: str = Field(default="", description="user for basic authentication; its password stands in password_file")
     password_file: Path | None = Field(default=None, description="file with the password, mode 0600")
-    ca_file: Path | None = Field(default=None, description="authorities to trust instead of the public ones, PEM")
+    ca_file: CaFile = None
     tenant: str = Field(default="", description="sent as X-Scope-OrgID, which Mimir asks for")
 
     @field_validator("url")

@@ -25,26 +25,18 @@ Unverified: against a live site: names of issue types, statuses and link types o
 import contextlib
 import hashlib
 import time
-from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from msgspec import Struct, structs
 from pydantic import Field
 
 from foreshock.connect.markup import adf, adf_text, line, plain, wiki
-from foreshock.connect.tickets import (
-    digest,
-    due,
-    is_ours,
-    kept_after,
-    marker,
-    moment,
-    sequence,
-    settled,
-    with_marker,
-)
+from foreshock.connect.ticket_changes import Activity, TicketChanges, Updated
+from foreshock.connect.ticket_life import Change, Move, Records, Seen, Standing, Stuck, TicketSink
+from foreshock.connect.tickets import description, digest, is_ours, marker, moment, of_scale, title, with_marker
 from foreshock.connect.vendors.jira import (
     Jira,
     JiraAccount,
@@ -64,10 +56,8 @@ from foreshock.core.contracts import (
     RemoteSinkConfig,
     SinkKind,
     SinkParts,
-    TicketChange,
-    Verb,
 )
-from foreshock.core.errors import Denied, Missing, Rejected, Unavailable
+from foreshock.core.errors import Denied, Missing, Rejected
 from foreshock.core.quantities import Duration
 
 PROPERTY = "foreshock"
@@ -87,7 +77,7 @@ _MAX_ISSUES = 1000
 _MAX_SAME = 50
 _ABSENT_S = 300.0
 """How long it is believed that there is no such group: somebody may be creating it just now."""
-_OPENING = timedelta(hours=1)
+_OPENING = timedelta(days=1)
 _OPENING_CHARS = 5000  # a property holds 32 KiB
 _HISTORY = ("status", "assignee", "resolution")
 _PERMISSIONS = (
@@ -172,101 +162,89 @@ class JiraConfig(JiraAccount, RemoteSinkConfig):
     )
 
 
-class JiraSink:
-    """One project of a Jira site as delivery sees it."""
+class _Issues(Records[Json]):
+    """The issues of one type in one project."""
 
-    def __init__(self, name: str, config: JiraConfig, client: Jira, console: str) -> None:
-        self._name = name
+    key_hint = "put the field Labels on the create screen"
+    state_hint = "look at the workflow there, and check `resolved` and `reopened` of this sink"
+
+    def __init__(self, type: str, config: JiraConfig, client: Jira, console: str) -> None:
+        self.name = client.name
+        self.key_place = f"our label, or property {PROPERTY!r},"
+        self._type = type
         self._config = config
         self._client = client
         self._console = console
-        self._reader = _Reader(name, config, client)
         self._recent: dict[str, str] = {}
         self._finished: set[str] = set()
         self._options: tuple[set[str], float] = set(), 0.0
         self._ours = ("summary", "description", "priority", *filter(None, _select_fields(config)))
         self._read = tuple(dict.fromkeys((*self._ours, "status", "labels", "created", "issuelinks")))
 
-    # ---- finding ----
+    # ---- reading ----
 
-    def find(self, key: str) -> Receipt | None:
-        issue = self._by_key(key)
-        if issue is None:
-            return None
-        self._finish(issue)
-        return self._receipt(issue)
+    def of_key(self, key: str) -> Sequence[Json]:
+        """What this process created lately is asked for by id, for a search may not show it yet."""
+        if key in self._recent:
+            issue = self.get(self._recent[key])
+            if issue is not None and _key(issue) == key and not _ended(issue):
+                return [issue]
+        jql = f'project = "{self._config.project}" AND labels = "{self._label(key)}" ORDER BY created DESC'
+        rows = self._client.search(jql, ("labels", "created"), limit=_MAX_SAME)
+        issues = [self.get(str(row.get("id"))) for row in reversed(rows)]
+        return [issue for issue in issues if issue is not None and _key(issue) == key]
 
-    def _finish(self, issue: Json) -> None:
+    def get(self, id: str) -> Json | None:
+        return self._client.issue(id, self._read, (PROPERTY,))
+
+    def see(self, record: Json) -> Seen:
+        key, status = _key(record), _status(record)
+        over = Standing.FINAL if status in self._config.final else Standing.ENDED
+        return Seen(
+            id=record["id"],
+            number=record["key"],
+            url=f"{self._config.url}/browse/{record['key']}",
+            standing=over if _ended(record) else Standing.OPEN,
+            state=status,
+            key=key if self._label(key) in (record["fields"].get("labels") or ()) else "",
+            fields={name: _words(record["fields"].get(name)) for name in self._ours},
+        )
+
+    def kept(self, record: Json, seen: Seen, receipt: Receipt | None) -> dict[str, str]:
+        """What the receipt says, and what stands there as the issue's property says: that is ours as well."""
+        kept = dict(receipt.kept) if receipt is not None else {}
+        wrote = _wrote(record)
+        now = {name: digest(text) for name, text in seen.fields.items()}
+        return kept | {name: each for name, each in now.items() if wrote.get(name) == each}
+
+    def noted(self, record: Json, order_id: str, kept: Mapping[str, str]) -> bool:
+        return self._noted(record["id"], order_id)
+
+    def _noted(self, id: str, order_id: str) -> bool:
+        end = marker(order_id) if self._client.cloud else wiki(marker(order_id), _NOTE_CHARS)
+        return any(adf_text(each.get("body")).rstrip().endswith(end) for each in self._client.comments(id))
+
+    def adopted(self, record: Json) -> None:
         """Write the opening comment of a new issue, where the answer to its creation was lost and nobody came to it."""
-        opening, created = _property(issue).get("opening"), read_time(issue["fields"].get("created"))
+        opening, created = _property(record).get("opening"), read_time(record["fields"].get("created"))
         now = self._client.server_now
         if not isinstance(opening, dict) or created is None or now is None or now - created > _OPENING:
             return
-        if issue["id"] not in self._finished and not self._noted(issue["id"], str(opening.get("id"))):
-            self._comment(issue["id"], str(opening.get("id")), str(opening.get("text")))
-        self._finished.add(issue["id"])
-
-    def _by_key(self, key: str) -> Json | None:
-        """The issue with our key: the one that is not over, else the newest.
-
-        What this process created lately is asked for by id, for a search may not show it yet.
-        """
-        if key in self._recent:
-            issue = self._get(self._recent[key])
-            if issue is not None and _key(issue) == key and not _ended(issue):
-                return issue
-        jql = f'project = "{self._config.project}" AND labels = "{self._label(key)}" ORDER BY created DESC'
-        found = []
-        for row in self._client.search(jql, ("labels", "created"), limit=_MAX_SAME):
-            issue = self._get(str(row.get("id")))
-            if issue is not None and _key(issue) == key:
-                found.append(issue)
-        live = [issue for issue in found if not _ended(issue)]
-        return live[-1] if live else found[0] if found else None
-
-    def _get(self, id: str) -> Json | None:
-        return self._client.issue(id, self._read, (PROPERTY,))
+        if record["id"] not in self._finished and not self._noted(record["id"], str(opening.get("id"))):
+            self._comment(record["id"], str(opening.get("id")), str(opening.get("text")))
+        self._finished.add(record["id"])
 
     def _label(self, key: str) -> str:
         return f"{self._config.label}-{digest(key)}"
 
     # ---- writing ----
 
-    def deliver(self, order: Order, ticket: Receipt | None) -> Receipt:
-        id = ticket.kept.get("id", "") if ticket is not None else ""
-        issue = self._get(id) if id else self._by_key(order.key)
-        if order.verb is Verb.OPEN and issue is None:
-            return self._create(order)
-        if issue is None:
-            return self._gone(order, ticket)
-        ended = _ended(issue)
-        if ended and order.verb is not Verb.REOPEN:
-            return self._receipt(issue, ticket)
-        if ended and not self._reopened(issue):
-            return self._follow_up(order, issue)
-        wanted = self._wanted(order)
-        kept = self._kept(issue, ticket)
-        write = {} if order.verb is Verb.OPEN else due(wanted, _present(issue, self._ours), kept, self._config.owned)
-        if write:
-            self._write(issue, order.key, write)
-        noted = bool(order.note) and self._note(issue, order, ticket)
-        if order.verb is Verb.RESOLVE:
-            self._move(issue, self._config.resolved, "resolved", any_open=False)
-        if not (write or noted or ended or order.verb is Verb.RESOLVE):
-            return self._receipt(issue, ticket, wanted)
-        after = self._again(issue)
-        if order.verb is not Verb.OPEN:
-            self._verify(after, over=order.verb is Verb.RESOLVE)
-        receipt = self._receipt(after, ticket, wanted, write)
-        return structs.replace(receipt, kept={**receipt.kept, "note": order.id}) if noted else receipt
-
-    def _create(self, order: Order | ProblemOrder, type: str = "") -> Receipt:
-        wanted = self._wanted(order)
+    def create(self, order: Order | ProblemOrder, wanted: Mapping[str, str], before: Json | None) -> Json | None:
         fields = {
             **self._config.fixed,
             **self._shaped({name: value for name, value in wanted.items() if value}),
             "project": {"key": self._config.project},
-            "issuetype": {"name": type or self._config.issue_type},
+            "issuetype": {"name": self._type},
             "labels": [*self._config.fixed.get("labels", ()), self._config.label, self._label(order.key)],
         }
         wrote = {name: digest(text) for name, text in wanted.items() if text}
@@ -279,43 +257,28 @@ class JiraSink:
         self._recent[order.key] = made["id"]
         if order.note:
             self._comment(made["id"], order.id, order.note)
-        after = self._again(made)
-        if _key(after) != order.key or self._label(order.key) not in (after["fields"].get("labels") or ()):
-            raise Rejected(
-                f"{self._client.name} created {made['key']} without our label {self._label(order.key)!r} or property "
-                f"{PROPERTY!r}",
-                hint=f"put the field Labels on the create screen, and close {made['key']}, which cannot be found again",
-            )
-        receipt = self._receipt(after, None, wanted, wanted)
-        return structs.replace(receipt, kept={**receipt.kept, "note": order.id}) if order.note else receipt
+        after = self.get(made["id"])
+        if before is not None:
+            with contextlib.suppress(Rejected):  # no such link type: `sink test` tells; the new issue is what matters
+                self._client.link(self._config.follow_up_link, made["key"], before["key"])
+        return after
 
-    def _write(self, issue: Json, key: str, write: Mapping[str, str]) -> None:
-        """Fields, and with them what we wrote: so it is known after a lost answer as well."""
-        wrote = {**_wrote(issue), **{name: digest(text) for name, text in write.items()}}
-        value = {"key": key, "wrote": wrote}
-        body = {"fields": self._shaped(write), "properties": [{"key": PROPERTY, "value": value}]}
-        self._client.update(issue["id"], body)
-
-    def _note(self, issue: Json, order: Order | ProblemOrder, ticket: Receipt | None) -> bool:
-        """Write the comment of an order unless it is there already: its answer was lost."""
-        if (ticket is not None and ticket.kept.get("note") == order.id) or self._noted(issue["id"], order.id):
-            return False
-        self._comment(issue["id"], order.id, order.note)
-        return True
-
-    def _noted(self, id: str, order_id: str) -> bool:
-        end = marker(order_id) if self._client.cloud else wiki(marker(order_id), _NOTE_CHARS)
-        return any(adf_text(each.get("body")).rstrip().endswith(end) for each in self._client.comments(id))
+    def write(self, record: Json, change: Change) -> Json | None:
+        if change.move is Move.REOPEN and not self._move(record, self._config.reopened, "reopened", any_open=True):
+            raise Stuck
+        if change.fields:  # and with them what we wrote: so it is known after a lost answer as well
+            wrote = {**_wrote(record), **{name: digest(text) for name, text in change.fields.items()}}
+            properties = [{"key": PROPERTY, "value": {"key": change.order.key, "wrote": wrote}}]
+            self._client.update(record["id"], {"fields": self._shaped(change.fields), "properties": properties})
+        if change.note:
+            self._comment(record["id"], change.order.id, change.note)
+        if change.move is Move.END:
+            self._move(record, self._config.resolved, "resolved", any_open=False)
+        return self.get(record["id"])
 
     def _comment(self, id: str, order_id: str, note: str) -> None:
         text = with_marker(plain(note, _NOTE_CHARS), order_id, _NOTE_CHARS // 2)  # half: wiki markup needs room
         self._client.comment(id, {"body": self._rich(text), "properties": INTERNAL})
-
-    def _reopened(self, issue: Json) -> bool:
-        """Reopen it; False where its status is not left any more."""
-        if _status(issue) in self._config.final:
-            return False
-        return self._move(issue, self._config.reopened, "reopened", any_open=True)
 
     def _move(self, issue: Json, names: Sequence[str], setting: str, *, any_open: bool) -> bool:
         """Take the transition to the first of these statuses that can be reached. ``any_open``: else to any that is
@@ -340,83 +303,38 @@ class JiraSink:
         self._client.transition(issue["id"], body)
         return True
 
-    def _verify(self, after: Json, *, over: bool) -> None:
-        if _ended(after) != over:
-            raise Rejected(
-                f"{self._client.name} left {after['key']} in status {_status(after)!r} where it was to be "
-                f"{'over' if over else 'open'}",
-                hint="look at the workflow there, and check `resolved` and `reopened` of this sink",
-            )
+    def link(self, record: Json, incidents: Sequence[Receipt]) -> None:
+        linked, inward = _linked(record), self._causes()
+        for number in (ticket.number for ticket in incidents if ticket.number not in linked):
+            pair = (record["key"], number) if inward else (number, record["key"])
+            self._client.link(self._config.problem_link, *pair)
 
-    def _gone(self, order: Order, ticket: Receipt | None) -> Receipt:
-        """Somebody deleted the issue: what happens again gets a new one, there is nothing to change otherwise."""
-        if order.verb is Verb.REOPEN:
-            found = self._by_key(order.key)
-            return self._create(order) if found is None else self._receipt(found)
-        number = ticket.number if ticket is not None else "the issue"
-        raise Rejected(
-            f"{self._client.name} has no {number} of {order.key} any more (deleted, or hidden from this account)",
-            hint="if it was hidden, let the account browse it and retry the dead letter",
-        )
-
-    def _follow_up(self, order: Order, issue: Json) -> Receipt:
-        found = self._by_key(order.key)
-        if found is not None and not _ended(found):
-            return self._receipt(found)
-        receipt = self._create(order)
-        with contextlib.suppress(Rejected):  # no such link type: `sink test` tells, and the new issue is what matters
-            self._client.link(self._config.follow_up_link, receipt.number, issue["key"])
-        return receipt
-
-    def _again(self, issue: Json) -> Json:
-        after = self._get(issue["id"])
-        if after is None:
-            raise Unavailable(f"{self._client.name} does not show {issue['key']} after a change")
-        return after
-
-    def _receipt(
-        self,
-        issue: Json,
-        ticket: Receipt | None = None,
-        wanted: Mapping[str, str] | None = None,
-        written: Collection[str] = (),
-    ) -> Receipt:
-        """Of an issue as it is now; with what an order wanted, and what of it was written just now."""
-        kept = self._kept(issue, ticket)
-        if wanted is not None:
-            kept = kept_after(wanted, written, _present(issue, self._ours), kept)
-        kept["id"] = issue["id"]
-        return Receipt(number=issue["key"], url=f"{self._config.url}/browse/{issue['key']}", kept=kept)
-
-    def _kept(self, issue: Json, ticket: Receipt | None) -> dict[str, str]:
-        """What we know to be ours: what the receipt says, and what stands there as the issue's property says."""
-        kept = dict(ticket.kept) if ticket is not None else {}
-        wrote = _wrote(issue)
-        for name, text in _present(issue, self._ours).items():
-            if wrote.get(name) == digest(text):
-                kept[name] = digest(text)
-        return kept
+    def _causes(self) -> bool:
+        """Whether the outward phrase of the link type leads from the problem to the incident, as "causes" does."""
+        for each in self._client.link_types():
+            if each.get("name") == self._config.problem_link:
+                return " by" not in str(each.get("outward", ""))
+        return True
 
     # ---- our words in theirs ----
 
-    def _wanted(self, order: Order | ProblemOrder) -> dict[str, str]:
+    def wanted(self, order: Order | ProblemOrder) -> dict[str, str]:
         """An order's fields as text to compare with ``_present``; only those that the order has."""
         fields, config = order.fields, self._config
         found: dict[str, str] = {}
         if "title" in fields:
-            found["summary"] = line(str(fields["title"]), _TITLE_CHARS) or "Incident without a title"
+            found["summary"] = title(order, _TITLE_CHARS)
         if "description" in fields:
-            page = f"{self._console}{order.url}" if isinstance(order, Order) and order.url else ""
-            text = f"{plain(str(fields['description']), _TEXT_CHARS - len(page) - 2)}\n\n{page}".strip()
+            text = description(order, self._console, _TEXT_CHARS)
             found["description"] = adf_text(adf(text, _TEXT_CHARS)) if self._client.cloud else wiki(text, _TEXT_CHARS)
-        if "priority" in fields and (name := _of_scale(config.priority, fields["priority"])):
+        if "priority" in fields and (name := of_scale(config.priority, fields["priority"])):
             found["priority"] = name
         for field, scale, word in (
             (config.impact_field, config.impact, "impact"),
             (config.urgency_field, config.urgency, "urgency"),
         ):
             if field and word in fields:
-                found[field] = _of_scale(scale, fields[word])
+                found[field] = of_scale(scale, fields[word])
         if config.group_field and "assignment_group" in fields:
             found[config.group_field] = self._group(str(fields["assignment_group"]))
         return found
@@ -459,63 +377,12 @@ class JiraSink:
     def _rich(self, text: str) -> Any:
         return adf(text, _NOTE_CHARS) if self._client.cloud else wiki(text, _NOTE_CHARS)
 
-    # ---- what people did ----
-
-    def changes(self, cursor: int) -> Sequence[TicketChange]:
-        return self._reader.changes(cursor)
-
-    # ---- problems ----
-
-    def find_problem(self, key: str) -> Receipt | None:
-        return self.find(key)
-
-    def write_problem(self, order: ProblemOrder, problem: Receipt | None) -> Receipt:
-        """Opens, annotates and links; its status stays with people."""
-        issue = self._by_key(order.key)
-        if issue is None:
-            receipt = self._create(order, self._config.problem_type)
-            linked: set[str] = set()
-        else:
-            receipt = self._problem_written(order, issue, problem)
-            linked = _linked(issue)
-        inward = self._causes()
-        for ticket in order.incidents:
-            if ticket.number not in linked:
-                pair = (receipt.number, ticket.number) if inward else (ticket.number, receipt.number)
-                self._client.link(self._config.problem_link, *pair)
-        return receipt
-
-    def _problem_written(self, order: ProblemOrder, issue: Json, problem: Receipt | None) -> Receipt:
-        wanted = self._wanted(order)
-        write = due(wanted, _present(issue, self._ours), self._kept(issue, problem), self._config.owned)
-        if write:
-            self._write(issue, order.key, write)
-        if order.note:
-            self._note(issue, order, problem)
-        return self._receipt(self._again(issue), problem, wanted, write)
-
-    def _causes(self) -> bool:
-        """Whether the outward phrase of the link type leads from the problem to the incident, as "causes" does."""
-        for each in self._client.link_types():
-            if each.get("name") == self._config.problem_link:
-                return " by" not in str(each.get("outward", ""))
-        return True
-
-    # ---- is it set up ----
-
-    def check(self) -> Sequence[Finding]:
-        return list(_check(self._config, self._client))
-
 
 # ---- an issue in words ----------------------------------------------------------------------------------------------
 
 
 def _select_fields(config: JiraConfig) -> tuple[str, str, str]:
     return (config.impact_field, config.urgency_field, config.group_field)
-
-
-def _of_scale(scale: Sequence[str], value: Any) -> str:
-    return scale[min(len(scale), max(1, int(value))) - 1]
 
 
 def _property(issue: Json) -> Json:
@@ -547,11 +414,6 @@ def _ended(issue: Json) -> bool:
 def _linked(issue: Json) -> set[str]:
     sides = ((each.get("inwardIssue"), each.get("outwardIssue")) for each in issue["fields"].get("issuelinks") or ())
     return {str(side.get("key")) for pair in sides for side in pair if isinstance(side, dict)}
-
-
-def _present(issue: Json, names: Sequence[str]) -> dict[str, str]:
-    """What the issue says in our fields, as text."""
-    return {name: _words(issue["fields"].get(name)) for name in names}
 
 
 def _words(value: Any) -> str:
@@ -607,63 +469,48 @@ def _same(one: _Event, other: _Event) -> bool:
 _ENDS = ("resolved", "closed", "reopened")
 
 
-class _Reader:
-    """Reads what people did from histories and comments of the issues that were updated."""
+class _Changes(TicketChanges[Json]):
+    """From histories and comments of the issues that were updated."""
 
     def __init__(self, name: str, config: JiraConfig, client: Jira) -> None:
-        self._name = name
+        super().__init__(name, client.name, config.settle)
         self._config = config
         self._client = client
         self._us: frozenset[str] = frozenset()
         self._keys: dict[str, str] = {}
         self._categories: dict[str, tuple[str, str]] = {}
-        self._quiet: tuple[int, datetime | None] = (-1, None)
 
-    def changes(self, cursor: int) -> list[TicketChange]:
-        """Of all that happened since ``cursor`` and lies before ``settled``, oldest first."""
-        start = moment(cursor)
-        if self._quiet[0] == cursor and self._quiet[1] is not None:
-            start = self._quiet[1]  # nothing that people did stood before it
+    def updated(self, start: datetime) -> Updated[Json]:
         self._us = identities(self._client.myself())
         now = self._client.server_now
-        if now is None:
-            raise Unavailable(f"{self._client.name} does not say what time it is (no Date header)")
-        horizon = settled(now, self._config.settle)
         jql = f'project = "{self._config.project}" AND labels = "{self._config.label}"'
-        if start > moment(0):
+        if now is not None and start > moment(0):
             jql += f" AND updated >= {since(start, now)}"
         jql += " ORDER BY updated ASC, key ASC"
         rows = self._client.search(jql, ("updated",), properties=(PROPERTY,), limit=_MAX_ISSUES)
-        if len(rows) == _MAX_ISSUES:
-            last = read_time(rows[-1]["fields"].get("updated"))
-            horizon = min(horizon, last.replace(microsecond=0)) if last is not None else horizon
-        fresh = [row for row in rows if (read_time(row["fields"].get("updated")) or now) >= start]
-        histories = self._client.history([str(row["id"]) for row in fresh], _HISTORY) if fresh else {}
-        found: list[TicketChange] = []
-        for row in fresh:
-            events = [*self._of_history(histories.get(str(row["id"]), ())), *self._of_comments(str(row["id"]), start)]
-            found += self._told(row, [event for event in events if start <= event.at < horizon])
-        found = sorted((change for change in found if change.sequence > cursor), key=lambda change: change.sequence)
-        self._quiet = (-1, None) if found else (cursor, max(start, horizon))
-        return found
+        last = read_time(rows[-1]["fields"].get("updated")) if len(rows) == _MAX_ISSUES else None
+        times = ((row, read_time(row["fields"].get("updated"))) for row in rows)
+        fresh = [row for row, at in times if at is None or at >= start]
+        return Updated(fresh, now, None if last is None else last.replace(microsecond=0))
 
-    def _told(self, row: Json, events: Sequence[_Event]) -> Iterator[TicketChange]:
-        """Numbered from the second in which they happened and their place in it."""
-        key = self._key_of(row) if events else ""
-        places: dict[datetime, int] = defaultdict(int)
-        for event in _joined(events) if key else ():
-            second = event.at.replace(microsecond=0)
-            yield TicketChange(
-                sink=self._name,
-                situation=key,
-                sequence=sequence(second, str(row["id"]), places[second]),
-                state=event.state,
-                number=str(row["key"]),
-                actor=event.actor,
-                comment=event.comment,
-                code=event.code,
-            )
-            places[second] += 1
+    def activities(self, records: Sequence[Json], start: datetime, horizon: datetime) -> Iterator[Activity]:
+        histories = self._client.history([str(row["id"]) for row in records], _HISTORY) if records else {}
+        for row in records:
+            id = str(row["id"])
+            events = [*self._of_history(histories.get(id, ())), *self._of_comments(id, start)]
+            events = [event for event in events if start <= event.at < horizon]
+            key = self._key_of(row) if events else ""
+            for event in _joined(events) if key else ():
+                yield Activity(
+                    at=event.at,
+                    source=id,
+                    situation=key,
+                    number=str(row["key"]),
+                    state=event.state,
+                    actor=event.actor,
+                    comment=event.comment,
+                    code=event.code,
+                )
 
     def _key_of(self, row: Json) -> str:
         """The situation, empty where the label was copied to an issue that is none of ours."""
@@ -840,8 +687,15 @@ def _links(config: JiraConfig, client: Jira) -> Iterator[Finding]:
         )
 
 
-def _build(name: str, config: JiraConfig, parts: SinkParts) -> JiraSink:
-    return JiraSink(name, config, connect(config, name, f"sinks.{name}", parts.http), parts.console)
+def _build(name: str, config: JiraConfig, parts: SinkParts) -> TicketSink[Json]:
+    client = connect(config, name, f"sinks.{name}", parts.http)
+    return TicketSink(
+        _Issues(config.issue_type, config, client, parts.console),
+        _Changes(name, config, client),
+        partial(_check, config, client),
+        problems=_Issues(config.problem_type, config, client, parts.console),
+        owned=config.owned,
+    )
 
 
 SINK = SinkKind(

@@ -17,21 +17,15 @@ import re
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
-from msgspec import Struct, structs
+from msgspec import Struct
 from pydantic import Field
 
 from foreshock.connect.markup import line, plain
-from foreshock.connect.tickets import (
-    due,
-    is_ours,
-    kept_after,
-    marker,
-    moment,
-    sequence,
-    settled,
-    with_marker,
-)
+from foreshock.connect.ticket_changes import Activity, Memory, TicketChanges, Updated
+from foreshock.connect.ticket_life import Change, Move, Records, Seen, Standing, TicketSink
+from foreshock.connect.tickets import description, is_ours, marker, of_scale, title, with_marker
 from foreshock.connect.vendors.servicenow import (
     Row,
     ServiceNow,
@@ -50,9 +44,8 @@ from foreshock.core.contracts import (
     SinkKind,
     SinkParts,
     TicketChange,
-    Verb,
 )
-from foreshock.core.errors import Denied, Rejected, Unavailable
+from foreshock.core.errors import Denied
 from foreshock.core.quantities import Duration
 
 _TITLE_CHARS, _TEXT_CHARS, _NOTE_CHARS, _NAME_CHARS = 160, 4000, 16_000, 100
@@ -119,182 +112,134 @@ class ServiceNowConfig(ServiceNowAccount, RemoteSinkConfig):
     )
 
 
-class ServiceNowSink:
-    """One instance of ServiceNow as delivery sees it."""
+class _Journal:
+    """Notes and comments of records; nothing where the account may not read them (`sink test` tells)."""
 
-    def __init__(self, name: str, config: ServiceNowConfig, client: ServiceNow, console: str) -> None:
-        self._name = name
+    def __init__(self, client: ServiceNow, user: str) -> None:
+        self._client = client
+        self._user = user
+        self._is_readable = True
+
+    def rows(self, query: Sequence[Term], fields: Sequence[str]) -> list[Row]:
+        if not self._is_readable:
+            return []
+        try:
+            return self._client.rows("sys_journal_field", query, fields, order=("sys_created_on",))
+        except Denied:
+            self._is_readable = False
+            return []
+
+    def holds(self, sys_id: str, text: str) -> bool:
+        """Whether one of our notes on a record has this marker."""
+        query = (Term("element_id", "=", sys_id), Term("sys_created_by", "=", self._user))
+        return any(entry["value"].rstrip().endswith(text) for entry in self.rows(query, ("value",)))
+
+
+class _Table(Records[Row]):
+    """The incidents, or the problems, of one instance."""
+
+    state_hint = "look there which field a data policy wants, and check `resolved`, `reopened` and `close_code`"
+
+    def __init__(
+        self, table: str, config: ServiceNowConfig, client: ServiceNow, journal: _Journal, console: str
+    ) -> None:
+        self.name = client.name
+        self.key_place = config.key_field
+        self.key_hint = f"let {config.user} write {config.key_field} there"
+        self._table = table
         self._config = config
         self._client = client
+        self._journal = journal
         self._console = console
-        self._reader = _Reader(name, config, client)
+        self._read = (*_READ, config.key_field)
         self._ids: dict[tuple[str, str], tuple[str, float]] = {}
 
-    # ---- finding ----
+    # ---- reading ----
 
-    def find(self, key: str) -> Receipt | None:
-        row = self._by_key(self._config.table, key)
-        return None if row is None else self._receipt(row)
-
-    def _by_key(self, table: str, key: str) -> Row | None:
-        """The record with our key: the oldest that is not final, else the newest."""
+    def of_key(self, key: str) -> Sequence[Row]:
         query = (Term(self._config.key_field, "=", key), Term("correlation_display", "=", self._config.display))
-        rows = self._client.rows(table, query, _READ, order=("sys_created_on", "sys_id"), limit=50)
-        live = [row for row in rows if row["state"] not in self._config.final]
-        return live[0] if live else rows[-1] if rows else None
+        return self._client.rows(self._table, query, self._read, order=("sys_created_on", "sys_id"))
 
-    def _row(self, key: str, ticket: Receipt | None) -> Row | None:
-        sys_id = ticket.kept.get("sys_id", "") if ticket is not None else ""
-        return self._client.get(self._config.table, sys_id, _READ) if sys_id else self._by_key(self._config.table, key)
+    def get(self, id: str) -> Row | None:
+        return self._client.get(self._table, id, self._read)
+
+    def see(self, record: Row) -> Seen:
+        return Seen(
+            id=record["sys_id"],
+            number=record["number"],
+            url=f"{self._config.url}/{self._table}.do?sys_id={record['sys_id']}",
+            standing=self._standing(record["state"]),
+            state=record["state"],
+            key=record.get(self._config.key_field, ""),
+            fields={name: record.get(name, "") for name in _OURS},
+            kept={"sys_mod_count": record["sys_mod_count"]},
+        )
+
+    def _standing(self, state: str) -> Standing:
+        """A problem's state stays with people, for the Table API moves no problem since Rome."""
+        if self._table == "problem":
+            return Standing.OPEN
+        if state in self._config.final:
+            return Standing.FINAL
+        return Standing.ENDED if state == self._config.resolved else Standing.OPEN
+
+    def own(self, record: Row, seen: Seen) -> Collection[str]:
+        """What we wrote last is ours, after anybody else's hand nothing is."""
+        return _OURS if record["sys_updated_by"] == self._config.user else ()
+
+    def noted(self, record: Row, order_id: str, kept: Mapping[str, str]) -> bool:
+        if kept.get("sys_mod_count") == record["sys_mod_count"]:  # untouched since our last write: no answer was lost
+            return False
+        return self._journal.holds(record["sys_id"], marker(order_id))
 
     # ---- writing ----
 
-    def deliver(self, order: Order, ticket: Receipt | None) -> Receipt:
-        row = self._row(order.key, ticket)
-        if order.verb is Verb.OPEN and row is None:
-            return self._create(order, {})
-        if row is None:
-            return self._gone(order, ticket)
-        if row["state"] in self._config.final:
-            return self._follow_up(order, row, ticket)
-        wanted = self._wanted(order)
-        if order.verb is Verb.OPEN:
-            return self._receipt(row, ticket, wanted)
-        write = self._changes(order, wanted, row, ticket)
-        if note := self._note(order, row, ticket, write):
-            write["work_notes"] = note
-        if not write:
-            return self._receipt(row, ticket, wanted)
-        after = self._client.update(self._config.table, row["sys_id"], write, _READ) or self._again(row["sys_id"])
-        self._verify(after, write)
-        receipt = self._receipt(after, ticket, wanted, write)
-        return structs.replace(receipt, kept={**receipt.kept, "note": order.id}) if note else receipt
-
-    def _changes(self, order: Order, wanted: Mapping[str, str], row: Row, ticket: Receipt | None) -> dict[str, str]:
-        """What the order has to change of an incident that is not final; empty where a person ended it."""
-        config = self._config
-        ended = row["state"] == config.resolved
-        if ended and order.verb is not Verb.REOPEN:
-            return {}
-        kept = self._kept(row) if ticket is None or not ticket.kept else ticket.kept
-        write = due(wanted, row, kept, config.owned)
-        if order.verb is Verb.RESOLVE:
-            notes = plain(order.note or "The condition is over.", _TEXT_CHARS)
-            write |= {"state": config.resolved, "close_code": config.close_code, "close_notes": notes}
-        elif ended:
-            write["state"] = config.reopened
-        return write
-
-    def _note(self, order: Order, row: Row, ticket: Receipt | None, write: Mapping[str, str]) -> str:
-        """The work note of an order, or nothing if it is there already: its answer was lost."""
-        if not order.note or (row["state"] == self._config.resolved and "state" not in write):
-            return ""
-        kept = ticket.kept if ticket is not None else {}
-        if kept.get("note") == order.id:
-            return ""
-        untouched = kept.get("sys_mod_count") == row["sys_mod_count"]  # since our last write, so no answer was lost
-        if not untouched and self._reader.holds(row["sys_id"], marker(order.id)):
-            return ""
-        return _journal(order.note, order.id)
-
-    def _create(self, order: Order, more: Mapping[str, str]) -> Receipt:
-        wanted = self._wanted(order)
+    def create(self, order: Order | ProblemOrder, wanted: Mapping[str, str], before: Row | None) -> Row | None:
         values = {
-            **self._config.fixed,
+            **(self._config.fixed if isinstance(order, Order) else {}),
             **{name: value for name, value in wanted.items() if value},
             self._config.key_field: order.key,
             "correlation_display": self._config.display,
-            **more,
         }
         if order.note:
-            values["work_notes"] = _journal(order.note, order.id)
-        fields = (*_READ, self._config.key_field)
-        after = self._client.create(self._config.table, values, fields) or self._by_key(self._config.table, order.key)
-        if after is None:
-            raise Unavailable(f"{self._client.name} said it created an incident for {order.key}, but shows none")
-        if after.get(self._config.key_field, order.key) != order.key:
-            raise Rejected(
-                f"{self._client.name} created {after['number']} without our key: {self._config.key_field} is "
-                f"{after[self._config.key_field]!r} instead of {order.key!r}",
-                hint=f"let {self._config.user} write {self._config.key_field} there, and "
-                f"close {after['number']}, which Foreshock cannot find again",
-            )
-        return self._receipt(after, None, wanted, values)
+            values["work_notes"] = _journal_text(order.note, order.id)
+        if before is not None:
+            values["parent_incident"] = before["sys_id"]
+        return self._client.create(self._table, values, self._read)
 
-    def _gone(self, order: Order, ticket: Receipt | None) -> Receipt:
-        """Somebody deleted the record: what happens again gets a new one, there is nothing to change otherwise."""
-        if order.verb is Verb.REOPEN:
-            found = self._by_key(self._config.table, order.key)
-            return self._create(order, {}) if found is None else self._receipt(found)
-        number = ticket.number if ticket is not None else "the incident"
-        raise Rejected(
-            f"{self._client.name} has no {number} of {order.key} any more (deleted, or hidden from this account)",
-            hint="if it was hidden, let the account read it and retry the dead letter",
-        )
+    def write(self, record: Row, change: Change) -> Row | None:
+        values = dict(change.fields)
+        if change.move is Move.END:
+            notes = plain(change.order.note or "The condition is over.", _TEXT_CHARS)
+            values |= {"state": self._config.resolved, "close_code": self._config.close_code, "close_notes": notes}
+        elif change.move is Move.REOPEN:
+            values["state"] = self._config.reopened
+        if change.note:
+            values["work_notes"] = _journal_text(change.note, change.order.id)
+        return self._client.update(self._table, record["sys_id"], values, self._read)
 
-    def _follow_up(self, order: Order, row: Row, ticket: Receipt | None) -> Receipt:
-        """The incident is closed or cancelled, which nobody can undo: a recurrence is a new one under it."""
-        if order.verb is not Verb.REOPEN:
-            return self._receipt(row, ticket)
-        found = self._by_key(self._config.table, order.key)
-        if found is not None and found["state"] not in self._config.final:
-            return self._receipt(found)
-        return self._create(order, {"parent_incident": row["sys_id"]})
-
-    def _again(self, sys_id: str) -> Row:
-        row = self._client.get(self._config.table, sys_id, _READ)
-        if row is None:
-            raise Unavailable(f"{self._client.name} does not show {sys_id} after a change")
-        return row
-
-    def _verify(self, after: Row, write: Mapping[str, str]) -> None:
-        asked = write.get("state")
-        if asked is not None and after["state"] != asked:
-            raise Rejected(
-                f"{self._client.name} left {after['number']} in state {after['state']!r} where {asked!r} was written",
-                hint="look there which field a data policy wants, and check `resolved`, `reopened` and `close_code`",
-            )
-
-    def _receipt(
-        self,
-        row: Row,
-        ticket: Receipt | None = None,
-        wanted: Mapping[str, str] | None = None,
-        written: Collection[str] = (),
-    ) -> Receipt:
-        """Of a record as it is now; with what an order wanted, and what of it was written just now.
-
-        What stands there as wanted is ours even if nothing was written: the answer to the write may have been lost.
-        """
-        kept = dict(ticket.kept) if ticket is not None and ticket.kept else self._kept(row)
-        if wanted is not None:
-            kept = kept_after(wanted, written, row, kept)
-        kept |= {"sys_id": row["sys_id"], "sys_mod_count": row["sys_mod_count"]}
-        address = f"{self._config.url}/{self._config.table}.do?sys_id={row['sys_id']}"
-        return Receipt(number=row["number"], url=address, kept=kept)
-
-    def _kept(self, row: Row) -> dict[str, str]:
-        """Without a memory: what we wrote last is ours, after anybody else's hand nothing is."""
-        if row["sys_updated_by"] != self._config.user:
-            return {}
-        present = {name: row.get(name, "") for name in _OURS}
-        return kept_after(present, present, row, {})
+    def link(self, record: Row, incidents: Sequence[Receipt]) -> None:
+        """Where a person linked an incident to another problem, that stays."""
+        numbers = [ticket.number for ticket in incidents if "," not in ticket.number]
+        if not numbers:
+            return
+        query = (Term("number", "IN", ",".join(numbers)), Term("problem_id", "=", ""))
+        for row in self._client.rows(self._config.table, query, ("sys_id",)):
+            self._client.update(self._config.table, row["sys_id"], {"problem_id": record["sys_id"]}, ("sys_id",))
 
     # ---- our words in theirs ----
 
-    def _wanted(self, order: Order | ProblemOrder) -> dict[str, str]:
+    def wanted(self, order: Order | ProblemOrder) -> dict[str, str]:
         """An order's fields as ServiceNow stores them; only those that the order has."""
         fields = order.fields
         found: dict[str, str] = {}
         if "title" in fields:
-            found["short_description"] = line(str(fields["title"]), _TITLE_CHARS) or "Incident without a title"
+            found["short_description"] = title(order, _TITLE_CHARS)
         if "description" in fields:
-            page = f"{self._console}{order.url}" if isinstance(order, Order) and order.url else ""
-            room = _TEXT_CHARS - len(page) - 2
-            found["description"] = f"{plain(str(fields['description']), room)}\n\n{page}".strip()
+            found["description"] = description(order, self._console, _TEXT_CHARS)
         for name, scale in (("impact", self._config.impact), ("urgency", self._config.urgency)):
             if name in fields:
-                found[name] = scale[min(3, max(1, int(fields[name]))) - 1]
+                found[name] = of_scale(scale, fields[name])
         if "assignment_group" in fields:
             found["assignment_group"] = self._group(str(fields["assignment_group"]))
         if "ci" in fields:
@@ -328,71 +273,23 @@ class ServiceNowSink:
         self._ids[table, name] = sys_id, time.monotonic() + (_FOUND_S if sys_id else _ABSENT_S)
         return sys_id
 
-    # ---- what people did ----
 
-    def changes(self, cursor: int) -> Sequence[TicketChange]:
-        return self._reader.changes(cursor)
-
-    # ---- problems ----
-
-    def find_problem(self, key: str) -> Receipt | None:
-        row = self._by_key("problem", key)
-        return None if row is None else self._receipt(row)
-
-    def write_problem(self, order: ProblemOrder, problem: Receipt | None) -> Receipt:
-        """Opens, annotates and links; its state stays with people, for the Table API moves no problem since Rome."""
-        row = self._by_key("problem", order.key)
-        wanted = self._wanted(order)
-        if row is None:
-            values = {name: value for name, value in wanted.items() if value}
-            values |= {self._config.key_field: order.key, "correlation_display": self._config.display}
-            if order.note:
-                values["work_notes"] = _journal(order.note, order.id)
-            after = self._client.create("problem", values, _READ) or self._by_key("problem", order.key)
-        else:
-            values = due(wanted, row, problem.kept if problem is not None and problem.kept else self._kept(row))
-            if order.note and not self._reader.holds(row["sys_id"], marker(order.id)):
-                values["work_notes"] = _journal(order.note, order.id)
-            after = self._client.update("problem", row["sys_id"], values, _READ) if values else row
-            after = after or self._client.get("problem", row["sys_id"], _READ)
-        if after is None:
-            raise Unavailable(f"{self._client.name} said it wrote a problem for {order.key}, but shows none")
-        self._link(after["sys_id"], order.incidents)
-        kept = kept_after(wanted, values, after, problem.kept if problem is not None else {})
-        address = f"{self._config.url}/problem.do?sys_id={after['sys_id']}"
-        return Receipt(number=after["number"], url=address, kept={**kept, "sys_id": after["sys_id"]})
-
-    def _link(self, problem: str, incidents: Sequence[Receipt]) -> None:
-        """Where a person linked an incident to another problem, that stays."""
-        numbers = [ticket.number for ticket in incidents if "," not in ticket.number]
-        if not numbers:
-            return
-        query = (Term("number", "IN", ",".join(numbers)), Term("problem_id", "=", ""))
-        for row in self._client.rows(self._config.table, query, ("sys_id",)):
-            self._client.update(self._config.table, row["sys_id"], {"problem_id": problem}, ("sys_id",))
-
-    # ---- is it set up ----
-
-    def check(self) -> Sequence[Finding]:
-        return list(_check(self._config, self._client))
-
-
-def _journal(text: str, order_id: str) -> str:
+def _journal_text(text: str, order_id: str) -> str:
     return with_marker(_CODE.sub(r"[ \1code]", plain(text, _NOTE_CHARS)), order_id, _NOTE_CHARS)
 
 
 # ---- what people did ------------------------------------------------------------------------------------------------
 
 
-class _Seen(Struct, frozen=True):
+class _Told(Struct, frozen=True):
     """Of an incident as it was told: its state and who had it."""
 
     state: str
     assignee: str
 
 
-class _Reader:
-    """Reads incidents by time of change, and tells what people did."""
+class _Changes(TicketChanges[Row]):
+    """Incidents by time of change. They show what is, not what happened: what was told before is remembered."""
 
     _FIELDS = (
         "sys_id",
@@ -408,71 +305,54 @@ class _Reader:
         "close_notes",
     )
 
-    def __init__(self, name: str, config: ServiceNowConfig, client: ServiceNow) -> None:
-        self._name = name
+    def __init__(self, name: str, config: ServiceNowConfig, client: ServiceNow, journal: _Journal) -> None:
+        super().__init__(name, client.name, config.settle)
         self._config = config
         self._client = client
-        self._journal = True
-        self._told: dict[str, _Seen] = {}
-        self._telling: dict[str, tuple[int, _Seen]] = {}
-        self._quiet: tuple[int, datetime | None] = (-1, None)
+        self._journal = journal
+        self._memory = Memory[_Told]()
 
     def changes(self, cursor: int) -> list[TicketChange]:
-        """Of all that was updated since ``cursor`` and lies before ``settled``, oldest first."""
-        self._believe(cursor)
-        start = moment(cursor)
-        if self._quiet[0] == cursor and self._quiet[1] is not None:
-            start = self._quiet[1]  # nothing that people did stood before it
+        self._memory.believe(cursor)
+        return super().changes(cursor)
+
+    def updated(self, start: datetime) -> Updated[Row]:
         query = (
             Term("correlation_display", "=", self._config.display),
             Term("sys_updated_on", ">=", time_text(start)),
         )
         fields = (*self._FIELDS, self._config.key_field)
         rows = self._client.rows(self._config.table, query, fields, order=("sys_updated_on", "sys_id"), limit=_MAX_ROWS)
-        if self._client.server_now is None:
-            raise Unavailable(f"{self._client.name} does not say what time it is (no Date header)")
-        horizon = settled(self._client.server_now, self._config.settle)
-        if len(rows) == _MAX_ROWS:
-            last = read_time(rows[-1]["sys_updated_on"])
-            horizon = min(horizon, last) if last is not None else horizon
-        found = [*self._of_rows(rows, horizon), *self._comments(rows, start, horizon)]
-        found = sorted((change for change in found if change.sequence > cursor), key=lambda change: change.sequence)
-        self._quiet = (-1, None) if found else (cursor, horizon)
-        return found
+        last = read_time(rows[-1]["sys_updated_on"]) if len(rows) == _MAX_ROWS else None
+        return Updated(rows, self._client.server_now, last)
 
-    def _believe(self, cursor: int) -> None:
-        """What was told last time and lies before the cursor arrived."""
-        self._told |= {record: seen for record, (number, seen) in self._telling.items() if number <= cursor}
-        self._telling = {}
-
-    def _of_rows(self, rows: Sequence[Row], horizon: datetime) -> list[TicketChange]:
-        found = []
-        for row in rows:
+    def activities(self, records: Sequence[Row], start: datetime, horizon: datetime) -> Iterator[Activity]:
+        for row in records:
             at = read_time(row["sys_updated_on"])
             if at is None or at >= horizon:
                 continue
-            seen = _Seen(row["state"], row["assigned_to.user_name"])
-            steps = self._steps(row, self._told.get(row["sys_id"]), seen)
-            for place, (state, actor, comment, code) in enumerate(steps):
-                found.append(
-                    TicketChange(
-                        sink=self._name,
-                        situation=row[self._config.key_field],
-                        sequence=sequence(at, row["sys_id"], place),
-                        state=state,
-                        number=row["number"],
-                        actor=actor,
-                        comment=comment,
-                        code=code,
-                    )
-                )
-            if steps:
-                self._telling[row["sys_id"]] = (found[-1].sequence, seen)
-            else:
-                self._told[row["sys_id"]] = seen
-        return found
+            seen = _Told(row["state"], row["assigned_to.user_name"])
+            steps = self._steps(row, self._memory.before(row["sys_id"]), seen)
+            for state, actor, comment, code in steps:
+                yield self._activity(row, at, row["sys_id"], state, actor, comment, code)
+            self._memory.tell(row["sys_id"], seen, at, len(steps))
+        yield from self._comments(records, start)
 
-    def _steps(self, row: Row, before: _Seen | None, seen: _Seen) -> list[tuple[str, str, str, str]]:
+    def _activity(
+        self, row: Row, at: datetime, source: str, state: str, actor: str, comment: str, code: str = ""
+    ) -> Activity:
+        return Activity(
+            at=at,
+            source=source,
+            situation=row[self._config.key_field],
+            number=row["number"],
+            state=state,
+            actor=actor,
+            comment=comment,
+            code=code,
+        )
+
+    def _steps(self, row: Row, before: _Told | None, seen: _Told) -> list[tuple[str, str, str, str]]:
         """(state, actor, comment, code) of what people did to an incident since it was told of."""
         us, config = self._config.user, self._config
         steps = []
@@ -490,52 +370,20 @@ class _Reader:
             steps.append(("reopened", row["sys_updated_by"], "", ""))
         return steps
 
-    def _comments(self, rows: Sequence[Row], start: datetime, horizon: datetime) -> list[TicketChange]:
+    def _comments(self, rows: Sequence[Row], start: datetime) -> Iterator[Activity]:
         by_id = {row["sys_id"]: row for row in rows}
         ids = list(by_id)
-        entries: list[Row] = []
-        for first in range(0, len(ids) if self._journal else 0, _IDS_A_QUERY):
+        for first in range(0, len(ids), _IDS_A_QUERY):
             query = (
                 Term("element_id", "IN", ",".join(ids[first : first + _IDS_A_QUERY])),
                 Term("element", "IN", "work_notes,comments"),
                 Term("sys_created_on", ">=", time_text(start)),
             )
-            try:
-                entries += self._client.rows(
-                    "sys_journal_field", query, ("sys_id", "value", "sys_created_by"), order=("sys_created_on",)
-                )
-            except Denied:
-                self._journal = False  # `sink test` tells; the rest is read all the same
-        found = []
-        for entry in entries:
-            at = read_time(entry["sys_created_on"])
-            if at is None or at >= horizon or entry["sys_created_by"] == self._config.user or is_ours(entry["value"]):
-                continue
-            row = by_id[entry["element_id"]]
-            found.append(
-                TicketChange(
-                    sink=self._name,
-                    situation=row[self._config.key_field],
-                    sequence=sequence(at, entry["sys_id"]),
-                    state="commented",
-                    number=row["number"],
-                    actor=entry["sys_created_by"],
-                    comment=plain(entry["value"], _TEXT_CHARS),
-                )
-            )
-        return found
-
-    def holds(self, sys_id: str, text: str) -> bool:
-        """Whether one of our notes on a record has this marker."""
-        if not self._journal:
-            return False
-        query = (Term("element_id", "=", sys_id), Term("sys_created_by", "=", self._config.user))
-        try:
-            entries = self._client.rows("sys_journal_field", query, ("value",), order=("sys_created_on",))
-        except Denied:
-            self._journal = False
-            return False
-        return any(entry["value"].rstrip().endswith(text) for entry in entries)
+            for entry in self._journal.rows(query, ("sys_id", "value", "sys_created_by")):
+                at, who = read_time(entry["sys_created_on"]), entry["sys_created_by"]
+                if at is not None and who != self._config.user and not is_ours(entry["value"]):
+                    text = plain(entry["value"], _TEXT_CHARS)
+                    yield self._activity(by_id[entry["element_id"]], at, entry["sys_id"], "commented", who, text)
 
 
 # ---- is it set up ---------------------------------------------------------------------------------------------------
@@ -684,8 +532,16 @@ _SETTING = {
 }
 
 
-def _build(name: str, config: ServiceNowConfig, parts: SinkParts) -> ServiceNowSink:
-    return ServiceNowSink(name, config, connect(config, name, f"sinks.{name}", parts.http), parts.console)
+def _build(name: str, config: ServiceNowConfig, parts: SinkParts) -> TicketSink[Row]:
+    client = connect(config, name, f"sinks.{name}", parts.http)
+    journal = _Journal(client, config.user)
+    return TicketSink(
+        _Table(config.table, config, client, journal, parts.console),
+        _Changes(name, config, client, journal),
+        partial(_check, config, client),
+        problems=_Table("problem", config, client, journal, parts.console),
+        owned=config.owned,
+    )
 
 
 SINK = SinkKind(

@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator
 from standardwebhooks import Webhook
 
+from foreshock.connect.auth import CaFile
 from foreshock.core.contracts import (
     ConnectorConfig,
     Finding,
@@ -43,7 +44,7 @@ _SECRET_BYTES = range(24, 65)  # the specification's bounds
 class WebhookConfig(ConnectorConfig):
     url: str = Field(description="where to post; https unless the receiver is on this machine")
     secret_file: Path = Field(description="file with the secret shared with the receiver, whsec_ and base64, mode 0600")
-    ca_file: Path | None = Field(default=None, description="authorities to trust instead of the public ones, PEM")
+    ca_file: CaFile = None
 
     @field_validator("url")
     @classmethod

@@ -18,24 +18,17 @@ Needs:    an agent of Foreshock's own, role admin (incremental export), with an 
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Literal
 
 from msgspec import Struct
 from pydantic import Field
 
 from foreshock.connect.markup import html, line, plain
-from foreshock.connect.tickets import (
-    digest,
-    due,
-    is_ours,
-    kept_after,
-    marker,
-    moment,
-    sequence,
-    settled,
-    with_marker,
-)
+from foreshock.connect.ticket_changes import Activity, TicketChanges, Updated
+from foreshock.connect.ticket_life import Change, Move, Records, Seen, Standing, TicketSink
+from foreshock.connect.tickets import digest, is_ours, marker, moment, of_scale, page_of, title, with_marker
 from foreshock.connect.vendors.zendesk import KeyUsed, Record, Zendesk, ZendeskAccount, connect, read_time
 from foreshock.core.contracts import (
     Finding,
@@ -45,8 +38,6 @@ from foreshock.core.contracts import (
     RemoteSinkConfig,
     SinkKind,
     SinkParts,
-    TicketChange,
-    Verb,
 )
 from foreshock.core.errors import Denied, Rejected, Unavailable
 from foreshock.core.quantities import Duration
@@ -56,6 +47,8 @@ TITLE_CHARS = 150
 LIST_DELAY_S = 120.0
 """How late ``GET /tickets?external_id=`` may show a new ticket. UNVERIFIED: the reference states a lag of minutes for
 searches and none for this list."""
+SEARCH_LAG = timedelta(hours=1)
+"""How late a search may show the first ticket of ours. UNVERIFIED: "a few minutes" (Search)."""
 EXPORT_AGE = timedelta(seconds=60)
 """How old the start of an incremental export must be at least (Incremental exports)."""
 _TEXT_CHARS = 8000
@@ -65,6 +58,7 @@ _MAX_PAGES = 8  # of the export in one visit; ten a minute are allowed
 _MAX_AUDITED = 20_000
 _OURS = ("subject", "priority", "group_id")
 _SOLVED, _CLOSED = "solved", "closed"
+_STANDINGS = {_SOLVED: Standing.ENDED, _CLOSED: Standing.FINAL}
 _PLACEHOLDER = re.compile(r"\{(?=[{%])")
 """Zendesk fills placeholders such as {{ticket.requester.email}} into what agents write (Zendesk Support placeholders).
 UNVERIFIED that it does so for comments of the API too: they are broken up."""
@@ -126,152 +120,110 @@ class ZendeskConfig(ZendeskAccount, RemoteSinkConfig):
     )
 
 
-class ZendeskSink:
-    """One Zendesk as delivery sees it."""
+class _Tickets(Records[Record]):
+    """The tickets of one type."""
 
-    def __init__(self, name: str, config: ZendeskConfig, client: Zendesk, console: str) -> None:
+    key_place = "external_id"
+    key_hint = "look which trigger or app changes external_id"
+    state_hint = "look there which trigger changes the status, and check `statuses`"
+
+    def __init__(self, type: str, config: ZendeskConfig, client: Zendesk, console: str) -> None:
+        self.name = client.name
+        self._type = type
         self._config = config
         self._client = client
         self._console = console
-        self._reader = _Reader(name, config, client)
         self._groups: dict[str, str] = {}
 
-    # ---- finding ----
+    # ---- reading ----
 
-    def find(self, key: str) -> Receipt | None:
-        ticket = self._by_key(key)
-        return None if ticket is None else self._receipt(ticket, {})
-
-    def _by_key(self, key: str) -> Record | None:
-        """The ticket with our key: the oldest that is not closed, else the newest."""
+    def of_key(self, key: str) -> Sequence[Record]:
         tickets = self._client.tickets_of(self._config.key_prefix + key)
-        live = [ticket for ticket in tickets if ticket.get("status") not in (_CLOSED, "deleted")]
-        return live[0] if live else tickets[-1] if tickets else None
+        return [ticket for ticket in tickets if ticket.get("status") != "deleted"]
 
-    def _ticket(self, key: str, receipt: Receipt | None) -> Record | None:
-        number = receipt.number if receipt is not None and receipt.number.isdigit() else ""
-        found = self._client.ticket(number) if number else self._by_key(key)
+    def get(self, id: str) -> Record | None:
+        found = self._client.ticket(id)
         return None if found is None or found.get("status") == "deleted" else found
+
+    def see(self, record: Record) -> Seen:
+        number, status = str(record["id"]), str(record["status"])
+        custom = {str(field.get("id")): field.get("value") for field in record.get("custom_fields") or ()}
+        present = {name: "" if value is None else str(value) for name, value in {**record, **custom}.items()}
+        prefix, external_id = self._config.key_prefix, str(record.get("external_id") or "")
+        return Seen(
+            id=number,
+            number=number,
+            url=f"{self._config.url}/agent/tickets/{number}",
+            standing=_STANDINGS.get(status, Standing.OPEN),
+            state=status,
+            key=external_id.removeprefix(prefix) if external_id.startswith(prefix) else "",
+            fields=present,
+        )
+
+    def own(self, record: Record, seen: Seen) -> Collection[str]:
+        """A field that nobody else set, as the audits say."""
+        theirs = _set_by_others(self._client, seen.id)
+        return [name for name in (*_OURS, *map(str, self._config.fields.values())) if name not in theirs]
+
+    def noted(self, record: Record, order_id: str, kept: Mapping[str, str]) -> bool:
+        """Always asked: times there are whole seconds, so an unchanged ``updated_at`` would prove nothing."""
+        wanted = marker(order_id)
+        return any(wanted in _said(comment) for comment in self._client.comments(str(record["id"])))
 
     # ---- writing ----
 
-    def deliver(self, order: Order, ticket: Receipt | None) -> Receipt:
-        found = self._ticket(order.key, ticket)
-        if found is None:
-            return self._create(order, {}) if order.verb is Verb.OPEN else self._gone(order, ticket)
-        if found["status"] == _CLOSED:
-            return self._follow_up(order, found, ticket)
-        kept = self._kept(found, ticket)
-        wanted = self._wanted(order)
-        if order.verb is Verb.OPEN:
-            return self._receipt(found, _remember(kept, wanted, (), found))
-        write = self._changes(order, wanted, found, kept)
-        fields = [name for name in write if name in wanted]
-        ended = found["status"] == _SOLVED and "status" not in write
-        note = "" if ended else self._note(order, found, kept)
-        if note:
-            write["comment"] = note
-        after = self._client.update(str(found["id"]), self._body(write), found["updated_at"]) if write else found
-        self._verify(after, write)
-        return self._receipt(after, _remember(kept, wanted, fields, after) | self._noted(order, note, ended, kept))
-
-    def _changes(
-        self, order: Order, wanted: Mapping[str, str], ticket: Record, kept: Mapping[str, str]
-    ) -> dict[str, Any]:
-        """What the order has to change of a ticket that is not closed; empty where a person solved it."""
-        ended = ticket["status"] == _SOLVED
-        if ended and order.verb is not Verb.REOPEN:
-            return {}
-        write: dict[str, Any] = due(wanted, _present(ticket), kept, self._config.owned)
-        if order.verb is Verb.RESOLVE:
-            write["status"] = _SOLVED
-            if not ticket.get("assignee_id"):
-                write["assignee_id"] = self._config.solver or self._client.my_id
-        elif ended:
-            write["status"] = "open"
-        return write
-
-    def _note(self, order: Order, ticket: Record, kept: Mapping[str, str]) -> str:
-        """The comment of an order, or nothing if it is there already: its answer was lost."""
-        text = _text(order.note, self._description(order, kept))
-        if not text or kept.get("note") == order.id or self._has_note(ticket, order.id):
-            return ""
-        return _comment(text, order.id)
-
-    def _description(self, order: Order, kept: Mapping[str, str]) -> str:
-        """What the incident is now, where that changed and no field of the ticket carries it."""
-        if "description" not in order.fields or "description" in self._config.fields:
-            return ""
-        text = str(order.fields["description"])
-        return "" if kept.get("description") == digest(text) else text
-
-    def _noted(self, order: Order, note: str, ended: bool, kept: Mapping[str, str]) -> dict[str, str]:
-        found = {"note": order.id} if note else {}
-        if "description" in order.fields and not ended:
-            found["description"] = digest(str(order.fields["description"]))
-        return found
-
-    def _has_note(self, ticket: Record, order_id: str) -> bool:
-        """Always asked: times there are whole seconds, so an unchanged ``updated_at`` would prove nothing."""
-        wanted = marker(order_id)
-        return any(wanted in _said(comment) for comment in self._client.comments(str(ticket["id"])))
-
-    def _create(self, order: Order | ProblemOrder, more: Record, type: str = "incident") -> Receipt:
-        wanted = self._wanted(order)
-        page = f"{self._console}{order.url}" if isinstance(order, Order) and order.url else ""
-        text = _text(str(order.fields.get("description", "")), order.note, page) or wanted["subject"]
+    def create(self, order: Order | ProblemOrder, wanted: Mapping[str, str], before: Record | None) -> Record | None:
+        filled = {
+            "subject": _subject(order),
+            **{name: value for name, value in wanted.items() if value},
+        }
+        text = _text(str(order.fields.get("description", "")), order.note, page_of(order, self._console))
         values: dict[str, Any] = {
-            **self._body({**self._config.fixed, **{name: value for name, value in wanted.items() if value}}),
-            "type": type,
+            **self._body({**self._config.fixed, **filled}),
+            "type": self._type,
             "external_id": self._config.key_prefix + order.key,
             "tags": [self._config.tag],
-            "comment": {"html_body": _comment(text, order.id), "public": self._config.public},
-            **more,
+            "comment": {"html_body": _comment(text or filled["subject"], order.id), "public": self._config.public},
         }
+        if before is not None:
+            values["via_followup_source_id"] = int(before["id"])
         try:
-            made = self._client.create(values, self._config.key_prefix + order.id)
+            return self._client.create(values, self._config.key_prefix + order.id)
         except KeyUsed as error:
-            found = self._by_key(order.key)
-            if found is None or (more.get("via_followup_source_id") and found["status"] == _CLOSED):
+            made = [ticket for ticket in self.of_key(order.key) if before is None or ticket["status"] != _CLOSED]
+            if not made:
                 raise Unavailable(f"{error}, and a search does not show the ticket yet", retry_after_s=60) from None
-            made = found
-        if made.get("external_id") != values["external_id"]:
-            raise Rejected(
-                f"{self._client.name} created {made['id']} without our key: external_id is {made.get('external_id')!r}",
-                hint=f"look which trigger or app changes external_id, and close {made['id']} by hand",
-            )
-        kept = _remember({}, wanted, wanted, made) | {"note": order.id}
-        if "description" in order.fields:
-            kept["description"] = digest(str(order.fields["description"]))
-        return self._receipt(made, kept)
+            return made[0]
 
-    def _gone(self, order: Order, ticket: Receipt | None) -> Receipt:
-        """Somebody deleted the ticket: what happens again gets a new one, there is nothing to change otherwise."""
-        if order.verb is Verb.REOPEN:
-            found = self._by_key(order.key)
-            return self._create(order, {}) if found is None else self._receipt(found, {})
-        number = ticket.number if ticket is not None else "the ticket"
-        raise Rejected(
-            f"{self._client.name} has no {number} of {order.key} any more (deleted, or hidden from this agent)",
-            hint="if it was hidden, let the agent see all tickets and retry the dead letter",
-        )
+    def write(self, record: Record, change: Change) -> Record | None:
+        values: dict[str, Any] = dict(change.fields)
+        if change.move is Move.END:
+            values["status"] = _SOLVED
+            if not record.get("assignee_id"):
+                values["assignee_id"] = self._config.solver or self._client.my_id
+        elif change.move is Move.REOPEN:
+            values["status"] = "open"
+        if change.note:
+            values["comment"] = _comment(change.note, change.order.id)
+        return self._client.update(str(record["id"]), self._body(values), record["updated_at"])
 
-    def _follow_up(self, order: Order, closed: Record, ticket: Receipt | None) -> Receipt:
-        """The ticket is closed, which nobody can undo: a recurrence is a follow-up of it."""
-        if order.verb is not Verb.REOPEN:
-            return self._receipt(closed, ticket.kept if ticket is not None else {})
-        found = self._by_key(order.key)
-        if found is not None and found["status"] != _CLOSED:
-            return self._receipt(found, {})
-        return self._create(order, {"via_followup_source_id": int(closed["id"])})
+    def note(self, order: Order | ProblemOrder, kept: Mapping[str, str]) -> str:
+        """With what the incident is now, where that changed and no field of the ticket carries it."""
+        text = str(order.fields.get("description", ""))
+        if "description" in self._config.fields or kept.get("description") == digest(text):
+            text = ""
+        return _text(order.note, text)
 
-    def _verify(self, after: Record, write: Mapping[str, Any]) -> None:
-        asked = write.get("status")
-        if asked is not None and after["status"] != asked:
-            raise Rejected(
-                f"{self._client.name} left {after['id']} {after['status']!r} where {asked!r} was written",
-                hint="look there which trigger changes the status, and check `statuses`",
-            )
+    def told(self, order: Order | ProblemOrder) -> Mapping[str, str]:
+        return {"description": digest(str(order.fields["description"]))} if "description" in order.fields else {}
+
+    def link(self, record: Record, incidents: Sequence[Receipt]) -> None:
+        """Where a person linked an incident to another problem, that stays; a closed one cannot be linked."""
+        numbers = [ticket.number for ticket in incidents if ticket.number.isdigit()]
+        for first in range(0, len(numbers), 100):
+            for ticket in self._client.tickets(numbers[first : first + 100]):
+                if ticket["status"] not in (_CLOSED, "deleted") and not ticket.get("problem_id"):
+                    self._client.update(str(ticket["id"]), {"problem_id": int(record["id"])}, ticket["updated_at"])
 
     def _body(self, write: Mapping[str, Any]) -> dict[str, Any]:
         """As the API wants it: ids as numbers, custom fields in a list, a note as a comment."""
@@ -288,32 +240,16 @@ class ZendeskSink:
                 body[name] = int(value) if name.endswith("_id") and str(value).isdigit() else value
         return {**body, "custom_fields": custom} if custom else body
 
-    # ---- what is kept ----
-
-    def _receipt(self, ticket: Record, kept: Mapping[str, str]) -> Receipt:
-        number = str(ticket["id"])
-        return Receipt(number=number, url=f"{self._config.url}/agent/tickets/{number}", kept=dict(kept))
-
-    def _kept(self, ticket: Record, receipt: Receipt | None) -> dict[str, str]:
-        """``Receipt.kept``; without a memory what the audits say: a field that nobody else set is ours."""
-        kept = dict(receipt.kept) if receipt is not None else {}
-        if "subject" in kept:
-            return kept
-        theirs = self._reader.set_by_others(str(ticket["id"]))
-        present = _present(ticket)
-        ours = [name for name in (*_OURS, *map(str, self._config.fields.values())) if name not in theirs]
-        return {**{name: digest(present.get(name, "")) for name in ours}, **kept}
-
     # ---- our words in theirs ----
 
-    def _wanted(self, order: Order | ProblemOrder) -> dict[str, str]:
+    def wanted(self, order: Order | ProblemOrder) -> dict[str, str]:
         """An order's fields as a ticket shows them, custom fields by id; only those that the order has."""
         fields, config = order.fields, self._config
         found: dict[str, str] = {}
-        if "title" in fields or not isinstance(order, Order) or order.verb is Verb.OPEN:
-            found["subject"] = line(_inert(str(fields.get("title", ""))), TITLE_CHARS) or "Incident without a title"
+        if "title" in fields:
+            found["subject"] = _subject(order)
         if "priority" in fields:
-            found["priority"] = config.priority[min(5, max(1, int(fields["priority"]))) - 1]
+            found["priority"] = of_scale(config.priority, fields["priority"])
         if "assignment_group" in fields and (group := self._group(str(fields["assignment_group"]))):
             found["group_id"] = group
         scales = {"impact": config.impact, "urgency": config.urgency}
@@ -322,7 +258,7 @@ class ZendeskSink:
                 continue
             value = fields[name]
             if name in scales:
-                found[str(id)] = scales[name][min(3, max(1, int(value))) - 1]
+                found[str(id)] = of_scale(scales[name], value)
             else:
                 text = ", ".join(map(str, value)) if name == "services" else str(value)
                 found[str(id)] = plain(_inert(text), _TEXT_CHARS)
@@ -348,46 +284,9 @@ class ZendeskSink:
             self._groups = {each: ids[0] for each, ids in named.items() if len(ids) == 1}
         return self._groups.get(name, "")
 
-    # ---- what people did ----
 
-    def changes(self, cursor: int) -> Sequence[TicketChange]:
-        return self._reader.changes(cursor)
-
-    # ---- problems ----
-
-    def find_problem(self, key: str) -> Receipt | None:
-        return self.find(key)
-
-    def write_problem(self, order: ProblemOrder, problem: Receipt | None) -> Receipt:
-        """Opens, annotates and links. Its status stays with people: solving a problem solves its incidents there."""
-        found = self._ticket(order.key, problem)
-        if found is None:
-            receipt = self._create(order, {}, "problem")
-        elif found["status"] == _CLOSED:
-            receipt = self._create(order, {"via_followup_source_id": int(found["id"])}, "problem")
-        else:
-            kept, wanted = self._kept(found, problem), self._wanted(order)
-            write: dict[str, Any] = due(wanted, _present(found), kept, self._config.owned)
-            fields = tuple(write)
-            if order.note and not self._has_note(found, order.id):
-                write["comment"] = _comment(order.note, order.id)
-            after = self._client.update(str(found["id"]), self._body(write), found["updated_at"]) if write else found
-            receipt = self._receipt(after, _remember(kept, wanted, fields, after))
-        self._link(receipt.number, order.incidents)
-        return receipt
-
-    def _link(self, problem: str, incidents: Sequence[Receipt]) -> None:
-        """Where a person linked an incident to another problem, that stays; a closed one cannot be linked."""
-        numbers = [ticket.number for ticket in incidents if ticket.number.isdigit()]
-        for first in range(0, len(numbers), 100):
-            for ticket in self._client.tickets(numbers[first : first + 100]):
-                if ticket["status"] not in (_CLOSED, "deleted") and not ticket.get("problem_id"):
-                    self._client.update(str(ticket["id"]), {"problem_id": int(problem)}, ticket["updated_at"])
-
-    # ---- is it set up ----
-
-    def check(self) -> Sequence[Finding]:
-        return list(_check(self._config, self._client))
+def _subject(order: Order | ProblemOrder) -> str:
+    return line(_inert(title(order, TITLE_CHARS)), TITLE_CHARS)
 
 
 def _inert(text: str) -> str:
@@ -406,26 +305,14 @@ def _said(comment: Record) -> str:
     return str(comment.get("plain_body") or comment.get("body") or "")
 
 
-def _present(ticket: Record) -> dict[str, str]:
-    """A ticket's fields as text, custom fields by id; nothing is the empty text."""
-    custom = {str(field.get("id")): field.get("value") for field in ticket.get("custom_fields") or ()}
-    return {name: "" if value is None else str(value) for name, value in {**ticket, **custom}.items()}
-
-
-def _remember(
-    kept: Mapping[str, str], wanted: Mapping[str, str], written: Collection[str], ticket: Record
-) -> dict[str, str]:
-    return kept_after(wanted, written, _present(ticket), kept)
-
-
 # ---- what people did ------------------------------------------------------------------------------------------------
 
 
 class _Event(Struct, frozen=True):
-    """One thing that somebody else than us did to a ticket. actor: an id, below 1 for Zendesk itself."""
+    """One thing that somebody else than us did to a ticket. audit: its id. actor: an id, below 1 for Zendesk itself."""
 
-    sequence: int
     at: datetime
+    audit: str
     state: str
     actor: int
     comment: str = ""
@@ -440,82 +327,69 @@ class _History(Struct, frozen=True):
     events: Sequence[_Event]
 
 
-class _Reader:
-    """Follows the export, reads the audits of our tickets in it, and tells what people did.
+class _Changes(TicketChanges[Record]):
+    """Follows the export, and reads the audits of our tickets in it.
 
-    Each visit begins where the last one's changes were complete, and after a restart at the last change that was told:
-    the export's own cursor could pass over the second change of one second, so it only leads from page to page. A
-    change is numbered from its audit alone, so nothing depends on what is remembered here.
+    The export's own cursor could pass over the second change of one second, so it only leads from page to page.
     """
 
     def __init__(self, name: str, config: ZendeskConfig, client: Zendesk) -> None:
-        self._name = name
+        super().__init__(name, client.name, config.settle)
         self._config = config
         self._client = client
-        self._from = 0
-        self._start: datetime | None = None
-        self._after = ""
-        self._tickets: dict[str, Record] = {}
         self._histories: dict[str, _History] = {}
 
-    def changes(self, cursor: int) -> list[TicketChange]:
-        """Of all that happened since ``cursor`` and lies before ``settled``, oldest first."""
-        if cursor < self._from:
-            self._start, self._after, self._tickets = None, "", {}
-        self._from = cursor
-        if not self._follow(cursor):
-            return []
-        if self._client.server_now is None:
-            raise Unavailable(f"{self._client.name} does not say what time it is (no Date header)")
-        now = self._client.server_now
-        horizon = settled(now, self._config.settle)
-        found: list[tuple[Record, _Event]] = []
-        for number, ticket in list(self._tickets.items()):
-            history = self._history(number, ticket, now)
-            news = [event for event in history.events if event.sequence > cursor]
-            if not news and history.is_whole and _generated(ticket) < horizon.timestamp():
-                del self._tickets[number]  # until the export shows it again
-            found += [(ticket, event) for event in news if event.at < horizon]
-        self._start = horizon
-        return self._told(sorted(found, key=lambda each: each[1].sequence))
-
-    def _follow(self, cursor: int) -> bool:
-        """Read on in the export; whether its end was reached, before which nothing is complete."""
-        if self._start is None:
-            self._start = moment(cursor) if cursor else self._client.oldest_with(self._config.tag)
-        if self._start is None:
-            return False
-        start, now = self._start, self._client.server_now
-        if now is not None:
-            start = min(start, now - EXPORT_AGE - timedelta(seconds=1))
+    def updated(self, start: datetime) -> Updated[Record]:
+        oldest = self._client.oldest_with(self._config.tag) if start <= moment(0) else None
+        known = self._client.server_now
+        if start <= moment(0) and known is not None:
+            start = oldest or known - SEARCH_LAG
+        if known is not None:
+            start = min(start, known - EXPORT_AGE - timedelta(seconds=1))
+        tickets: dict[str, Record] = {}
+        now: datetime | None = None
+        after, last = "", 0
         for _ in range(_MAX_PAGES):
-            page = self._client.export(start, self._after)
-            for ticket in page.tickets:
-                if str(ticket.get("external_id") or "").startswith(self._config.key_prefix):
-                    self._keep(ticket)
-            self._after = "" if page.is_end else page.cursor
+            page = self._client.export(start, after)
+            now, after = now or self._client.server_now, page.cursor
+            tickets |= {str(ticket["id"]): ticket for ticket in page.tickets if self._is_ours(ticket)}
+            last = max([last, *map(_generated, page.tickets)])
             if page.is_end:
-                return True
-        return False
+                return Updated(tuple(tickets.values()), now)
+        return Updated(tuple(tickets.values()), now, datetime.fromtimestamp(last, UTC))
 
-    def _keep(self, ticket: Record) -> None:
-        number = str(ticket["id"])
-        self._tickets.pop(number, None)
-        if ticket.get("status") != "deleted" and ticket.get("type") != "problem":
-            self._tickets[number] = ticket
+    def _is_ours(self, ticket: Record) -> bool:
+        is_ours = str(ticket.get("external_id") or "").startswith(self._config.key_prefix)
+        return is_ours and ticket.get("status") != "deleted" and ticket.get("type") != "problem"
 
-    def _history(self, number: str, ticket: Record, now: datetime) -> _History:
-        stamp = _generated(ticket)
+    def activities(self, records: Sequence[Record], start: datetime, horizon: datetime) -> Iterator[Activity]:
+        histories = [(ticket, self._history(ticket)) for ticket in records]
+        found = [(ticket, each) for ticket, events in histories for each in events if start <= each.at < horizon]
+        names = self._client.people([event.actor for _, event in found])
+        for ticket, event in found:
+            yield Activity(
+                at=event.at,
+                source=event.audit,
+                situation=str(ticket["external_id"]).removeprefix(self._config.key_prefix),
+                number=str(ticket["id"]),
+                state=event.state,
+                actor=names[event.actor] if event.actor > 0 else "Zendesk",
+                comment=event.comment,
+                code=event.code,
+            )
+
+    def _history(self, ticket: Record) -> Sequence[_Event]:
+        number, stamp, now = str(ticket["id"]), _generated(ticket), self._client.server_now
         known = self._histories.get(number)
         if known is not None and known.is_whole and known.stamp == stamp:
-            return known
+            return known.events
         events = self._events(number)
         if len(self._histories) >= _MAX_AUDITED:
             self._histories.clear()
         # Audits that are read in the very second of a change may lack the next change of that second.
-        history = _History(stamp, stamp + 2 < now.timestamp(), events)
-        self._histories[number] = history
-        return history
+        is_whole = now is not None and stamp + 2 < now.timestamp()
+        self._histories[number] = _History(stamp, is_whole, events)
+        return events
 
     def _events(self, number: str) -> list[_Event]:
         found: list[_Event] = []
@@ -544,31 +418,16 @@ class _Reader:
             found += _events_of(audit, at, author, steps, comment, code)
         return found
 
-    def _told(self, found: Sequence[tuple[Record, _Event]]) -> list[TicketChange]:
-        names = self._client.people([event.actor for _, event in found])
-        return [
-            TicketChange(
-                sink=self._name,
-                situation=str(ticket["external_id"]).removeprefix(self._config.key_prefix),
-                sequence=event.sequence,
-                state=event.state,
-                number=str(ticket["id"]),
-                actor=names[event.actor] if event.actor > 0 else "Zendesk",
-                comment=event.comment,
-                code=event.code,
-            )
-            for ticket, event in found
-        ]
 
-    def set_by_others(self, number: str) -> set[str]:
-        """Names of the fields that somebody else than us set last."""
-        us = self._client.my_id
-        last: dict[str, bool] = {}
-        for place, audit in enumerate(self._client.audits(number)):
-            for event in audit.get("events") or ():
-                if event.get("type") in ("Create", "Change"):
-                    last[str(event.get("field_name"))] = place == 0 or audit.get("author_id") == us
-        return {name for name, is_ours in last.items() if not is_ours}
+def _set_by_others(client: Zendesk, number: str) -> set[str]:
+    """Names of the fields that somebody else than us set last."""
+    us = client.my_id
+    last: dict[str, bool] = {}
+    for place, audit in enumerate(client.audits(number)):
+        for event in audit.get("events") or ():
+            if event.get("type") in ("Create", "Change"):
+                last[str(event.get("field_name"))] = place == 0 or audit.get("author_id") == us
+    return {name for name, is_ours in last.items() if not is_ours}
 
 
 def _step(before: str, after: str) -> str:
@@ -584,17 +443,17 @@ def _events_of(
     """Of one audit; its comment goes along with how the ticket ended or began again, else stands for itself."""
     carried = False
     ended = any(step in ("resolved", _CLOSED) for step in steps)
-    for place, step in enumerate(steps):
+    id = str(audit["id"])
+    for step in steps:
         state, _, assignee = step.partition(" ")
-        number = sequence(at, str(audit["id"]), place)
         if state == "taken":
             if not ended:  # who solves a ticket that nobody has gets it by that
-                yield _Event(number, at, state, int(assignee))
+                yield _Event(at, id, state, int(assignee))
             continue
-        yield _Event(number, at, state, author, "" if carried else comment, "" if state == "reopened" else code)
+        yield _Event(at, id, state, author, "" if carried else comment, "" if state == "reopened" else code)
         carried = True
     if comment and not carried:
-        yield _Event(sequence(at, str(audit["id"]), len(steps)), at, "commented", author, comment)
+        yield _Event(at, id, "commented", author, comment)
 
 
 def _generated(ticket: Record) -> int:
@@ -726,8 +585,15 @@ def _group_names(config: ZendeskConfig, client: Zendesk) -> Iterator[Finding]:
         )
 
 
-def _build(name: str, config: ZendeskConfig, parts: SinkParts) -> ZendeskSink:
-    return ZendeskSink(name, config, connect(config, name, f"sinks.{name}", parts.http), parts.console)
+def _build(name: str, config: ZendeskConfig, parts: SinkParts) -> TicketSink[Record]:
+    client = connect(config, name, f"sinks.{name}", parts.http)
+    return TicketSink(
+        _Tickets("incident", config, client, parts.console),
+        _Changes(name, config, client),
+        partial(_check, config, client),
+        problems=_Tickets("problem", config, client, parts.console),
+        owned=config.owned,
+    )
 
 
 SINK = SinkKind(

@@ -1,11 +1,13 @@
-"""Secrets that stand in files of their own, and tokens that are fetched with them."""
+"""What accounts have in common: addresses, secrets in files of their own, tokens that are fetched with them."""
 
 import stat
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlencode, urlsplit
+
+from pydantic import Field
 
 from foreshock.core.errors import ConfigError, Denied, Invalid, Problem, Rejected, Unavailable
 
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
 _TOKEN_LIFETIME_S = 1800.0
 _EARLY_S = 60.0
 """A token is fetched again so long before it runs out: clocks differ, and a request takes its time."""
+
+
+CaFile = Annotated[Path | None, Field(description="authorities to trust instead of the public ones, PEM")]
+Proxy = Annotated[str, Field(description="address of an HTTP proxy")]
 
 
 def web_address(url: str, *, like: str, instead: str) -> str:

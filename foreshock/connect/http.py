@@ -148,6 +148,8 @@ class Http:
         secrets: what must not appear in messages besides the secrets of ``auth``.
         read_refusal: knows the system's own errors; its messages are made from ``Refusal.message``, which holds no
             secret.
+    Attributes:
+        server_now: the server's own clock, by its last good answer; None before it, or where that does not say.
     Raises: ConfigError where ``ca_file`` holds no certificates.
     """
 
@@ -170,6 +172,7 @@ class Http:
         if ca_file is not None:
             _check_authorities(ca_file, instance)
         self.instance = instance
+        self.server_now: datetime | None = None
         self._base_url = base_url.rstrip("/")
         self._auth = auth
         self._verify: bool | str = True if ca_file is None else str(ca_file)
@@ -256,6 +259,7 @@ class Http:
                     f" or took longer than {sum(self._timeout):g} s to send them"
                 )
             answer_headers = {name.lower(): value for name, value in response.headers.items()}
+        self.server_now = read_date(answer_headers.get("date", ""))
         return Answer(status=response.status_code, headers=answer_headers, body=content, place=place)
 
     def _no_answer(self, error: Exception, place: str) -> Unavailable:
@@ -340,6 +344,14 @@ def read_retry_after(value: str, now: datetime) -> float | None:
             return None
         seconds = ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now).total_seconds()
     return min(seconds, MAX_RETRY_AFTER_S) if seconds > 0 else None
+
+
+def read_date(value: str) -> datetime | None:
+    """A Date header (RFC 9110 section 5.6.7); None where it is absent or none."""
+    try:
+        return parsedate_to_datetime(value).astimezone(UTC)
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def _check_authorities(ca_file: Path, instance: str) -> None:

@@ -1,8 +1,12 @@
 """What every sink decides alike: which fields to write, how to know its own writes again, how changes are numbered."""
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from foreshock.connect.markup import line, plain
+from foreshock.core.contracts import Order, ProblemOrder
 
 _RECORD_BITS, _PLACE_BITS = 28, 4
 """Below the second in a ``sequence``. Seconds since 2020 need 31 bits until 2088; together the 63 that stores have."""
@@ -32,6 +36,26 @@ def with_marker(text: str, order_id: str, limit: int) -> str:
 def digest(value: str) -> str:
     """Short, equal for equal values: what ``Receipt.kept`` holds of a value that we wrote."""
     return hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST_CHARS]
+
+
+def title(order: Order | ProblemOrder, limit: int) -> str:
+    """In one line, never empty."""
+    return line(str(order.fields.get("title", "")), limit) or "Incident without a title"
+
+
+def description(order: Order | ProblemOrder, console: str, limit: int) -> str:
+    """Plain text that ends with the address of the incident's page, which is never cut."""
+    page = page_of(order, console)
+    return f"{plain(str(order.fields.get('description', '')), limit - len(page) - 2)}\n\n{page}".strip()
+
+
+def page_of(order: Order | ProblemOrder, console: str) -> str:
+    return f"{console}{order.url}" if isinstance(order, Order) and order.url else ""
+
+
+def of_scale(scale: Sequence[str], value: Any) -> str:
+    """The system's word for impact, urgency or priority 1 (highest) and below; beyond the scale is its end."""
+    return scale[min(len(scale), max(1, int(value))) - 1]
 
 
 THEIRS = ""

@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 from pydantic import Field, field_validator, model_validator
 
-from foreshock.connect.auth import read_secret, web_address
+from foreshock.connect.auth import CaFile, Proxy, read_secret, web_address
 from foreshock.core.contracts import ConnectorConfig
 from foreshock.core.errors import Denied, ForeshockError, Invalid, Missing, Rejected, Unavailable
 
@@ -54,8 +54,8 @@ class JiraAccount(ConnectorConfig):
         description="file with its API token (Data Center: personal access token, or with `user` its "
         "password), mode 0600"
     )
-    ca_file: Path | None = Field(default=None, description="authorities to trust instead of the public ones, PEM")
-    proxy: str = Field(default="", description="address of an HTTP proxy")
+    ca_file: CaFile = None
+    proxy: Proxy = ""
 
     @field_validator("url")
     @classmethod
@@ -73,15 +73,19 @@ class Jira:
     """One site. Not for several threads at once.
 
     Attributes:
-        cloud: whether it is Jira Cloud. server_now: the site's own clock, by its last answer; None before the first.
+        cloud: whether it is Jira Cloud.
     """
 
     def __init__(self, http: "Http", *, cloud: bool) -> None:
-        self.server_now: datetime | None = None
         self.cloud = cloud
         self.name = http.instance
         self._http = http
         self._root = f"/rest/api/{3 if cloud else 2}"
+
+    @property
+    def server_now(self) -> datetime | None:
+        """Its own clock, by its last answer; None before the first."""
+        return self._http.server_now
 
     # ---- issues ----
 
@@ -239,10 +243,6 @@ class Jira:
         for header, said in LOGIN_HEADERS.items():
             if (seen := answer.headers.get(header, "")) and seen in said:
                 raise Denied(f"{answer.place} took us for anonymous ({header}: {seen})", hint=_LOGIN_HINT)
-        try:
-            self.server_now = parsedate_to_datetime(answer.headers.get("date", "")).astimezone(UTC)
-        except (TypeError, ValueError):
-            self.server_now = None
         return answer
 
 

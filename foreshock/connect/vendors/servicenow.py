@@ -18,7 +18,7 @@ from urllib.parse import quote
 from msgspec import Struct
 from pydantic import Field, field_validator, model_validator
 
-from foreshock.connect.auth import OAuth, TokenRefused, read_secret, web_address
+from foreshock.connect.auth import CaFile, OAuth, Proxy, TokenRefused, read_secret, web_address
 from foreshock.core.contracts import ConnectorConfig
 from foreshock.core.errors import Denied, ForeshockError, Invalid, Missing, Rejected, Unavailable
 
@@ -55,8 +55,8 @@ class ServiceNowAccount(ConnectorConfig):
     api_key_file: Path | None = Field(
         default=None, description="file with an API key (header x-sn-apikey), mode 0600, instead of password and OAuth"
     )
-    ca_file: Path | None = Field(default=None, description="authorities to trust instead of the public ones, PEM")
-    proxy: str = Field(default="", description="address of an HTTP proxy")
+    ca_file: CaFile = None
+    proxy: Proxy = ""
 
     @field_validator("url")
     @classmethod
@@ -110,17 +110,17 @@ class Term(Struct, frozen=True):
 
 
 class ServiceNow:
-    """One instance. Not for several threads at once.
-
-    Attributes:
-        server_now: the instance's own clock, by its last answer; None before the first.
-    """
+    """One instance. Not for several threads at once."""
 
     def __init__(self, http: "Http", oauth: OAuth | None = None) -> None:
-        self.server_now: datetime | None = None
         self._http = http
         self._oauth = oauth
         self.name = http.instance
+
+    @property
+    def server_now(self) -> datetime | None:
+        """Its own clock, by its last answer; None before the first."""
+        return self._http.server_now
 
     def rows(
         self, table: str, query: Sequence[Term], fields: Sequence[str], *, order: Sequence[str] = (), limit: int = 0
@@ -199,10 +199,6 @@ class ServiceNow:
             raise Unavailable(
                 f"{answer.place}: {TOO_SLOW.decode()}", hint="put an index on the fields that are searched"
             )
-        try:
-            self.server_now = parsedate_to_datetime(answer.headers.get("date", "")).astimezone(UTC)
-        except (TypeError, ValueError):
-            self.server_now = None
         return answer
 
 

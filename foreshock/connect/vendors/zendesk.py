@@ -10,14 +10,13 @@ for byte the first one, so bodies are built with sorted keys; lists are read by 
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from msgspec import Struct
 from pydantic import Field, field_validator, model_validator
 
-from foreshock.connect.auth import read_secret, web_address
+from foreshock.connect.auth import CaFile, Proxy, read_secret, web_address
 from foreshock.core.contracts import ConnectorConfig
 from foreshock.core.errors import Denied, ForeshockError, Invalid, Missing, Rejected, Unavailable
 
@@ -58,8 +57,8 @@ class ZendeskAccount(ConnectorConfig):
     oauth_token_file: Path | None = Field(
         default=None, description="file with an OAuth access token, mode 0600, instead of user and token_file"
     )
-    ca_file: Path | None = Field(default=None, description="authorities to trust instead of the public ones, PEM")
-    proxy: str = Field(default="", description="address of an HTTP proxy")
+    ca_file: CaFile = None
+    proxy: Proxy = ""
 
     @field_validator("url")
     @classmethod
@@ -87,18 +86,18 @@ class Export(Struct, frozen=True):
 
 
 class Zendesk:
-    """One account. Not for several threads at once.
-
-    Attributes:
-        server_now: the account's own clock, by its last answer; None before the first.
-    """
+    """One account. Not for several threads at once."""
 
     def __init__(self, http: "Http") -> None:
-        self.server_now: datetime | None = None
         self._http = http
         self.name = http.instance
         self._me = 0
         self._people: dict[int, Record] = {}
+
+    @property
+    def server_now(self) -> datetime | None:
+        """Its own clock, by its last answer; None before the first."""
+        return self._http.server_now
 
     # ---- tickets ----
 
@@ -215,12 +214,7 @@ class Zendesk:
         if body is not None:
             sent = json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
             named["Content-Type"] = "application/json"
-        answer = self._http.request(method, f"/api/v2{path}", params=params, body=sent, headers=named)
-        try:
-            self.server_now = parsedate_to_datetime(answer.headers.get("date", "")).astimezone(UTC)
-        except (TypeError, ValueError):
-            self.server_now = None
-        return answer
+        return self._http.request(method, f"/api/v2{path}", params=params, body=sent, headers=named)
 
 
 def connect(account: ZendeskAccount, name: str, place: str, http: Callable[..., "Http"]) -> Zendesk:
