@@ -6,6 +6,7 @@ One place, so that no sink escapes for itself: ``plain`` for fields that hold te
 
 import html as _html
 import re
+from html.parser import HTMLParser
 from typing import Any
 
 _INVISIBLE = re.compile(
@@ -42,6 +43,37 @@ def html(text: str, limit: int) -> str:
 def _html_of(text: str) -> str:
     paragraphs = [_html.escape(part).replace("\n", "<br>") for part in re.split(r"\n{2,}", text)]
     return "".join(f"<p>{part}</p>" for part in paragraphs if part)
+
+
+class _Reader(HTMLParser):
+    """Collects the text; what stands in a block begins a line."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts: list[str] = []
+        self._hidden = 0
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self._hidden += tag in _UNREAD
+        self.parts += ["\n"] if tag in _BLOCKS else []
+
+    def handle_endtag(self, tag: str) -> None:
+        self._hidden -= tag in _UNREAD and self._hidden > 0
+
+    def handle_data(self, data: str) -> None:
+        self.parts += [] if self._hidden else [_BLANK.sub(" ", data)]
+
+
+_BLOCKS = frozenset(("address", "blockquote", "br", "div", "hr", "li", "p", "pre", "table", "tr"))
+_UNREAD = frozenset(("script", "style"))
+
+
+def html_text(markup: str) -> str:
+    """The text of HTML that people wrote, a line for each block."""
+    reader = _Reader()
+    reader.feed(markup)
+    reader.close()
+    return "\n".join(row.strip() for row in "".join(reader.parts).strip().split("\n"))
 
 
 def adf(text: str, limit: int) -> dict[str, Any]:

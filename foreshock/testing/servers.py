@@ -45,8 +45,9 @@ PACKAGES: dict[str, str] = {
     "prometheus-alertmanager": "prometheus-alertmanager",
     "prometheus-node-exporter": "prometheus-node-exporter",
     "promtool": "prometheus",
+    "rt-server": "request-tracker5 rt5-standalone rt5-db-sqlite starman",
 }
-"""The Debian package that brings each program."""
+"""The Debian packages that bring each program."""
 
 READY_WITHIN_S = 30.0
 """A server that does not answer by then is broken: the slowest takes 2 s on two busy cores."""
@@ -59,8 +60,8 @@ class ServerFailed(RuntimeError):
 
 
 def program(name: str) -> Path | None:
-    """Where a program lies, or None. Debian keeps PostgreSQL's outside PATH, one folder per version."""
-    found = shutil.which(name)
+    """Where a program lies, or None. Debian keeps some outside PATH, PostgreSQL's in one folder per version."""
+    found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/share/request-tracker5/libexec")
     if found:
         return Path(found)
     versions = [path for path in Path("/usr/lib/postgresql").glob(f"*/bin/{name}") if os.access(path, os.X_OK)]
@@ -74,7 +75,7 @@ def missing(*programs: str) -> list[str]:
 
 def apt_line(programs: Sequence[str]) -> str:
     """The one line that installs the programs on Debian."""
-    packages = sorted({PACKAGES.get(name, name) for name in programs})
+    packages = sorted({package for name in programs for package in PACKAGES.get(name, name).split()})
     return f"apt-get install -y --no-install-recommends {' '.join(packages)}"
 
 
@@ -242,6 +243,7 @@ class Server(ABC):
             text=True,
             timeout=READY_WITHIN_S,
             check=False,
+            env=self._environment(),
             **self._identity(),
         )
         if done.returncode != 0:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock.connect.markup import adf, adf_text, html, line, plain, wiki
+from foreshock.connect.markup import adf, adf_text, html, html_text, line, plain, wiki
 
 anything = st.text(alphabet=st.characters(), max_size=300)  # halves of pairs too
 
@@ -66,3 +66,24 @@ def test_the_text_of_a_document_is_the_text_it_was_made_from():
     mention = {"type": "mention", "attrs": {"id": "1", "text": "@Ada"}}
     assert adf_text({"type": "doc", "content": [{"type": "paragraph", "content": [mention]}]}) == "@Ada"
     assert adf_text(None) == ""
+
+
+@pytest.mark.parametrize(
+    ("markup", "text"),
+    [
+        ("<p>the <b>disk</b> &amp; the<br>fan</p><p>again</p>", "the disk & the\nfan\nagain"),
+        ("<div>one\n  two</div><script>alert(1)</script>", "one two"),
+        ("no markup, 1 < 2", "no markup, 1 < 2"),
+        ("<p>cut in the mid", "cut in the mid"),
+        ("", ""),
+    ],
+)
+def test_html_that_people_wrote_is_read_as_lines(markup, text):
+    assert html_text(markup) == text
+
+
+@given(anything)
+def test_text_that_became_html_is_read_again(text):
+    shown = line(text, 200)
+
+    assert html_text(html(shown, 5000)) == shown

@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from foreshock.core.contracts import ConnectorConfig, Finding, Receipt, SinkParts, Verb
 from foreshock.store.desk import Desk
-from foreshock.testing.sinks import SIMULATED, SINKS, staged
+from foreshock.testing.sinks import SIMULATED, SINKS
+from foreshock.testing.ticket_servers import TICKET_SERVERS
 from foreshock.testing.tickets import make_order
 
 HOSTILE = [
@@ -54,12 +55,12 @@ def kind(request):
 
 
 @pytest.fixture
-def stage(kind, tmp_path):
-    """The kind before its stand-in, where it has one."""
-    if kind.kind not in SIMULATED:
+def stage(kind, staged_kind):
+    """The kind before its stand-in, or the real system, where it has one."""
+    if kind.kind not in (*SIMULATED, *TICKET_SERVERS):
         yield None
         return
-    with staged(SIMULATED[kind.kind], tmp_path) as made:
+    with staged_kind(kind.kind) as made:
         yield made
 
 

@@ -1,6 +1,6 @@
 """What every sink with a stand-in does over a real socket, through a whole life of a ticket and through all that fails.
 
-A kind takes part by having a file of its name in foreshock/sandbox.
+A kind takes part by having a file of its name in foreshock/sandbox, or a real server in foreshock/testing.
 """
 
 import pytest
@@ -9,7 +9,8 @@ from foreshock.core.contracts import ProblemOrder, Verb
 from foreshock.core.errors import Denied, Unavailable
 from foreshock.core.model import TicketState
 from foreshock.sandbox.faults import Fault
-from foreshock.testing.sinks import CALLS, SIMULATED, Bench, first_faults, staged
+from foreshock.testing.sinks import CALLS, SIMULATED, Bench, first_faults
+from foreshock.testing.ticket_servers import TICKET_SERVERS
 from foreshock.testing.tickets import NOON, make_order
 
 HOSTILE = [
@@ -25,9 +26,9 @@ HOSTILE = [
 ]
 
 
-@pytest.fixture(params=SIMULATED)
-def stage(request, tmp_path):
-    with staged(SIMULATED[request.param], tmp_path) as made:
+@pytest.fixture(params=[*SIMULATED, *TICKET_SERVERS])
+def stage(request, staged_kind):
+    with staged_kind(request.param) as made:
         yield made
 
 

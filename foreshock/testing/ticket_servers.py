@@ -1,0 +1,311 @@
+"""Real ticket systems for tests, and sinks before them: what their makers wrote holds our tickets here.
+
+Facts: Debian 12: request-tracker5 5.0.3.
+"""
+
+from __future__ import annotations
+
+import http.client
+import itertools
+import json
+import os
+import time
+import urllib.request
+from abc import abstractmethod
+from base64 import b64encode
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from foreshock.sandbox.faults import Fault
+from foreshock.sandbox.system import Held, Reply, Request, Simulator, secret_file
+from foreshock.testing.servers import Server
+from foreshock.testing.sinks import Stage
+
+KEY_FIELD = "Foreshock Key"
+PASSWORD = "test-password"
+"""Of each account of a test."""
+
+_RT_CONFIG = """\
+use utf8;
+Set($rtname, 'foreshock.example');
+Set($Organization, 'foreshock.example');
+Set($DatabaseType, 'SQLite');
+Set($DatabaseName, '{folder}/rt.sqlite3');
+Set($WebDomain, '127.0.0.1');
+Set($WebPort, {port});
+Set($WebBaseURL, 'http://127.0.0.1:{port}');
+Set($LogToSyslog, undef);
+Set($LogToSTDERR, 'error');
+Set($LogToFile, undef);
+Set($MailCommand, 'testfile');
+Set($WebSessionClass, 'Apache::Session::File');
+Set($MasonSessionDir, '{folder}/sessions');
+# Not UTC: a time in a query without a zone means this one.
+Set($Timezone, 'America/New_York');
+# Each request with a password or a token costs one hash; 12 is the default and takes a quarter of a second.
+Set($BcryptCost, 4);
+1;
+"""
+_RT_DATA = """\
+@Queues = ({ Name => 'Ops' }, { Name => 'Network' }, { Name => 'Bare' }, { Name => 'Locked' });
+@Users = map { { Name => $_, Password => '{password}', EmailAddress => "$_\\@example.com", Privileged => 1 } }
+  qw(foreshock ada bob);
+@CustomFields = map { { Name => $_, Type => 'FreeformSingle', LookupType => 'RT::Queue-RT::Ticket',
+  Queue => ['Ops', 'Network', 'Locked'] } } ('{key_field}', 'Affected Services');
+push @CustomFields, { Name => 'Impact', Type => 'SelectSingle', LookupType => 'RT::Queue-RT::Ticket', Queue => ['Ops'],
+  Values => [map { { Name => $_ } } qw(1 2 3)] };
+push @CustomFields, { Name => 'Now', Type => 'Text', LookupType => 'RT::Queue-RT::Ticket', Queue => ['Ops'] };
+@ACL = map { my $queue = $_; map { { UserId => 'foreshock', Queue => $queue, Right => $_ } }
+  qw({rights}) } qw(Ops Network Bare);
+push @ACL, map { { UserId => 'foreshock', Queue => 'Locked', Right => $_ } } qw(SeeQueue SeeCustomField);
+push @ACL, map { my $user = $_; map { { UserId => $user, Right => $_ } }
+  qw({rights} DeleteTicket OwnTicket TakeTicket StealTicket ReplyToTicket) } qw(ada bob);
+@Final = (sub {
+  require RT::AuthToken;
+  my $user = RT::User->new(RT->SystemUser);
+  $user->Load('foreshock');
+  my ($ok, $said, $token) = RT::AuthToken->new(RT->SystemUser)->Create(Owner => $user->Id, Description => 'test');
+  die $said unless $ok;
+  open my $file, '>', '{folder}/token' or die $!;
+  print $file $token;
+  close $file;
+});
+1;
+"""
+RT_RIGHTS = (
+    "SeeQueue CreateTicket ShowTicket ShowTicketComments ModifyTicket CommentOnTicket SeeCustomField ModifyCustomField"
+)
+"""What the connector's page asks an administrator for."""
+
+
+class TicketServer(Server):
+    """A real ticket system in which ``foreshock`` works, and ``ada`` and ``bob`` are people.
+
+    Attributes:
+        kind: of the sink that writes to it.
+    """
+
+    kind: str
+
+    @classmethod
+    def programs(cls) -> tuple[str, ...]:
+        """What must be installed."""
+        return (cls.executable,)
+
+    @abstractmethod
+    def settings(self, url: str, folder: Path, prefix: str) -> dict[str, Any]:
+        """Of a sink that reaches it at ``url`` and whose keys begin with ``prefix``."""
+
+    @abstractmethod
+    def edit(self, number: str, action: str, *, actor: str = "ada", text: str = "", code: str = "") -> None:
+        """As ``sandbox.system.System.edit``, through its own API, in the name of the actor."""
+
+    @abstractmethod
+    def held(self, prefix: str) -> list[Held]:
+        """The tickets whose key begins so, oldest first; ``key`` is the rest."""
+
+    def ask(
+        self, method: str, path: str, value: Any = None, *, user: str = "ada", headers: Mapping[str, str] = {}
+    ) -> Any:
+        """The JSON of a 2xx answer; any other is an error of the test."""
+        sent = {"Accept": "application/json", "Authorization": _basic(user), **headers}
+        body = None if value is None else json.dumps(value).encode()
+        if body is not None:
+            sent["Content-Type"] = "application/json"
+        request = urllib.request.Request(self.url + path, data=body, headers=sent, method=method)
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            got = answer.read()
+        return json.loads(got) if got else None
+
+    def _ready(self) -> bool:
+        try:
+            self._look()
+        except OSError:
+            return False
+        return True
+
+    @abstractmethod
+    def _look(self) -> None:
+        """One call that works as soon as the server does. Raises OSError."""
+
+
+def _basic(user: str) -> str:
+    return "Basic " + b64encode(f"{user}:{PASSWORD}".encode()).decode()
+
+
+class RequestTracker(TicketServer):
+    """Request Tracker 5 on SQLite: queues Ops and Network, Bare (without our fields) and Locked (not for us)."""
+
+    kind = "request_tracker"
+    executable = "rt-server"
+    account = "www-data"
+
+    def settings(self, url: str, folder: Path, prefix: str) -> dict[str, Any]:
+        token = (self.folder / "token").read_text()
+        return {
+            "url": url,
+            "user": "foreshock",
+            "token_file": secret_file(folder, "token", token),
+            "queue": "Ops",
+            "queues": {"net": "Network"},
+            "key_prefix": prefix,
+            "settle": "0s",
+        }
+
+    def edit(self, number: str, action: str, *, actor: str = "ada", text: str = "", code: str = "") -> None:
+        if text and action in ("comment", "resolve", "close", "reopen"):
+            self._write("POST", f"/ticket/{number}/comment", {"Content": text, "ContentType": "text/plain"}, actor)
+        match action:
+            case "take":
+                self._write("PUT", f"/ticket/{number}", {"Owner": actor}, actor)
+            case "assign":
+                self._write("PUT", f"/ticket/{number}", {"Queue": text}, actor)
+            case "retitle":
+                self._write("PUT", f"/ticket/{number}", {"Subject": text}, actor)
+            case "merge":
+                self._write("PUT", f"/ticket/{number}", {"MergeInto": int(text)}, actor)
+            case "delete":
+                self._write("DELETE", f"/ticket/{number}", None, actor)
+            case "resolve" | "reopen" | "close":
+                status = {"resolve": "resolved", "reopen": "open", "close": "rejected"}[action]
+                self._write("PUT", f"/ticket/{number}", {"Status": status}, actor)
+            case _:
+                assert action == "comment", action
+
+    def _write(self, method: str, path: str, value: Any, actor: str) -> None:
+        said = self.ask(method, f"/REST/2.0{path}", value, user=actor)
+        done = ("changed", "added", "Successful", "Comments")
+        assert said is None or any(word in " ".join(said) for word in done), said
+
+    def held(self, prefix: str) -> list[Held]:
+        query = f"CF.{{{KEY_FIELD}}} STARTSWITH '{prefix}'"
+        fields = "Subject,Status,CustomFields,_hyperlinks"
+        path = f"/REST/2.0/tickets?query={quote(query)}&fields={fields}&orderby=id&per_page=100"
+        return [self._held(row, prefix) for row in self.ask("GET", path)["items"]]
+
+    def _held(self, row: Mapping[str, Any], prefix: str) -> Held:
+        number = str(row["id"])
+        fields = "Content,TransactionId"
+        path = f"/REST/2.0/ticket/{number}/attachments?fields={fields}&orderby=id&per_page=100"
+        notes = tuple(str(each["Content"]) for each in self.ask("GET", path)["items"])
+        custom = {each["name"]: "\n".join(each["values"]) for each in row["CustomFields"]}
+        states = {"resolved": "resolved", "rejected": "closed", "deleted": "closed"}
+        links = (each for each in row["_hyperlinks"] if each["ref"] in ("refers-to", "referred-to-by", "parent"))
+        return Held(
+            number=number,
+            key=custom[KEY_FIELD].removeprefix(prefix),
+            state=states.get(row["Status"], "open"),
+            title=row["Subject"],
+            notes=notes,
+            texts=(row["Subject"], *sorted(custom.values()), *notes),
+            links=tuple(str(each["id"]) for each in links),
+        )
+
+    def _prepare(self) -> None:
+        for name in ("sessions", "RT_SiteConfig.d"):
+            (self.folder / name).mkdir()
+        (self.folder / "RT_SiteConfig.pm").write_text(self._filled(_RT_CONFIG))
+        (self.folder / "data.pl").write_text(self._filled(_RT_DATA))
+        self._hand_over()
+        self._run("rt-setup-database-5", "--action", "init", "--skip-create")
+        data = str(self.folder / "data.pl")
+        self._run("rt-setup-database-5", "--action", "insert", "--skip-create", "--datafile", data)
+
+    def _filled(self, text: str) -> str:
+        words = {"folder": self.folder, "port": self.port, "password": PASSWORD, "key_field": KEY_FIELD}
+        for name, value in {**words, "rights": RT_RIGHTS}.items():
+            text = text.replace(f"{{{name}}}", str(value))
+        return text
+
+    def _arguments(self) -> list[str]:
+        # Two workers, because a page of the web interface asks for parts of itself while it is made.
+        return ["--server", "Starman", "--host", "127.0.0.1", "--port", str(self.port), "--workers", "2"]
+
+    def _environment(self) -> dict[str, str]:
+        files = {"RT_SITE_CONFIG": "RT_SiteConfig.pm", "RT_SITE_CONFIG_DIR": "RT_SiteConfig.d"}
+        return {**os.environ, **{name: str(self.folder / file) for name, file in files.items()}}
+
+    def _look(self) -> None:
+        self.ask("GET", "/REST/2.0/rt")
+
+
+TICKET_SERVERS: dict[str, type[TicketServer]] = {RequestTracker.kind: RequestTracker}
+"""Kinds that are tested before what they are made for."""
+
+
+# ---- before a sink ----
+
+
+class Relay:
+    """A ``System`` for ``SandboxServer`` that hands each request on to a real one, so that faults strike in between."""
+
+    def __init__(self, server: TicketServer, prefix: str) -> None:
+        self.server = server
+        self._prefix = prefix
+
+    def handle(self, request: Request) -> Reply:
+        headers = {name: value for name, value in request.headers.items() if name not in _HOPS}
+        for name in ("origin", "referer"):
+            if name in headers:
+                headers[name] = headers[name].replace(request.base, self.server.url)
+        link = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=20)
+        try:
+            link.request(request.method, f"{quote(request.path)}?{request.query}", request.body or None, headers)
+            answer = link.getresponse()
+            body = answer.read()
+        finally:
+            link.close()
+        written = request.method != "GET" and 200 <= answer.status < 300
+        return Reply(
+            status=answer.status,
+            body=body or None,
+            headers={name.lower(): value for name, value in answer.getheaders() if name.lower() not in _HOPS},
+            effects=(f"call {request.method} {request.path}",) if written else (),
+        )
+
+    def refuse(self, fault: Fault) -> Reply:
+        status = {Fault.ERROR: 500, Fault.LIMITED: 429, Fault.DENIED: 401, Fault.FORBIDDEN: 403}[fault]
+        headers = {"retry-after": "7"} if fault is Fault.LIMITED else {}
+        return Reply(status=status, body={"message": fault.value}, headers=headers)
+
+    def edit(self, number: str, action: str, *, actor: str = "ada", text: str = "", code: str = "") -> None:
+        self.server.edit(number, action, actor=actor, text=text, code=code)
+
+    def held(self) -> list[Held]:
+        return self.server.held(self._prefix)
+
+
+_HOPS = frozenset({"connection", "content-length", "host", "keep-alive", "transfer-encoding", "accept-encoding"})
+"""Headers that each connection has for itself."""
+_prefixes = itertools.count(1)
+
+
+class RealStage(Stage):
+    """A stage whose system is a real one. Its clock is its own: ``clock`` moves only ours."""
+
+    def __init__(self, server: TicketServer, folder: Path, *, config: Mapping[str, Any] = {}) -> None:
+        prefix = f"t{next(_prefixes)}-"
+        relay = Simulator(
+            kind=server.kind,
+            title="",
+            build=lambda clock, seed: Relay(server, prefix),
+            settings=lambda url, folder: server.settings(url, folder, prefix),
+        )
+        super().__init__(relay, folder, config=config)
+
+    def settle(self) -> None:
+        """What happened in this second is complete in the next one."""
+        super().settle()
+        time.sleep(1.05 - time.time() % 1)
+
+
+@contextmanager
+def staged_before(server: TicketServer, folder: Path, **options: Any) -> Iterator[RealStage]:
+    stage = RealStage(server, folder, **options)
+    try:
+        yield stage
+    finally:
+        stage.close()
