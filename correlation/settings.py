@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from correlation.calendars import Hours, hours_of, read_holiday, read_hours, read_zone
+from correlation.closing import Label
 from foreshock.core.errors import Invalid, Malformed
 from foreshock.core.matchers import Matcher, parse_matcher
 from foreshock.core.quantities import Duration, parse_duration
@@ -332,6 +333,11 @@ class TicketSettings(_Section):
         le=5,
         description="situations below this priority (a larger number) open no ticket; they stay in the console",
     )
+    close_codes: dict[Annotated[str, Field(min_length=1, max_length=100)], Label] = Field(
+        default_factory=dict,
+        description="what it means that people close a ticket with this code, in their system's words: real, no_fault, "
+        "duplicate or false_alarm; the usual words of each system are known",
+    )
 
     def text_of(self, sink: str) -> TextSettings:
         return self.text_by_sink.get(sink, self.text)
@@ -639,6 +645,35 @@ class EvidenceSettings(_Section):
     )
 
 
+class ProblemSettings(_Section):
+    occurrences: int = Field(
+        default=3,
+        ge=2,
+        le=20,
+        description="so many incidents with the same cause and pattern make a problem if they come …",
+    )
+    within: Duration = _duration("30d", "… within this time")
+    min_priority: int = Field(
+        default=4, ge=1, le=5, description="incidents below this priority (a larger number) do not count"
+    )
+    exclude: tuple[Matchers, ...] = Field(
+        default=(),
+        max_length=200,
+        description="incidents whose first alert fits all matchers of one of these lists never make a problem",
+    )
+    quiet: Duration = _duration(
+        "30d", "a problem that has not come back for this long is proposed for closing; people close it"
+    )
+    remember: Duration = _duration("365d", "what has not come back for this long is forgotten, with its problem")
+
+    @model_validator(mode="after")
+    def _remembers_long_enough(self) -> Self:
+        for name in ("within", "quiet"):
+            if self.remember < getattr(self, name):
+                raise Invalid(f"`remember` is shorter than `{name}`", hint="raise `remember`", path=("remember",))
+        return self
+
+
 class CorrelationSettings(_Section):
     """How alerts become situations, and situations tickets."""
 
@@ -663,6 +698,9 @@ class CorrelationSettings(_Section):
     priority: PrioritySettings = Field(default_factory=PrioritySettings, description="how priority is computed")
     assignment: AssignmentSettings = Field(
         default_factory=AssignmentSettings, description="which group gets the ticket where no CI says it"
+    )
+    problem: ProblemSettings = Field(
+        default_factory=ProblemSettings, description="when incidents that come back make a problem"
     )
 
     @field_validator("calendars")

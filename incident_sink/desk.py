@@ -2,6 +2,7 @@
 
 Facts:    the rows live in Foreshock's own store behind ``core.contracts.DeskBook``; no network is involved.
 Delivery: exactly once: the book remembers the id of every order it has carried out, in the transaction that did it.
+Problems: opened, noted and linked like incidents; what people end stays ended.
 Changes:  what people do on the desk's pages is read back from its journal; a field or an end that a person set stays.
 Needs:    nothing.
 """
@@ -13,8 +14,11 @@ from msgspec import structs
 from foreshock.core.contracts import (
     ConnectorConfig,
     DeskBook,
+    DeskState,
     Finding,
     Order,
+    ProblemOrder,
+    ProblemReading,
     Receipt,
     SinkKind,
     SinkParts,
@@ -43,6 +47,20 @@ class DeskSink:
     def changes(self, cursor: int) -> Sequence[TicketChange]:
         return [structs.replace(change, sink=self._name) for change in self._book.journal(cursor, _PAGE)]
 
+    def find_problem(self, key: str) -> Receipt | None:
+        record = self._book.by_key(key, "problem")
+        return None if record is None else Receipt(number=record.number, url=record.url)
+
+    def write_problem(self, order: ProblemOrder, problem: Receipt | None) -> Receipt:
+        return self._book.apply_problem(order)
+
+    def read_problem(self, problem: Receipt) -> ProblemReading | None:
+        record = self._book.get(problem.number)
+        if record is None:
+            return None
+        ended = record.state.value if record.state in (DeskState.RESOLVED, DeskState.CLOSED) else ""
+        return ProblemReading(ended=ended, known_error=record.known_error)
+
     def check(self) -> Sequence[Finding]:
         return [Finding(subject="desk", observed="its records are kept in Foreshock's own store")]
 
@@ -57,4 +75,6 @@ SINK = SinkKind(
     facts="no outside system",
     config=DeskConfig,
     build=_build,
+    problems=True,
+    known_errors=True,
 )

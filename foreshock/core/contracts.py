@@ -249,6 +249,8 @@ class Order(Struct, frozen=True, kw_only=True):
             ci, services, causes; only what changed for UPDATE.
         note: work note for people; empty if there is nothing to tell.
         url: the incident page in the console, as a path.
+        incidents: of a Problem, which is opened and updated by orders like those for a ticket: the situations that it
+            explains; None for a ticket. ``situation`` and ``key`` are the Problem's key then.
     """
 
     id: str
@@ -261,6 +263,7 @@ class Order(Struct, frozen=True, kw_only=True):
     fields: dict[str, Any]
     note: str = ""
     url: str = ""
+    incidents: tuple[str, ...] | None = None
 
 
 class Receipt(Struct, frozen=True, kw_only=True):
@@ -289,6 +292,7 @@ class TicketChange(Struct, frozen=True, kw_only=True):
         number: of the record; empty while the sink has none.
         actor: the person; empty when Foreshock did it.
         code: with which a person closed or resolved it, in the system's own words ("Duplicate", "No fault found").
+        problem: what people made of a Problem, whose key ``situation`` is then; None for a ticket.
     """
 
     sink: str
@@ -301,6 +305,7 @@ class TicketChange(Struct, frozen=True, kw_only=True):
     actor: str = ""
     comment: str = ""
     code: str = ""
+    problem: "ProblemReading | None" = None
 
 
 class Finding(Struct, frozen=True, kw_only=True):
@@ -322,7 +327,7 @@ class ProblemOrder(Struct, frozen=True, kw_only=True):
 
     Attributes:
         key: its identity in the sink's searchable place; never that of a situation.
-        fields: title, description, impact, urgency, assignment_group, ci, as in an ``Order``.
+        fields: title, description, impact, urgency, priority, assignment_group, ci, as in an ``Order``.
         incidents: of the same sink; those that are not linked yet are linked.
     """
 
@@ -332,6 +337,19 @@ class ProblemOrder(Struct, frozen=True, kw_only=True):
     fields: dict[str, Any]
     note: str = ""
     incidents: tuple[Receipt, ...] = ()
+
+
+class ProblemReading(Struct, frozen=True, kw_only=True):
+    """What people made of a Problem.
+
+    Attributes:
+        ended: "resolved" or "closed"; empty while it is worked on. by: who ended it, if that is known.
+        known_error: the workaround or cause that they wrote down; empty if none.
+    """
+
+    ended: str = ""
+    by: str = ""
+    known_error: str = ""
 
 
 class Sink(Protocol):
@@ -372,6 +390,13 @@ class ProblemSink(Protocol):
         Unavailable, Denied, Rejected."""
 
 
+class KnownErrorSink(ProblemSink, Protocol):
+    """A ``ProblemSink`` that tells what people made of a Problem (``SinkKind.known_errors``)."""
+
+    def read_problem(self, problem: Receipt) -> ProblemReading | None:
+        """The record as it stands; None where it is gone. Raises Unavailable, Denied."""
+
+
 class SinkKind(Struct, frozen=True, kw_only=True):
     """Declaration of a sink. ``build`` gets the instance's name, its configuration and what the wiring offers.
 
@@ -379,7 +404,7 @@ class SinkKind(Struct, frozen=True, kw_only=True):
         index_delay_s: how long after a lost answer a record may still turn up in a search; until then an "absent" is
             not believed. 0 where a search sees every commit at once.
         searches: whether ``find`` can answer; a sink that cannot search must be safe to send a creation to twice.
-        problems: whether its sinks are a ``ProblemSink`` too.
+        problems: whether its sinks are a ``ProblemSink`` too. known_errors: whether they are a ``KnownErrorSink``.
     """
 
     kind: str
@@ -390,6 +415,7 @@ class SinkKind(Struct, frozen=True, kw_only=True):
     index_delay_s: float = 0.0
     searches: bool = True
     problems: bool = False
+    known_errors: bool = False
 
 
 class SinkParts(Struct, frozen=True, kw_only=True):
@@ -530,7 +556,7 @@ class DeskRecord(Struct, frozen=True, kw_only=True):
         number: INC0000001 or PRB0000001.
         key: our key (situation id); empty for a record a person opened.
         resolution_code: "recovered" when the condition ended by itself, else what the person chose.
-        problem: number of the problem it is linked to.
+        problem: number of the problem it is linked to. known_error: of a problem, what people know of it by now.
     """
 
     number: str
@@ -553,6 +579,7 @@ class DeskRecord(Struct, frozen=True, kw_only=True):
     resolved_at: Moment | None = None
     problem: str = ""
     url: str = ""
+    known_error: str = ""
 
 
 class DeskNote(Struct, frozen=True, kw_only=True):
@@ -564,13 +591,15 @@ class DeskNote(Struct, frozen=True, kw_only=True):
 
 
 class DeskAction(StrEnum):
-    """What a person can do with a desk record."""
+    """What a person can do with a desk record. KNOWN_ERROR: write down what is known of a problem, above all how to get
+    round it; empty takes it back."""
 
     TAKE = "take"
     COMMENT = "comment"
     RESOLVE = "resolve"
     REOPEN = "reopen"
     CLOSE = "close"
+    KNOWN_ERROR = "known_error"
 
 
 class DeskBook(Protocol):
@@ -582,7 +611,11 @@ class DeskBook(Protocol):
         A field that a person changed, and a record that a person resolved, are left alone.
         """
 
-    def by_key(self, key: str) -> DeskRecord | None: ...
+    def apply_problem(self, order: ProblemOrder) -> Receipt:
+        """The same for a Problem, which is opened where there is none with this key. An incident that is linked to
+        another problem stays so."""
+
+    def by_key(self, key: str, type: str = "incident") -> DeskRecord | None: ...
 
     def get(self, number: str) -> DeskRecord | None: ...
 

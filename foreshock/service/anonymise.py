@@ -203,7 +203,7 @@ class Names:
                 self._name(tie.source, tie.target)
         elif entry.kind is RecordKind.TICKET:
             change = msgspec.json.decode(entry.body, type=TicketChange)
-            self._name(change.number, change.actor)
+            self._name(change.number, change.actor, change.problem.by if change.problem is not None else "")
         elif entry.kind is RecordKind.ANOMALIES:
             self._name(*(one.ci for one in msgspec.json.decode(entry.body, type=AnomaliesRecord).anomalies))
         elif entry.kind is RecordKind.OPERATOR:
@@ -562,7 +562,12 @@ class Anonymiser:
 
     def _ticket(self, change: TicketChange) -> TicketChange:
         name = self._tokens.name
-        return msgspec.structs.replace(change, number=name(change.number), actor=name(change.actor), url="", comment="")
+        problem = change.problem
+        if problem is not None:
+            problem = msgspec.structs.replace(problem, by=name(problem.by), known_error="")
+        return msgspec.structs.replace(
+            change, number=name(change.number), actor=name(change.actor), url="", comment="", problem=problem
+        )
 
     def _anomalies(self, read: AnomaliesRecord) -> AnomaliesRecord:
         return AnomaliesRecord(

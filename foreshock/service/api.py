@@ -31,6 +31,7 @@ from foreshock.service.views import (
     ExplainView,
     IncidentRow,
     IncidentView,
+    PatternView,
     SourceView,
     StatusView,
     Views,
@@ -215,6 +216,27 @@ def _add_desk(
     )
     def problems(limit: _Limit = 200) -> Response:
         return _cut(views.problems(limit=limit + 1), limit)
+
+    @router.get(
+        "/patterns",
+        response_model=models.list_of(PatternView),
+        responses=_WRONG,
+        summary="Incidents that come back: those that are problems, the one that came last first",
+    )
+    def patterns(
+        watched: Annotated[bool, Query(description="also what came back, and is no problem yet")] = False,
+        limit: _Limit = 200,
+    ) -> Response:
+        return _cut(views.patterns(watched=watched, limit=limit + 1), limit)
+
+    @router.get(
+        "/patterns/{name}",
+        response_model=models.of(PatternView),
+        responses={**_MISSING, **_WRONG},
+        summary="One of them, by its id, its problem (P-1), a record's number or one of its incidents",
+    )
+    def pattern(name: Annotated[str, Path(max_length=64)]) -> Response:
+        return _found(views.pattern(name), f"problem {name!r}", "list them with GET /api/v1/patterns?watched=true")
 
     @router.get(
         "/records/{number}",

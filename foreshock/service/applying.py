@@ -134,6 +134,7 @@ class _Current(Struct, frozen=True, kw_only=True):
     ruleset: Ruleset
     source: Source | None
     sinks: tuple[str, ...]
+    problem_sinks: tuple[str, ...]
 
 
 class LiveRules:
@@ -162,7 +163,15 @@ class LiveRules:
 
     # ---- files ----
 
-    def take(self, files: Files, sinks: tuple[str, ...], *, actor: str, again: bool = False) -> bool:
+    def take(
+        self,
+        files: Files,
+        sinks: tuple[str, ...],
+        problem_sinks: tuple[str, ...] = (),
+        *,
+        actor: str,
+        again: bool = False,
+    ) -> bool:
         """What a start or a reload has read: into force, unless something else was applied since the files said so
         already; whether rules or settings are others now. ``again``: a record even if they are not."""
         with self._one_at_a_time:
@@ -175,9 +184,10 @@ class LiveRules:
                 wanted, source = now.ruleset, now.source
                 if wanted != files.ruleset:
                     log.info("what was applied stays in force: the files say what they said then", **_names(now))
-            changed = wanted != now.ruleset or sinks != now.sinks
+            hear = (sinks, problem_sinks)
+            changed = wanted != now.ruleset or hear != (now.sinks, now.problem_sinks)
             if changed or source != now.source or again:
-                self._record(wanted, source, sinks, actor=actor)
+                self._record(wanted, source, *hear, actor=actor)
             self._keep()
         self.refused("")
         return changed
@@ -284,18 +294,16 @@ class LiveRules:
         if self._now is None:
             with self._runner.looking() as engine:
                 last = engine.lineage[-1] if engine.lineage else None
-                found, sinks, position = (
-                    ruleset(engine.settings, engine.rule_instances),
-                    engine.sinks,
-                    self._runner.position,
-                )
+                found, position = ruleset(engine.settings, engine.rule_instances), self._runner.position
+                hear = {"sinks": engine.sinks, "problem_sinks": engine.problem_sinks}
             source = last.source if last is not None else None
-            self._now = _Current(number=position, ruleset=found, source=source, sinks=sinks)
+            self._now = _Current(number=position, ruleset=found, source=source, **hear)
             if (newer := self._journal.newest(RecordKind.SETTINGS, after=position)) is not None:
                 read = msgspec.json.decode(newer.body, type=SettingsRecord)
                 rules = in_force.rules_of(read, self._runner.engine.rule_kinds)
                 found = ruleset(read_recorded(read.correlation)[0], rules)
-                self._now = _Current(number=newer.number, ruleset=found, source=read.source, sinks=read.sinks)
+                hear = {"sinks": read.sinks, "problem_sinks": read.problem_sinks}
+                self._now = _Current(number=newer.number, ruleset=found, source=read.source, **hear)
         return self._now
 
     def _put(self, wanted: Ruleset, how: How, reason: str, actor: str) -> Changed:
@@ -304,21 +312,30 @@ class LiveRules:
         if previous == version:
             raise Rejected(f"version {version} is in force already{self._by_whom()}", hint="there is nothing to do")
         written = self._files.written if self._files is not None else now.source.files if now.source else ""
-        number = self._record(wanted, Source(how=how, files=written, reason=reason), now.sinks, actor=actor)
+        source = Source(how=how, files=written, reason=reason)
+        number = self._record(wanted, source, now.sinks, now.problem_sinks, actor=actor)
         reflected = self._runner.caught_up(number)
         self._keep()
         log.info("rules and settings in force", version=version, previous=previous, how=how.value, actor=actor)
         changes = tuple(differences(now.ruleset, wanted))
         return Changed(version=version, previous=previous, changes=changes, reflected=reflected)
 
-    def _record(self, wanted: Ruleset, source: Source, sinks: tuple[str, ...], *, actor: str) -> int:
+    def _record(
+        self, wanted: Ruleset, source: Source, sinks: tuple[str, ...], problem_sinks: tuple[str, ...], *, actor: str
+    ) -> int:
         self._versions.add(version_of(wanted), msgspec.json.encode(wanted))
-        read = SettingsRecord(correlation=wanted.correlation, sinks=sinks, rules=wanted.rules, source=source)
+        read = SettingsRecord(
+            correlation=wanted.correlation,
+            sinks=sinks,
+            problem_sinks=problem_sinks,
+            rules=wanted.rules,
+            source=source,
+        )
         self._now = None  # until it is known that the record is on disk
         number = self._inbox.append_now(
             NewRecord(kind=RecordKind.SETTINGS, body=msgspec.json.encode(read), source="settings", actor=actor)
         )
-        self._now = _Current(number=number, ruleset=wanted, source=source, sinks=sinks)
+        self._now = _Current(number=number, ruleset=wanted, source=source, sinks=sinks, problem_sinks=problem_sinks)
         return number
 
     def _keep(self) -> None:

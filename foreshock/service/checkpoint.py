@@ -12,7 +12,7 @@ from correlation.group import number as situation_number
 from correlation.suppression.suppression import Suppression
 from foreshock.core import identity as fingerprints
 from foreshock.core.model import Alert, Change, Judgement, Moment, Situation, SituationState, Versions
-from foreshock.service import evidence, feedback, in_force, lifetimes, recent, rekey, weighing
+from foreshock.service import evidence, feedback, in_force, lifetimes, problems, recent, rekey, weighing
 from foreshock.service.lineage import InForce
 from foreshock.service.records import LearnedRecord, SettingsRecord, TopologyRecord
 from foreshock.service.sharing import Sharing
@@ -34,6 +34,7 @@ class Saved(Struct, frozen=True, kw_only=True):
     orders: int
     judgements: int = 0
     notices: int = 0
+    problems: int = 0
     versions: tuple[Versions, ...] = ()
     sources: dict[str, SourceCount]
     heard: dict[str, int]
@@ -62,6 +63,8 @@ def pieces(engine: "Engine") -> Iterator[tuple[str, str, bytes | None]]:
             yield kind, key, evidence.saved(engine, key)
         elif kind == "change":
             yield kind, key, recent.saved(engine, key)
+        elif kind == "pattern":
+            yield kind, key, problems.saved(engine, key)
         elif kind == "judgement":
             judgement = engine.judgements.get(key)
             yield kind, key, None if judgement is None else encode(judgement)
@@ -83,6 +86,7 @@ def pieces(engine: "Engine") -> Iterator[tuple[str, str, bytes | None]]:
         orders=engine.last_order,
         judgements=engine.last_judgement,
         notices=engine.last_notice,
+        problems=engine.last_problem,
         versions=tuple(engine.versions),
         sources=engine.sources,
         heard=engine.heard,
@@ -118,6 +122,7 @@ def restore(engine: "Engine", items: Iterable[tuple[str, str, bytes]]) -> None:
     anomalies: list[bytes] = []
     made_by = fingerprints.FINGERPRINT_VERSION
     usual: list[bytes] = []
+    patterns: list[bytes] = []
     for kind, key, body in items:
         if kind == "alert":
             alert = read_alert(body)
@@ -131,6 +136,8 @@ def restore(engine: "Engine", items: Iterable[tuple[str, str, bytes]]) -> None:
             anomalies.append(body)
         elif kind == "usual":
             usual.append(body)
+        elif kind == "pattern":
+            patterns.append(body)
         elif kind == "change":
             engine.changes.add(msgspec.msgpack.decode(body, type=Change))
         elif kind == "judgement":
@@ -152,6 +159,7 @@ def restore(engine: "Engine", items: Iterable[tuple[str, str, bytes]]) -> None:
             engine.sources, engine.heard = saved.sources, saved.heard
             engine.last_judgement, engine.versions = saved.judgements, list(saved.versions)
             engine.last_notice = saved.notices
+            engine.last_problem = saved.problems
             engine.counts |= saved.counts
             engine.budget.ahead, engine.budget.suspended = saved.ahead, saved.suspended
             made_by, engine.said_causes = saved.fingerprints, saved.said_causes
@@ -165,6 +173,7 @@ def restore(engine: "Engine", items: Iterable[tuple[str, str, bytes]]) -> None:
     in_force.rebuild_traces(engine)
     evidence.restore(engine, anomalies)
     engine.usual.load(usual)
+    problems.restore(engine, patterns)
     _restore_alerts(engine)
     feedback.restore(engine)
     _restore_timers(engine)
@@ -192,3 +201,4 @@ def _restore_timers(engine: "Engine") -> None:
     if next_change is not None:
         engine.timers.at(next_change, Due.SUPPRESSION, "")
     lifetimes.watch_what_is_over(engine)
+    problems.watch_all(engine)

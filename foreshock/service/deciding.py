@@ -11,7 +11,7 @@ from correlation.body import Telling
 from correlation.next_step import Decision, Step, hold_back, may_be_held, next_step
 from foreshock.core.contracts import Order, Record, TicketChange, Verb
 from foreshock.core.model import Alert, Decided, Held, HeldKind, Situation, SituationState, Ticket, TicketState
-from foreshock.service import decisions, umbrella, weighing
+from foreshock.service import decisions, problems, umbrella, weighing
 from foreshock.service.timers import Due
 
 if TYPE_CHECKING:
@@ -85,6 +85,7 @@ def evaluate(engine: "Engine", situation: Situation) -> None:
     engine.effects.situations[situation.id] = situation
     engine.effects.ended.pop(situation.id, None)
     if situation.state is not SituationState.OPEN:
+        problems.ended(engine, situation)
         engine.effects.ended[situation.id] = engine.encode(situation)
     engine.dirty_situations[situation.id] = None
 
@@ -158,6 +159,7 @@ def _order(engine: "Engine", situation: Situation, sink: str, verb: Verb, decisi
     if found.group and found.group != situation.assignment_group:
         engine.say("situation", situation.id, "assigned", f"{found.group}: {found.reason}")
     situation.assignment_group, situation.assignment_reason = found.group, found.reason
+    problems.occurred(engine, situation, members)
     telling = Telling(
         situation=situation,
         members=members,
@@ -177,6 +179,7 @@ def _order(engine: "Engine", situation: Situation, sink: str, verb: Verb, decisi
         told=told,
         state=TicketState.PLANNED if verb is Verb.OPEN else ticket.state,
     )
+    note = ticket_text.note(situation, members, decision.step, decision.reason, ticket, told, summary)
     engine.effects.orders.append(
         Order(
             id=f"{situation.id}/{sink}/{engine.last_order}",
@@ -187,7 +190,7 @@ def _order(engine: "Engine", situation: Situation, sink: str, verb: Verb, decisi
             version=situation.version,
             at=engine.now,
             fields=body.fields(telling, engine.settings.ticket.text_of(sink)),
-            note=ticket_text.note(situation, members, decision.step, decision.reason, ticket, told, summary),
+            note="\n".join(filter(None, (note, problems.note(engine, situation, verb)))),
             url=f"/incidents/{situation.id}",
         )
     )
@@ -207,6 +210,9 @@ def _windows(engine: "Engine", members: Sequence[Alert]) -> list[Held]:
 
 def read_ticket_change(engine: "Engine", record: Record) -> None:
     change = msgspec.json.decode(record.body, type=TicketChange)
+    if problems.is_problem(change.situation):
+        problems.heard(engine, change)
+        return
     situation = engine.situations.get(change.situation)
     ticket = situation.tickets.get(change.sink) if situation is not None else None
     if change.origin == "read":
@@ -218,6 +224,7 @@ def read_ticket_change(engine: "Engine", record: Record) -> None:
     code = f"[{change.code}]" if change.code else ""
     detail = " ".join(filter(None, (change.sink, change.number, code, change.comment)))
     engine.say("ticket", change.situation, change.state, detail, actor=change.actor)
+    problems.ticket_heard(engine, change)
     if situation is None or ticket is None:  # not one that we asked for: nothing to keep in step
         return
     told: dict[str, Any] = {"number": change.number or ticket.number, "url": change.url or ticket.url}

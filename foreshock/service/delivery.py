@@ -20,6 +20,7 @@ from msgspec import Struct, structs
 from foreshock.core.contracts import Receipt, Sink, TicketChange, Verb
 from foreshock.core.errors import Denied, Rejected, Unavailable
 from foreshock.core.model import Moment, TicketState
+from foreshock.service import carrying
 from foreshock.store.outbox import Outbox, Pending, TicketRow
 
 FIRST_BACKOFF_S = 1.0
@@ -340,10 +341,10 @@ class Lane:
             found = self._search(head)
             if isinstance(found, Exception):
                 return self._fail(structs.replace(head, attempts=head.attempts + 1), found, Step.SEARCH)
-            if found is not None:
+            if found is not None and carrying.is_whole(head.order):
                 return self._confirm(head, found), True
             believed = believed_at(head.ticket, self._index_delay)
-            if self._now() < believed:
+            if found is None and self._now() < believed:
                 self._outbox.retry(
                     head,
                     "its answer was lost and a search does not show it yet",
@@ -366,7 +367,7 @@ class Lane:
     def _search(self, head: Pending) -> Receipt | Exception | None:
         started = time.perf_counter()
         try:
-            found = self._sink.find(head.order.key)
+            found = carrying.find(self._sink, head.order)
         except Exception as error:
             self._count(outcome_of(error), time.perf_counter() - started)
             return error
@@ -377,7 +378,7 @@ class Lane:
         started = time.perf_counter()
         known = None if sent.ticket is None else sent.ticket.receipt
         try:
-            receipt = self._sink.deliver(sent.order, known)
+            receipt = carrying.deliver(self._sink, sent.order, known, self._outbox.ticket)
             if not receipt.number:
                 raise Unavailable(f"{self.name} answered order {sent.order.id} without naming its record")
         except Exception as error:

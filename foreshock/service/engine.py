@@ -21,6 +21,7 @@ from correlation.evidence import Known as KnownAnomalies
 from correlation.feedback import KeptApart
 from correlation.fold import Outcome
 from correlation.identity import Family, Scheme
+from correlation.problem import Patterns
 from correlation.recent import Recent
 from correlation.relate import Traces
 from correlation.rule import Index, RuleInstance, RuleKind, build, shipped
@@ -67,6 +68,7 @@ from foreshock.service import (
     in_force,
     lifetimes,
     placing,
+    problems,
     recent,
     sources,
     weighing,
@@ -84,12 +86,14 @@ class Effects(Struct, kw_only=True):
 
     ``situations`` are those that changed visibly, in order of change; ``ended`` has the JSON of an ``Ended`` for each
     of them that is over, taken at the moment of the change: its alerts may move on within the same step.
-    ``judgements`` come with the number of their record, ``decisions`` with the situation.
+    ``judgements`` come with the number of their record, ``decisions`` with the situation. ``orders`` are for tickets,
+    ``problem_orders`` for Problems.
     """
 
     situations: dict[str, Situation] = msgspec.field(default_factory=dict)
     ended: dict[str, bytes] = msgspec.field(default_factory=dict)
     orders: list[Order] = msgspec.field(default_factory=list)
+    problem_orders: list[Order] = msgspec.field(default_factory=list)
     audit: list[AuditRow] = msgspec.field(default_factory=list)
     dead_letters: list[DeadLetter] = msgspec.field(default_factory=list)
     judgements: list[tuple[int, Judgement]] = msgspec.field(default_factory=list)
@@ -164,6 +168,7 @@ class Engine:
         self.budget = Budget()
         self.settings = CorrelationSettings()
         self.sinks: tuple[str, ...] = ()
+        self.problem_sinks: tuple[str, ...] = ()
         self.topology = Topology()
         self.learned = LearnedRecord(learned=NOTHING)
         self.now = _EPOCH
@@ -196,6 +201,7 @@ class Engine:
         self.changes = Recent()
         self.said_causes: dict[str, int] = {}
         """By CI: how often people said that it was the cause."""
+        self.patterns = Patterns()
         self.traces = Traces()
         self.umbrellas = Umbrellas()
         self.risen: dict[str, str] = {}
@@ -208,6 +214,7 @@ class Engine:
         self.last_order = 0
         self.last_judgement = 0
         self.last_notice = 0
+        self.last_problem = 0
         self.heard: dict[str, int] = {}
         self.scheme = Scheme()
         self.senders: dict[tuple[str, str], Sender] = {}
@@ -276,6 +283,8 @@ class Engine:
                 weighing.hours_begin(self, key, moment)
             elif due is Due.CLASH and clashes.was_seen_at(self, key, moment - clashes.AFTER):
                 clashes.look(self, key)
+            elif due is Due.PROBLEM:
+                problems.look(self, key, moment)
             else:
                 lifetimes.evict(self, key)
             if self.touched or self.suppression.waiting:

@@ -14,7 +14,7 @@ from correlation.umbrella import Umbrellas
 from foreshock.core.contracts import Record
 from foreshock.core.model import SituationState
 from foreshock.core.topology import Topology
-from foreshock.service import deciding, feedback, lifetimes, lineage, rekey, sources, weighing
+from foreshock.service import deciding, feedback, lifetimes, lineage, problems, rekey, sources, weighing
 from foreshock.service.ourselves import suspension
 from foreshock.service.records import LearnedRecord, OperatorRecord, SettingsRecord, TopologyRecord
 from foreshock.service.timers import Due
@@ -176,6 +176,7 @@ def read_settings(engine: "Engine", record: Record) -> None:
         for situation in engine.situations.values():
             if situation.state is SituationState.OPEN:
                 weighing.weigh(engine, situation)
+    problems.watch_all(engine)
     for situation in sorted(engine.situations.values(), key=lambda each: bool(each.parent)):  # parents tell first
         # One that is over may have a ticket in a sink that was not there, and is again.
         if situation.state is SituationState.OPEN or any(ticket.open for ticket in situation.tickets.values()):
@@ -187,7 +188,7 @@ def use_settings(engine: "Engine", read: SettingsRecord) -> tuple[str, ...]:
     before, rules_before = engine.settings.relate, engine.rule_instances
     engine.settings, unknown = read_recorded(read.correlation)
     engine.scheme, engine.senders = Scheme(engine.settings.fold.identity), {}
-    engine.sinks = read.sinks
+    engine.sinks, engine.problem_sinks = read.sinks, read.problem_sinks
     engine.rule_instances = rules_of(read, engine.rule_kinds)
     after = engine.settings.relate
     if (before.costs, before.max_cost) != (after.costs, after.max_cost):
@@ -205,7 +206,12 @@ def rules_of(read: SettingsRecord, kinds: Mapping[str, RuleKind]) -> tuple[RuleI
 
 def settings_record(engine: "Engine") -> SettingsRecord:
     correlation = engine.settings.model_dump(mode="json")
-    return SettingsRecord(correlation=correlation, sinks=engine.sinks, rules=engine.rule_instances)
+    return SettingsRecord(
+        correlation=correlation,
+        sinks=engine.sinks,
+        problem_sinks=engine.problem_sinks,
+        rules=engine.rule_instances,
+    )
 
 
 def topology_record(engine: "Engine") -> TopologyRecord:

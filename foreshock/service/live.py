@@ -27,7 +27,7 @@ from foreshock.core.model import (
     JudgementKind,
     SituationState,
 )
-from foreshock.service import feedback, reasons, shown, sources
+from foreshock.service import feedback, patterns, reasons, shown, sources
 from foreshock.service.engine import Engine
 from foreshock.service.inbox import Inbox
 from foreshock.service.intake import Rejections
@@ -43,6 +43,7 @@ from foreshock.service.views import (
     IncidentRow,
     IncidentView,
     JobView,
+    PatternView,
     SourceView,
     StatusView,
 )
@@ -278,6 +279,17 @@ class LiveViews:
 
     def problems(self, *, limit: int = 200) -> list[DeskRecord]:
         return list(self._book.list(type="problem", limit=limit))
+
+    def patterns(self, *, watched: bool = False, limit: int = 200) -> list[PatternView]:
+        self._up_to_date()
+        with self._runner.looking() as engine:
+            return patterns.listed(engine, watched=watched, limit=limit)
+
+    def pattern(self, name: str) -> PatternView | None:
+        self._up_to_date()
+        with self._runner.looking() as engine:
+            found = patterns.find(engine, name)
+            return None if found is None else patterns.view(engine, found)
 
     def record(self, number: str) -> tuple[DeskRecord, list[DeskNote]] | None:
         record = self._book.get(number)

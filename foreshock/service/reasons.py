@@ -181,6 +181,7 @@ def why(engine: Engine, past: Past, name: str, now: datetime) -> ExplainView:
         now=in_force,
         parent=view.row.parent,
         umbrella=view.umbrella.words if view.umbrella else "",
+        recurrence=view.recurrence,
     )
 
 

@@ -43,7 +43,7 @@ class SettingsRecord(Struct, frozen=True, kw_only=True):
     """Body of a SETTINGS record.
 
     Attributes:
-        sinks: instance names that hear of situations.
+        sinks: instance names that hear of situations. problem_sinks: those of them that keep Problems too.
         rules: all in force, those that are not enabled too; None: the shipped ones.
         source: where settings and rules come from.
     """
@@ -52,6 +52,7 @@ class SettingsRecord(Struct, frozen=True, kw_only=True):
     sinks: tuple[str, ...]
     rules: tuple[RuleInstance, ...] | None = None
     source: Source | None = None
+    problem_sinks: tuple[str, ...] = ()
 
 
 class AnomaliesRecord(Struct, frozen=True, kw_only=True):

@@ -138,7 +138,7 @@ class Runner:
                     self._ahead = records[len(read) :]
                     self.busy_s += time.perf_counter() - began
                     self._on_reflected(read)
-                    if effects.orders:
+                    if effects.orders or effects.problem_orders:
                         self._on_orders()
                     time.sleep(_STEP_PAUSE_S)
                     continue
@@ -183,7 +183,7 @@ class Runner:
             read_from=self.position,
             position=position,
             situations=[_row(situation, effects.ended.get(id)) for id, situation in effects.situations.items()],
-            orders=effects.orders,
+            orders=[*effects.orders, *effects.problem_orders],
             audit=effects.audit,
             dead_letters=effects.dead_letters,
             judgements=effects.judgements,

@@ -40,7 +40,7 @@ class Scheduler:
         )
         self._jobs: dict[str, _Job] = {}
 
-    def every(self, interval: timedelta, name: str, work: Callable[[], None], *, soon: bool = False) -> None:
+    def every(self, interval: timedelta, name: str, work: Callable[[], object], *, soon: bool = False) -> None:
         """Run ``work`` each ``interval``; with ``soon`` also right after the start."""
         job = self._jobs[name] = _Job(name=name, every=interval)
         known = self._store.job_runs().get(name)
@@ -58,7 +58,7 @@ class Scheduler:
         if self._scheduler.running:
             self._scheduler.shutdown(wait=True)
 
-    def _run(self, job: _Job, work: Callable[[], None]) -> None:
+    def _run(self, job: _Job, work: Callable[[], object]) -> None:
         job.started_at, job.runs = self._clock(), job.runs + 1
         was, error = job.error, ""
         try:

@@ -23,7 +23,7 @@ from foreshock.core.model import (
     SituationState,
 )
 from foreshock.core.topology import Topology
-from foreshock.service import deciding, explain, umbrella, weighing
+from foreshock.service import deciding, explain, patterns, umbrella, weighing
 from foreshock.service.decisions import versions_at
 from foreshock.service.engine import Engine
 from foreshock.service.views import (
@@ -91,6 +91,7 @@ def incident(
         decisions=_decisions(situation, trail, engine),
         judgements=tuple(judgements),
         assignment_reason=situation.assignment_reason,
+        **patterns.of_incident(engine, situation, alerts),
     )
 
 

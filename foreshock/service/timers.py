@@ -26,6 +26,7 @@ class Due(IntEnum):
     ANOMALIES = 5
     CLASH = 6
     SERVICE_HOURS = 7
+    PROBLEM = 8
 
 
 class Timers:

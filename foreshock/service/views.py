@@ -4,6 +4,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from correlation.problem import Past
 from foreshock.core.contracts import DeskAction, DeskNote, DeskRecord
 from foreshock.core.model import Cause, Evidence, Held, Judgement, Moment, Versions
 from foreshock.service.records import Statement
@@ -254,11 +255,76 @@ class GraphView(Struct, frozen=True, kw_only=True):
     left_out: int = 0
 
 
+class OccurrenceView(Struct, frozen=True, kw_only=True):
+    """An incident of a pattern. how: it ended, in words; said: what the person who closed it wrote; label: as what they
+    closed it (real, no_fault, duplicate, false_alarm); change: the last one on the CI before it. tickets: by sink."""
+
+    situation: str
+    title: str
+    priority: int
+    opened_at: Moment
+    ended_at: Moment | None
+    how: str
+    said: str
+    label: str
+    change: str
+    tickets: dict[str, str]
+
+
+class ProblemRecordView(Struct, frozen=True, kw_only=True):
+    """The Problem record of one sink. state: planned, confirmed or rejected. linked: situations that it was told of.
+    ended: resolved, closed or deleted by people there. previous: number of the record that it follows."""
+
+    sink: str
+    number: str
+    url: str
+    state: str
+    linked: int
+    ended: str
+    known_error: str
+    previous: str
+
+
+class PatternView(Struct, frozen=True, kw_only=True):
+    """Incidents with the same cause and pattern.
+
+    Attributes:
+        id: of the pattern. problem: id of what it has become, P-1; empty while it is none.
+        state: watched (no problem), open, quiet (proposed for closing) or ended (by people, in every sink).
+        names: of the alerts on the CI. reason: why it is a problem, or why not yet. rate: how often it came, in words.
+        total: incidents so far; occurrences: the newest of them, newest first.
+        known_error: what people wrote of it in the record known_error_in.
+    """
+
+    id: str
+    problem: str
+    state: str
+    title: str
+    ci: str
+    names: tuple[str, ...]
+    priority: int
+    assignment_group: str
+    total: int
+    reason: str
+    rate: str
+    since: Moment
+    last_at: Moment
+    opened_at: Moment | None
+    quiet_since: Moment | None
+    known_error: str
+    known_error_in: str
+    records: tuple[ProblemRecordView, ...]
+    occurrences: tuple[OccurrenceView, ...]
+
+
 class IncidentView(Struct, frozen=True, kw_only=True):
     """The incident page: everything known of one situation.
 
     evidence: metric anomalies on its CIs and on what they depend on, the strongest first.
     held: why it has no ticket, or why its ticket is not escalated.
+    pattern: id of the pattern that it belongs to, with a ticket or without; empty if it is the first of its kind.
+    recurrence: how often that came back, and whether it is a problem, in words. problem: its id; empty if it is none.
+    known_error: what people know of it. similar: earlier incidents of the pattern and how they ended.
     """
 
     row: IncidentRow
@@ -285,6 +351,11 @@ class IncidentView(Struct, frozen=True, kw_only=True):
     judgements: tuple[Judgement, ...] = ()
     umbrella: UmbrellaView | None = None
     assignment_reason: str = ""
+    pattern: str = ""
+    recurrence: str = ""
+    problem: str = ""
+    known_error: str = ""
+    similar: tuple[Past, ...] = ()
 
 
 class ExplainView(Struct, frozen=True, kw_only=True):
@@ -294,6 +365,7 @@ class ExplainView(Struct, frozen=True, kw_only=True):
         situation: id; empty for an alert in none. next_step: what each sink hears now, and why.
         decisions: the latest for each sink, as it was decided. now: the versions in force now.
         parent: the incident under whose umbrella it is. umbrella: what its own is for, in a sentence; empty if nothing.
+        recurrence: how often the like of it came back, and whether that is a problem; empty if it is the first.
     """
 
     alerts: tuple[AlertView, ...]
@@ -313,6 +385,7 @@ class ExplainView(Struct, frozen=True, kw_only=True):
     judgements: tuple[Judgement, ...] = ()
     parent: str = ""
     umbrella: str = ""
+    recurrence: str = ""
 
 
 class SourceView(Struct, frozen=True, kw_only=True):
@@ -426,6 +499,12 @@ class Views(Protocol):
     def dead_letters(self, *, limit: int = 200) -> list[DeadLetterView]: ...
 
     def problems(self, *, limit: int = 200) -> list[DeskRecord]: ...
+
+    def patterns(self, *, watched: bool = False, limit: int = 200) -> list[PatternView]:
+        """What has become a problem, the one that came last first; with ``watched`` also what may become one."""
+
+    def pattern(self, name: str) -> PatternView | None:
+        """By its id, by that of its problem, by a record's number, or by one of its situations."""
 
     def record(self, number: str) -> tuple[DeskRecord, list[DeskNote]] | None:
         """A desk record with its notes."""

@@ -6,7 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import structlog
@@ -14,16 +14,19 @@ from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from correlation.problem import ProblemRecord
 from foreshock import __version__
 from foreshock.core.contracts import (
     Collector,
+    KnownErrorSink,
     NewRecord,
+    Receipt,
     RecordKind,
     RemoteSinkConfig,
     TicketChange,
 )
 from foreshock.core.errors import ConfigError, ForeshockError, Unavailable
-from foreshock.service import engine_metrics, logs, memory, topology_sources
+from foreshock.service import engine_metrics, logs, memory, problems, topology_sources
 from foreshock.service import metrics as gauges
 from foreshock.service.access import Guarded
 from foreshock.service.alertmanager_api import alertmanager_api
@@ -41,6 +44,7 @@ from foreshock.service.learning import Learner
 from foreshock.service.live import LiveViews
 from foreshock.service.maintenance import planned
 from foreshock.service.measuring import Measuring
+from foreshock.service.problem_reading import ProblemReader
 from foreshock.service.quiet import LiveQuiet
 from foreshock.service.quiet_api import quiet_api
 from foreshock.service.reconcile import Reconciler
@@ -68,6 +72,7 @@ _MAINTENANCE = timedelta(hours=1)
 _SHADOW = timedelta(seconds=10)
 _RETENTION = timedelta(hours=1)
 _RECONCILE = timedelta(minutes=5)
+_PROBLEMS = timedelta(minutes=5)
 _LEARN = timedelta(hours=1)
 """How often it is looked whether a training is due; a process that restarts each day would else never come to it."""
 _BARRIER_POLL_S = 0.5
@@ -120,6 +125,7 @@ class Foreshock:
         )
         self._first = self._first_files()
         self.outbox, self.desk = Outbox(self.store), Desk(self.store)
+        self.problem_readers: dict[str, ProblemReader] = {}
         self.lanes, self.reconciler = self._build_lanes()
         self.scheduler = Scheduler(self.store, self.clock)
         self.learner = Learner(
@@ -165,7 +171,7 @@ class Foreshock:
         sinks hear of it; questions are answered from here on."""
         self.runner.start(self.inbox)
         if self._first is not None:
-            self.rules.take(self._first, _sink_names(self.settings), actor="foreshock")
+            self.rules.take(self._first, *_who_hears(self.settings), actor="foreshock")
         else:
             self.rules.refused(self.reloader.last.error)
         self._first_windows()
@@ -178,6 +184,8 @@ class Foreshock:
         self.scheduler.every(_RETENTION, "retention", self._retain)
         self.scheduler.every(_MAINTENANCE, "maintenance", self.quiet.extend)
         self.scheduler.every(_RECONCILE, "reconcile", self._reconcile)
+        for name, reader in self.problem_readers.items():
+            self.scheduler.every(_PROBLEMS, f"problems of {name}", reader.run)
         if self.settings.learn.every:
             self.scheduler.every(min(self.settings.learn.every, _LEARN), "learn", self.learner.due)
         self.scheduler.every(_SHADOW, "shadow", self.shadows.look)
@@ -225,6 +233,8 @@ class Foreshock:
             sink = build_sink(instance, self.settings.url, self.desk)
             if kind.searches:
                 find[instance.name] = sink.find
+            if kind.known_errors:
+                self.problem_readers[instance.name] = self._problem_reader(instance.name, cast(KnownErrorSink, sink))
             lanes.append(
                 Lane(
                     instance.name,
@@ -237,6 +247,17 @@ class Foreshock:
                 )
             )
         return lanes, Reconciler(find)
+
+    def _problem_reader(self, name: str, sink: KnownErrorSink) -> ProblemReader:
+        def records() -> list[ProblemRecord]:
+            with self.runner.looking() as engine:
+                return problems.records_of(engine, name)
+
+        def receipt(key: str) -> Receipt | None:
+            row = self.outbox.ticket(key, name)
+            return None if row is None else row.receipt
+
+        return ProblemReader(name, sink, records, receipt, self._report)
 
     def _report(self, change: TicketChange) -> None:
         self.inbox.append_now(
@@ -338,7 +359,7 @@ class Foreshock:
         with self.runner.looking() as engine:
             suspended = bool(engine.budget.suspended)
         windows = planned(settings.maintenance, self.clock())  # a calendar that cannot be read leaves all as it is
-        changed = self.rules.take(files, _sink_names(settings), actor=actor, again=suspended)
+        changed = self.rules.take(files, *_who_hears(settings), actor=actor, again=suspended)
         changed = self.quiet.keep(windows, actor=actor) or changed
         if settings.log != self.settings.log:
             logs.configure(settings.log.level, settings.log.format)
@@ -500,8 +521,11 @@ class Foreshock:
             )
 
 
-def _sink_names(settings: Settings) -> tuple[str, ...]:
-    return tuple(sink.name for sink in settings.sinks)
+def _who_hears(settings: Settings) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names of the sinks that hear of situations, and of those that keep Problems too."""
+    kinds = sink_kinds()
+    names = tuple(sink.name for sink in settings.sinks)
+    return names, tuple(sink.name for sink in settings.sinks if kinds[sink.kind].problems)
 
 
 def _actor(request: Request) -> str:

@@ -19,6 +19,7 @@ from foreshock.core.contracts import (
     DeskRecord,
     DeskState,
     Order,
+    ProblemOrder,
     Receipt,
     TicketChange,
     Verb,
@@ -49,6 +50,7 @@ _ALLOWED: Mapping[DeskAction, frozenset[DeskState]] = {
     DeskAction.RESOLVE: frozenset({DeskState.NEW, DeskState.IN_PROGRESS}),
     DeskAction.REOPEN: frozenset({DeskState.RESOLVED}),
     DeskAction.CLOSE: frozenset({DeskState.RESOLVED}),
+    DeskAction.KNOWN_ERROR: frozenset(DeskState),
 }
 _JOURNAL_STATES: Mapping[DeskAction, str] = {
     DeskAction.TAKE: "taken",
@@ -56,7 +58,9 @@ _JOURNAL_STATES: Mapping[DeskAction, str] = {
     DeskAction.RESOLVE: "resolved",
     DeskAction.REOPEN: "reopened",
     DeskAction.CLOSE: "closed",
+    DeskAction.KNOWN_ERROR: "known_error",
 }
+_ENDS = (_JOURNAL_STATES[DeskAction.RESOLVE], _JOURNAL_STATES[DeskAction.CLOSE])
 
 
 class Effect(StrEnum):
@@ -92,13 +96,9 @@ class Desk:
 
     def apply(self, order: Order) -> Receipt:
         with self._store.write() as connection:
-            done = connection.execute(select(desk_order.c.number).where(desk_order.c.id == order.id)).scalar()
-            if done is not None:
-                return _receipt(_row(connection, done))
-            found = connection.execute(
-                select(desk_record).where(desk_record.c.type == INCIDENT, desk_record.c.key == order.key)
-            )
-            row = found.mappings().first()
+            if (done := _done(connection, order)) is not None:
+                return done
+            row = _with_key(connection, order.key, INCIDENT)
             if row is not None:
                 number = row["number"]
                 _carry_out(connection, row, order)
@@ -112,12 +112,27 @@ class Desk:
             connection.execute(insert(desk_order).values(id=order.id, number=number))
             return _receipt(_row(connection, number))
 
+    def apply_problem(self, order: ProblemOrder) -> Receipt:
+        with self._store.write() as connection:
+            if (done := _done(connection, order)) is not None:
+                return done
+            row = _with_key(connection, order.key, PROBLEM)
+            if row is None:
+                fields = {**dict.fromkeys(_TEXT_FIELDS, ""), **_LOWEST_RANKS, **_columns(order)}
+                number = _insert(connection, PROBLEM, order.at, key=order.key, version=0, url="", **fields)
+                _note(connection, number, order.at, FORESHOCK, order.note or "opened")
+            else:
+                number = row["number"]
+                _tell_problem(connection, row, order)
+            _link(connection, number, order)
+            connection.execute(insert(desk_order).values(id=order.id, number=number))
+            return _receipt(_row(connection, number))
+
     # ---- reading ----
 
-    def by_key(self, key: str) -> DeskRecord | None:
+    def by_key(self, key: str, type: str = INCIDENT) -> DeskRecord | None:
         with self._store.read() as connection:
-            query = select(desk_record).where(desk_record.c.type == INCIDENT, desk_record.c.key == key)
-            row = connection.execute(query).mappings().first()
+            row = _with_key(connection, key, type)
         return None if row is None else _record(row)
 
     def get(self, number: str) -> DeskRecord | None:
@@ -152,8 +167,9 @@ class Desk:
 
     def journal(self, cursor: int, limit: int) -> Sequence[TicketChange]:
         query = (
-            select(desk_journal)
-            .where(desk_journal.c.sequence > cursor, desk_journal.c.key != "")
+            select(desk_journal, desk_record.c.resolution_code)
+            .join(desk_record, desk_record.c.number == desk_journal.c.number)
+            .where(desk_journal.c.sequence > cursor, desk_journal.c.key != "", desk_record.c.type == INCIDENT)
             .order_by(desk_journal.c.sequence)
             .limit(limit)
         )
@@ -167,6 +183,7 @@ class Desk:
                     number=row.number,
                     actor=row.actor,
                     comment=row.comment,
+                    code=row.resolution_code if row.state in _ENDS else "",
                 )
                 for row in connection.execute(query)
             ]
@@ -209,6 +226,11 @@ class Desk:
                 case DeskAction.CLOSE:
                     values = {"state": DeskState.CLOSED.value}
                     note = _sentence("closed", text)
+                case DeskAction.KNOWN_ERROR:
+                    if row["type"] != PROBLEM:
+                        raise Rejected(f"{number} is no problem", hint="a known error is written on a problem")
+                    values = {"known_error": text}
+                    note = _sentence("known error", text) if text else "no known error any more"
             _change(connection, row, at, values)
             _note(connection, number, at, actor, note)
             connection.execute(
@@ -247,6 +269,36 @@ class Desk:
             return _record(_row(connection, number))
 
 
+def _done(connection: Connection, order: Order | ProblemOrder) -> Receipt | None:
+    """What an order has come to that was carried out already."""
+    number = connection.execute(select(desk_order.c.number).where(desk_order.c.id == order.id)).scalar()
+    return None if number is None else _receipt(_row(connection, number))
+
+
+def _with_key(connection: Connection, key: str, what: str) -> RowMapping | None:
+    query = select(desk_record).where(desk_record.c.type == what, desk_record.c.key == key)
+    return connection.execute(query).mappings().first()
+
+
+def _tell_problem(connection: Connection, row: RowMapping, order: ProblemOrder) -> None:
+    """A problem that people ended stays as it is but for the note."""
+    values: dict[str, Any] = {}
+    if DeskState(row["state"]) in (DeskState.NEW, DeskState.IN_PROGRESS):
+        values = {name: value for name, value in _columns(order).items() if value != row[name]}
+    _change(connection, row, order.at, values)
+    if note := order.note or _difference(row, values):
+        _note(connection, row["number"], order.at, FORESHOCK, note)
+
+
+def _link(connection: Connection, problem: str, order: ProblemOrder) -> None:
+    """Where a person linked an incident to another problem, that stays."""
+    for incident in order.incidents:
+        row = connection.execute(select(desk_record).where(desk_record.c.number == incident.number)).mappings().first()
+        if row is not None and row["type"] == INCIDENT and not row["problem"]:
+            _change(connection, row, order.at, {"problem": problem})
+            _note(connection, incident.number, order.at, FORESHOCK, f"linked to {problem}")
+
+
 def _open(connection: Connection, order: Order) -> str:
     fields = {**dict.fromkeys(_TEXT_FIELDS, ""), **_LOWEST_RANKS, **_columns(order)}
     number = _insert(
@@ -275,7 +327,7 @@ def _carry_out(connection: Connection, row: RowMapping, order: Order) -> None:
         _note(connection, row["number"], order.at, FORESHOCK, note)
 
 
-def _columns(order: Order) -> dict[str, Any]:
+def _columns(order: Order | ProblemOrder) -> dict[str, Any]:
     """The order's fields that the desk keeps, as its columns hold them. Raises Rejected naming the field."""
     columns: dict[str, Any] = {}
     for name in _TEXT_FIELDS:
@@ -411,4 +463,5 @@ def _record(row: RowMapping) -> DeskRecord:
         resolution_note=row["resolution_note"],
         problem=row["problem"],
         url=row["url"],
+        known_error=row["known_error"],
     )

@@ -320,13 +320,15 @@ class Outbox:
 
 
 def fold(older: Order, newer: Order) -> Order:
-    """Two updates as one, under the newer's id: its fields win, the notes of both are told in order."""
+    """Two updates as one, under the newer's id: its fields win, the notes of both are told in order, the
+    incidents of both are linked."""
     return msgspec.structs.replace(
         newer,
         fields={**older.fields, **newer.fields},
         note="\n".join(note for note in (older.note, newer.note) if note),
         version=max(older.version, newer.version),
         url=newer.url or older.url,
+        incidents=None if newer.incidents is None else (*(older.incidents or ()), *newer.incidents),
     )
 
 

@@ -211,6 +211,7 @@ desk_record = Table(
     Column("problem", String(16), nullable=False),
     Column("url", Text, nullable=False),
     Column("version", Integer, nullable=False),  # of the situation, newest applied
+    Column("known_error", Text, nullable=False, server_default=""),
     UniqueConstraint("type", "key"),
 )
 Index("ix_desk_record_state", desk_record.c.type, desk_record.c.state)

@@ -16,6 +16,7 @@ from foreshock.service.views import (
     ExplainView,
     IncidentRow,
     IncidentView,
+    PatternView,
     SourceView,
     StatusView,
     TimelineEntry,
@@ -33,6 +34,7 @@ _ALLOWED = {
     DeskAction.RESOLVE: {DeskState.NEW, DeskState.IN_PROGRESS},
     DeskAction.REOPEN: {DeskState.RESOLVED},
     DeskAction.CLOSE: {DeskState.RESOLVED},
+    DeskAction.KNOWN_ERROR: set(DeskState),
 }
 
 
@@ -50,6 +52,7 @@ class MemoryViews:
         problems: Iterable[DeskRecord] = (),
         sources: Iterable[SourceView] = (),
         dead_letters: Iterable[DeadLetterView] = (),
+        patterns: Iterable[PatternView] = (),
     ) -> None:
         self._status = status
         self._incidents = {view.row.id: view for view in incidents}
@@ -57,6 +60,7 @@ class MemoryViews:
             record.number: (record, ()) for record in problems
         }
         self._sources = list(sources)
+        self._patterns = list(patterns)
         self._dead_letters = list(dead_letters)
         self._now = status.now
         self._judgements: list[Judgement] = []
@@ -154,6 +158,12 @@ class MemoryViews:
     def problems(self, *, limit: int = 200) -> list[DeskRecord]:
         return [record for record, _ in self._problems.values()][:limit]
 
+    def patterns(self, *, watched: bool = False, limit: int = 200) -> list[PatternView]:
+        return [each for each in self._patterns if each.problem or watched][:limit]
+
+    def pattern(self, name: str) -> PatternView | None:
+        return next((each for each in self._patterns if name in (each.id, each.problem)), None)
+
     def linked(self, problem: str) -> list[DeskRecord]:
         records = [record for view in self._incidents.values() for record in view.records]
         return [record for record in records if record.problem == problem]
@@ -183,6 +193,8 @@ class MemoryViews:
             record = replace(record, assignee=actor)
         elif action is DeskAction.RESOLVE:
             record = replace(record, resolution_code=code, resolution_note=text, resolved_at=at)
+        elif action is DeskAction.KNOWN_ERROR:
+            record = replace(record, known_error=text)
         self._store(record, at, actor, text or action.value, action.value)
         return record
 

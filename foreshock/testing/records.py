@@ -16,6 +16,7 @@ from correlation import rules as rules_package
 from correlation.evidence import MAX_EVIDENCE
 from correlation.fold import Outcome
 from correlation.next_step import Step
+from correlation.problem import MAX_OCCURRENCES, MAX_PATTERNS
 from correlation.relate import Traces
 from correlation.rule import RuleInstance, RuleKind, shipped
 from correlation.settings import CorrelationSettings
@@ -66,7 +67,7 @@ from foreshock.service.records import (
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 COLLECTORS = kinds(collectors, "COLLECTOR", Collector)
 RULES = kinds(rules_package, "RULE", RuleKind)
-UNTIL_FORGOTTEN_S = 61 * 86_400.0
+UNTIL_FORGOTTEN_S = 367 * 86_400.0
 """Longer than anything ended is remembered."""
 
 
@@ -105,6 +106,7 @@ class Told:
 
     def __init__(self) -> None:
         self.orders: list[Order] = []
+        self.problem_orders: list[Order] = []
         self.audit: list[AuditRow] = []
         self.dead_letters: list[DeadLetter] = []
         self.ended: dict[str, bytes] = {}
@@ -113,6 +115,7 @@ class Told:
 
     def hear(self, effects: Effects) -> None:
         self.orders += effects.orders
+        self.problem_orders += effects.problem_orders
         self.audit += effects.audit
         self.dead_letters += effects.dead_letters
         self.judgements += [judgement for _, judgement in effects.judgements]
@@ -127,7 +130,8 @@ class Story:
 
     Args:
         relations: sentences like ``"shop depends_on api"``; each name is a CI.
-        criticality, owners: by CI. settings: sections of ``CorrelationSettings``. sinks: who hears of situations.
+        criticality, owners: by CI. settings: sections of ``CorrelationSettings``. sinks: who hears of situations, and
+            keeps Problems.
         rules: those in force; the shipped ones if None.
     """
 
@@ -280,7 +284,10 @@ class Story:
         rules: Sequence[RuleInstance] | None = None,
     ) -> "Story":
         read = SettingsRecord(
-            correlation=dict(settings), sinks=tuple(sinks), rules=None if rules is None else tuple(rules)
+            correlation=dict(settings),
+            sinks=tuple(sinks),
+            problem_sinks=tuple(sinks),
+            rules=None if rules is None else tuple(rules),
         )
         self._add(RecordKind.SETTINGS, msgspec.json.encode(read))
         self.in_force.append(self.engine.settings)
@@ -380,13 +387,23 @@ class Story:
         found = [known.fingerprint for known in self.engine.alerts.values() if known.ci == alert]
         return found[0] if found else alert
 
-    def person(self, state: str, situation: str = "S-1", *, actor: str = "mira", sink: str = "desk") -> "Story":
+    def person(
+        self,
+        state: str,
+        situation: str = "S-1",
+        *,
+        actor: str = "mira",
+        sink: str = "desk",
+        code: str = "",
+        comment: str = "",
+    ) -> "Story":
         """Somebody does something to the ticket: taken, commented, resolved, reopened, closed."""
         self._sequence += 1
         self.touched.add((situation, sink))
         change = TicketChange(
-            sink=sink, situation=situation, sequence=self._sequence, state=state, number="INC1", actor=actor
-        )
+            sink=sink, situation=situation, sequence=self._sequence, state=state, number="INC1", actor=actor,
+            code=code, comment=comment,
+        )  # fmt: skip
         return self._add(RecordKind.TICKET, msgspec.json.encode(change))
 
     def sink_says(
@@ -397,6 +414,15 @@ class Story:
             sink=sink, situation=situation, sequence=sequence, state=state, number=number, origin="write"
         )
         return self._add(RecordKind.TICKET, msgspec.json.encode(change))
+
+    def incident(self, *cis: str, number: str = "", name: str = "Down", lasts_s: float = 300.0) -> str:
+        """One that begins now, gets its ticket in the first sink, and is over; its situation."""
+        known = set(self.engine.situations)
+        self.fire(*cis, name=name).after(31).tick()
+        situation = next(id for id in self.engine.situations if id not in known)
+        self.sink_says("confirmed", situation, sequence=len(self.records), number=number or f"INC{situation[2:]}")
+        self.after(lasts_s).resolve(*cis, name=name).after(1200).tick()
+        return situation
 
     def take(self, record: NewRecord) -> "Story":
         """A record as some part of the service made it."""
@@ -467,6 +493,8 @@ class Reading:
             "situations": {s.id: self.engine.encode(s) for s in self.engine.situations.values()},
             "ended": self.told.ended,
             "orders": [msgspec.json.encode(order) for order in self.told.orders],
+            "problem orders": [msgspec.json.encode(order) for order in self.told.problem_orders],
+            "patterns": {pattern.id: msgspec.json.encode(pattern) for pattern in self.engine.patterns.by_id.values()},
             "judgements": self.told.judgements,
             "notices": self.told.notices,
             "respected": list(self.engine.judgements.values()),
@@ -561,6 +589,35 @@ def check_tickets(orders: Iterable[Order], touched: Container[tuple[str, str]] =
         assert order.id not in seen, f"order {order.id} came twice"
         is_open[key] = order.verb is not Verb.RESOLVE
         seen.add(order.id)
+
+
+def check_problems(told: Told, engine: Engine) -> None:
+    """A Problem has one record in a sink: it is opened once unless the sink refused it, told of each incident once, and
+    of none but incidents that have a ticket there; what is remembered of patterns is bounded and agrees with itself."""
+    refused = {row.subject for row in told.audit if (row.kind, row.action) == ("problem", "rejected")}
+    opened: set[tuple[str, str]] = set()
+    linked: set[tuple[str, str, str]] = set()
+    for order in told.problem_orders:
+        assert order.incidents is not None
+        assert order.key == order.situation
+        record = (order.key, order.sink)
+        assert (record in opened) is (order.verb is Verb.UPDATE) or order.key in refused, f"{order.id}: {order.verb}"
+        opened.add(record)
+        news = {(order.key, order.sink, situation) for situation in order.incidents}
+        assert not news & linked or order.key in refused, f"{order.id} links an incident again"
+        linked |= news
+    tickets = {(order.situation, order.sink) for order in told.orders}
+    assert {(situation, sink) for _, sink, situation in linked} <= tickets, "an incident without a ticket was linked"
+    seen: set[str] = set()
+    assert len(engine.patterns) <= MAX_PATTERNS
+    for pattern in engine.patterns.by_id.values():
+        assert 0 < len(pattern.occurrences) <= min(MAX_OCCURRENCES, pattern.total)
+        for each in pattern.occurrences:
+            assert each.situation not in seen, f"{each.situation} is an occurrence of two patterns"
+            assert engine.patterns.of(each.situation) is pattern
+            seen.add(each.situation)
+            found = engine.situations.get(each.situation)
+            assert found is None or found.state is not SituationState.OPEN or found.tickets
 
 
 def check_resolutions(engine: Engine) -> None:
@@ -791,6 +848,7 @@ def check_forgotten(engine: Engine) -> None:
         "anomalies": engine.anomalies,
         "spellings": engine.spellings,
         "judgements": engine.judgements,
+        "patterns": engine.patterns,
         "kept apart": [engine.apart] if engine.apart else [],
     }
     assert {name: what for name, what in left.items() if what} == {}

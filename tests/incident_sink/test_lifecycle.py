@@ -4,6 +4,7 @@ A kind takes part by having a file of its name in foreshock/sandbox, or a real s
 """
 
 import pytest
+from msgspec.structs import replace
 
 from foreshock.core.contracts import ProblemOrder, Verb
 from foreshock.core.errors import Denied, Unavailable
@@ -355,6 +356,30 @@ def test_a_restart_after_a_lost_answer_makes_no_second_ticket(bench, call):
 
     (record,) = bench.stage.held()
     assert sum("it begins" in note for note in record.notes) == 1
+
+
+@pytest.mark.parametrize("fault", [Fault.LOST, Fault.RESET, Fault.ERROR], ids=lambda fault: fault.value)
+@pytest.mark.parametrize("call", range(1, CALLS))
+def test_a_fault_at_any_call_leaves_one_problem_with_its_incidents_linked(bench, call, fault):
+    if not bench.stage.kind.problems:
+        pytest.skip("it keeps no problems")
+    bench.plan(*(make_order(situation=each, sink="prod") for each in ("S-1", "S-2")))
+    bench.run()
+    order = {"situation": "P-1", "sink": "prod", "title": "db1 keeps failing"}
+    first = replace(make_order(**order, note="3rd time"), incidents=("S-1",))
+    again = replace(make_order(Verb.UPDATE, **order, version=2, note="4th time"), incidents=("S-2",))
+
+    bench.stage.faults.script(*first_faults(fault, call))
+    bench.plan(first, again)
+    bench.lane.work()
+    bench.new_lane()
+    bench.run()
+
+    (problem,) = bench.stage.held("P-1", "problem")
+    assert [problem.number in bench.stage.one(key).links for key in ("S-1", "S-2")] == [True, True]
+    assert [sum(word in note for note in problem.notes) for word in ("3rd time", "4th time")] == [1, 1]
+    told = [change for change in bench.told if change.situation == "P-1"]
+    assert {change.number for change in told} == {problem.number}
 
 
 def test_many_tickets_through_many_faults_end_as_one_each(bench):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from foreshock.core.contracts import Record, RecordKind, TicketChange
+from foreshock.core.contracts import ProblemReading, Record, RecordKind, TicketChange
 from foreshock.core.errors import ConfigError, Malformed
 from foreshock.core.learned import CoOccurrence, Side, decoded
 from foreshock.core.model import (
@@ -226,7 +226,7 @@ BODIES: dict[type, str] = {
     TopologyRecord: "version cis relationships",
     CI: "id kind name aliases owner criticality environment implied",
     Relationship: "source type target",
-    SettingsRecord: "correlation sinks rules source",
+    SettingsRecord: "correlation sinks rules source problem_sinks",
     AnomaliesRecord: "anomalies",
     Anomaly: "ci metric dimension unit onset at until score direction observed expected detector course course_onset",
     OperatorRecord: "set_silence expire_silence set_window end_window only_running judge notice remark past_ends",
@@ -236,7 +236,8 @@ BODIES: dict[type, str] = {
     Statement: "kind situation other alerts cis comment past",
     Judgement: "id at actor kind situation other one same apart cis comment applied outcome until",
     Witness: "fingerprint name ci onset",
-    TicketChange: "sink situation sequence state origin number url actor comment code",
+    TicketChange: "sink situation sequence state origin number url actor comment code problem",
+    ProblemReading: "ended by known_error",
     LearnedRecord: "learned pinned",
     Side: "name ci kind",
     OwnAlert: "labels summary",

@@ -24,6 +24,7 @@ from foreshock.testing.records import (
     check_identity,
     check_nothing_is_due,
     check_only_creation_is_held,
+    check_problems,
     check_resolutions,
     check_structure,
     check_tickets,
@@ -55,6 +56,14 @@ SETTINGS: tuple[dict[str, Any], ...] = (
     {"fold": {"identity": [{"without": ["severity", "pod"]}]}},
     {"fold": {"identity": [{"by": ["host"]}], "sources": [{"late_is_clock": True}], "expire_after": "1m"}},
     {"fold": {"identity": [{"source": "eu", "match": ["alertname=Down"], "without": ["host"]}, {"by": ["alertname"]}]}},
+)
+RECURRING: tuple[dict[str, Any], ...] = tuple(
+    {
+        "problem": {"occurrences": 2, "within": "3h", "quiet": quiet, "remember": "5h", "min_priority": 5},
+        "group": {"reopen": "1m", "quiet": "30s"},
+        "ticket": {"delay": "0s", "delay_by_priority": {}},
+    }
+    for quiet in ("30m", "3h")
 )
 SUPPRESSING: tuple[dict[str, Any], ...] = (
     {
@@ -227,6 +236,27 @@ def ticketing(draw: Any) -> Move:
 
 
 @st.composite
+def recurring(draw: Any) -> Move:
+    """What comes back again and again, each time with a ticket that is confirmed, and with an end."""
+    ci, times, pause_s = draw(pick("db1", "stray")), draw(st.integers(1, 4)), draw(pick(0, 600, 5000))
+    sink, closed = draw(pick("desk", "desk", "other")), draw(pick("", "", "resolved", "closed"))
+    code, problem = draw(pick("", "False alarm", "Fixed")), draw(pick("", "", "confirmed", "rejected"))
+
+    def move(story: Story) -> None:
+        for _ in range(times):
+            story.fire(ci).after(61).tick()
+            newest = list(story.engine.situations)[-1]
+            story.sink_says("confirmed", newest, sink=sink, sequence=len(story.records), number=f"INC{newest[2:]}")
+            if problem:
+                story.sink_says(problem, "P-1", sink=sink, sequence=len(story.records), number="PRB1")
+            if closed:
+                story.person(closed, newest, sink=sink, code=code, comment="restarted it")
+            story.after(5).resolve(ci).after(181 + pause_s).tick()
+
+    return move
+
+
+@st.composite
 def measuring(draw: Any) -> Move:
     """A metric leaves its usual band, on a CI of the chain or on what it stands on."""
     ci, metric, score = draw(pick(*CIS, "disk")), draw(pick("latency", "errors")), draw(pick(3.0, 8.0, 40.0))
@@ -319,6 +349,7 @@ MOVES = st.one_of(
     changing(),
     planning(),
     ticketing(),
+    recurring(),
     judging(),
     judging(),
     ticking,
@@ -330,14 +361,14 @@ PAUSES = pick(0, 0, 0.25, 1, 4, 5, 17, 30, 61, 119, 120, 121, 240, 301, 700, 180
 
 
 @st.composite
-def stories(draw: Any) -> Story:
+def stories(draw: Any, settings: Any = (*SETTINGS, *SUPPRESSING), moves: st.SearchStrategy[Move] = MOVES) -> Story:
     story = Story(
         *CHAIN,
         criticality={"shop": 1, "mail": 3},
-        settings=draw(pick(*SETTINGS, *SUPPRESSING)),
+        settings=draw(pick(*settings)),
         rules=draw(pick(*RULES)),
     )
-    for pause, move in draw(st.lists(st.tuples(PAUSES, MOVES), min_size=1, max_size=14)):
+    for pause, move in draw(st.lists(st.tuples(PAUSES, moves), min_size=1, max_size=14)):
         move(story.after(pause))
     return story
 
@@ -374,6 +405,21 @@ def test_a_situation_has_one_open_ticket_at_most_and_none_of_ours_once_it_is_ove
 
     check_tickets(story.told.orders, story.touched)
     check_resolutions(story.engine)
+
+
+recurrences = stories(RECURRING, st.one_of(recurring(), recurring(), ticketing(), firing(), judging(), changing()))
+
+
+@modest
+@given(recurrences, st.data())
+def test_a_problem_has_one_record_in_a_sink_and_is_told_of_each_incident_once(story: Story, data: Any):
+    check_problems(story.told, story.engine)
+    records = story.after(4 * 3600).tick().records
+    check_problems(story.told, story.engine)
+    restarts = data.draw(st.lists(st.integers(0, len(records) - 1), max_size=4), label="restarts")
+    ticks = [story.start + timedelta(seconds=n) for n in data.draw(st.lists(st.integers(0, 9000), max_size=6))]
+
+    check_equal(replay(records), replay(records, restarts=restarts, ticks=ticks), f"after restarts at {restarts}")
 
 
 @modest

@@ -6,7 +6,7 @@ story passes with the engine as it is.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -16,6 +16,7 @@ from correlation import fold, identity, rekey, variants
 from correlation.below import Below
 from correlation.nearby import Nearby
 from correlation.next_step import Decision, Step, next_step
+from correlation.problem import Pattern
 from correlation.relate import Traces
 from correlation.rule import RuleInstance
 from correlation.settings import TicketSettings
@@ -24,9 +25,20 @@ from correlation.suppression.inhibition import Inhibition
 from correlation.suppression.suppression import Suppression
 from correlation.suppression.transients import Transients
 from correlation.vocabulary import Vocabulary
+from foreshock.core.contracts import Verb
 from foreshock.core.learned import CoOccurrence, Side
 from foreshock.core.model import Alert, Anomaly, Evidence, JudgementKind, Situation, SituationState, Ticket
-from foreshock.service import checkpoint, deciding, evidence, feedback, lifetimes, placing, regroup, sources
+from foreshock.service import (
+    checkpoint,
+    deciding,
+    evidence,
+    feedback,
+    lifetimes,
+    placing,
+    problems,
+    regroup,
+    sources,
+)
 from foreshock.service.engine import Engine
 from foreshock.testing.records import (
     UNTIL_FORGOTTEN_S,
@@ -38,6 +50,7 @@ from foreshock.testing.records import (
     check_identity,
     check_nothing_is_due,
     check_only_creation_is_held,
+    check_problems,
     check_resolutions,
     check_same,
     check_structure,
@@ -714,7 +727,66 @@ def met_before() -> Story:
     return Story(*SHOP).learned(pair).at(60).fire("mail").at(65).fire("db1")
 
 
+def restart_without_what_came_back(planter: Planter) -> None:
+    planter.setattr(problems, "restore", lambda engine, bodies: None)
+
+
+def forget_which_incidents_were_linked(planter: Planter) -> None:
+    real = problems._order
+
+    def forgetful(engine: Engine, pattern: Pattern, sink: str, *rest: Any) -> None:
+        real(engine, pattern, sink, *rest)
+        assert pattern.problem is not None
+        record = msgspec.structs.replace(pattern.problem.records[sink], linked=())
+        pattern.problem.records = {**pattern.problem.records, sink: record}
+
+    planter.setattr(problems, "_order", forgetful)
+
+
+def open_a_problem_with_each_incident(planter: Planter) -> None:
+    real = problems._order
+
+    def eager(engine: Engine, pattern: Pattern, sink: str, verb: Verb, *rest: Any) -> None:
+        real(engine, pattern, sink, Verb.OPEN, *rest)
+
+    planter.setattr(problems, "_order", eager)
+
+
+def propose_at_the_next_record(planter: Planter) -> None:
+    def lazy(engine: Engine, id: str, moment: datetime) -> None:
+        problems.watch(engine, engine.patterns.by_id[id])
+
+    planter.setattr(problems, "look", lazy)
+
+
+def again_and_again() -> Story:
+    story = Story(*SHOP)
+    for _ in range(4):
+        story.incident("db1")
+        story.after(86_400)
+    return story.after(40 * 86_400).tick()
+
+
+def one_problem(story: Story) -> None:
+    check_problems(story.told, story.engine)
+
+
+def proposed_for_closing(story: Story) -> None:
+    assert [row.at for row in story.told.audit if row.action == "proposed for closing"] == [
+        story.engine.patterns.of("S-4").of("S-4").ended_at + timedelta(days=30)  # type: ignore[union-attr,operator]
+    ]
+
+
 BUGS = [
+    Bug(
+        "a restart forgets what came back",
+        restart_without_what_came_back,
+        again_and_again,
+        restarts_change_nothing,
+    ),
+    Bug("an incident is linked to its problem again", forget_which_incidents_were_linked, again_and_again, one_problem),
+    Bug("a problem is opened with each incident", open_a_problem_with_each_incident, again_and_again, one_problem),
+    Bug("nobody proposes to close a quiet problem", propose_at_the_next_record, again_and_again, proposed_for_closing),
     Bug(
         "a restart forgets how fast a situation grew",
         restart_without("tempo_s", 30.0),

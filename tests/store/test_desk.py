@@ -3,7 +3,7 @@ from datetime import timedelta
 
 import pytest
 
-from foreshock.core.contracts import DeskAction, DeskState, Verb
+from foreshock.core.contracts import DeskAction, DeskState, ProblemOrder, Verb
 from foreshock.core.errors import Rejected
 from foreshock.store.desk import Desk, Effect, effect
 from foreshock.testing.tickets import NOON, make_order
@@ -372,3 +372,73 @@ def test_a_problem_needs_an_incident(desk, target):
 
     with pytest.raises(Rejected, match=target):
         desk.open_problem(target, actor="ada", at=LATER)
+
+
+# ---- problems ----
+
+
+def problem_order(number=1, **fields):
+    made = {"id": f"P-1/desk/{number}", "key": "P-1", "at": NOON, "fields": {"title": "db1 keeps failing"}}
+    return ProblemOrder(**{**made, **fields})
+
+
+def test_a_problem_is_opened_once_with_its_incidents(desk):
+    incidents = tuple(desk.apply(make_order(situation=f"S-{n}")) for n in (1, 2))
+
+    for _ in range(2):
+        receipt = desk.apply_problem(problem_order(note="3rd time", incidents=incidents))
+
+    assert receipt.number == "PRB0000001"
+    assert [record.number for record in desk.list(problem=receipt.number)] == ["INC0000002", "INC0000001"]
+    assert texts(desk, receipt.number) == [("Foreshock", "3rd time")]
+    assert desk.by_key("P-1", "problem").title == "db1 keeps failing"
+    assert desk.by_key("P-1") is None
+
+
+def test_an_incident_that_a_person_linked_elsewhere_stays_there(desk):
+    incident = desk.apply(make_order())
+    theirs = desk.open_problem(incident.number, actor="mira", at=NOON)
+
+    desk.apply_problem(problem_order(incidents=(incident,)))
+
+    assert desk.get(incident.number).problem == theirs.number
+
+
+def test_a_problem_that_people_ended_hears_and_does_not_change(desk):
+    number = desk.apply_problem(problem_order()).number
+    desk.act(number, DeskAction.RESOLVE, actor="mira", at=LATER, text="new disk", code="fixed")
+
+    desk.apply_problem(problem_order(2, note="again", fields={"title": "other"}))
+
+    assert (desk.get(number).title, desk.get(number).state) == ("db1 keeps failing", DeskState.RESOLVED)
+    assert texts(desk, number)[-1] == ("Foreshock", "again")
+
+
+def test_what_is_known_of_a_problem_is_kept_with_it_and_not_with_an_incident(desk):
+    number = desk.apply_problem(problem_order()).number
+
+    record = desk.act(number, DeskAction.KNOWN_ERROR, actor="mira", at=LATER, text="restart the pool")
+
+    assert record.known_error == "restart the pool"
+    assert texts(desk, number)[-1] == ("mira", "known error: restart the pool")
+    incident = desk.apply(make_order()).number
+    with pytest.raises(Rejected, match=f"{incident} is no problem"):
+        desk.act(incident, DeskAction.KNOWN_ERROR, actor="mira", at=LATER, text="x")
+
+
+def test_what_people_do_to_problems_is_no_news_of_an_incident(desk):
+    number = desk.apply_problem(problem_order()).number
+    desk.act(number, DeskAction.TAKE, actor="mira", at=LATER)
+
+    assert desk.journal(0, 10) == []
+
+
+def test_the_journal_names_the_code_with_which_an_incident_was_resolved(desk):
+    number = desk.apply(make_order()).number
+    desk.act(number, DeskAction.TAKE, actor="mira", at=LATER)
+    desk.act(number, DeskAction.RESOLVE, actor="mira", at=LATER, code="no_fault_found")
+
+    assert [(change.state, change.code) for change in desk.journal(0, 10)] == [
+        ("taken", ""),
+        ("resolved", "no_fault_found"),
+    ]

@@ -18,6 +18,7 @@ from foreshock.service.cli import (
     incidents,
     learn,
     maintenance,
+    problems,
     recorded,
     rules,
     running,
@@ -39,6 +40,7 @@ app = typer.Typer(
 for group in (running, explain, recorded, tuning, importing, sandbox):
     app.add_typer(group.commands)
 app.add_typer(incidents.commands, name="incidents")
+app.add_typer(problems.commands, name="problems")
 app.add_typer(feedback.commands, name="feedback")
 app.add_typer(db.commands, name="db")
 app.add_typer(history.commands, name="history")

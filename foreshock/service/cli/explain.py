@@ -117,6 +117,7 @@ def _headed(view: dict[str, Any]) -> list[str]:
         f"ticket: {view['next_step'] or 'no sink is configured'}",
         *([f"under the umbrella of {view['parent']}"] if view["parent"] else []),
         *([f"umbrella: {view['umbrella']}"] if view["umbrella"] else []),
+        *([f"recurrence: {view['recurrence']}"] if view["recurrence"] else []),
     ]
 
 

@@ -74,6 +74,9 @@ def _lines(view: dict[str, Any]) -> Iterable[str]:
         f"next: {view['next_step']}",
         *([f"held: {row['held_by']}"] if row["held_by"] else []),
         *([f"umbrella: {view['umbrella']['words']}"] if view["umbrella"] else []),
+        *([f"recurrence: {view['recurrence']}"] if view["recurrence"] else []),
+        *([f"known error: {view['known_error']}"] if view["known_error"] else []),
+        *(f"similar: {_past(each)}" for each in view["similar"]),
         "",
         f"candidates: {view['cause_doubt']}" if view["cause_doubt"] else "probable causes",
         *(
@@ -84,3 +87,8 @@ def _lines(view: dict[str, Any]) -> Iterable[str]:
         "timeline",
         *(f"  {e['at']}  {e['lane']:8}  {e['actor']}: {e['action']} {e['text']}" for e in view["timeline"]),
     )
+
+
+def _past(each: dict[str, Any]) -> str:
+    name = f"{each['situation']} ({each['ticket']})" if each["ticket"] else each["situation"]
+    return f"{name} {each['opened_at'][:16]}: {each['how']}{': ' if each['note'] else ''}{each['note']}"

@@ -183,14 +183,23 @@ def _add_desk(
 ) -> None:
     @router.get("/problems")
     def problems() -> Response:
-        return page("problems.html", here="problems", records=views.problems(limit=LIST_LIMIT), limit=LIST_LIMIT)
+        return page(
+            "problems.html",
+            here="problems",
+            records=views.problems(limit=LIST_LIMIT),
+            patterns=views.patterns(watched=True, limit=LIST_LIMIT),
+            limit=LIST_LIMIT,
+        )
 
     @router.get("/problems/{number}")
     def problem(number: str) -> Response:
         found = views.record(number)
-        if found is None:
+        if found is not None:
+            return records.record(*found)
+        pattern = views.pattern(number)
+        if pattern is None:
             raise HTTPException(404, detail=f"there is no problem {number[:80]!r}")
-        return records.record(*found)
+        return page("pattern.html", here="problems", pattern=pattern)
 
     @router.post("/records/{number}/{action}", dependencies=_CHANGE)
     def act(
@@ -563,6 +572,7 @@ def _environment() -> Environment:
         PRIORITIES=words.PRIORITIES,
         LEVELS=words.LEVELS,
         RESOLUTION_CODES=words.RESOLUTION_CODES,
+        PATTERN_STATES=words.PATTERN_STATES,
     )
     return environment
 

@@ -21,6 +21,13 @@ RESOLUTION_CODES = {
     "other": "Other",
 }
 
+PATTERN_STATES = {
+    "watched": "no problem yet",
+    "open": "open",
+    "quiet": "proposed for closing",
+    "ended": "ended by people",
+}
+
 # Direction overrides let a name read backwards ("gpj.exe"); other control characters have no picture at all.
 _INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u202a-\u202e\u2060-\u2069\ufeff]")
 _UNSAFE_IN_URL = re.compile(r"[\x00-\x20\\\x7f-\x9f]")
