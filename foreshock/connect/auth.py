@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from foreshock.connect.http import Http  # importing it takes a tenth of a second of each start
 
 _TOKEN_LIFETIME_S = 1800.0
+_LIMITED_S = 60.0
 _EARLY_S = 60.0
 """A token is fetched again so long before it runs out: clocks differ, and a request takes its time."""
 
@@ -71,13 +72,14 @@ class TokenRefused(Denied):
 
 
 class OAuth:
-    """``Authorization: Bearer`` with a token that is fetched when it is needed and again before it runs out (RFC 6749).
+    """``Authorization`` with a token that is fetched when it is needed and again before it runs out (RFC 6749).
 
     Args:
         http: for the token's own server, without authentication.
         path: of the token endpoint below it.
         form: grant_type and what it needs; where the answer brings a refresh token, that one is used from then on.
         secrets: the values in ``form`` that no message may show.
+        scheme: the word before the token, for servers that want another one than Bearer.
     """
 
     def __init__(
@@ -87,7 +89,9 @@ class OAuth:
         form: Mapping[str, str],
         secrets: tuple[str, ...],
         now: Callable[[], float] = time.monotonic,
+        scheme: str = "Bearer",
     ) -> None:
+        self._scheme = scheme
         self._http = http
         self._path = path
         self._form = dict(form)
@@ -103,7 +107,7 @@ class OAuth:
     def __call__(self, request: "PreparedRequest") -> "PreparedRequest":
         if not self._token or self._now() >= self._until:
             self._fetch()
-        request.headers["Authorization"] = f"Bearer {self._token}"
+        request.headers["Authorization"] = f"{self._scheme} {self._token}"
         return request
 
     def drop(self) -> None:
@@ -128,7 +132,7 @@ class OAuth:
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         answer = self._http.post(self._path, body=urlencode(form).encode(), headers=headers).json()
         if not isinstance(answer, dict) or not isinstance(answer.get("access_token"), str):
-            raise Unavailable(f"{self._http.instance} at POST {self._path} gave no access_token")
+            raise self._without_token(answer)
         self._token = answer["access_token"]
         self._refresh = str(answer.get("refresh_token") or "")
         try:
@@ -136,3 +140,13 @@ class OAuth:
         except (TypeError, ValueError):
             lifetime_s = _TOKEN_LIFETIME_S
         self._until = self._now() + max(1.0, lifetime_s - min(_EARLY_S, lifetime_s / 2))
+
+    def _without_token(self, answer: object) -> Denied | Unavailable:
+        """What an answer means that is a success and holds no token: Zoho refuses like that. Its words for wrong
+        credentials are those of RFC 6749 section 5.2, and invalid_code; a limit is no fault of theirs."""
+        error = str(answer.get("error") or "") if isinstance(answer, dict) else ""
+        message = f"{self._http.instance} at POST {self._path} gave no access_token"
+        message += f": {error[:100]!r}" if error else ""
+        if error.startswith(("invalid_", "unauthorized_", "unsupported_")):
+            return Denied(message, hint="check client_id and the secrets, and that they are of this server")
+        return Unavailable(message, retry_after_s=_LIMITED_S if error else None, unsent=True)

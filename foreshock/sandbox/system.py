@@ -121,12 +121,14 @@ class Simulator(Struct, frozen=True, kw_only=True):
         build: a fresh system; its arguments are the clock and a seed.
         settings: configuration of a sink for it, for the address it listens at: keys of the sink's own settings. Files
             that it needs (passwords, mode 0600) are written into the folder that is given.
+        variants: further settings by name, for another edition of the system that the same stand-in serves.
     """
 
     kind: str
     title: str
     build: Callable[[Clock, int], System]
     settings: Callable[[str, Path], Mapping[str, Any]]
+    variants: Mapping[str, Callable[[str, Path], Mapping[str, Any]]] = {}
 
 
 def simulators() -> dict[str, Simulator]:

@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from msgspec import structs
+
 import incident_sink
 from foreshock.connect.http import Http
 from foreshock.core.contracts import Order, Receipt, Sink, SinkKind, SinkParts, Step, TicketChange, Verb
@@ -23,6 +25,12 @@ from foreshock.testing.tickets import SteppedClock, make_order
 
 SINKS = kinds(incident_sink, "SINK", SinkKind)
 SIMULATED = simulators()
+STAGED = SIMULATED | {
+    f"{kind}-{name}": structs.replace(simulator, settings=settings)
+    for kind, simulator in SIMULATED.items()
+    for name, settings in simulator.variants.items()
+}
+"""The stand-ins, each with every edition that it serves."""
 READ_TIMEOUT_S = 5.0
 CALLS = 12
 """More calls than any sink makes for one order."""

@@ -4,7 +4,7 @@ import pytest
 
 from foreshock.store.store import Store
 from foreshock.store.tables import metadata
-from foreshock.testing.sinks import SIMULATED, staged
+from foreshock.testing.sinks import STAGED, staged
 from foreshock.testing.ticket_servers import TICKET_SERVERS, staged_before
 
 
@@ -37,8 +37,8 @@ def staged_kind(ticket_server, tmp_path):
 
     @contextmanager
     def of(kind, **options):
-        if kind in SIMULATED:
-            opened = staged(SIMULATED[kind], tmp_path, **options)
+        if kind in STAGED:
+            opened = staged(STAGED[kind], tmp_path, **options)
         else:
             opened = staged_before(ticket_server(kind), tmp_path, **options)
         with opened as stage:

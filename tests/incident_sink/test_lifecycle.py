@@ -10,7 +10,7 @@ from foreshock.core.contracts import ProblemOrder, Verb
 from foreshock.core.errors import Denied, Unavailable
 from foreshock.core.model import TicketState
 from foreshock.sandbox.faults import Fault
-from foreshock.testing.sinks import CALLS, SIMULATED, Bench, first_faults
+from foreshock.testing.sinks import CALLS, STAGED, Bench, first_faults
 from foreshock.testing.ticket_servers import TICKET_SERVERS
 from foreshock.testing.tickets import NOON, make_order
 
@@ -27,7 +27,7 @@ HOSTILE = [
 ]
 
 
-@pytest.fixture(params=[*SIMULATED, *TICKET_SERVERS])
+@pytest.fixture(params=[*STAGED, *TICKET_SERVERS])
 def stage(request, staged_kind):
     with staged_kind(request.param) as made:
         yield made

@@ -119,6 +119,8 @@ def test_a_sandbox_prints_settings_that_work_and_ends_when_told(tmp_path):
     [
         (["nothing"], "'nothing' is none of"),
         (["servicenow", "--faults", "gremlins"], "'gremlins' is no fault"),
+        (["servicedesk_plus", "--edition", "moon"], "it is to be one of on_premises"),
+        (["servicenow", "--edition", "moon"], "it is to be left out: servicenow has one edition"),
         (["servicenow", "--faults", "lost=2"], "the shares of all faults together lie between 0 and 1"),
     ],
 )

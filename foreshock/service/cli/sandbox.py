@@ -19,6 +19,9 @@ def sandbox(
     faults: Annotated[
         str, typer.Option(help="Share of requests that each fault strikes: lost=0.1,limited=0.05,error=0.05.")
     ] = "",
+    edition: Annotated[
+        str, typer.Option(help="Edition of the system to print the settings of, where it has several: on_premises.")
+    ] = "",
     seed: Annotated[int, typer.Option(help="The same seed gives the same faults and ids.")] = 1,
     folder: Annotated[
         Path, typer.Option(help="Where the ledger of all requests and the files with passwords are written.")
@@ -32,6 +35,8 @@ def sandbox(
 
     foreshock sandbox servicenow --faults lost=0.1,limited=0.05 --seed 7
 
+    foreshock sandbox servicedesk_plus --edition on_premises
+
     People act through a side door:
     curl -d '{"number": "INC0010001", "action": "resolve"}' localhost:8430/_sim/edit
     """
@@ -43,6 +48,10 @@ def sandbox(
     known = simulators()
     if kind not in known:
         raise typer.BadParameter(f"{kind!r} is none of {', '.join(known)}")
+    editions = known[kind].variants
+    if edition and edition not in editions:
+        told = f"one of {', '.join(editions)}" if editions else f"left out: {kind} has one edition"
+        raise typer.BadParameter(f"{edition!r} is no edition of {kind}; it is to be {told}")
     try:
         rates = parse_rates(faults)
     except Invalid as error:
@@ -55,7 +64,7 @@ def sandbox(
     except OSError as error:
         raise ForeshockError(f"port {port} cannot be used: {error.strerror}", hint="choose another --port") from None
     with writing(folder):
-        settings = known[kind].settings(server.url, folder.absolute())
+        settings = editions.get(edition, known[kind].settings)(server.url, folder.absolute())
     print_lines(f"# {known[kind].title} stands at {server.url}; put this into the configuration:")
     print_lines(*settings_text(kind, settings).splitlines())
     server.serve()
