@@ -28,6 +28,8 @@ from foreshock.core.errors import ConfigError, Denied, ForeshockError, Problem, 
 
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 30.0
+CALL_S = CONNECT_TIMEOUT_S + READ_TIMEOUT_S
+"""No call takes longer until its answer begins."""
 MAX_BODY_BYTES = 1024 * 1024
 MAX_ERROR_BODY_BYTES = 64 * 1024
 MAX_RETRY_AFTER_S = 3600.0
@@ -40,6 +42,8 @@ _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _TAGS = re.compile(r"<[^>]{0,500}>")
 # Turned away or timed out before the request was read in full (RFC 9110 and 8470); try again later.
 _LATER = frozenset({408, 425, 429})
+# A gateway answers; what stands behind it may be at work on the request still (RFC 9110 sections 15.6.3 and 15.6.5).
+_OF_GATEWAYS = frozenset({502, 504})
 
 
 class Bearer:
@@ -309,7 +313,7 @@ class Http:
             case 429:
                 return Unavailable(message, retry_after_s=retry_after_s or DEFAULT_429_WAIT_S, unsent=True)
             case _ if status in _LATER or status >= 500:
-                return Unavailable(message, retry_after_s=retry_after_s)
+                return Unavailable(message, retry_after_s=retry_after_s, answered=status not in _OF_GATEWAYS)
             case _ if 400 <= status < 500:
                 return Rejected(message)
             case _:

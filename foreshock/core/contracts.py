@@ -198,6 +198,12 @@ class RemoteSinkConfig(ConnectorConfig):
         le=timedelta(days=1),
         description="how often is read what people did there",
     )
+    connections: int = Field(
+        default=4,
+        ge=1,
+        le=16,
+        description="how many tickets are written at the same time, one connection each; one more reads",
+    )
 
 
 # ---- metrics --------------------------------------------------------------------------------------------------------

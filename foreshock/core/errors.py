@@ -64,15 +64,23 @@ class Unavailable(ForeshockError):
     """The other side cannot answer now; try again, not before ``retry_after_s`` if it is given (seconds).
 
     ``unsent``: the request certainly had no effect there (nobody listened, or it was turned away at the door).
-    Otherwise it may have been carried out although no answer came.
+    Otherwise it may have been carried out although no answer came. ``answered``: the system itself said so, so it is no
+    longer at work on the request.
     """
 
     def __init__(
-        self, message: str, *, hint: str = "", retry_after_s: float | None = None, unsent: bool = False
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        retry_after_s: float | None = None,
+        unsent: bool = False,
+        answered: bool = False,
     ) -> None:
         super().__init__(message, hint=hint)
         self.retry_after_s = retry_after_s
         self.unsent = unsent
+        self.answered = answered
 
 
 class Denied(ForeshockError):
@@ -101,7 +109,8 @@ class Missing(Rejected):
 
 
 class Fenced(ForeshockError):
-    """Another engine moved this partition's position: step aside, write nothing."""
+    """Another process works on this store: it moved the engine's position, or took over a sink. Step aside, write
+    nothing."""
 
 
 class Held(ForeshockError):

@@ -16,6 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from correlation.problem import ProblemRecord
 from foreshock import __version__
+from foreshock.connect.http import CALL_S
 from foreshock.core.contracts import (
     Collector,
     KnownErrorSink,
@@ -23,6 +24,7 @@ from foreshock.core.contracts import (
     Receipt,
     RecordKind,
     RemoteSinkConfig,
+    Sink,
     TicketChange,
 )
 from foreshock.core.errors import ConfigError, ForeshockError, Unavailable
@@ -52,7 +54,7 @@ from foreshock.service.reload import Reloader, digest
 from foreshock.service.rules_api import rules_api
 from foreshock.service.runner import Given, Runner
 from foreshock.service.scheduler import Scheduler
-from foreshock.service.settings import Settings, SettingsSource, rule_kinds, sink_kinds
+from foreshock.service.settings import Settings, SettingsSource, SinkInstance, rule_kinds, sink_kinds
 from foreshock.service.shadowing import LiveShadows
 from foreshock.service.sinks import build_sink
 from foreshock.store.desk import Desk
@@ -103,7 +105,7 @@ class Foreshock:
         self.runner = Runner(
             self.engine,
             front.journal,
-            on_orders=self._poke,
+            on_orders=self._wake_lanes,
             on_fatal=front.fatal,
             on_reflected=self._reflected,
         )
@@ -229,21 +231,29 @@ class Foreshock:
         lanes, find = [], {}
         for instance in self.settings.sinks:
             kind = kinds[instance.kind]
-            config = instance.config
-            sink = build_sink(instance, self.settings.url, self.desk)
+            remote = instance.config if isinstance(instance.config, RemoteSinkConfig) else None
+
+            def build(instance: SinkInstance = instance) -> Sink:
+                """Another one for each thread: their connections are not for several at once."""
+                return build_sink(instance, self.settings.url, self.desk)
+
             if kind.searches:
-                find[instance.name] = sink.find
+                find[instance.name] = build().find
             if kind.known_errors:
-                self.problem_readers[instance.name] = self._problem_reader(instance.name, cast(KnownErrorSink, sink))
+                self.problem_readers[instance.name] = self._problem_reader(instance.name, cast(KnownErrorSink, build()))
             lanes.append(
                 Lane(
                     instance.name,
-                    sink,
+                    build(),
                     self.outbox,
                     self._report,
                     now=self.clock,
+                    more=[build() for _ in range(remote.connections - 1)] if remote else (),
+                    reader=build(),
                     index_delay=timedelta(seconds=kind.index_delay_s),
-                    poll=config.poll if isinstance(config, RemoteSinkConfig) else LOOK,
+                    patience=timedelta(seconds=CALL_S) if remote else timedelta(0),
+                    poll=remote.poll if remote else LOOK,
+                    on_fenced=self.front.fatal,
                 )
             )
         return lanes, Reconciler(find)
@@ -271,8 +281,13 @@ class Foreshock:
                 self.metrics.reflected.observe(max(0.0, (now - record.at).total_seconds()))
 
     def _poke(self) -> None:
+        """A person did something: on the desk, for all we know."""
         for lane in self.lanes:
             lane.poke()
+
+    def _wake_lanes(self) -> None:
+        for lane in self.lanes:
+            lane.wake()
 
     def _backlog(self) -> tuple[int, float]:
         backlog = self.outbox.backlog()

@@ -3,19 +3,25 @@
 A row goes pending → answered or refused (the sink has spoken, the inbox does not know yet) → done or dead. Superseded
 rows were folded into a newer one or had nothing left to change. Rows of one situation and sink are taken strictly in
 order: only the oldest pending one, the head, is ever due, so a failing row holds back its own situation and no other.
+
+Two things keep out who writes late. ``take_over`` gives a lane the lease of its sink; the lease of a lane that was
+there before, in this process or in another one, is over, and it is refused every write. And a row counts the calls
+begun for it: an outcome is written only under the number its call was begun with.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from msgspec import Struct
-from sqlalchemy import Connection, Subquery, func, insert, or_, select, update
+from msgspec import Struct, structs
+from sqlalchemy import Connection, RowMapping, Subquery, func, insert, or_, select, update
 
 from foreshock.core.contracts import Order, Receipt, TicketChange, Verb
+from foreshock.core.errors import Fenced
 from foreshock.core.model import Moment, TicketState
 from foreshock.store.tables import cursor, dead_letter, outbox, ticket
 from foreshock.store.text import storable
@@ -24,6 +30,8 @@ if TYPE_CHECKING:
     from foreshock.store.store import Store
 
 PENDING, ANSWERED, REFUSED, DONE, DEAD, SUPERSEDED = "pending", "answered", "refused", "done", "dead", "superseded"
+
+NEVER_OPENED = "the record it would change was never opened"
 
 MAX_NOTE_CHARS = 16_000
 """Updates are folded into one until their notes together are this long: a bound on one call, nothing is cut."""
@@ -35,8 +43,12 @@ _NUMBER_CHARS = 128
 
 
 class TicketRow(Struct, frozen=True, kw_only=True):
-    """How far the writes of one situation to one sink have got. number, url, kept: empty until the sink named its
-    record."""
+    """How far the writes of one situation to one sink have got.
+
+    Attributes:
+        number, url, kept: empty until the sink named its record.
+        updated_at: of a ticket that is UNKNOWN: when the call whose answer was lost has certainly ended.
+    """
 
     situation: str
     sink: str
@@ -68,8 +80,144 @@ class Backlog(Struct, frozen=True, kw_only=True):
     oldest_at: Moment | None
 
 
+class Turn:
+    """What a lane writes in one transaction; see ``Outbox.turn``.
+
+    What settles a row returns whether it was still as its call left it; if not, nothing is written.
+    """
+
+    def __init__(self, connection: Connection, sink: str, now: datetime) -> None:
+        self._connection = connection
+        self._sink = sink
+        self._now = now
+
+    # ---- before a call ----
+
+    def begin(self, head: Pending) -> Pending | None:
+        """A call is about to be made: the ticket is SENDING. None if somebody else took the row meanwhile.
+
+        Updates of the same situation that follow an update nobody has tried yet are folded into the newest: the fields
+        it leaves alone and the notes of all, oldest first, up to ``MAX_NOTE_CHARS``.
+        """
+        sequence, order = head.sequence, head.order
+        if order.verb is Verb.UPDATE and not head.attempts:
+            sequence, order = self._fold(head)
+        values: dict[str, Any] = {"attempts": head.attempts + 1}
+        if sequence != head.sequence:
+            values["body"] = msgspec.json.encode(order)
+        if not self._settle(structs.replace(head, sequence=sequence), **values):
+            return None
+        self._set_ticket(order.situation, state=TicketState.SENDING)
+        return Pending(sequence=sequence, order=order, attempts=head.attempts + 1, ticket=head.ticket)
+
+    def _fold(self, head: Pending) -> tuple[int, Order]:
+        later = self._connection.execute(
+            select(outbox.c.sequence, outbox.c.verb, outbox.c.body)
+            .where(
+                outbox.c.state == PENDING,
+                outbox.c.sink == self._sink,
+                outbox.c.situation == head.order.situation,
+                outbox.c.sequence > head.sequence,
+            )
+            .order_by(outbox.c.sequence)
+            .limit(_FOLD_LIMIT)
+        )
+        sequence, order = head.sequence, head.order
+        folded = []
+        for row in later:
+            if row.verb != Verb.UPDATE.value:
+                break
+            try:
+                newer = msgspec.json.decode(row.body, type=Order)
+            except msgspec.DecodeError:
+                break
+            both = fold(order, newer)
+            if len(both.note) > MAX_NOTE_CHARS:
+                break
+            folded.append(sequence)
+            sequence, order = row.sequence, both
+        if folded:
+            self._connection.execute(
+                update(outbox)
+                .where(outbox.c.sequence.in_(folded), outbox.c.state == PENDING)
+                .values(state=SUPERSEDED, error=f"folded into {sequence}")
+            )
+        return sequence, order
+
+    # ---- after a call ----
+
+    def confirm(self, row: Pending, receipt: Receipt) -> bool:
+        """The sink carried it out; the inbox hears of it through ``untold``."""
+        ours = self._settle(row, state=ANSWERED, error="")
+        if ours:
+            self._set_ticket(
+                row.order.situation,
+                state=TicketState.CONFIRMED,
+                number=storable(receipt.number, _NUMBER_CHARS),
+                url=storable(receipt.url),
+                kept=msgspec.json.encode(receipt.kept).decode(),
+            )
+        return ours
+
+    def retry(
+        self,
+        row: Pending,
+        error: str,
+        *,
+        state: TicketState,
+        next_at: datetime,
+        attempts: int,
+        ended_at: datetime | None = None,
+    ) -> bool:
+        """Nothing is settled: try again at ``next_at``.
+
+        ended_at: when the call whose answer was lost has certainly ended there; None leaves it as it was.
+        """
+        ours = self._settle(row, attempts=attempts, next_at=next_at, error=storable(error, _ERROR_CHARS))
+        if ours:
+            self._set_ticket(row.order.situation, state=state, error=error, ended_at=ended_at)
+        return ours
+
+    def reject(self, row: Pending, error: str) -> bool:
+        """The sink refuses it for good: a dead letter; the inbox hears of it through ``untold``."""
+        ours = self._settle(row, state=REFUSED, error=storable(error, _ERROR_CHARS))
+        if ours:
+            body = msgspec.json.encode(row.order)
+            _bury(self._connection, row.order.situation, self._sink, body, error, self._now)
+        return ours
+
+    def supersede(self, row: Pending, reason: str) -> bool:
+        """Nothing is left for it to change."""
+        return self._settle(row, state=SUPERSEDED, error=reason)
+
+    def told(self, sequences: Sequence[int]) -> None:
+        """The inbox holds the outcome of these rows."""
+        for before, after in ((ANSWERED, DONE), (REFUSED, DEAD)):
+            self._connection.execute(
+                update(outbox).where(outbox.c.sequence.in_(sequences), outbox.c.state == before).values(state=after)
+            )
+
+    def hasten(self) -> None:
+        """After an outage: what waits out its own backoff is due now."""
+        self._connection.execute(
+            update(outbox)
+            .where(outbox.c.sink == self._sink, outbox.c.state == PENDING, outbox.c.next_at > self._now)
+            .values(next_at=self._now)
+        )
+
+    def _settle(self, row: Pending, **values: Any) -> bool:
+        as_begun = (outbox.c.sequence == row.sequence) & (outbox.c.attempts == row.attempts)
+        done = self._connection.execute(update(outbox).where(as_begun, outbox.c.state == PENDING).values(**values))
+        return bool(done.rowcount == 1)
+
+    def _set_ticket(self, situation: str, *, state: TicketState, ended_at: datetime | None = None, **more: str) -> None:
+        _set_ticket(self._connection, situation, self._sink, self._now, state=state, ended_at=ended_at, **more)
+
+
 class Outbox:
-    """One lane per sink takes and settles rows; every method is one transaction."""
+    """One lane per sink takes and settles rows; every method is one transaction, and so is a ``turn``."""
+
+    turn_of = Turn
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -98,7 +246,7 @@ class Outbox:
             try:
                 order = msgspec.json.decode(row["body"], type=Order)
             except msgspec.DecodeError as error:
-                self._bury(row["sequence"], row["situation"], sink, row["body"], f"unreadable order: {error}", now)
+                self._bury_unread(row, sink, f"unreadable order: {error}", now)
                 continue
             taken.append(
                 Pending(
@@ -117,131 +265,50 @@ class Outbox:
         with self._store.read() as connection:
             return connection.execute(query).scalar()
 
-    def begin(self, head: Pending, now: datetime) -> Pending | None:
-        """Commit that a call is about to be made: the ticket is SENDING. None if somebody else took the row meanwhile.
+    def _bury_unread(self, row: RowMapping, sink: str, error: str, now: datetime) -> None:
+        mine = (outbox.c.sequence == row["sequence"]) & (outbox.c.state == PENDING)
+        with self._store.write() as connection:
+            if connection.execute(update(outbox).where(mine).values(state=REFUSED, error=error)).rowcount:
+                _bury(connection, row["situation"], sink, row["body"], error, now)
 
-        Updates of the same situation that follow an update nobody has tried yet are folded into the newest: the fields
-        it leaves alone and the notes of all, oldest first, up to ``MAX_NOTE_CHARS``.
+    def take_over(self, sink: str, now: datetime, patience: timedelta) -> int:
+        """Begin to deliver to a sink: the lease to write under, above that of whoever did it before.
+
+        A ticket found SENDING lost its answer with that one, so it is UNKNOWN. The system may be at work on the call
+        still, until ``patience`` after it began.
         """
+        lost = (ticket.c.sink == sink) & (ticket.c.state == TicketState.SENDING.value)
         with self._store.write() as connection:
-            sequence, order = head.sequence, head.order
-            if order.verb is Verb.UPDATE and not head.attempts:
-                sequence, order = self._fold(connection, head)
-            values: dict[str, Any] = {"attempts": head.attempts + 1}
-            if sequence != head.sequence:
-                values["body"] = msgspec.json.encode(order)
-            taken = connection.execute(
-                update(outbox)
-                .where(outbox.c.sequence == sequence, outbox.c.state == PENDING, outbox.c.attempts == head.attempts)
-                .values(**values)
-            )
-            if taken.rowcount != 1:
-                return None
-            _set_ticket(connection, order.situation, order.sink, now, state=TicketState.SENDING)
-        return Pending(sequence=sequence, order=order, attempts=head.attempts + 1, ticket=head.ticket)
-
-    def _fold(self, connection: Connection, head: Pending) -> tuple[int, Order]:
-        later = connection.execute(
-            select(outbox.c.sequence, outbox.c.verb, outbox.c.body)
-            .where(
-                outbox.c.state == PENDING,
-                outbox.c.sink == head.order.sink,
-                outbox.c.situation == head.order.situation,
-                outbox.c.sequence > head.sequence,
-            )
-            .order_by(outbox.c.sequence)
-            .limit(_FOLD_LIMIT)
-        )
-        sequence, order = head.sequence, head.order
-        folded = []
-        for row in later:
-            if row.verb != Verb.UPDATE.value:
-                break
-            try:
-                newer = msgspec.json.decode(row.body, type=Order)
-            except msgspec.DecodeError:
-                break
-            both = fold(order, newer)
-            if len(both.note) > MAX_NOTE_CHARS:
-                break
-            folded.append(sequence)
-            sequence, order = row.sequence, both
-        if folded:
-            connection.execute(
-                update(outbox)
-                .where(outbox.c.sequence.in_(folded), outbox.c.state == PENDING)
-                .values(state=SUPERSEDED, error=f"folded into {sequence}")
-            )
-        return sequence, order
-
-    def recover(self, sink: str, now: datetime) -> int:
-        """At start-up: a ticket found SENDING lost its answer with the process, so it is UNKNOWN. Returns how many."""
-        with self._store.write() as connection:
-            lost = connection.execute(
-                update(ticket)
-                .where(ticket.c.sink == sink, ticket.c.state == TicketState.SENDING.value)
-                .values(
-                    state=TicketState.UNKNOWN.value,
-                    updated_at=now,
-                    error="Foreshock stopped before the answer came",
+            lease = _lease(connection, sink) + 1
+            if lease == 1:
+                connection.execute(insert(cursor).values(name=_lane(sink), value=lease))
+            else:
+                connection.execute(update(cursor).where(cursor.c.name == _lane(sink)).values(value=lease))
+            for row in connection.execute(select(ticket.c.situation, ticket.c.updated_at).where(lost)).all():
+                connection.execute(
+                    update(ticket)
+                    .where(lost, ticket.c.situation == row.situation)
+                    .values(
+                        state=TicketState.UNKNOWN.value,
+                        updated_at=max(now, row.updated_at + patience),
+                        error="Foreshock stopped before the answer came",
+                    )
                 )
-            )
-            return lost.rowcount
-
-    # ---- settling ----
-
-    def confirm(self, row: Pending, receipt: Receipt, now: datetime) -> None:
-        """The sink carried it out; the inbox hears of it through ``untold``."""
-        with self._store.write() as connection:
-            _settle(connection, row.sequence, state=ANSWERED, error="")
-            _set_ticket(
-                connection,
-                row.order.situation,
-                row.order.sink,
-                now,
-                state=TicketState.CONFIRMED,
-                number=storable(receipt.number, _NUMBER_CHARS),
-                url=storable(receipt.url),
-                kept=msgspec.json.encode(receipt.kept).decode(),
-            )
-
-    def retry(
-        self, row: Pending, error: str, *, state: TicketState, next_at: datetime, now: datetime, attempts: int
-    ) -> None:
-        """Nothing is settled: try again at ``next_at``. The time of an UNKNOWN ticket stays that of the lost answer."""
-        with self._store.write() as connection:
-            _settle(connection, row.sequence, attempts=attempts, next_at=next_at, error=storable(error, _ERROR_CHARS))
-            _set_ticket(connection, row.order.situation, row.order.sink, now, state=state, error=error)
-
-    def reject(self, row: Pending, error: str, now: datetime) -> None:
-        """The sink refuses it for good: a dead letter; the inbox hears of it through ``untold``."""
-        body = msgspec.json.encode(row.order)
-        self._bury(row.sequence, row.order.situation, row.order.sink, body, error, now)
-
-    def supersede(self, row: Pending, reason: str) -> None:
-        """Nothing is left for it to change."""
-        with self._store.write() as connection:
-            _settle(connection, row.sequence, state=SUPERSEDED, error=reason)
-
-    def hasten(self, sink: str, now: datetime) -> None:
-        """After an outage: what waits out its own backoff is due now."""
-        with self._store.write() as connection:
-            connection.execute(
-                update(outbox)
-                .where(outbox.c.sink == sink, outbox.c.state == PENDING, outbox.c.next_at > now)
-                .values(next_at=now)
-            )
-
-    def _bury(self, sequence: int, situation: str, sink: str, body: bytes, error: str, now: datetime) -> None:
-        error = storable(error, _ERROR_CHARS)
-        with self._store.write() as connection:
-            _settle(connection, sequence, state=REFUSED, error=error)
-            _set_ticket(connection, situation, sink, now, state=TicketState.REJECTED, error=error)
-            connection.execute(
-                insert(dead_letter).values(
-                    record=0, item=0, at=now, source=sink, stage="delivery", error=error, payload=body
+                connection.execute(
+                    update(outbox)
+                    .where(outbox.c.state == PENDING, outbox.c.sink == sink, outbox.c.situation == row.situation)
+                    .where(outbox.c.attempts > 0)
+                    .values(attempts=outbox.c.attempts + 1)
                 )
-            )
+        return lease
+
+    @contextmanager
+    def turn(self, sink: str, lease: int, now: datetime) -> Iterator[Turn]:
+        """One transaction of the lane that holds the lease. Raises Fenced where another took over."""
+        with self._store.write() as connection:
+            if _lease(connection, sink) != lease:
+                raise Fenced(f"another process, or a later start of this one, delivers to {sink} now")
+            yield self.turn_of(connection, sink, now)
 
     # ---- telling the inbox ----
 
@@ -268,14 +335,6 @@ class Outbox:
                 )
                 for row in connection.execute(query)
             ]
-
-    def told(self, sequences: Sequence[int]) -> None:
-        """The inbox holds the outcome of these rows."""
-        with self._store.write() as connection:
-            for before, after in ((ANSWERED, DONE), (REFUSED, DEAD)):
-                connection.execute(
-                    update(outbox).where(outbox.c.sequence.in_(sequences), outbox.c.state == before).values(state=after)
-                )
 
     # ---- tickets, cursors, counts ----
 
@@ -365,8 +424,22 @@ def _heads(sink: str) -> Subquery:
     )
 
 
-def _settle(connection: Connection, sequence: int, **values: Any) -> None:
-    connection.execute(update(outbox).where(outbox.c.sequence == sequence, outbox.c.state == PENDING).values(**values))
+def _lane(sink: str) -> str:
+    return f"lane:{sink}"
+
+
+def _lease(connection: Connection, sink: str) -> int:
+    """Locked until the transaction ends, where writers of other processes do not queue at our lock (PostgreSQL)."""
+    query = select(cursor.c.value).where(cursor.c.name == _lane(sink)).with_for_update()
+    return connection.execute(query).scalar() or 0
+
+
+def _bury(connection: Connection, situation: str, sink: str, body: bytes, error: str, now: datetime) -> None:
+    error = storable(error, _ERROR_CHARS)
+    _set_ticket(connection, situation, sink, now, state=TicketState.REJECTED, error=error)
+    connection.execute(
+        insert(dead_letter).values(record=0, item=0, at=now, source=sink, stage="delivery", error=error, payload=body)
+    )
 
 
 def _set_ticket(
@@ -380,6 +453,7 @@ def _set_ticket(
     url: str = "",
     error: str = "",
     kept: str = "",
+    ended_at: datetime | None = None,
 ) -> None:
     """What is known of the record is never forgotten. Writers queue at one lock, so reading first is safe."""
     mine = (ticket.c.situation == situation) & (ticket.c.sink == sink)
@@ -388,12 +462,18 @@ def _set_ticket(
     if present is None:
         connection.execute(
             insert(ticket).values(
-                situation=situation, sink=sink, number=number, url=url, updated_at=now, kept=kept or "{}", **values
+                situation=situation,
+                sink=sink,
+                number=number,
+                url=url,
+                updated_at=ended_at or now,
+                kept=kept or "{}",
+                **values,
             )
         )
         return
-    if state is not TicketState.UNKNOWN or present != TicketState.UNKNOWN.value:
-        values = {**values, "updated_at": now}
+    if ended_at is not None or state is not TicketState.UNKNOWN or present != TicketState.UNKNOWN.value:
+        values = {**values, "updated_at": ended_at or now}
     if number:
         values = {**values, "number": number}
     if url:

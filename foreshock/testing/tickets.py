@@ -166,7 +166,7 @@ class FaultyTool:
             case Fault.DOWN:
                 raise Unavailable("no connection", unsent=True)
             case Fault.ERROR:
-                raise Unavailable("HTTP 503")
+                raise Unavailable("HTTP 503", answered=True)
             case Fault.LIMITED:
                 raise Unavailable("HTTP 429", retry_after_s=60, unsent=True)
             case Fault.DENIED:

@@ -251,7 +251,7 @@ def test_a_stop_does_not_wait_for_a_start_that_never_completes(files: Files, mon
 
     foreshock.stop()
 
-    assert all(lane._thread is None for lane in foreshock.lanes)
+    assert not any(lane.status().running for lane in foreshock.lanes)
 
 
 def test_every_setting_is_live_or_needs_a_restart():

@@ -5,6 +5,7 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from foreshock.core.contracts import Order, Receipt, Step, Verb
+from foreshock.core.errors import Fenced
 from foreshock.core.model import TicketState
 from foreshock.store.outbox import MAX_NOTE_CHARS, Outbox, fold
 from foreshock.store.tables import dead_letter
@@ -12,9 +13,48 @@ from foreshock.store.tables import outbox as rows
 from foreshock.testing.tickets import NOON, make_order
 
 
+class OneByOne(Outbox):
+    """Each write a turn of its own, by a lane that took over first."""
+
+    lease = None
+
+    def _alone(self, sink, now):
+        if self.lease is None:
+            self.lease = self.take_over(sink, now, timedelta(0))
+        return self.turn(sink, self.lease, now)
+
+    def begin(self, head, now):
+        with self._alone(head.order.sink, now) as turn:
+            return turn.begin(head)
+
+    def confirm(self, row, receipt, now):
+        with self._alone(row.order.sink, now) as turn:
+            return turn.confirm(row, receipt)
+
+    def retry(self, row, error, *, now, **how):
+        with self._alone(row.order.sink, now) as turn:
+            return turn.retry(row, error, **how)
+
+    def reject(self, row, error, now):
+        with self._alone(row.order.sink, now) as turn:
+            return turn.reject(row, error)
+
+    def supersede(self, row, reason):
+        with self._alone(row.order.sink, NOON) as turn:
+            return turn.supersede(row, reason)
+
+    def told(self, sequences):
+        with self._alone("desk", NOON) as turn:
+            turn.told(sequences)
+
+    def hasten(self, sink, now):
+        with self._alone(sink, now) as turn:
+            turn.hasten()
+
+
 @pytest.fixture
 def outbox(store):
-    return Outbox(store)
+    return OneByOne(store)
 
 
 @pytest.fixture
@@ -121,17 +161,79 @@ def test_a_row_that_somebody_else_took_is_not_taken_again(outbox, plan):
     assert outbox.begin(head, NOON) is None
 
 
-def test_a_ticket_found_sending_at_start_up_is_unknown(outbox, plan):
+def test_a_ticket_found_sending_is_unknown_once_another_lane_takes_over(outbox, plan):
     plan(make_order(), make_order(sink="webhook"))
     outbox.begin(outbox.pending("desk", NOON)[0], NOON)
-    outbox.begin(outbox.pending("webhook", NOON)[0], NOON)
+    other = OneByOne(outbox._store)
+    other.begin(other.pending("webhook", NOON)[0], NOON)
 
-    assert outbox.recover("desk", NOON + seconds(9)) == 1
+    Outbox(outbox._store).take_over("desk", NOON + seconds(9), patience=seconds(0))
 
-    lost = outbox.ticket("S-1", "desk")
-    assert (lost.state, lost.updated_at) == (TicketState.UNKNOWN, NOON + seconds(9))
+    ticket = outbox.ticket("S-1", "desk")
+    assert (ticket.state, ticket.updated_at) == (TicketState.UNKNOWN, NOON + seconds(9))
+    assert "stopped before the answer came" in ticket.error
     assert outbox.ticket("S-1", "webhook").state is TicketState.SENDING
-    assert outbox.pending("desk", NOON)[0].attempts == 1
+
+
+def test_a_call_that_nobody_waits_for_may_be_at_work_until_its_time_is_over(outbox, plan):
+    plan(make_order())
+    outbox.begin(outbox.pending("desk", NOON)[0], NOON)
+
+    outbox.take_over("desk", NOON + seconds(9), patience=seconds(35))
+
+    assert outbox.ticket("S-1", "desk").updated_at == NOON + seconds(35)
+
+
+# ---- who writes late ----
+
+
+def test_a_lane_that_was_taken_over_can_begin_and_settle_nothing(outbox, plan):
+    plan(make_order(situation="A"), make_order(situation="B"))
+    waiting = outbox.pending("desk", NOON)
+    sent = outbox.begin(waiting[0], NOON)
+
+    Outbox(outbox._store).take_over("desk", NOON, patience=seconds(0))
+
+    with pytest.raises(Fenced, match="delivers to desk now"):
+        outbox.confirm(sent, Receipt(number="INC0000001"), NOON)
+    with pytest.raises(Fenced):
+        outbox.begin(waiting[1], NOON)
+    assert outbox.ticket("A", "desk").state is TicketState.UNKNOWN
+    assert outbox.ticket("B", "desk") is None
+
+
+def test_an_outcome_counts_only_for_the_call_it_is_of(outbox, plan):
+    plan(make_order())
+    first = outbox.begin(outbox.pending("desk", NOON)[0], NOON)
+    second = outbox.begin(outbox.pending("desk", NOON)[0], NOON)
+
+    late = [
+        outbox.confirm(first, Receipt(number="INC0000001"), NOON),
+        outbox.reject(first, "HTTP 400", NOON),
+        outbox.retry(first, "x", state=TicketState.PLANNED, next_at=NOON, now=NOON, attempts=1),
+    ]
+
+    assert late == [False, False, False]
+    assert outbox.ticket("S-1", "desk").state is TicketState.SENDING
+    assert outbox.confirm(second, Receipt(number="INC0000002"), NOON)
+    assert not outbox.reject(second, "HTTP 400", NOON)
+    assert outbox.ticket("S-1", "desk").number == "INC0000002"
+
+
+def test_what_fails_in_a_turn_takes_all_of_it_back(outbox, plan):
+    plan(make_order(situation="A"))
+    sent = outbox.begin(outbox.pending("desk", NOON)[0], NOON)
+
+    def half_done():
+        with outbox._alone("desk", NOON) as turn:
+            turn.confirm(sent, Receipt(number="INC0000001"))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        half_done()
+
+    assert outbox.ticket("A", "desk").state is TicketState.SENDING
+    assert outbox.untold("desk") == []
 
 
 def test_the_time_of_a_lost_answer_stays_while_searches_fail(outbox, plan):
