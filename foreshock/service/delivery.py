@@ -36,6 +36,8 @@ MAX_SURPRISES = 5
 TROUBLE = 5
 """An order that failed so often while the sink carries out others is told of in the log, once."""
 HASTEN_EVERY = timedelta(seconds=30)
+STALE = timedelta(seconds=5)
+"""A call that is so late is not made: the process was stopped in between, and another may have gone on in its place."""
 LOOK = timedelta(seconds=1)
 _BATCH = 100
 """Orders taken from the outbox at a time, for each connection."""
@@ -71,11 +73,10 @@ def believed_at(ticket: TicketRow, index_delay: timedelta) -> datetime:
     return ticket.updated_at + index_delay
 
 
-def ended_at(error: Exception, began: datetime, now: datetime, patience: timedelta) -> datetime:
+def ended_at(error: Exception, now: datetime, patience: timedelta) -> datetime:
     """When a call that failed has certainly ended in the system: it may be at work on it although we no longer wait."""
-    if isinstance(error, Unavailable) and error.answered:
-        return now
-    return max(now, began + patience)
+    answered = isinstance(error, Unavailable) and error.answered
+    return now if answered else now + patience
 
 
 def connection_of(situation: str, connections: int) -> int:
@@ -187,7 +188,7 @@ class Lane:
         more: further connections. reader: reads what people did; ``sink`` where it is left out.
         report: appends a change to the inbox and returns when it is on disk; may raise, then it is called again later.
         index_delay: ``SinkKind.index_delay_s``.
-        patience: how long after a call began the system may be at work on it, whether or not we wait still.
+        patience: how long the system may be at work on a call that nobody waits for any more.
         poll: how often people's changes are read; ``poke`` reads them at once.
         look: how often at least it looks whether there is something to deliver.
         jitter: draws evenly from 0..1.
@@ -512,6 +513,8 @@ class Lane:
         row = call.row
         answer: Receipt | Exception | None
         try:
+            if self._now() - call.began > STALE:
+                raise Unavailable("the process was suspended before the call", unsent=True)
             if call.step is Step.SEARCH:
                 answer = carrying.find(sink, row.order)
             else:
@@ -629,7 +632,7 @@ class Lane:
             _log.warning("order_delayed", sink=self.name, order=row.order.id, attempts=attempts, error=message)
         state, next_at = state_after(error, step, row.ticket), now + timedelta(seconds=wait_s)
         lost = step is Step.SEND and state is TicketState.UNKNOWN
-        ended = ended_at(error, result.call.began, now, self._patience) if lost else None
+        ended = ended_at(error, now, self._patience) if lost else None
         return self._again(row, message, state, next_at, attempts, ended)
 
     def _again(

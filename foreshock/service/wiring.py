@@ -36,7 +36,7 @@ from foreshock.service.apart import FrontApart
 from foreshock.service.api import api
 from foreshock.service.applying import Files, LiveRules
 from foreshock.service.console import console, not_found
-from foreshock.service.delivery import LOOK, Lane
+from foreshock.service.delivery import LOOK, STALE, Lane
 from foreshock.service.engine import Engine
 from foreshock.service.front import Front
 from foreshock.service.guard import refuse_cross_site
@@ -251,7 +251,7 @@ class Foreshock:
                     more=[build() for _ in range(remote.connections - 1)] if remote else (),
                     reader=build(),
                     index_delay=timedelta(seconds=kind.index_delay_s),
-                    patience=timedelta(seconds=CALL_S) if remote else timedelta(0),
+                    patience=timedelta(seconds=CALL_S) + STALE if remote else timedelta(0),
                     poll=remote.poll if remote else LOOK,
                     on_fenced=self.front.fatal,
                 )

@@ -275,7 +275,7 @@ class Outbox:
         """Begin to deliver to a sink: the lease to write under, above that of whoever did it before.
 
         A ticket found SENDING lost its answer with that one, so it is UNKNOWN. The system may be at work on the call
-        still, until ``patience`` after it began.
+        for ``patience`` still.
         """
         lost = (ticket.c.sink == sink) & (ticket.c.state == TicketState.SENDING.value)
         with self._store.write() as connection:
@@ -284,22 +284,21 @@ class Outbox:
                 connection.execute(insert(cursor).values(name=_lane(sink), value=lease))
             else:
                 connection.execute(update(cursor).where(cursor.c.name == _lane(sink)).values(value=lease))
-            for row in connection.execute(select(ticket.c.situation, ticket.c.updated_at).where(lost)).all():
-                connection.execute(
-                    update(ticket)
-                    .where(lost, ticket.c.situation == row.situation)
-                    .values(
-                        state=TicketState.UNKNOWN.value,
-                        updated_at=max(now, row.updated_at + patience),
-                        error="Foreshock stopped before the answer came",
-                    )
+            connection.execute(
+                update(outbox)
+                .where(outbox.c.state == PENDING, outbox.c.sink == sink, outbox.c.attempts > 0)
+                .where(outbox.c.situation.in_(select(ticket.c.situation).where(lost)))
+                .values(attempts=outbox.c.attempts + 1)
+            )
+            connection.execute(
+                update(ticket)
+                .where(lost)
+                .values(
+                    state=TicketState.UNKNOWN.value,
+                    updated_at=now + patience,
+                    error="Foreshock stopped before the answer came",
                 )
-                connection.execute(
-                    update(outbox)
-                    .where(outbox.c.state == PENDING, outbox.c.sink == sink, outbox.c.situation == row.situation)
-                    .where(outbox.c.attempts > 0)
-                    .values(attempts=outbox.c.attempts + 1)
-                )
+            )
         return lease
 
     @contextmanager
