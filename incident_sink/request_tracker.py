@@ -28,7 +28,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from foreshock.connect.markup import html_text, line, plain
+from foreshock.connect.markup import html, html_text, line, plain
 from foreshock.connect.ticket_changes import Activity, TicketChanges, Updated
 from foreshock.connect.ticket_life import Change, Move, Records, Seen, Standing, TicketSink
 from foreshock.connect.tickets import description, digest, is_ours, marker, of_scale, title, with_marker
@@ -95,8 +95,8 @@ class RequestTrackerConfig(RequestTrackerAccount, RemoteSinkConfig):
     )
     fields: dict[Literal["description", "impact", "urgency", "severity", "ci", "services"], str] = Field(
         default_factory=dict,
-        description="custom fields that carry more of an incident, by name; `description` needs one for text, the "
-        "others one value",
+        description="custom fields that carry more of an incident, by name; `description` needs a text "
+        "area, which RT shows as HTML, the others one value",
     )
     impact: tuple[str, str, str] = Field(default=("1", "2", "3"), description="values for impact 1 (highest), 2 and 3")
     urgency: tuple[str, str, str] = Field(default=("1", "2", "3"), description="values for urgency 1, 2 and 3")
@@ -301,7 +301,7 @@ class _Tickets(Records[RTTicket]):
                 case "services":
                     found[name] = line(", ".join(map(str, fields[word])), _NAME_CHARS)
                 case "description":
-                    found[name] = plain(str(fields[word]), _TEXT_CHARS)
+                    found[name] = html(str(fields[word]), _TEXT_CHARS)
                 case _:
                     found[name] = line(str(fields[word]), _NAME_CHARS)
         return found
