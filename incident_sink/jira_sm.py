@@ -145,6 +145,11 @@ class JiraConfig(JiraAccount, RemoteSinkConfig):
         description="statuses that are not left any more: a recurrence opens a new issue",
     )
     problem_link: str = Field(default="Problem/Incident", description="link type from a problem to its incidents")
+    workaround_field: str = Field(
+        default="",
+        pattern=r"^$|^customfield_[0-9]+$",
+        description="id of the text field *Workaround* of problems, read as a known error; empty for none",
+    )
     follow_up_link: str = Field(default="Relates", description="link type from a new issue to the final one before it")
     fixed: dict[str, Any] = Field(
         default_factory=dict,
@@ -179,7 +184,8 @@ class _Issues(Records[Json]):
         self._finished: set[str] = set()
         self._options: tuple[set[str], float] = set(), 0.0
         self._ours = ("summary", "description", "priority", *filter(None, _select_fields(config)))
-        self._read = tuple(dict.fromkeys((*self._ours, "status", "labels", "created", "issuelinks")))
+        more = filter(None, ("status", "labels", "created", "issuelinks", config.workaround_field))
+        self._read = tuple(dict.fromkeys((*self._ours, *more)))
 
     # ---- reading ----
 
@@ -315,6 +321,9 @@ class _Issues(Records[Json]):
             if each.get("name") == self._config.problem_link:
                 return " by" not in str(each.get("outward", ""))
         return True
+
+    def known_error(self, record: Json) -> str:
+        return _words(record["fields"].get(self._config.workaround_field))
 
     # ---- our words in theirs ----
 
@@ -706,4 +715,5 @@ SINK = SinkKind(
     build=_build,
     index_delay_s=INDEX_DELAY_S,
     problems=True,
+    known_errors=True,
 )

@@ -22,7 +22,7 @@ from functools import partial
 from msgspec import Struct
 from pydantic import Field
 
-from foreshock.connect.markup import line, plain
+from foreshock.connect.markup import html_text, line, plain
 from foreshock.connect.ticket_changes import Activity, Memory, TicketChanges, Updated
 from foreshock.connect.ticket_life import Change, Move, Records, Seen, Standing, TicketSink
 from foreshock.connect.tickets import description, is_ours, marker, of_scale, title, with_marker
@@ -66,6 +66,9 @@ _OURS = (
 )
 """What Foreshock writes of a record that is open; a person who changes one of them owns it from then on."""
 _READ = ("sys_id", "number", "state", "sys_mod_count", "sys_updated_by", "sys_updated_on", *_OURS)
+_KNOWN = ("known_error", "workaround", "cause_notes")
+_PROBLEM_ENDS = {"106": "resolved", "107": "closed"}
+"""States of a problem since the Madrid model (problem management, product documentation)."""
 _CODE = re.compile(r"\[(/?)code\]", re.IGNORECASE)
 """A journal field renders what stands between [code] and [/code] as HTML (Journal fields, product documentation)."""
 
@@ -151,7 +154,7 @@ class _Table(Records[Row]):
         self._client = client
         self._journal = journal
         self._console = console
-        self._read = (*_READ, config.key_field)
+        self._read = (*_READ, config.key_field, *(_KNOWN if table == "problem" else ()))
         self._ids: dict[tuple[str, str], tuple[str, float]] = {}
 
     # ---- reading ----
@@ -226,6 +229,16 @@ class _Table(Records[Row]):
         query = (Term("number", "IN", ",".join(numbers)), Term("problem_id", "=", ""))
         for row in self._client.rows(self._config.table, query, ("sys_id",)):
             self._client.update(self._config.table, row["sys_id"], {"problem_id": record["sys_id"]}, ("sys_id",))
+
+    def ended(self, record: Row) -> str:
+        return _PROBLEM_ENDS.get(record["state"], "")
+
+    def known_error(self, record: Row) -> str:
+        """The workaround; where there is none, the cause of what is marked as a known error."""
+        text = record.get("workaround", "")
+        if not text and record.get("known_error") == "true":
+            text = record.get("cause_notes", "")
+        return html_text(text) if "<" in text else text
 
     # ---- our words in theirs ----
 
@@ -551,4 +564,5 @@ SINK = SinkKind(
     config=ServiceNowConfig,
     build=_build,
     problems=True,
+    known_errors=True,
 )

@@ -102,6 +102,10 @@ class ZendeskConfig(ZendeskAccount, RemoteSinkConfig):
     close_code_field: int = Field(
         default=0, description="id of the custom field in which people say how a ticket ended; 0 for none"
     )
+    known_error_field: int = Field(
+        default=0,
+        description="id of the custom text field in which people write the known error of a problem; 0 for none",
+    )
     public: bool = Field(default=False, description="whether the requester sees what Foreshock writes")
     fixed: dict[str, str] = Field(
         default_factory=dict,
@@ -224,6 +228,9 @@ class _Tickets(Records[Record]):
             for ticket in self._client.tickets(numbers[first : first + 100]):
                 if ticket["status"] not in (_CLOSED, "deleted") and not ticket.get("problem_id"):
                     self._client.update(str(ticket["id"]), {"problem_id": int(record["id"])}, ticket["updated_at"])
+
+    def known_error(self, record: Record) -> str:
+        return self.see(record).fields.get(str(self._config.known_error_field), "")
 
     def _body(self, write: Mapping[str, Any]) -> dict[str, Any]:
         """As the API wants it: ids as numbers, custom fields in a list, a note as a comment."""
@@ -604,4 +611,5 @@ SINK = SinkKind(
     build=_build,
     index_delay_s=LIST_DELAY_S,
     problems=True,
+    known_errors=True,
 )

@@ -18,7 +18,7 @@ from typing import Generic, Protocol, TypeVar
 from msgspec import Struct
 
 from foreshock.connect.tickets import digest, due, kept_after
-from foreshock.core.contracts import Finding, Order, ProblemOrder, Receipt, TicketChange, Verb
+from foreshock.core.contracts import Finding, Order, ProblemOrder, ProblemReading, Receipt, TicketChange, Verb
 from foreshock.core.errors import Rejected, Unavailable
 
 R = TypeVar("R")
@@ -172,9 +172,19 @@ class Records(ABC, Generic[R]):
     def adopted(self, record: R) -> None:
         """A record was found whose creation may have been cut short: write what is missing of it."""
 
+    # ---- problems ----
+
     def link(self, record: R, incidents: Sequence[Receipt]) -> None:
         """Link a problem's incidents that are not linked to any problem yet."""
         raise NotImplementedError(f"{type(self).__name__} keeps no problems")
+
+    def ended(self, record: R) -> str:
+        """How people ended a problem: "resolved" or "closed"; empty while it is worked on."""
+        return {Standing.ENDED: "resolved", Standing.FINAL: "closed"}.get(self.see(record).standing, "")
+
+    def known_error(self, record: R) -> str:
+        """What people wrote of a problem, above all how to get round it, as plain text."""
+        raise NotImplementedError(f"{type(self).__name__} tells of no known errors")
 
 
 # ---- the life -------------------------------------------------------------------------------------------------------
@@ -209,6 +219,12 @@ class TicketLife(Generic[R]):
         self._records.link(after, order.incidents)
         seen = self._records.see(after)
         return _receipt(seen, {**kept, **seen.kept})
+
+    def read_problem(self, problem: Receipt) -> ProblemReading | None:
+        record = self._records.get(problem.kept["id"])
+        if record is None:
+            return None
+        return ProblemReading(ended=self._records.ended(record), known_error=self._records.known_error(record))
 
     # ---- finding ----
 
@@ -335,7 +351,7 @@ class Changes(Protocol):
 
 
 class TicketSink(Generic[R]):
-    """A ``core.contracts.Sink``, and a ``ProblemSink`` where there are ``problems``.
+    """A ``core.contracts.Sink``, and a ``KnownErrorSink`` where there are ``problems`` that tell of them.
 
     Args:
         changes: reads what people did (``connect.ticket_changes``). check: looks whether all is set up.
@@ -372,3 +388,6 @@ class TicketSink(Generic[R]):
 
     def write_problem(self, order: ProblemOrder, problem: Receipt | None) -> Receipt:
         return self._problems.write_problem(order, problem)
+
+    def read_problem(self, problem: Receipt) -> ProblemReading | None:
+        return self._problems.read_problem(problem)

@@ -57,6 +57,7 @@ _LINK_TYPES = (
 )
 _COMPONENTS = ("Database", "Network", "Service Desk")
 IMPACT_FIELD, URGENCY_FIELD = "customfield_10050", "customfield_10051"
+WORKAROUND_FIELD = "customfield_10060"
 _SELECTS = {
     IMPACT_FIELD: (
         "Impact",
@@ -678,6 +679,7 @@ class JiraSystem:
             "labels": list(stored["labels"]),
             "components": [self._component(name) for name in stored["components"]],
             **{name: self._option(stored[name]) if stored.get(name) else None for name in _SELECTS},
+            WORKAROUND_FIELD: self._richly(stored[WORKAROUND_FIELD]) if stored.get(WORKAROUND_FIELD) else None,
             "project": self._project_shown(),
             "issuetype": self._type(next(id for id, name in _TYPES.items() if name == issue["type"])),
             "status": self._status(issue["status"]),
@@ -887,10 +889,17 @@ class JiraSystem:
                 self._moved(issue, "6", code or "Done", actor)
             case "retitle":
                 self._put(issue, {"summary": text}, actor)
+            case "workaround":
+                self._put(issue, {WORKAROUND_FIELD: adf(text, _TEXT_CHARS) if self.cloud else text}, actor)
             case "delete":
                 del self._issues[issue["id"]]
             case _:
                 raise KeyError(action)
+
+    @property
+    def known_error_settings(self) -> dict[str, Any]:
+        """Settings of the sink that reads the field of known errors."""
+        return {"workaround_field": WORKAROUND_FIELD}
 
     def held(self) -> list[Held]:
         states = {"5": "resolved", "6": "closed", "7": "closed"}

@@ -731,11 +731,16 @@ class ServiceNowSystem:
                 changed = {"state": _CLOSED, "close_code": code or "Duplicate", "close_notes": text or "done"}
             case "retitle":
                 changed = {"short_description": text}
+            case "workaround":
+                changed = {"workaround": text, "known_error": "true"}
             case "delete":
                 self._remove(row)
                 return
             case _:
                 raise KeyError(action)
+        if table == "problem" and "state" in changed:  # which people may move, and the Table API not
+            state = {_RESOLVED: "106", _CLOSED: "107"}.get(changed.pop("state"), "104")
+            row |= {"state": state, "problem_state": state}
         self._change(table, row, changed, actor, display=False)
 
     def _by_number(self, number: str) -> dict[str, str]:

@@ -652,6 +652,8 @@ class ZendeskSystem:
                 changed = {"status": "open"}
             case "retitle":
                 changed = {"subject": text}
+            case "workaround":
+                changed = {"custom_fields": [{"id": self.known_error, "value": text}]}
             case "delete":
                 del self._tickets[int(number)]
                 return
@@ -661,6 +663,11 @@ class ZendeskSystem:
         if action == "close":
             self._write(ticket, {"status": "closed"}, user)
         self._effects = []
+
+    @property
+    def known_error_settings(self) -> dict[str, Any]:
+        """Settings of the sink that reads the field of known errors."""
+        return {"known_error_field": self.known_error}
 
     def held(self) -> list[Held]:
         found = []
@@ -708,6 +715,7 @@ class ZendeskSystem:
         self.close_code = self._field("Close code", "tagger", removable=True, required=False)
         self.live_text = self._field("Present state", "textarea", removable=True, required=False)
         self.impact = self._field("Impact", "tagger", removable=True, required=False)
+        self.known_error = self._field("Known error", "textarea", removable=True, required=False)
         for category in _STATUSES:
             self._add(
                 "custom_statuses", status_category=category, agent_label=category.title(), active=True, default=True

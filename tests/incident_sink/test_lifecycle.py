@@ -6,7 +6,7 @@ A kind takes part by having a file of its name in foreshock/sandbox, or a real s
 import pytest
 from msgspec.structs import replace
 
-from foreshock.core.contracts import ProblemOrder, Verb
+from foreshock.core.contracts import ProblemOrder, ProblemReading, Verb
 from foreshock.core.errors import Denied, Unavailable
 from foreshock.core.model import TicketState
 from foreshock.sandbox.faults import Fault
@@ -142,6 +142,24 @@ def test_problems_are_opened_once_and_their_incidents_linked(stage):
     assert first.number == again.number == problem.number
     assert [problem.number in stage.one(key).links for key in ("S-1", "S-2")] == [True, True]
     assert sum("3 times" in note for note in problem.notes) == 1
+
+
+def test_what_people_write_of_a_problem_and_that_they_ended_it_is_read_back(stage):
+    if not stage.kind.known_errors:
+        pytest.skip("its problems are not read")
+    stage.restart(**getattr(stage.system, "known_error_settings", {}))
+    order = ProblemOrder(id="P-1/1", key="P-1", at=NOON, fields={"title": "db1 fails each night"})
+    receipt = stage.sink.write_problem(order, None)
+    assert stage.sink.read_problem(receipt) == ProblemReading()
+
+    stage.person(receipt.number, "workaround", text="restart the pool")
+    assert stage.sink.read_problem(receipt) == ProblemReading(known_error="restart the pool")
+
+    stage.person(receipt.number, "close")
+    assert stage.sink.read_problem(receipt) == ProblemReading(ended="closed", known_error="restart the pool")
+
+    stage.person(receipt.number, "delete")
+    assert stage.sink.read_problem(receipt) is None
 
 
 # ---- people win -----------------------------------------------------------------------------------------------------
