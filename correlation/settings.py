@@ -616,6 +616,62 @@ class AssignmentSettings(_Section):
         return have_own_names(rules)
 
 
+class SlaTarget(_Section):
+    """What is promised for incidents of one priority; what is left out is not promised."""
+
+    priority: int = Field(ge=1, le=5, description="of which incidents")
+    acknowledge: Duration | None = Field(
+        default=None,
+        gt=timedelta(0),
+        description="somebody takes it, or writes on it, within this time",
+        examples=["15m"],
+    )
+    resolve: Duration | None = Field(
+        default=None, gt=timedelta(0), description="it is over within this time", examples=["4h"]
+    )
+    calendar: str = Field(default="", description="name of the hours in which the time runs; empty: at any time")
+
+
+class SlaSettings(_Section):
+    """Service levels: time that is promised, and when people are told that it runs out."""
+
+    targets: tuple[SlaTarget, ...] = Field(
+        default=(),
+        max_length=5,
+        description="for each priority that has one, for example {priority: 1, acknowledge: 15m, resolve: 4h}",
+    )
+    warn_at: tuple[Annotated[int, Field(ge=1, le=1000)], ...] = Field(
+        default=(50, 75, 100), max_length=10, description="percent of a promised time at which people are told"
+    )
+    pause: tuple[Literal["pending", "maintenance"], ...] = Field(
+        default=("pending", "maintenance"),
+        description="the time stands while a ticket is pending, that is, waits for somebody, or while planned "
+        "maintenance covers all that is active",
+    )
+
+    @field_validator("targets")
+    @classmethod
+    def _has_one_each(cls, targets: tuple[SlaTarget, ...]) -> tuple[SlaTarget, ...]:
+        for index, target in enumerate(targets):
+            if any(other.priority == target.priority for other in targets[:index]):
+                raise Invalid(f"priority {target.priority} has two", hint="write one each", path=(index, "priority"))
+        return targets
+
+    @field_validator("warn_at")
+    @classmethod
+    def _rise(cls, levels: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(sorted(set(levels)))
+
+    def target(self, priority: int) -> SlaTarget | None:
+        return next((target for target in self.targets if target.priority == priority), None)
+
+    def calendar_of(self, priority: int) -> str:
+        """The calendar in which time counts at this priority; where nothing is promised for it, that of the next higher
+        one for which something is: it may rise to that."""
+        above = [target for target in self.targets if target.priority <= priority]
+        return max(above, key=lambda target: target.priority).calendar if above else ""
+
+
 class CauseSettings(_Section):
     change_half_gap: Duration = _duration(
         "10m", "a change so long before the first alert counts half as much as one just before"
@@ -686,7 +742,7 @@ class CorrelationSettings(_Section):
     )
     ticket: TicketSettings = Field(default_factory=TicketSettings, description="when tickets are written")
     calendars: tuple[CalendarSettings, ...] = Field(
-        default=(), max_length=100, description="hours of work, for `priority.service_hours`"
+        default=(), max_length=100, description="hours of work, for `priority.service_hours` and `sla`"
     )
     evidence: EvidenceSettings = Field(
         default_factory=EvidenceSettings, description="which metric anomalies are shown with a situation"
@@ -702,6 +758,7 @@ class CorrelationSettings(_Section):
     problem: ProblemSettings = Field(
         default_factory=ProblemSettings, description="when incidents that come back make a problem"
     )
+    sla: SlaSettings = Field(default_factory=SlaSettings, description="service levels: what is promised, and warnings")
 
     @field_validator("calendars")
     @classmethod
@@ -722,6 +779,8 @@ class CorrelationSettings(_Section):
         yield ("priority", "service_hours", "default"), hours.default
         for service, name in hours.services.items():
             yield ("priority", "service_hours", "services", service), name
+        for index, target in enumerate(self.sla.targets):
+            yield ("sla", "targets", index, "calendar"), target.calendar
 
     def calendar(self, name: str) -> Hours | None:
         """The hours of that name; None, which is at any time, for an empty one."""

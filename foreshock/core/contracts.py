@@ -294,7 +294,8 @@ class TicketChange(Struct, frozen=True, kw_only=True):
             one sink and situation only, because a failing write holds back no other situation. A change seen twice is
             ignored the second time.
         state: of a write "confirmed" (it arrived) or "rejected" (refused for good, the comment says why); of a change
-            that was read "taken", "commented", "resolved", "reopened" or "closed".
+            that was read "taken", "commented", "pending" (it waits for somebody, the comment says for whom or what),
+            "resumed", "resolved", "reopened" or "closed".
         number: of the record; empty while the sink has none.
         actor: the person; empty when Foreshock did it.
         code: with which a person closed or resolved it, in the system's own words ("Duplicate", "No fault found").
@@ -476,8 +477,8 @@ class Notice(Struct, frozen=True, kw_only=True):
 
 
 class AuditRow(Struct, frozen=True, kw_only=True):
-    """Who changed what, when, and by which record. kind: situation, ticket, notice, silence, topology, settings, rule,
-    source, feedback."""
+    """Who changed what, when, and by which record. kind: situation, ticket, notice, sla, silence, topology, settings,
+    rule, source, feedback."""
 
     record: int
     at: Moment

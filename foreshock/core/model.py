@@ -9,7 +9,7 @@ cost more than everything else together. What there are very many of is kept out
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
 from typing import Annotated, Any
@@ -416,6 +416,7 @@ class Ticket(Struct, frozen=True, gc=False, kw_only=True):
         closed_at: when we heard of that.
         kept_open_by: the person who reopened it after the situation was over. It is theirs until the situation reopens.
         number, url: as the sink named it; empty until it answered.
+        pending: for whom or what it waits there, in words; empty while somebody works on it.
         priority, version: of the situation when the last write was ordered.
         written_at: when the last write was ordered, on the records' clock. told: what it told; None before the first.
         heard: outbox sequence of the newest write that was answered.
@@ -430,6 +431,7 @@ class Ticket(Struct, frozen=True, gc=False, kw_only=True):
     closed_at: Moment | None = None
     kept_open_by: str = ""
     assignee: str = ""
+    pending: str = ""
     priority: int = 5
     version: int = 0
     written_at: Moment | None = None
@@ -552,6 +554,30 @@ class Urged(Struct, frozen=True, gc=False, kw_only=True):
     until: Moment | None = None
 
 
+class SlaClock(Struct, frozen=True, gc=False, kw_only=True):
+    """How much of the time that was promised for an incident is gone.
+
+    Attributes:
+        used: what was counted until ``since``. since: from when on it runs; None while it stands.
+        stopped: why it stands, in words; empty while it runs. calendar: the hours it runs in; empty: at any time.
+        priority: of the situation when it was last looked at. next_at: when the next percentage is reached.
+        told_acknowledge, told_resolve: the percentage that people were told of last.
+        acknowledged_in_time, resolved_in_time: whether what was promised was kept; None while that is open, or where
+            nothing was promised.
+    """
+
+    used: timedelta = timedelta(0)
+    since: Moment | None = None
+    stopped: str = ""
+    calendar: str = ""
+    priority: int = 0
+    next_at: Moment | None = None
+    told_acknowledge: int = 0
+    told_resolve: int = 0
+    acknowledged_in_time: bool | None = None
+    resolved_in_time: bool | None = None
+
+
 class Situation(Struct, gc=False, kw_only=True):
     """Alerts that correlation holds to be one problem. Running state, changed only by group and the engine.
 
@@ -584,6 +610,8 @@ class Situation(Struct, gc=False, kw_only=True):
         shaped_by: the person who last said what belongs in it; correlation by itself then neither splits nor merges it.
         decided: why a sink hears nothing now; what it heard is in the audit.
         cause_said, cause_said_by: the CI that a person named as the cause, and the person.
+        ticketed_at: when its first ticket was ordered. acknowledged_at, acknowledged_by: when and by whom one was
+            first taken, commented or ended. sla: the clock of what was promised; None where nothing ever was.
     """
 
     id: str
@@ -627,6 +655,10 @@ class Situation(Struct, gc=False, kw_only=True):
     shaped_by: str = ""
     cause_said: str = ""
     cause_said_by: str = ""
+    ticketed_at: Moment | None = None
+    acknowledged_at: Moment | None = None
+    acknowledged_by: str = ""
+    sla: SlaClock | None = None
     tickets: dict[str, Ticket] = {}
     decided: tuple[Decided, ...] = ()
 

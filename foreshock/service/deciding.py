@@ -11,13 +11,15 @@ from correlation.body import Telling
 from correlation.next_step import Decision, Step, hold_back, may_be_held, next_step
 from foreshock.core.contracts import Order, Record, TicketChange, Verb
 from foreshock.core.model import Alert, Decided, Held, HeldKind, Situation, SituationState, Ticket, TicketState
-from foreshock.service import decisions, problems, umbrella, weighing
+from foreshock.service import decisions, problems, sla, umbrella, weighing
 from foreshock.service.timers import Due
 
 if TYPE_CHECKING:
     from foreshock.service.engine import Engine, Touched
 
 _MAX_COVERED = 20
+_ACKNOWLEDGING = frozenset({"taken", "commented", "pending", "resumed", "resolved", "closed"})
+"""What a person does to a ticket that shows that somebody has seen it."""
 _VERBS: Mapping[Step, Verb] = {
     Step.OPEN: Verb.OPEN,
     Step.UPDATE: Verb.UPDATE,
@@ -82,6 +84,7 @@ def evaluate(engine: "Engine", situation: Situation) -> None:
         if decision.step in _VERBS:
             _order(engine, situation, sink, _VERBS[decision.step], decision)
     _note_held(engine, situation, held)
+    sla.look(engine, situation)
     engine.effects.situations[situation.id] = situation
     engine.effects.ended.pop(situation.id, None)
     if situation.state is not SituationState.OPEN:
@@ -151,6 +154,7 @@ def _note_held(engine: "Engine", situation: Situation, held: tuple[Held, ...]) -
 
 def _order(engine: "Engine", situation: Situation, sink: str, verb: Verb, decision: Decision) -> None:
     engine.last_order += 1
+    situation.ticketed_at = situation.ticketed_at or engine.now
     ticket = situation.tickets.get(sink) or Ticket(sink=sink)
     weighing.conclude(engine, situation)
     summary = umbrella.summary(engine, situation)
@@ -227,6 +231,8 @@ def read_ticket_change(engine: "Engine", record: Record) -> None:
     problems.ticket_heard(engine, change)
     if situation is None or ticket is None:  # not one that we asked for: nothing to keep in step
         return
+    if change.origin == "read" and change.state in _ACKNOWLEDGING:
+        sla.acknowledged(engine, situation, change.actor)
     told: dict[str, Any] = {"number": change.number or ticket.number, "url": change.url or ticket.url}
     if change.origin == "write":
         told["heard"] = change.sequence
@@ -235,10 +241,14 @@ def read_ticket_change(engine: "Engine", record: Record) -> None:
     elif change.state == "rejected":
         told["state"] = TicketState.REJECTED
     elif change.state == "taken":
-        told["assignee"] = change.actor
+        told |= {"assignee": change.actor, "pending": ""}
+    elif change.state == "pending":
+        told["pending"] = change.comment or "it waits for somebody"
+    elif change.state == "resumed":
+        told["pending"] = ""
     elif change.state in ("resolved", "closed"):
         who = change.actor or "a person"
-        told |= {"open": False, "closed_by": who, "closed_at": engine.now, "kept_open_by": ""}
+        told |= {"open": False, "closed_by": who, "closed_at": engine.now, "kept_open_by": "", "pending": ""}
     elif change.state == "reopened":
         over = situation.state is not SituationState.OPEN
         kept = (change.actor or "a person") if over else ""

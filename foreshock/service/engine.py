@@ -70,6 +70,7 @@ from foreshock.service import (
     placing,
     problems,
     recent,
+    sla,
     sources,
     weighing,
 )
@@ -281,6 +282,8 @@ class Engine:
                 evidence.forget(self)
             elif due is Due.SERVICE_HOURS:
                 weighing.hours_begin(self, key, moment)
+            elif due is Due.SLA:
+                sla.due(self, key)
             elif due is Due.CLASH and clashes.was_seen_at(self, key, moment - clashes.AFTER):
                 clashes.look(self, key)
             elif due is Due.PROBLEM:

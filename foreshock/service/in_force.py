@@ -14,7 +14,7 @@ from correlation.umbrella import Umbrellas
 from foreshock.core.contracts import Record
 from foreshock.core.model import SituationState
 from foreshock.core.topology import Topology
-from foreshock.service import deciding, feedback, lifetimes, lineage, problems, rekey, sources, weighing
+from foreshock.service import deciding, feedback, lifetimes, lineage, problems, rekey, sla, sources, weighing
 from foreshock.service.ourselves import suspension
 from foreshock.service.records import LearnedRecord, OperatorRecord, SettingsRecord, TopologyRecord
 from foreshock.service.timers import Due
@@ -62,6 +62,7 @@ def suppression_changed(engine: "Engine") -> None:
     if next_change is not None:
         engine.timers.at(next_change, Due.SUPPRESSION, "")
     deciding.evaluate_held(engine)
+    sla.windows_changed(engine)
 
 
 def read_topology(engine: "Engine", record: Record) -> None:
@@ -153,6 +154,7 @@ def read_settings(engine: "Engine", record: Record) -> None:
     read = msgspec.json.decode(record.body, type=SettingsRecord)
     reopen, before = engine.settings.group.reopen, engine.settings.fold
     weights = engine.settings.priority, engine.settings.calendars
+    promised = engine.settings.sla, engine.settings.calendars
     rules = engine.rules
     unknown = use_settings(engine, read)
     for rule, what in changes(rules, engine.rules, engine.rule_instances):
@@ -181,6 +183,10 @@ def read_settings(engine: "Engine", record: Record) -> None:
         # One that is over may have a ticket in a sink that was not there, and is again.
         if situation.state is SituationState.OPEN or any(ticket.open for ticket in situation.tickets.values()):
             deciding.evaluate(engine, situation)
+    if (engine.settings.sla, engine.settings.calendars) != promised:
+        for situation in engine.situations.values():
+            if situation.state is SituationState.OPEN:
+                sla.look(engine, situation, anew=True)
 
 
 def use_settings(engine: "Engine", read: SettingsRecord) -> tuple[str, ...]:

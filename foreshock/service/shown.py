@@ -23,7 +23,7 @@ from foreshock.core.model import (
     SituationState,
 )
 from foreshock.core.topology import Topology
-from foreshock.service import deciding, explain, patterns, umbrella, weighing
+from foreshock.service import deciding, explain, patterns, sla, umbrella, weighing
 from foreshock.service.decisions import versions_at
 from foreshock.service.engine import Engine
 from foreshock.service.views import (
@@ -92,6 +92,7 @@ def incident(
         judgements=tuple(judgements),
         assignment_reason=situation.assignment_reason,
         **patterns.of_incident(engine, situation, alerts),
+        sla=sla.in_words(engine, situation),
     )
 
 

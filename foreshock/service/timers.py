@@ -27,6 +27,7 @@ class Due(IntEnum):
     CLASH = 6
     SERVICE_HOURS = 7
     PROBLEM = 8
+    SLA = 9
 
 
 class Timers:

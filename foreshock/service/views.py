@@ -356,6 +356,7 @@ class IncidentView(Struct, frozen=True, kw_only=True):
     problem: str = ""
     known_error: str = ""
     similar: tuple[Past, ...] = ()
+    sla: tuple[str, ...] = ()
 
 
 class ExplainView(Struct, frozen=True, kw_only=True):

@@ -397,7 +397,7 @@ class Story:
         code: str = "",
         comment: str = "",
     ) -> "Story":
-        """Somebody does something to the ticket: taken, commented, resolved, reopened, closed."""
+        """Somebody does something to the ticket: taken, commented, pending, resumed, resolved, reopened, closed."""
         self._sequence += 1
         self.touched.add((situation, sink))
         change = TicketChange(

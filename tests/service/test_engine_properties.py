@@ -53,6 +53,26 @@ SETTINGS: tuple[dict[str, Any], ...] = (
         "umbrella": {"situations": 3, "share": 0.2, "within": "2m"},
         "ticket": {"delay": "0s"},
     },
+    {
+        "calendars": [
+            {"name": "short", "hours": ["mon-sun 12:01-12:03", "mon-sun 12:06-12:20", "mon-sun 13:00-23:59"]},
+            {"name": "early", "hours": ["mon-sun 11:00-12:04", "mon-sun 12:30-13:30"]},
+        ],
+        "priority": {
+            "service_hours": {"default": "short", "services": {"mail": "early"}, "critical_always": False},
+            "trend": {"alerts": 2, "within": "40s", "falling": 0.5},
+            "several_services": 2,
+        },
+        "sla": {
+            "targets": [
+                {"priority": 1, "acknowledge": "1m", "resolve": "5m", "calendar": "early"},
+                {"priority": 2, "acknowledge": "2m", "resolve": "10m", "calendar": "short"},
+                {"priority": 3, "resolve": "7m"},
+                {"priority": 4, "acknowledge": "90s", "resolve": "11m", "calendar": "short"},
+            ]
+        },
+        "ticket": {"delay": "5s", "delay_by_priority": {}},
+    },
     {"fold": {"identity": [{"without": ["severity", "pod"]}]}},
     {"fold": {"identity": [{"by": ["host"]}], "sources": [{"late_is_clock": True}], "expire_after": "1m"}},
     {"fold": {"identity": [{"source": "eu", "match": ["alertname=Down"], "without": ["host"]}, {"by": ["alertname"]}]}},
@@ -227,7 +247,7 @@ def planning(draw: Any) -> Move:
 def ticketing(draw: Any) -> Move:
     situation, sink = draw(pick("S-1", "S-2", "S-3")), draw(pick("desk", "desk", "other"))
     state, outcome = (
-        draw(pick("taken", "commented", "resolved", "reopened", "closed", "")),
+        draw(pick("taken", "commented", "pending", "resumed", "resolved", "reopened", "closed", "")),
         draw(pick("confirmed", "rejected")),
     )
     if state:

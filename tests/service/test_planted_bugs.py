@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from correlation import fold, identity, rekey, variants
+from correlation import fold, identity, rekey, sla, variants
 from correlation.below import Below
 from correlation.nearby import Nearby
 from correlation.next_step import Decision, Step, next_step
@@ -27,7 +27,7 @@ from correlation.suppression.transients import Transients
 from correlation.vocabulary import Vocabulary
 from foreshock.core.contracts import Verb
 from foreshock.core.learned import CoOccurrence, Side
-from foreshock.core.model import Alert, Anomaly, Evidence, JudgementKind, Situation, SituationState, Ticket
+from foreshock.core.model import Alert, Anomaly, Evidence, JudgementKind, Situation, SituationState, SlaClock, Ticket
 from foreshock.service import (
     checkpoint,
     deciding,
@@ -777,7 +777,50 @@ def proposed_for_closing(story: Story) -> None:
     ]
 
 
+def promised() -> Story:
+    """In the evening, and still there in the morning; somebody waits for somebody in between."""
+    office = {"name": "office", "hours": ["mon-fri 13:00-23:00"]}
+    targets = [{"priority": each, "acknowledge": "20m", "resolve": "4h", "calendar": "office"} for each in (1, 2, 3)]
+    settings = {
+        "calendars": [office],
+        "priority": {"service_hours": {"default": "office"}, "trend": {"alerts": 3}},
+        "sla": {"targets": targets},
+    }
+    story = Story("shop depends_on db", criticality={"shop": 3}, settings=settings)
+    for minute in range(5):
+        story.fire("db", name=f"N{minute}", severity="minor", holds_s=90_000.0).after(180)
+    story.fire("db", severity="critical", holds_s=90_000.0).after(3600).tick()
+    story.person("pending", comment="the vendor").after(1800).person("taken")
+    return story.after(36_000).tick()
+
+
+def let_time_run_while_somebody_waits(planter: Planter) -> None:
+    real = sla.counted
+    stood_since: list[datetime] = []
+
+    def impatient(clock: SlaClock, now: datetime, before: Any, *, stopped: str, calendar: str) -> SlaClock:
+        counted = real(clock, now, before, stopped=stopped, calendar=calendar)
+        if stopped:
+            stood_since.append(now)
+            return counted
+        return msgspec.structs.replace(counted, since=stood_since[-1])
+
+    planter.setattr(sla, "counted", impatient)
+
+
+def warned_when_promised(story: Story) -> None:
+    """An hour and a half from 13:00 on, less the half hour of waiting."""
+    levels = [(notice.at - story.start, notice.level) for notice in story.told.notices if "resolved" in notice.text]
+    assert levels[0] == (timedelta(hours=3, minutes=30), 50)
+
+
 BUGS = [
+    Bug("a restart forgets what is gone of a promise", restart_without("sla", None), promised, restarts_change_nothing),
+    Bug(
+        "a restart forgets that service hours begin", restart_without("urged", None), promised, restarts_change_nothing
+    ),
+    Bug("a restart forgets that it grew", restart_without("joins", ()), promised, restarts_change_nothing),
+    Bug("time runs while somebody waits", let_time_run_while_somebody_waits, promised, warned_when_promised),
     Bug(
         "a restart forgets what came back",
         restart_without_what_came_back,

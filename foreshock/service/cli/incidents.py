@@ -71,6 +71,7 @@ def _lines(view: dict[str, Any]) -> Iterable[str]:
         f"{row['id']}  P{row['priority']}  {row['state']}  {row['title']}",
         f"priority: {view['priority_reason']}",
         *([f"group: {row['assignment_group'] or 'none'}: {view['assignment_reason']}"] if row["tickets"] else []),
+        *view["sla"],
         f"next: {view['next_step']}",
         *([f"held: {row['held_by']}"] if row["held_by"] else []),
         *([f"umbrella: {view['umbrella']['words']}"] if view["umbrella"] else []),
