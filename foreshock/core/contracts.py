@@ -422,6 +422,7 @@ class SinkKind(Struct, frozen=True, kw_only=True):
     index_delay_s: float = 0.0
     searches: bool = True
     problems: bool = False
+    messages: bool = False
     known_errors: bool = False
 
 

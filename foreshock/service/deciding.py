@@ -11,7 +11,7 @@ from correlation.body import Telling
 from correlation.next_step import Decision, Step, hold_back, may_be_held, next_step
 from foreshock.core.contracts import Order, Record, TicketChange, Verb
 from foreshock.core.model import Alert, Decided, Held, HeldKind, Situation, SituationState, Ticket, TicketState
-from foreshock.service import decisions, problems, sla, umbrella, weighing
+from foreshock.service import decisions, notices, problems, sla, umbrella, weighing
 from foreshock.service.timers import Due
 
 if TYPE_CHECKING:
@@ -214,6 +214,9 @@ def _windows(engine: "Engine", members: Sequence[Alert]) -> list[Held]:
 
 def read_ticket_change(engine: "Engine", record: Record) -> None:
     change = msgspec.json.decode(record.body, type=TicketChange)
+    if notices.is_notice(change.situation):
+        notices.heard(engine, change)
+        return
     if problems.is_problem(change.situation):
         problems.heard(engine, change)
         return

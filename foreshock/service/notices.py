@@ -3,7 +3,7 @@ and a line of the incident's timeline."""
 
 from typing import TYPE_CHECKING
 
-from foreshock.core.contracts import Notice, NoticeKind
+from foreshock.core.contracts import Notice, NoticeKind, TicketChange
 from foreshock.core.model import Situation
 
 if TYPE_CHECKING:
@@ -31,3 +31,16 @@ def tell(
     )
     whom = f" (to {', '.join(audience)})" if audience else ""
     engine.say("notice", situation.id, kind.value, f"{text}{whom}")
+
+
+def is_notice(key: str) -> bool:
+    """Whether an order or a ticket change is about a notice: its id is longer than a situation's."""
+    return "/" in key
+
+
+def heard(engine: "Engine", change: TicketChange) -> None:
+    """What became of one: somebody was told by a sink, or the sink refused it."""
+    situation, kind, _ = change.situation.split("/", 2)
+    told = change.state == "confirmed"
+    detail = f"{kind}: {change.sink}" + (f": {change.comment}" if change.comment else "")
+    engine.say("notice", situation, "told" if told else "not told", detail)

@@ -37,6 +37,7 @@ from pydantic_core import CoreSchema, core_schema
 import cmdb_sync
 import collectors
 import correlation.rules
+import foreshock.connect.on_call
 import incident_sink
 from correlation.rule import RuleKind
 from correlation.settings import CorrelationSettings
@@ -55,6 +56,7 @@ from foreshock.connect.config import (
     read_yaml,
     strictly,
 )
+from foreshock.connect.on_call import OnCallKind
 from foreshock.core import registry
 from foreshock.core.contracts import Collector, ConnectorConfig, SinkKind, SourceKind
 from foreshock.core.errors import ConfigError, Invalid, Problem
@@ -75,7 +77,7 @@ _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-
 LIVE = frozenset({"correlation", "rules", "topology", "maintenance", "retention", "disk_guard", "log"})
 """Settings that a reload puts into force, each with all below it. The others need a restart."""
 
-Kind = SourceKind | SinkKind | RuleKind | Collector
+Kind = SourceKind | SinkKind | RuleKind | Collector | OnCallKind
 
 
 class SettingsSchema(GenerateJsonSchema):
@@ -111,6 +113,11 @@ def source_kinds() -> Mapping[str, SourceKind]:
 def sink_kinds() -> Mapping[str, SinkKind]:
     """Kinds of incident sinks, by name."""
     return _kinds(incident_sink, "SINK", SinkKind)
+
+
+def on_call_kinds() -> Mapping[str, OnCallKind]:
+    """Kinds of duty rosters, by name."""
+    return _kinds(foreshock.connect.on_call, "ON_CALL", OnCallKind)
 
 
 def rule_kinds() -> Mapping[str, RuleKind]:
@@ -232,6 +239,12 @@ class SinkInstance(Instance):
     kinds = staticmethod(sink_kinds)
 
 
+class RosterInstance(Instance):
+    """A duty roster."""
+
+    kinds = staticmethod(on_call_kinds)
+
+
 class RuleEntry(Instance):
     """A rule, as it stands in a rules file."""
 
@@ -317,6 +330,19 @@ def _default_sinks() -> tuple[SinkInstance, ...]:
     return (SinkInstance.model_validate({"name": "desk", "kind": "desk"}),)
 
 
+class NotifySettings(Section):
+    """Whom a message for a person or a group goes to."""
+
+    contacts: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict,
+        description="by person or group the sinks of kind notify or webhook that reach them: {ann: [ann-phone]}; names "
+        "compare without case",
+    )
+    fallback: tuple[str, ...] = Field(
+        default=(), description="sinks that hear what is for somebody nobody knows how to reach"
+    )
+
+
 class Settings(Section):
     """Everything that can be set. Made by ``load_settings``; tests make it directly."""
 
@@ -359,6 +385,10 @@ class Settings(Section):
         default=(), description="planned work: while it runs, what it covers opens no ticket"
     )
     sinks: tuple[SinkInstance, ...] = Field(default_factory=_default_sinks, description="where tickets are kept")
+    notify: NotifySettings = Field(default_factory=NotifySettings, description="how people are reached")
+    on_call: tuple[RosterInstance, ...] = Field(
+        default=(), description="who answers for a group now; each is named like the group it stands for"
+    )
     limits: LimitSettings = Field(default_factory=LimitSettings, description="bounds on what a sender may post")
     retention: RetentionSettings = Field(default_factory=RetentionSettings, description="how long records are kept")
     disk_guard: DiskGuardSettings = Field(
@@ -388,13 +418,29 @@ class Settings(Section):
         """SQLAlchemy's address of the store. May hold a password: never log it."""
         return self.store.url.get_secret_value() or f"sqlite:///{self.state / 'foreshock.db'}"
 
-    @field_validator("collectors", "topology", "sinks", "maintenance")
+    @field_validator("collectors", "topology", "sinks", "on_call", "maintenance")
     @classmethod
     def _have_own_names(cls, instances: tuple[Any, ...]) -> tuple[Any, ...]:
         for index, instance in enumerate(instances):
             if any(other.name == instance.name for other in instances[:index]):
                 raise Invalid(f"two are called {instance.name!r}", hint="give each its own name", path=(index, "name"))
         return instances
+
+    @model_validator(mode="after")
+    def _reaches_people(self) -> Self:
+        """Contacts lead to sinks that carry messages."""
+        able = [sink.name for sink in self.sinks if sink_kinds()[sink.kind].messages]
+        places: list[tuple[tuple[str | int, ...], str]] = [
+            (("notify", "contacts", person, index), sink)
+            for person, sinks in self.notify.contacts.items()
+            for index, sink in enumerate(sinks)
+        ]
+        places += [(("notify", "fallback", index), sink) for index, sink in enumerate(self.notify.fallback)]
+        for path, sink in places:
+            if sink not in able:
+                known = f"there are {', '.join(able)}" if able else "there is none yet"
+                raise Invalid(f"no sink that carries messages is called {sink!r}", hint=known, path=path)
+        return self
 
     @field_validator("listen")
     @classmethod

@@ -25,6 +25,7 @@ from foreshock.service.settings import (
     RuleEntry,
     Settings,
     SettingsSchema,
+    on_call_kinds,
     polled_kinds,
     rule_kinds,
     sink_kinds,
@@ -40,6 +41,7 @@ _KINDS: Mapping[str, Callable[[], Mapping[str, Kind]]] = {
     "collectors": polled_kinds,
     "topology": source_kinds,
     "sinks": sink_kinds,
+    "on_call": on_call_kinds,
 }
 """Settings that list instances."""
 

@@ -16,7 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from correlation.problem import ProblemRecord
 from foreshock import __version__
-from foreshock.connect.http import CALL_S
+from foreshock.connect.http import CALL_S, Http
 from foreshock.core.contracts import (
     Collector,
     KnownErrorSink,
@@ -46,6 +46,7 @@ from foreshock.service.learning import Learner
 from foreshock.service.live import LiveViews
 from foreshock.service.maintenance import planned
 from foreshock.service.measuring import Measuring
+from foreshock.service.notifying import Directory, Notifier
 from foreshock.service.problem_reading import ProblemReader
 from foreshock.service.quiet import LiveQuiet
 from foreshock.service.quiet_api import quiet_api
@@ -54,7 +55,14 @@ from foreshock.service.reload import Reloader, digest
 from foreshock.service.rules_api import rules_api
 from foreshock.service.runner import Given, Runner
 from foreshock.service.scheduler import Scheduler
-from foreshock.service.settings import Settings, SettingsSource, SinkInstance, rule_kinds, sink_kinds
+from foreshock.service.settings import (
+    Settings,
+    SettingsSource,
+    SinkInstance,
+    on_call_kinds,
+    rule_kinds,
+    sink_kinds,
+)
 from foreshock.service.shadowing import LiveShadows
 from foreshock.service.sinks import build_sink
 from foreshock.store.desk import Desk
@@ -129,6 +137,7 @@ class Foreshock:
         self.outbox, self.desk = Outbox(self.store), Desk(self.store)
         self.problem_readers: dict[str, ProblemReader] = {}
         self.lanes, self.reconciler = self._build_lanes()
+        self.notifier = Notifier(self.store, self.outbox, self._directory(), self.clock)
         self.scheduler = Scheduler(self.store, self.clock)
         self.learner = Learner(
             runner=self.runner,
@@ -181,6 +190,7 @@ class Foreshock:
         self._warm_up.start()
         self.shadows.resume()
         self.scheduler.every(_TICK, "tick", self._tick)
+        self.scheduler.every(LOOK, "notify", self._notify)
         self.scheduler.every(_TOPOLOGY_POLL, "topology", self.reload_topology)
         self.scheduler.every(_MEMORY, "memory", memory.give_back)
         self.scheduler.every(_RETENTION, "retention", self._retain)
@@ -269,6 +279,11 @@ class Foreshock:
 
         return ProblemReader(name, sink, records, receipt, self._report)
 
+    def _directory(self) -> Directory:
+        kinds = on_call_kinds()
+        rosters = {each.name: kinds[each.kind].build(each.name, each.config, Http) for each in self.settings.on_call}
+        return Directory(self.settings.notify.contacts, self.settings.notify.fallback, rosters)
+
     def _report(self, change: TicketChange) -> None:
         self.inbox.append_now(
             NewRecord(kind=RecordKind.TICKET, body=msgspec.json.encode(change), source=change.sink, actor=change.actor)
@@ -343,6 +358,11 @@ class Foreshock:
         return router
 
     # ---- jobs ----
+
+    def _notify(self) -> None:
+        """What the engine wants people told becomes orders for the sinks that reach them."""
+        if self.notifier.run():
+            self._poke()
 
     def _tick(self) -> None:
         """A record without content moves the engine's clock when a timer is due; none is written while nothing
@@ -539,7 +559,7 @@ class Foreshock:
 def _who_hears(settings: Settings) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Names of the sinks that hear of situations, and of those that keep Problems too."""
     kinds = sink_kinds()
-    names = tuple(sink.name for sink in settings.sinks)
+    names = tuple(sink.name for sink in settings.sinks if getattr(sink.config, "incidents", True))
     return names, tuple(sink.name for sink in settings.sinks if kinds[sink.kind].problems)
 
 

@@ -361,11 +361,26 @@ class Outbox:
     def advance(self, name: str, value: int) -> None:
         """Move a cursor forward; never back."""
         with self._store.write() as connection:
-            present = connection.execute(select(cursor.c.value).where(cursor.c.name == name)).scalar()
-            if present is None:
-                connection.execute(insert(cursor).values(name=name, value=value))
-            elif present < value:
-                connection.execute(update(cursor).where(cursor.c.name == name).values(value=value))
+            _advance(connection, name, value)
+
+    def add(self, orders: Sequence[Order], *, cursor_name: str, value: int) -> None:
+        """Orders that something beside the engine wants carried out, and how far it has read what it makes them of:
+        both or neither. An order whose id is known is not added again."""
+        with self._store.write() as connection:
+            ids = [order.id for order in orders]
+            known = set(connection.execute(select(outbox.c.id).where(outbox.c.id.in_(ids))).scalars())
+            fresh = [
+                {
+                    "id": order.id, "sink": order.sink, "situation": order.situation, "verb": order.verb.value,
+                    "at": order.at, "body": msgspec.json.encode(order), "state": PENDING, "attempts": 0,
+                    "next_at": order.at, "error": "",
+                }
+                for order in orders
+                if order.id not in known
+            ]  # fmt: skip
+            if fresh:
+                connection.execute(insert(outbox), fresh)
+            _advance(connection, cursor_name, value)
 
     def backlog(self, sink: str | None = None) -> Backlog:
         """Of one sink, or of all."""
@@ -439,6 +454,14 @@ def _bury(connection: Connection, situation: str, sink: str, body: bytes, error:
     connection.execute(
         insert(dead_letter).values(record=0, item=0, at=now, source=sink, stage="delivery", error=error, payload=body)
     )
+
+
+def _advance(connection: Connection, name: str, value: int) -> None:
+    present = connection.execute(select(cursor.c.value).where(cursor.c.name == name)).scalar()
+    if present is None:
+        connection.execute(insert(cursor).values(name=name, value=value))
+    elif present < value:
+        connection.execute(update(cursor).where(cursor.c.name == name).values(value=value))
 
 
 def _set_ticket(

@@ -1,8 +1,6 @@
 import base64
 import json
-import threading
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from pydantic import ValidationError
@@ -11,6 +9,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from foreshock.connect.http import Http
 from foreshock.core.contracts import SinkParts, Verb
 from foreshock.core.errors import ConfigError, Denied, Rejected, Unavailable
+from foreshock.testing.receiver import Receiver
 from foreshock.testing.tickets import NOON, make_order
 from incident_sink.webhook import SINK, payload, read_secret
 
@@ -19,25 +18,8 @@ SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 
 @pytest.fixture
 def receiver():
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            self.server.got.append((self.path, dict(self.headers), body))
-            self.send_response(self.server.status)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.got, server.status = [], 204
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with Receiver() as receiver:
+        yield receiver
 
 
 @pytest.fixture
