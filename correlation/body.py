@@ -8,6 +8,7 @@ from typing import Any
 from msgspec import Struct
 
 from correlation.evidence import describe
+from correlation.problem import Past
 from correlation.settings import TextSettings
 from correlation.template import Record, Template
 from correlation.ticket import count, named, title, under
@@ -58,6 +59,14 @@ Changes shortly before it:
 {% endfor %}
 
 {% endif %}
+{% if similar %}
+Similar before:
+{% for each in similar %}
+- {{ each.opened|time }} {{ each.name }}: {{ each.how }}{% if each.note %}: {{ each.note }}{% endif %}
+
+{% endfor %}
+
+{% endif %}
 {% if evidence %}
 Metrics that left their usual band:
 {% for each in evidence %}
@@ -85,6 +94,8 @@ class Telling(Struct, frozen=True, kw_only=True):
         umbrella: what it holds over others. part_of: whose ticket is for it too, in words.
         changes: what was done to its CIs and causes before it began, each with its CI, the newest first.
         windows: maintenance that covers alerts of it now.
+        similar: earlier ones with the same cause and pattern that are over. problem: numbers of the Problem that they
+            make, known_error: what people know of it; empty if there is none.
     """
 
     situation: Situation
@@ -93,6 +104,9 @@ class Telling(Struct, frozen=True, kw_only=True):
     part_of: str = ""
     changes: Sequence[tuple[str, Change]] = ()
     windows: Sequence[Held] = ()
+    similar: Sequence[Past] = ()
+    problem: str = ""
+    known_error: str = ""
 
     @property
     def cause(self) -> Cause | None:
@@ -195,6 +209,16 @@ _CHANGE: Mapping[str, Callable[[tuple[str, Change, Telling]], Any]] = {
     "when": lambda of: _when(of[1].at, of[2]),
 }
 _WINDOW: Mapping[str, Callable[[Held], Any]] = {"reason": lambda held: held.reason, "until": lambda held: held.until}
+_SIMILAR: Mapping[str, Callable[[Past], Any]] = {
+    "name": lambda past: f"{past.situation} ({past.ticket})" if past.ticket else past.situation,
+    "ticket": lambda past: past.ticket,
+    "title": lambda past: past.title,
+    "opened": lambda past: past.opened_at,
+    "ended": lambda past: past.ended_at,
+    "how": lambda past: past.how,
+    "note": lambda past: past.note,
+    "label": lambda past: past.label,
+}
 _UMBRELLA: Mapping[str, Callable[[Summary], Any]] = {
     "text": lambda found: "\n".join(under(found)),
     "ci": lambda found: found.ci,
@@ -223,6 +247,9 @@ VALUES: Mapping[str, Callable[[Telling], Any]] = {
     "evidence": lambda told: [describe(each.anomaly) for each in told.situation.evidence[:_MAX_EVIDENCE]],
     "changes": lambda told: [Record(_CHANGE, (ci, change, told)) for ci, change in told.changes],
     "windows": lambda told: [Record(_WINDOW, each) for each in told.windows],
+    "similar": lambda told: [Record(_SIMILAR, each) for each in told.similar],
+    "problem": lambda told: told.problem,
+    "known_error": lambda told: told.known_error,
     "umbrella": lambda told: told.umbrella and Record(_UMBRELLA, told.umbrella),
     "part_of": lambda told: told.part_of,
     "runbooks": _runbooks,
@@ -248,4 +275,12 @@ def _example_telling() -> Telling:
         ),
         changes=(("db1", Change(id="c", at=noon - timedelta(minutes=9), title="deploy", cis=("db1",))),),
         windows=(Held(kind=HeldKind.MAINTENANCE, id="w", reason="patching", until=noon),),
+        similar=(
+            Past(
+                situation="S-0", title="Down on db1", opened_at=noon, ended_at=noon, how="recovered by itself",
+                note="", label="", ticket="INC0",
+            ),
+        ),
+        problem="PRB1",
+        known_error="restart it",
     )  # fmt: skip

@@ -362,13 +362,16 @@ def for_incident(pattern: Pattern) -> str:
     """What the note of a new incident of this pattern says of it; empty where it is new."""
     lines = []
     if pattern.problem is not None:
-        numbers = [one.number for one in pattern.problem.records.values() if one.number]
-        named = ", ".join(numbers) or pattern.problem.id
-        lines.append(f"Part of problem {named}: {rate(pattern)}.")
+        lines.append(f"Part of problem {numbers(pattern.problem)}: {rate(pattern)}.")
         number, text = pattern.problem.known_error
         if text:
             lines.append(f"Known error ({number}): {text}")
     return "\n".join(lines)
+
+
+def numbers(problem: Problem) -> str:
+    """By which people know it: the numbers of its records, or its id."""
+    return ", ".join(one.number for one in problem.records.values() if one.number) or problem.id
 
 
 def before(changes: Iterable[Change], onset: datetime) -> str:

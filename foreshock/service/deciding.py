@@ -171,6 +171,7 @@ def _order(engine: "Engine", situation: Situation, sink: str, verb: Verb, decisi
         part_of=umbrella.part_of(engine, situation, sink),
         changes=weighing.suspect_changes(engine, situation, members),
         windows=_windows(engine, members),
+        **problems.telling(engine, situation),
     )
     told = ticket_text.told(situation, members, "" if telling.cause is None else telling.cause.ci)
     situation.tickets[sink] = msgspec.structs.replace(

@@ -4,7 +4,7 @@ An incident counts from its first ticket write on. A sink hears of a Problem onc
 incident that belongs to it, so that there is something to link.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -151,6 +151,19 @@ def note(engine: "Engine", situation: Situation, verb: Verb) -> str:
     """What the note of a ticket that is opened, or opened again, says of the Problem it belongs to."""
     pattern = engine.patterns.of(situation.id) if verb in (Verb.OPEN, Verb.REOPEN) else None
     return "" if pattern is None else recurrence.for_incident(pattern)
+
+
+def telling(engine: "Engine", situation: Situation) -> dict[str, Any]:
+    """What the text of its ticket may say of it, in the fields of ``correlation.body.Telling``."""
+    pattern = engine.patterns.of(situation.id)
+    if pattern is None:
+        return {}
+    problem = pattern.problem
+    return {
+        "similar": recurrence.similar(pattern, situation.id),
+        "problem": recurrence.numbers(problem) if problem is not None else "",
+        "known_error": problem.known_error[1] if problem is not None else "",
+    }
 
 
 # ---- what the sinks hear --------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from correlation.body import DESCRIPTION, Telling, compiled, example, fields
+from correlation.problem import Past
 from correlation.settings import TextSettings, TicketSettings
 from foreshock.core.errors import Invalid
 from foreshock.core.model import Change, Held, HeldKind
@@ -91,6 +92,27 @@ def test_maintenance_that_goes_on_and_runbooks_are_told():
         "Runbook: https://runbooks.example/db",
     ]
     assert told.count("Runbook: https://runbooks.example/db") == 1
+
+
+def test_how_similar_ones_ended_is_told():
+    past = Past(
+        situation="S-0", title="Down on db1", opened_at=NOON - timedelta(days=3), ended_at=NOON - timedelta(days=2),
+        how="resolved by mira as Fixed", note="replaced the disk", label="real", ticket="INC7",
+    )  # fmt: skip
+    other = msgspec.structs.replace(past, situation="S-9", ticket="", how="recovered by itself", note="")
+
+    assert described(similar=[past, other]).splitlines()[2:6] == [
+        "Similar before:",
+        "- 2026-02-27 12:00:00 UTC S-0 (INC7): resolved by mira as Fixed: replaced the disk",
+        "- 2026-02-27 12:00:00 UTC S-9: recovered by itself",
+        "",
+    ]
+
+
+def test_a_template_may_name_the_problem_and_what_is_known_of_it():
+    text = TextSettings(description="{{ problem }}: {{ known_error }}")
+
+    assert described(text, problem="PRB7", known_error="restart the pool") == "PRB7: restart the pool"
 
 
 # ---- templates of one's own -----------------------------------------------------------------------------------------

@@ -176,6 +176,14 @@ def test_a_known_error_is_told_to_the_next_incident():
     assert view(checked(story)).known_error == "restart the pool"
 
 
+def test_a_new_ticket_tells_how_similar_ones_ended():
+    story = recurring(1).person("closed", "S-1", code="Fixed", comment="replaced the disk")
+    story.fire("db1").after(31).tick()
+
+    order = next(order for order in story.told.orders if (order.situation, order.verb) == ("S-2", Verb.OPEN))
+    assert "S-1 (INC1): closed by mira as Fixed: replaced the disk" in order.fields["description"]
+
+
 def test_what_was_read_twice_is_told_once():
     story = recurring().sink_says("confirmed", "P-1", sequence=900, number="PRB1")
     for _ in range(2):
