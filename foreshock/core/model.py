@@ -420,6 +420,7 @@ class Ticket(Struct, frozen=True, gc=False, kw_only=True):
         priority, version: of the situation when the last write was ordered.
         written_at: when the last write was ordered, on the records' clock. told: what it told; None before the first.
         heard: outbox sequence of the newest write that was answered.
+        label: as what people closed it (``correlation.closing.Label``); empty if they did not, or in no known word.
     """
 
     sink: str
@@ -437,6 +438,7 @@ class Ticket(Struct, frozen=True, gc=False, kw_only=True):
     written_at: Moment | None = None
     told: Told | None = None
     heard: int = 0
+    label: str = ""
 
 
 class Versions(Struct, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ import msgspec
 from correlation import body
 from correlation import ticket as ticket_text
 from correlation.body import Telling
+from correlation.closing import label_of
 from correlation.next_step import Decision, Step, hold_back, may_be_held, next_step
 from foreshock.core.contracts import Order, Record, TicketChange, Verb
 from foreshock.core.model import Alert, Decided, Held, HeldKind, Situation, SituationState, Ticket, TicketState
@@ -229,7 +230,8 @@ def read_ticket_change(engine: "Engine", record: Record) -> None:
         engine.heard[change.sink] = change.sequence
     elif ticket is None or change.sequence <= ticket.heard:
         return
-    code = f"[{change.code}]" if change.code else ""
+    label = label_of(change.code, engine.settings.ticket.close_codes)
+    code = f"[{', '.join(filter(None, (change.code, label.replace('_', ' '))))}]" if change.code else ""
     detail = " ".join(filter(None, (change.sink, change.number, code, change.comment)))
     engine.say("ticket", change.situation, change.state, detail, actor=change.actor)
     problems.ticket_heard(engine, change)
@@ -253,10 +255,11 @@ def read_ticket_change(engine: "Engine", record: Record) -> None:
     elif change.state in ("resolved", "closed"):
         who = change.actor or "a person"
         told |= {"open": False, "closed_by": who, "closed_at": engine.now, "kept_open_by": "", "pending": ""}
+        told["label"] = label.value or ticket.label
     elif change.state == "reopened":
         over = situation.state is not SituationState.OPEN
         kept = (change.actor or "a person") if over else ""
-        told |= {"open": True, "closed_by": "", "closed_at": None, "kept_open_by": kept}
+        told |= {"open": True, "closed_by": "", "closed_at": None, "kept_open_by": kept, "label": ""}
     with umbrella.watched(engine, situation, change.sink):
         situation.tickets[change.sink] = msgspec.structs.replace(ticket, **told)
         evaluate(engine, situation)

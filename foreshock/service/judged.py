@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from correlation.closing import NO_INCIDENT
 from correlation.relate import Candidate, View
 from correlation.rule import Rule, RuleKind
 from foreshock.core.contracts import Collector, Record, RecordKind
@@ -73,7 +74,10 @@ class Listener:
             self._note(situation)
 
     def _note(self, situation: Situation) -> None:
-        handled = any(ticket.assignee or ticket.closed_by for ticket in situation.tickets.values())
+        tickets = situation.tickets.values()
+        handled = any(ticket.assignee or ticket.closed_by for ticket in tickets)
+        # Who closed it as a duplicate or a false alarm did not let it stand as a problem of its own.
+        handled = handled and not any(ticket.label in NO_INCIDENT for ticket in tickets)
         if not situation.merged_into:
             self.final.update(dict.fromkeys(situation.members, (situation.id, handled)))
 

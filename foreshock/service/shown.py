@@ -128,6 +128,7 @@ def row(situation: Situation, alerts: Sequence[Alert], engine: Engine | None, no
                 open=t.open,
                 assignee=t.assignee,
                 closed_by=t.closed_by,
+                label=t.label,
             )
             for t in situation.tickets.values()
         ),

@@ -11,7 +11,8 @@ from foreshock.service.records import Statement
 
 
 class TicketView(Struct, frozen=True, kw_only=True):
-    """sink: instance name. state: how far the last write got (planned, sending, confirmed, unknown, rejected)."""
+    """sink: instance name. state: how far the last write got (planned, sending, confirmed, unknown, rejected).
+    label: as what people closed it (real, no_fault, duplicate, false_alarm)."""
 
     sink: str
     state: str
@@ -21,6 +22,7 @@ class TicketView(Struct, frozen=True, kw_only=True):
     assignee: str = ""
     closed_by: str = ""
     error: str = ""
+    label: str = ""
 
 
 class ChildView(Struct, frozen=True, kw_only=True):

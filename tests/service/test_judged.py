@@ -79,6 +79,14 @@ def test_a_situation_that_a_person_took_and_left_as_it_was_counts_a_little():
     assert answers == {(True, 0.2)}
 
 
+def test_what_a_person_closed_as_a_false_alarm_was_not_let_stand_as_a_problem():
+    closed = shop()
+    closed.after(60).tick().person("closed", code="False alarm").after(1).tick()
+    listener = listen(closed)
+
+    assert {listener.tacitly(heard) for heard in listener.heard} == {None}
+
+
 def test_earlier_curves_do_not_judge_themselves():
     story = shop().learned(curves={"topology": Curve(strength=(0.0, 1.0), probability=(0.5, 0.6))})
 

@@ -212,3 +212,25 @@ def test_a_shorter_quiet_time_counts_at_once():
     story = recurring().settings({"problem": {"quiet": "4d", "within": "4d"}}).after(2 * DAY).tick()
 
     assert view(checked(story)).state == "quiet"
+
+
+# ---- close codes ----
+
+
+def test_as_what_people_closed_a_ticket_is_kept_with_it_and_told():
+    story = Story(*SHOP, settings={"ticket": {"close_codes": {"Fehlalarm": "false_alarm"}}})
+    story.fire("db1").after(31).tick().person("closed", code="FEHLALARM", comment="probe was wrong")
+
+    assert story.situation().tickets["desk"].label == "false_alarm"
+    row = next(row for row in story.told.audit if row.kind == "ticket" and row.action == "closed")
+    assert row.detail == "desk INC1 [FEHLALARM, false alarm] probe was wrong"
+
+    story.person("reopened")
+    assert story.situation().tickets["desk"].label == ""
+
+
+def test_a_word_that_nobody_knows_is_told_and_means_nothing():
+    story = Story().fire("db1").after(31).tick().person("closed", code="Abgehakt")
+
+    assert story.situation().tickets["desk"].label == ""
+    assert "[Abgehakt]" in next(row.detail for row in story.told.audit if row.action == "closed")

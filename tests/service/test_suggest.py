@@ -176,8 +176,8 @@ def over_at_once(seed: int = 6) -> list[Act]:
     ]
 
 
-def handled(seed: int, name: str, *does: str, times: int = 40) -> list[Act]:
-    """Tickets that somebody does this to."""
+def handled(seed: int, name: str, *does: str, times: int = 40, code: str = "") -> list[Act]:
+    """Tickets that somebody does this to. code: with which they are resolved."""
     acts: list[Act] = []
     for number, at_s in enumerate(moments(seed, times)):
         ci = HOSTS[number % 24]
@@ -186,7 +186,7 @@ def handled(seed: int, name: str, *does: str, times: int = 40) -> list[Act]:
             acts.append(
                 (
                     at_s + 120 * turn,
-                    lambda story, ci=ci, state=state: story.person(state, situation_of(story, ci, name)),
+                    lambda story, ci=ci, state=state: story.person(state, situation_of(story, ci, name), code=code),
                 )
             )
     return acts
@@ -386,6 +386,13 @@ def test_a_ticket_that_nobody_ever_acts_on_waits_until_several_fail():
         {"name": "FanSlow", "matchers": ['alertname="FanSlow"'], "cis": 3, "within": "10m"}
     ]
     assert one.saved > 5
+
+
+def test_a_ticket_that_people_close_as_a_false_alarm_is_not_acted_on():
+    false = handled(8, "FanSlow", "resolved", code="False positive")
+    one = only(suggested(story_of(handled(7, "DiskFull", "taken", "resolved", times=80), false), "unacted"))
+
+    assert one.suggestion.patch.settings["suppress"]["thresholds"][0]["name"] == "FanSlow"
 
 
 def test_where_nobody_handles_tickets_in_a_way_we_see_silence_says_nothing():

@@ -9,6 +9,7 @@ from sys import intern
 import msgspec
 from msgspec import Struct
 
+from correlation.closing import Label, label_of
 from correlation.rule import RuleInstance, RuleKind
 from correlation.settings import CorrelationSettings
 from foreshock.core.contracts import Collector, Record, RecordKind, Snapshot, TicketChange, Verb
@@ -59,6 +60,7 @@ class Incident(Struct):
     Attributes:
         alerts: fingerprints. names: what they say. over_s: None while it is open. reopened: how often.
         handled: a person took its ticket, or resolved or closed it. comments: what people wrote, the first.
+        label: as what people closed it last, as far as they said.
         links: by what its alerts joined: the rule, or ``topology`` with the relationship on the way.
     """
 
@@ -72,6 +74,7 @@ class Incident(Struct):
     names: frozenset[str] = frozenset()
     handled: bool = False
     comments: list[str] = []
+    label: Label = Label.UNKNOWN
     links: frozenset[str] = frozenset()
 
 
@@ -292,6 +295,9 @@ class _Reader:
         if incident is None or change.origin != "read" or not change.actor:
             return
         incident.handled = incident.handled or change.state in ("taken", "resolved", "closed", "reopened")
+        if change.state in ("resolved", "closed"):
+            codes = self._engine.settings.ticket.close_codes
+            incident.label = label_of(change.code, codes) or incident.label
         if change.comment and len(incident.comments) < _MAX_COMMENTS:
             incident.comments = [*incident.comments, change.comment]
 

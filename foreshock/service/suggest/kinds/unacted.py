@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 
+from correlation.closing import NO_INCIDENT
 from foreshock.service.suggest.recall import Incident, Recalled
 from foreshock.service.suggest.suggestion import Mined, Patch, SuggestionKind, suggestion
 
@@ -62,6 +63,8 @@ def _mine(past: Recalled) -> Mined:
 
 
 def _is_acted_on(incident: Incident) -> bool:
+    if incident.label in NO_INCIDENT:
+        return False
     return incident.handled and not any(_NO_FAULT.search(comment) for comment in incident.comments)
 
 
