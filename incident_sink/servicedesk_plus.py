@@ -31,6 +31,8 @@ from foreshock.connect.ticket_changes import Activity, TicketChanges, Updated
 from foreshock.connect.ticket_life import Change, Move, Records, Seen, Standing, Stuck, TicketSink
 from foreshock.connect.tickets import description, is_ours, marker, of_scale, title, with_marker
 from foreshock.connect.vendors.servicedesk_plus import (
+    KNOWN_ERROR,
+    Ignored,
     Record,
     Refused,
     ServiceDeskPlus,
@@ -52,7 +54,7 @@ from foreshock.core.contracts import (
     SinkKind,
     SinkParts,
 )
-from foreshock.core.errors import Denied, Missing, Rejected
+from foreshock.core.errors import Denied, Missing, Rejected, Unavailable
 from foreshock.core.quantities import Duration
 
 INDEX_DELAY_S = 30.0
@@ -69,7 +71,9 @@ _TITLE_CHARS, _UDF_CHARS, _NAME_CHARS = 250, 250, 250
 _TEXT_CHARS, _HTML_CHARS = 20_000, 60_000
 _ABSENT_S = 300.0
 """How long a name that was refused is not tried again: somebody may be creating it just now."""
+_OVERTAKEN_S = 1.0
 _MAX_PAGES = 5  # of the list of what was updated, in one visit
+_PAGES_AT_ONCE = 200  # of what was updated in the same millisecond
 _MAX_HISTORIES = 20_000
 _READ = (
     "id", "display_id", "status", "udf_fields", "subject", "title", "description", "impact", "urgency", "priority",
@@ -277,18 +281,22 @@ class _Desk(Records[Record]):
             values["status"] = {"name": self._config.reopened}
         if note and change.move is Move.END:
             self._note(id, note, change.order.id)
-        after = self._update(id, values, change.move) if values else record
+        after = self._update(id, values, change.move, self.see(record).standing) if values else record
         if note and change.move is not Move.END:
             self._note(id, note, change.order.id)
         return after
 
-    def _update(self, id: str, values: Mapping[str, Any], move: Move) -> Record:
+    def _update(self, id: str, values: Mapping[str, Any], move: Move, standing: Standing) -> Record:
         reason = {"update_reason": self._config.update_reason} if self._config.update_reason else {}
         try:
             return self._accepted(lambda tried: self._client.update(self._kind, id, {**tried, **reason}), values)
-        except Refused as error:
-            if move is Move.REOPEN and "status" in error.fields:
+        except (Refused, Denied) as error:
+            if move is Move.REOPEN and isinstance(error, Refused) and "status" in error.fields:
                 raise Stuck from error
+            now = self.get(id)
+            if now is None or self.see(now).standing is not standing:
+                text = f"{error}, for somebody was faster"
+                raise Unavailable(text, retry_after_s=_OVERTAKEN_S, unsent=True) from None
             raise
 
     def _explained(self, record: Record, change: Change) -> str:
@@ -340,6 +348,11 @@ class _Desk(Records[Record]):
             if id and not self._client.problem_of(id):
                 with suppress(Missing):  # deleted meanwhile
                     self._client.link_problem(id, str(record["id"]))
+
+    def known_error(self, record: Record) -> str:
+        """The workaround; where there is none, the cause."""
+        found = (html_text(self._client.analysis(str(record["id"]), part)) for part in KNOWN_ERROR)
+        return plain(next(filter(None, found), ""), _TEXT_CHARS)
 
     # ---- our words in theirs ----
 
@@ -533,21 +546,25 @@ class _Changes(TicketChanges[Record]):
         self._people = people
 
     def updated(self, start: datetime) -> Updated[Record]:
-        """Each page begins at the time where the last one ended, for what is updated meanwhile moves to the end."""
+        """Each page begins at the time where the last one ended, for what is updated meanwhile moves to the end. The
+        list is not cut among records that were updated at once, or it would never get past them."""
         found: dict[str, Record] = {}
         now = until = None
-        since, first = milliseconds(start), 1
-        for page in range(_MAX_PAGES):
+        begin = since = milliseconds(start)
+        first = 1
+        for page in range(1, _PAGES_AT_ONCE + 1):
             terms = (
                 Term(f"udf_fields.{self._config.key_field}", "starts with", self._config.key_prefix),
                 Term("last_updated_time", "greater or equal", since),
             )
             rows, more = self._client.search("requests", terms, self._FIELDS, sort="last_updated_time", start=first)
-            now = self._client.server_now if page == 0 else now
+            now = self._client.server_now if page == 1 else now
             found |= {str(row["id"]): row for row in rows}
             if not more or not rows:
                 return Updated(list(found.values()), now)
             last, until = shown(rows[-1], "last_updated_time"), time_of(rows[-1], "last_updated_time")
+            if page >= _MAX_PAGES and last != begin:
+                break
             since, first = (last, 1) if last != since else (since, first + len(rows))
         return Updated(list(found.values()), now, until)
 
@@ -595,13 +612,15 @@ def _key_fields(config: ServiceDeskPlusConfig, client: ServiceDeskPlus) -> Itera
             continue
         try:
             client.search(kind, (Term(f"udf_fields.{field}", "is", f"{config.key_prefix}sink-test"),), ())
-        except Denied as error:
+        except Ignored as error:
             yield Finding(
                 subject="key field",
                 observed=str(error),
                 remedy=f"add a single-line field to {kind} there and write its API name instead of {field!r}, and let "
                 "the technician see it",
             )
+        except Denied as error:
+            yield Finding(subject="permissions", observed=str(error), remedy=error.hint)
         else:
             yield Finding(subject="key field", observed=f"{kind} are searched by {field}")
 
@@ -669,4 +688,5 @@ SINK = SinkKind(
     build=_build,
     index_delay_s=INDEX_DELAY_S,
     problems=True,
+    known_errors=True,
 )

@@ -17,6 +17,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,7 @@ class ServiceDeskPlusSystem:
         self._history: dict[str, list[dict[str, Any]]] = defaultdict(list)
         self._links: dict[str, list[str]] = defaultdict(list)
         self._problem: dict[str, str] = {}
+        self._analysed: dict[tuple[str, str], dict[str, Any]] = {}
         self._by_key: dict[tuple[str, str], list[str]] = defaultdict(list)
         self._opened: dict[str, str] = {}
         self._looked = clock()
@@ -231,6 +233,12 @@ class ServiceDeskPlusSystem:
             ("POST", "/requests/{}/worklogs", self._work),
             ("GET", "/problems/{}/associated_incidents", self._incidents),
             ("POST", "/problems/{}/associated_incidents", self._associate),
+            *(
+                (method, f"/problems/{{}}/{part}", partial(self._analyse, part))
+                for method in _WRITES
+                for part in _ANALYSIS
+            ),
+            *(("GET", f"/problems/{{}}/{part}", partial(self._analysis, part)) for part in _ANALYSIS),
             ("GET", "/{}/{}/notes", self._list_notes),
             ("GET", "/{}/{}/notes/{}", self._get_note),
             ("POST", "/{}/{}/notes", self._add_note),
@@ -634,6 +642,16 @@ class ServiceDeskPlusSystem:
             self._link_problem({"problem": {"id": id}}, user, str(row.get("request", {}).get("id")))
         return Reply(body={"response_status": _SUCCESS})
 
+    def _analysis(self, part: str, given: Any, user: Any, id: str) -> Reply:
+        self._of("problems", id)
+        return Reply(body={part: self._analysed.get((id, part)), "response_status": _SUCCESS})
+
+    def _analyse(self, part: str, given: Any, user: dict[str, Any], id: str) -> Reply:
+        self._of("problems", id)
+        text = _kept_html(_part(given, part).get("description"))
+        self._analysed[id, part] = {"description": text, "updated_by": user, "updated_time": self._now()}
+        return self._analysis(part, given, user, id)
+
     # ---- lists ----
 
     def _list(self, given: Any, user: Any, kind: str) -> Reply:
@@ -705,8 +723,12 @@ class ServiceDeskPlusSystem:
                 changed = {"status": self._named("statuses", "Open")}
             case "retitle":
                 changed = {"subject" if kind == "requests" else "title": text}
+            case "workaround":
+                self._analyse("workaround", {"workaround": {"description": html.escape(text)}}, user, record["id"])
+                changed = {}
             case "delete":
-                changed = {"is_trashed": True}
+                record["is_trashed"] = True
+                changed = {}
             case _:
                 raise KeyError(action)
         if changed:
@@ -783,6 +805,8 @@ class ServiceDeskPlusSystem:
 
 
 _SUCCESS = {"status_code": 2000, "status": "success"}
+_ANALYSIS = ("root_cause", "symptoms", "impact_details", "workaround", "resolution")
+_WRITES = ("POST", "PUT")
 _OF_STATUS = frozenset(
     {"status", "resolved_time", "completed_time", "is_reopened", "closure_info", "assigned_time", "resolution"}
 )

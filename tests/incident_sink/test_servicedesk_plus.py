@@ -270,6 +270,24 @@ def test_notes_are_public_only_where_that_is_wanted(either):
     assert [note["show_to_requester"] for note in notes] == [False, True]
 
 
+def test_a_write_that_a_person_overtook_by_closing_is_looked_at_again_and_takes_nothing_back(stage):
+    receipt = stage.deliver(Verb.OPEN)
+    put = stage.system._put
+
+    def overtaken(*arguments):
+        stage.system._put = put
+        stage.system.edit(receipt.number, "close")
+        return put(*arguments)
+
+    stage.system._put = overtaken
+    with pytest.raises(Unavailable, match=r"4009 .*somebody was faster") as raised:
+        stage.deliver(Verb.UPDATE, receipt, version=2, title="worse")
+    stage.deliver(Verb.UPDATE, receipt, version=2, title="worse")
+
+    assert raised.value.unsent
+    assert (stage.one().state, stage.one().title) == ("closed", "db1 is down")
+
+
 def test_a_note_that_was_refused_as_a_success_is_written_later(stage):
     receipt = stage.deliver(Verb.OPEN)
     stage.system.soft_errors = True
@@ -444,6 +462,16 @@ def test_a_problem_that_recurs_after_it_was_closed_is_followed_by_a_new_one(stag
     assert stage.sink.find_problem("P-1").number == "PBM-2"
 
 
+def test_the_cause_of_a_problem_is_read_as_long_as_there_is_no_workaround(stage):
+    problem = stage.sink.write_problem(problem_order(), None)
+    cause = {"root_cause": {"description": "<p>a leak &amp; more</p>"}}
+    stage.system._analyse("root_cause", cause, {}, problem.kept["id"])
+    before = stage.sink.read_problem(problem).known_error
+    stage.person(problem.number, "workaround", text="restart the pool")
+
+    assert (before, stage.sink.read_problem(problem).known_error) == ("a leak & more", "restart the pool")
+
+
 def test_without_a_place_for_its_key_a_problem_is_a_dead_letter_that_names_the_setting(stage):
     stage.restart(problem_key_field="")
 
@@ -526,6 +554,18 @@ def test_more_than_a_page_of_updates_is_read_whole_while_others_go_on(stage):
     assert sorted(int(change.number) for change in told if change.state == "taken") == list(range(1, 131, 10))
 
 
+def test_a_reading_gets_past_requests_that_were_updated_at_once(stage, monkeypatch):
+    monkeypatch.setattr("incident_sink.servicedesk_plus._MAX_PAGES", 1)
+    for number in range(110):
+        stage.sink.deliver(make_order(situation=f"S-{number}", sink="prod"), None)
+    stage.person("7", "take")
+    stage.settle()
+
+    visits = [list(stage.sink.changes(0)) for _ in range(3)]
+
+    assert [change.number for told in visits for change in told] == ["7"]
+
+
 def test_the_history_of_a_request_is_asked_once_for_each_of_its_updates(stage):
     receipt = stage.deliver(Verb.OPEN)
     for _ in range(4):
@@ -590,6 +630,19 @@ def test_a_check_with_wrong_credentials_ends_there(stage, tmp_path):
 
     assert finding.subject == "credentials"
     assert "technician key" in finding.remedy
+
+
+def test_a_check_tells_a_technician_who_may_not_see_problems_from_a_field_that_is_not_there(stage):
+    search = stage.system._list
+
+    def hidden(given, user, kind):
+        return stage.system.refuse(Fault.FORBIDDEN) if kind == "problems" else search(given, user, kind)
+
+    stage.system._list = hidden
+
+    (finding,) = [finding for finding in stage.sink.check() if finding.remedy]
+    assert finding.subject == "permissions"
+    assert "full control of requests (and problems)" in finding.remedy
 
 
 def test_a_check_says_that_problems_need_a_field(stage):

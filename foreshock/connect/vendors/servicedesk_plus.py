@@ -54,6 +54,9 @@ time, by and diff, a list of {field, previous_value, current_value}. Where it is
 LINK_PROBLEM = "request_problem_association"
 """UNVERIFIED: under which name a request takes its problem, and link_requests its requests. Source: what the clients
 ZohoSDPlusAPI 0.1.6 (for this one) and several PowerShell modules send."""
+KNOWN_ERROR = ("workaround", "root_cause")
+"""Parts of a problem's analysis that help with the next incident, the better one first. UNVERIFIED: paths and the field
+``description`` are those of the guide's root_cause and symptoms, as the client ZohoSDPlusAPI 0.1.6 uses them."""
 _MAX_BODY_BYTES = 4 * 1024 * 1024
 _SUCCESS = 2000
 _INVALID, _FORBIDDEN, _INTERNAL, _NOT_FOUND = 4001, 4002, 4004, 4007
@@ -67,6 +70,10 @@ class Refused(Rejected):
         super().__init__(message, hint=hint)
         self.codes = tuple(codes)
         self.fields = tuple(fields)
+
+
+class Ignored(Denied):
+    """A condition of a search was ignored, as happens for a field that is not there: its answer means nothing."""
 
 
 class ServiceDeskPlusAccount(ConnectorConfig):
@@ -188,7 +195,7 @@ class ServiceDeskPlus:
         Args:
             kind: ``requests`` or ``problems``. fields: that the rows need besides those of the terms.
             start: number of the first row, from 1.
-        Raises: Denied where a term was ignored, as happens for a field that is not there.
+        Raises: Ignored.
         """
         needed = list(dict.fromkeys(["id", *fields, *(term.field.partition(".")[0] for term in terms)]))
         asked = {
@@ -209,7 +216,7 @@ class ServiceDeskPlus:
         for row in found:
             broken = next((term for term in terms if not term.holds(row)), None)
             if broken is not None:
-                raise Denied(
+                raise Ignored(
                     f"{self.name} ignored the condition on {broken.field!r} and answered {kind} that do not meet it",
                     hint=f"check that the field exists for {kind} and that this technician may see it",
                 )
@@ -269,6 +276,14 @@ class ServiceDeskPlus:
             if not more:
                 return found
         raise Unavailable(f"{self.name}: the history of request {id} does not end")
+
+    def analysis(self, id: str, part: str) -> str:
+        """What people wrote of a problem, as HTML: ``workaround``, ``root_cause`` …; empty where they did not."""
+        try:
+            found = self._call("GET", f"/problems/{int(id)}/{part}").get(part)
+        except (Missing, Refused):
+            return ""
+        return shown(found, "description") if isinstance(found, dict) else ""
 
     # ---- links ----
 
