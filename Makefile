@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help setup run test servers lint types imports pytest lock config docs wheel bench-intake bench-memory bench-grouping bench-causes bench-correlation bench-learning bench-replay bench-rules
+.PHONY: help setup run test servers lint types imports pytest lock config docs wheel bench-intake bench-memory bench-grouping bench-causes bench-correlation bench-learning bench-replay bench-rules bench-sinks
 
 BIN := .venv/bin
 heading = @printf '\n==> %s\n' '$(1)'
@@ -86,6 +86,9 @@ bench-replay: setup ## how fast history is replayed and planned over, and in how
 
 bench-rules: setup ## how long checking 500 rules and playing 200 cases takes
 	@$(BIN)/python benchmarks/rules.py $(ARGS)
+
+bench-sinks: setup ## tickets a second by connections, from an event to the request, beside a dead sink
+	@$(BIN)/python benchmarks/sinks.py $(ARGS)
 
 bench-learning: setup ## what learning from history is worth on later alerts
 	@$(BIN)/python benchmarks/learning.py $(ARGS)

@@ -16,6 +16,7 @@ import time
 import zlib
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import partial
@@ -241,7 +242,7 @@ class Lane:
         self._searched: dict[int, Pending] = {}
         self._calls: dict[int, Call] = {}
         self._settled: list[Settled] = []
-        self._untold: deque[TicketChange] = deque()
+        self._untold: list[TicketChange] = []
         self._told: list[int] = []
         self._surprises: Counter[int] = Counter()
         self._waiting = False
@@ -255,6 +256,7 @@ class Lane:
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
         self._orders: list[SimpleQueue[Call | None]] = []
+        self._tellers: ThreadPoolExecutor | None = None
         # Of the thread that reads.
         self._cursor_name = f"changes:{name}"
         self._unread = ""
@@ -273,6 +275,8 @@ class Lane:
             self._orders.append(orders)
             self._thread(f"-{number + 1}", partial(self._make_calls, sink, orders))
         self._thread("-reading", self._keep_reading)
+        if len(self._sinks) > 1:
+            self._tellers = ThreadPoolExecutor(len(self._sinks), thread_name_prefix=f"delivery-{self.name}-telling")
         for thread in self._threads:
             thread.start()
 
@@ -339,6 +343,8 @@ class Lane:
             self._wake.clear()
         for orders in self._orders:
             orders.put(None)
+        if self._tellers is not None:
+            self._tellers.shutdown(wait=False)
 
     def _is_done(self) -> bool:
         return not (self._calls or self._settled or self._untold or self._told) and self._results.empty()
@@ -399,9 +405,25 @@ class Lane:
         return max(now, min(moment for moment in (now + self._look, due, read_at) if moment is not None))
 
     def _tell(self) -> None:
-        while self._untold:
-            self._report(self._untold[0])
-            self._told.append(self._untold.popleft().sequence)
+        """All at once, so that they share a sync; they are of different situations. Raises the first failure."""
+        untold, self._untold = self._untold, []
+        together = map if self._tellers is None or len(untold) < 2 else self._tellers.map
+        failures = []
+        for change, failure in zip(untold, together(self._try_to_tell, untold), strict=True):
+            if failure is None:
+                self._told.append(change.sequence)
+            else:
+                self._untold.append(change)
+                failures.append(failure)
+        if failures:
+            raise failures[0]
+
+    def _try_to_tell(self, change: TicketChange) -> Exception | None:
+        try:
+            self._report(change)
+        except Exception as error:
+            return error
+        return None
 
     # ---- what is sent ----
 

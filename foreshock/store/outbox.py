@@ -11,14 +11,15 @@ begun for it: an outcome is written only under the number its call was begun wit
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Struct, structs
-from sqlalchemy import Connection, RowMapping, Subquery, func, insert, or_, select, update
+from sqlalchemy import Connection, RowMapping, Subquery, Update, bindparam, func, insert, or_, select, update
 
 from foreshock.core.contracts import Order, Receipt, TicketChange, Verb
 from foreshock.core.errors import Fenced
@@ -206,9 +207,8 @@ class Turn:
         )
 
     def _settle(self, row: Pending, **values: Any) -> bool:
-        as_begun = (outbox.c.sequence == row.sequence) & (outbox.c.attempts == row.attempts)
-        done = self._connection.execute(update(outbox).where(as_begun, outbox.c.state == PENDING).values(**values))
-        return bool(done.rowcount == 1)
+        given = {"of_sequence": row.sequence, "of_attempts": row.attempts, **values}
+        return bool(self._connection.execute(_settling(tuple(values)), given).rowcount == 1)
 
     def _set_ticket(self, situation: str, *, state: TicketState, ended_at: datetime | None = None, **more: str) -> None:
         _set_ticket(self._connection, situation, self._sink, self._now, state=state, ended_at=ended_at, **more)
@@ -438,6 +438,24 @@ def _heads(sink: str) -> Subquery:
     )
 
 
+# Statements that each call needs are made once: making one costs more than running it.
+
+
+@cache
+def _settling(names: tuple[str, ...]) -> Update:
+    as_begun = (outbox.c.sequence == bindparam("of_sequence")) & (outbox.c.attempts == bindparam("of_attempts"))
+    return update(outbox).where(as_begun, outbox.c.state == PENDING).values({name: bindparam(name) for name in names})
+
+
+_MINE = (ticket.c.situation == bindparam("of_situation")) & (ticket.c.sink == bindparam("of_sink"))
+_STATE = select(ticket.c.state).where(_MINE)
+
+
+@cache
+def _changing(names: tuple[str, ...]) -> Update:
+    return update(ticket).where(_MINE).values({name: bindparam(name) for name in names})
+
+
 def _lane(sink: str) -> str:
     return f"lane:{sink}"
 
@@ -478,28 +496,13 @@ def _set_ticket(
     ended_at: datetime | None = None,
 ) -> None:
     """What is known of the record is never forgotten. Writers queue at one lock, so reading first is safe."""
-    mine = (ticket.c.situation == situation) & (ticket.c.sink == sink)
-    present = connection.execute(select(ticket.c.state).where(mine)).scalar()
-    values: Mapping[str, Any] = {"state": state.value, "error": storable(error, _ERROR_CHARS)}
-    if present is None:
-        connection.execute(
-            insert(ticket).values(
-                situation=situation,
-                sink=sink,
-                number=number,
-                url=url,
-                updated_at=ended_at or now,
-                kept=kept or "{}",
-                **values,
-            )
-        )
+    values: dict[str, Any] = {"state": state.value, "error": storable(error, _ERROR_CHARS)}
+    values |= {name: value for name, value in (("number", number), ("url", url), ("kept", kept)) if value}
+    of = {"of_situation": situation, "of_sink": sink}
+    was_unknown = ended_at is None and state is TicketState.UNKNOWN and connection.execute(_STATE, of).scalar() == state
+    if not was_unknown:
+        values["updated_at"] = ended_at or now
+    if connection.execute(_changing(tuple(values)), {**of, **values}).rowcount:
         return
-    if ended_at is not None or state is not TicketState.UNKNOWN or present != TicketState.UNKNOWN.value:
-        values = {**values, "updated_at": ended_at or now}
-    if number:
-        values = {**values, "number": number}
-    if url:
-        values = {**values, "url": url}
-    if kept:
-        values = {**values, "kept": kept}
-    connection.execute(update(ticket).where(mine).values(**values))
+    new = {"number": "", "url": "", "kept": "{}", "updated_at": ended_at or now, **values}
+    connection.execute(insert(ticket), {"situation": situation, "sink": sink, **new})
