@@ -283,7 +283,8 @@ class _Entries(Records[Row]):
         units = (name for unit in form.units.values() for name in unit)
         resolving = config.resolving if form is _INCIDENT else ()
         core = ("Request ID", form.number, form.status, "Last Modified By", key_field)
-        self._read = tuple(dict.fromkeys((*core, *self._ours, *units, *resolving)))
+        known = _KNOWN if form is _PROBLEM else ()
+        self._read = tuple(dict.fromkeys((*core, *self._ours, *units, *resolving, *known)))
 
     # ---- reading ----
 
@@ -425,6 +426,13 @@ class _Entries(Records[Row]):
         numbers = [ticket.number for ticket in incidents]
         self._relate(_PROBLEM, record[_PROBLEM.number], _INCIDENT, numbers)
 
+    def ended(self, record: Row) -> str:
+        status = record.get(self._form.status, "")
+        return ("resolved" if status == "Completed" else "closed") if status in _PROBLEM_OVER else ""
+
+    def known_error(self, record: Row) -> str:
+        return next((plain(record[name], _TEXT_CHARS) for name in _KNOWN if record.get(name)), "")
+
     def _relate(self, one: _Form, number: str, other: _Form, numbers: Sequence[str]) -> None:
         """Associations are kept twice, with the names of both sides; which rows workflow adds itself is UNVERIFIED, so
         each is looked for before it is made."""
@@ -489,6 +497,7 @@ _NOTE_INSIDE = {"z1D_Activity_Type": "General Information", "z1D_Secure_Log": "N
 """Fields of HPD:IncidentInterface_Create that make a work info. Names as in several open integrations; UNVERIFIED."""
 _GROUP_NAMES = ("Company", "Support Organization", "Support Group Name")
 _GROUP_ID = re.compile(r"[A-Z]{3}\d{12}")
+_KNOWN = ("Temporary Workaround", "Implemented Solution")
 _PROBLEM_OVER = frozenset({"Completed", "Rejected", "Closed", "Cancelled"})
 
 
@@ -851,4 +860,5 @@ SINK = SinkKind(
     config=HelixConfig,
     build=_build,
     problems=True,
+    known_errors=True,
 )

@@ -110,6 +110,8 @@ _PROBLEM = {
     ),
     **_texts("Assigned Group Pblm Mgr,Assignee Pblm Mgr,Investigation Driver,Investigation Justification"),
     "Detailed Decription": Field("text", 32_000),
+    "Temporary Workaround": Field("text", 32_000),
+    "Implemented Solution": Field("text", 32_000),
     "Investigation Status": Field("selection", choices=_INVESTIGATION),
     "Priority": Field("selection", choices=("Critical", "High", "Medium", "Low")),
     "Priority Weight": Field("integer"),
@@ -660,6 +662,10 @@ class HelixSystem:
         row = self._record(number)
         if row is None:
             raise KeyError(number)
+        form = INCIDENT if "Incident Number" in row else PROBLEM
+        if form == PROBLEM and action in _INVESTIGATED:
+            self._change(PROBLEM, row, {"Investigation Status": _INVESTIGATED[action]}, actor)
+            return
         changed: dict[str, Any]
         reason = code or "No Further Action Required"
         match action:
@@ -680,12 +686,14 @@ class HelixSystem:
                 changed = {"Status": "Cancelled", "Status_Reason": reason}
             case "retitle":
                 changed = {"Description": text}
+            case "workaround":
+                changed = {"Temporary Workaround": text}
             case "delete":
-                self._remove(HELP_DESK if "Incident Number" in row else INVESTIGATION, row)
+                self._remove(_STORED[form], row)
                 return
             case _:
                 raise KeyError(action)
-        self._change(INCIDENT, row, changed, actor)
+        self._change(form, row, changed, actor)
         if action == "close":
             self._change(INCIDENT, row, {"Status": "Closed"}, actor)
 
@@ -734,6 +742,7 @@ class HelixSystem:
         self._effects = []
 
 
+_INVESTIGATED = {"take": "Under Investigation", "resolve": "Completed", "close": "Closed", "reopen": "Assigned"}
 _STATE = {"Resolved": "resolved", "Completed": "resolved", "Closed": "closed", "Cancelled": "closed"}
 _DATATYPE = {"text": "CHAR", "selection": "ENUM", "integer": "INTEGER", "time": "TIME", "history": "CHAR"}
 

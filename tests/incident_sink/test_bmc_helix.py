@@ -1,8 +1,12 @@
+import json
+
 import pytest
 from pydantic import ValidationError
 
+from foreshock.connect.http import Refusal
+from foreshock.connect.vendors.bmc_helix import read_refusal
 from foreshock.core.contracts import ProblemOrder, Verb
-from foreshock.core.errors import Denied, Rejected, Unavailable
+from foreshock.core.errors import Denied, Missing, Rejected, Unavailable
 from foreshock.sandbox.bmc_helix import CI, DOOR, GROUP, HELP_DESK, INCIDENT, LINK, NOTE, PERSON, PROBLEM_LINK, USER
 from foreshock.sandbox.faults import Fault
 from foreshock.testing.sinks import SIMULATED, first_faults, staged
@@ -85,6 +89,32 @@ def test_an_address_that_is_no_ar_system_stops_the_lane_rather_than_each_order(s
 
     with pytest.raises(Denied, match="check that the address is the REST API of AR System"):
         stage.sink.find("S-1")
+
+
+@pytest.mark.parametrize(
+    ("status", "type", "number", "expected"),
+    [
+        (500, "ERROR", 307, Rejected),
+        (400, "ERROR", 44_899, Rejected),
+        (500, "ERROR", 552, Unavailable),
+        (500, "ERROR", 92, Unavailable),
+        (503, "ERROR", 307, None),
+        (500, "ERROR", 623, Denied),
+        (500, "ERROR", 353, Denied),
+        (404, "ERROR", 302, Missing),
+        (404, "ERROR", 303, Denied),
+        (500, "FATAL", 44_899, None),
+        (500, "WARNING", 44_899, None),
+        (502, "ERROR", None, None),
+    ],
+)
+def test_the_number_of_an_error_says_more_than_its_status(status, type, number, expected):
+    body = json.dumps([{"messageType": type, "messageText": "x", "messageNumber": number}]).encode()
+    refusal = Refusal(status=status, headers={}, body=body, place="p", message="m", retry_after_s=None)
+
+    error = read_refusal(refusal)
+
+    assert error is None if expected is None else isinstance(error, expected)
 
 
 @pytest.mark.parametrize(
@@ -387,8 +417,8 @@ def test_a_problem_whose_making_was_cut_short_is_finished_and_made_once(stage, c
 
 def test_a_problem_that_people_ended_is_followed_by_another(stage):
     first = write_problem(stage, (), title="db1 fails each night", impact=1, urgency=2)
-    with stage.server.lock:
-        row(stage, first.number)["Investigation Status"] = "Completed"
+    stage.person(first.number, "resolve")
+    assert stage.sink.read_problem(first).ended == "resolved"
 
     second = write_problem(stage, (), 2, title="db1 fails each night", impact=1, urgency=2)
 
