@@ -5,8 +5,8 @@ Facts:    docs.bmc.com, AR System 22.1 to 25.1 (REST API) and Helix ITSM 22.1 (i
 Delivery: at least once, one record. The vendor ticket number carries the situation's id; there is no idempotency key,
           so a search comes before each creation, and a note is written only if no work info carries its mark. A change
           answers without a body: the incident is read back, and a status that was not taken is an error.
-Changes:  from the status history, which says who resolved, closed or reopened an incident and when, and from work
-          info; who took it is seen when it was modified. What the account ``user`` did is no news.
+Changes:  from the status history, which says who resolved, closed, reopened or suspended an incident and when, and from
+          work info; who took it is seen when it was modified. What the account ``user`` did is no news.
 Owner:    a field that a person changed stays theirs (``owned`` names exceptions); what people ended stays ended. Closed
           and cancelled incidents cannot be opened again: a recurrence opens a new one that is related to it.
 Limits:   summary 254, notes and work info 16,000 characters; one account may have one session (ARERR 9093).
@@ -175,6 +175,9 @@ class HelixConfig(HelixAccount, RemoteSinkConfig):
     )
     final: tuple[str, ...] = Field(
         default=("Closed", "Cancelled"), description="values of Status that cannot be left any more"
+    )
+    waiting: tuple[str, ...] = Field(
+        default=("Pending",), description="values of Status in which an incident waits for somebody else"
     )
     assignment_groups: dict[str, str] = Field(
         default_factory=dict,
@@ -609,28 +612,44 @@ class _Changes(TicketChanges[Row]):
             if at is not None and at >= start and who.casefold() not in config.us:
                 comment = self._resolution(id) if state == "resolved" else ""
                 yield self._activity(row, at, id, state, who, comment, row.get("Status_Reason", ""))
-        yield from self._reopened(row, entered)
-        yield from self._taken(row)
+        ended = entered.get(config.resolved, (None, ""))[0]
+        waits = [
+            entry for name in config.waiting if (entry := entered.get(name)) and (ended is None or entry[0] > ended)
+        ]
+        for at, who in waits:
+            if who.casefold() not in config.us:
+                why = row.get("Status_Reason", "") if row["Status"] in config.waiting else ""
+                yield self._activity(row, at, id, "pending", who, why)
+        going_on = set(entered) - {config.resolved, *config.final}
+        yield from self._moved_on(row, "reopened", ended, entered, going_on)
+        at_work = going_on - set(config.waiting)
+        yield from self._moved_on(row, "resumed", max((at for at, _ in waits), default=None), entered, at_work)
+        if row["Status"] not in config.waiting:
+            yield from self._taken(row)
 
-    def _reopened(self, row: Row, entered: Mapping[str, tuple[datetime, str]]) -> Iterator[Activity]:
-        """The history keeps the last time of each status only: of several moves since the resolution the first counts,
-        and once told it is remembered, for that status may be entered again."""
-        over = (self._config.resolved, *self._config.final)
-        ended = entered.get(self._config.resolved)
-        if ended is None or row["Status"] in over:
+    def _moved_on(
+        self,
+        row: Row,
+        state: str,
+        since: datetime | None,
+        entered: Mapping[str, tuple[datetime, str]],
+        among: Collection[str],
+    ) -> Iterator[Activity]:
+        """That an incident went on after ``since``. The history keeps the last time of each status only: of several
+        moves the first counts, and once told it is remembered, for that status may be entered again."""
+        if since is None or row["Status"] not in among:
             return
-        source, since = f"{row['Request ID']} reopened", ended[0]
-        moves = [(at, who) for name, (at, who) in entered.items() if name not in over]
-        moves = [move for move in moves if move[0] > since or (move[0] == since and move == entered.get(row["Status"]))]
-        if not moves or self._memory.before(source) == since.isoformat():
-            return
+        now = entered[row["Status"]]
+        moves = [entered[name] for name in among if entered[name][0] > since] or [now]
+        source = f"{row['Request ID']} {state}"
         at, who = min(moves)
-        if who.casefold() not in self._config.us:
+        if at >= since and self._memory.before(source) != since.isoformat() and who.casefold() not in self._config.us:
             self._memory.tell(source, since.isoformat(), at, 1)
-            yield self._activity(row, at, source, "reopened", who)
+            yield self._activity(row, at, source, state, who)
 
     def _taken(self, row: Row) -> Iterator[Activity]:
-        """By the time of the last modification, for an incident does not say since when somebody has it."""
+        """By the time of the last modification, for an incident does not say since when somebody has it. Of one that
+        waits it is told when it goes on."""
         source, who, at = f"{row['Request ID']} taken", row.get("Assignee Login ID", ""), _at(row)
         before = self._memory.before(source)
         if at is None or who == (before or ""):

@@ -684,6 +684,8 @@ class HelixSystem:
                 changed = {"Status": "Assigned"}
             case "cancel":
                 changed = {"Status": "Cancelled", "Status_Reason": reason}
+            case "wait":
+                changed = {"Status": "Pending", "Status_Reason": code or "Client Action Required"}
             case "retitle":
                 changed = {"Description": text}
             case "workaround":

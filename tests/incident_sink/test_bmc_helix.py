@@ -539,7 +539,35 @@ def test_a_reopening_is_told_once_although_the_status_changes_again(stage):
             stage.system._change(INCIDENT, row(stage, receipt.number), values, "ada")
     stage.settle()
 
-    assert stage.sink.changes(cursor) == []
+    assert [change.state for change in stage.sink.changes(cursor)] == ["pending", "resumed"]
+
+
+def test_an_incident_that_waits_and_goes_on_is_told_with_the_reason(stage):
+    receipt = stage.deliver(Verb.OPEN)
+    stage.person(receipt.number, "take")
+    stage.person(receipt.number, "wait", code="Client Action Required")
+    stage.settle()
+    first = stage.sink.changes(0)
+    assert [(change.state, change.comment) for change in first] == [("pending", "Client Action Required")]
+
+    stage.person(receipt.number, "reopen", actor="bob")
+    stage.settle()
+    second = stage.sink.changes(first[-1].sequence)
+    stage.sink.changes(second[-1].sequence)
+    stage.person(receipt.number, "take")
+    stage.settle()
+
+    assert {(change.state, change.actor) for change in second} == {("resumed", "bob"), ("taken", "ada")}
+    assert stage.sink.changes(second[-1].sequence) == []
+
+
+def test_a_wait_that_a_resolution_ended_is_not_told_as_going_on(stage):
+    receipt = stage.deliver(Verb.OPEN)
+    for action in ("wait", "resolve", "reopen"):
+        stage.person(receipt.number, action)
+    stage.settle()
+
+    assert [change.state for change in stage.sink.changes(0)] == ["resolved", "reopened"]
 
 
 def test_a_comment_is_read_although_it_does_not_touch_the_incident_and_strangers_are_not(stage):
