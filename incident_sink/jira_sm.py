@@ -38,6 +38,7 @@ from foreshock.connect.ticket_changes import Activity, TicketChanges, Updated
 from foreshock.connect.ticket_life import Change, Move, Records, Seen, Standing, Stuck, TicketSink
 from foreshock.connect.tickets import description, digest, is_ours, marker, moment, of_scale, title, with_marker
 from foreshock.connect.vendors.jira import (
+    HOOK,
     Jira,
     JiraAccount,
     Json,
@@ -716,4 +717,5 @@ SINK = SinkKind(
     index_delay_s=INDEX_DELAY_S,
     problems=True,
     known_errors=True,
+    hook=HOOK,
 )

@@ -16,7 +16,7 @@ Needs:    an account of Foreshock's own with the role itil, basic authentication
 import re
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 
 from msgspec import Struct
@@ -46,7 +46,6 @@ from foreshock.core.contracts import (
     TicketChange,
 )
 from foreshock.core.errors import Denied
-from foreshock.core.quantities import Duration
 
 _TITLE_CHARS, _TEXT_CHARS, _NOTE_CHARS, _NAME_CHARS = 160, 4000, 16_000, 100
 _MAX_IDS = 10_000
@@ -106,12 +105,6 @@ class ServiceNowConfig(ServiceNowAccount, RemoteSinkConfig):
     )
     owned: tuple[str, ...] = Field(
         default=(), description="fields that Foreshock keeps writing although a person changed them"
-    )
-    settle: Duration = Field(
-        default=timedelta(seconds=3),
-        ge=timedelta(0),
-        le=timedelta(minutes=10),
-        description="people's changes are read when they are so old, so that none is overtaken by a slow transaction",
     )
 
 

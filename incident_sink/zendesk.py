@@ -29,7 +29,7 @@ from foreshock.connect.markup import html, line, plain
 from foreshock.connect.ticket_changes import Activity, TicketChanges, Updated
 from foreshock.connect.ticket_life import Change, Move, Records, Seen, Standing, TicketSink
 from foreshock.connect.tickets import digest, is_ours, marker, moment, of_scale, page_of, title, with_marker
-from foreshock.connect.vendors.zendesk import KeyUsed, Record, Zendesk, ZendeskAccount, connect, read_time
+from foreshock.connect.vendors.zendesk import HOOK, KeyUsed, Record, Zendesk, ZendeskAccount, connect, read_time
 from foreshock.core.contracts import (
     Finding,
     Order,
@@ -612,4 +612,5 @@ SINK = SinkKind(
     index_delay_s=LIST_DELAY_S,
     problems=True,
     known_errors=True,
+    hook=HOOK,
 )

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import msgspec
@@ -190,7 +191,8 @@ class PollConfig(ConnectorConfig):
 
 
 class RemoteSinkConfig(ConnectorConfig):
-    """What every sink that keeps its tickets in another system lets a person set."""
+    """What every sink that keeps its tickets in another system lets a person set. Where ``settle`` must be longer, the
+    kind says so."""
 
     poll: Duration = Field(
         default=timedelta(seconds=15),
@@ -203,6 +205,17 @@ class RemoteSinkConfig(ConnectorConfig):
         ge=1,
         le=16,
         description="how many tickets are written at the same time, one connection each; one more reads",
+    )
+    settle: Duration = Field(
+        default=timedelta(seconds=3),
+        ge=timedelta(0),
+        le=timedelta(minutes=10),
+        description="people's changes are read when they are so old, so that none is overtaken by a slow transaction",
+    )
+    webhook_secret_file: Path | None = Field(
+        default=None,
+        description="file with the secret of a webhook that the system sends to /hooks/NAME when somebody did "
+        "something there, mode 0600; NAME is the name of this sink",
     )
 
 
@@ -404,6 +417,27 @@ class KnownErrorSink(ProblemSink, Protocol):
         """The record as it stands; None where it is gone. Raises Unavailable, Denied."""
 
 
+class Hook(Struct, frozen=True, kw_only=True):
+    """How a system proves that a call which it makes to us (a webhook) is its own, and new.
+
+    Attributes:
+        header: the one that carries the proof, in lower case.
+        proof: what it must hold, from the secret, the headers (names in lower case) and the body.
+        sent_at: when the system says it made the call, from what the proof covers; None where that does not say. No
+            function where the proof is the secret itself, so that nothing is covered.
+        max_age: how old a call may be; as long as the system tries again.
+    """
+
+    header: str
+    proof: Callable[[str, Mapping[str, str], bytes], str]
+    sent_at: Callable[[Mapping[str, str], bytes], datetime | None] | None = None
+    max_age: timedelta = timedelta(minutes=5)
+
+
+SHARED_TOKEN = Hook(header="x-foreshock-token", proof=lambda secret, headers, body: secret)
+"""For systems whose rules and workflows post what an administrator writes, and sign nothing."""
+
+
 class SinkKind(Struct, frozen=True, kw_only=True):
     """Declaration of a sink. ``build`` gets the instance's name, its configuration and what the wiring offers.
 
@@ -412,6 +446,7 @@ class SinkKind(Struct, frozen=True, kw_only=True):
             not believed. 0 where a search sees every commit at once.
         searches: whether ``find`` can answer; a sink that cannot search must be safe to send a creation to twice.
         problems: whether its sinks are a ``ProblemSink`` too. known_errors: whether they are a ``KnownErrorSink``.
+        hook: how calls of the system are known as its own (``RemoteSinkConfig.webhook_secret_file``).
     """
 
     kind: str
@@ -424,6 +459,7 @@ class SinkKind(Struct, frozen=True, kw_only=True):
     problems: bool = False
     messages: bool = False
     known_errors: bool = False
+    hook: Hook = SHARED_TOKEN
 
 
 class SinkParts(Struct, frozen=True, kw_only=True):

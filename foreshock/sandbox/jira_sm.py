@@ -13,6 +13,9 @@ refused; labels hold no blanks; a deleted or unknown issue is a 404.
 import base64
 import binascii
 import copy
+import hashlib
+import hmac
+import json
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -21,7 +24,7 @@ from typing import Any
 
 from foreshock.connect.markup import adf, adf_text
 from foreshock.sandbox.faults import Fault
-from foreshock.sandbox.system import Clock, Held, Reply, Request, Simulator, matches, secret_file, stable_id
+from foreshock.sandbox.system import Call, Clock, Held, Reply, Request, Simulator, matches, secret_file, stable_id
 
 USER, TOKEN = "foreshock@example.com", "sandbox-token"
 PROJECT = "OPS"
@@ -1052,4 +1055,17 @@ def _settings(url: str, folder: Path) -> dict[str, Any]:
     }
 
 
-SIMULATOR = Simulator(kind="jira_sm", title="Jira Service Management", build=JiraSystem, settings=_settings)
+def _call(number: str, now: datetime, secret: str) -> Call:
+    """Signed over the body alone, as WebSub does it (developer.atlassian.com, Webhooks)."""
+    event = {
+        "timestamp": int(now.timestamp() * 1000),
+        "webhookEvent": "jira:issue_updated",
+        "issue_event_type_name": "issue_generic",
+        "issue": {"key": number},
+    }
+    body = json.dumps(event).encode()
+    signature = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+    return Call(headers={"X-Hub-Signature": f"sha256={signature}"}, body=body)
+
+
+SIMULATOR = Simulator(kind="jira_sm", title="Jira Service Management", build=JiraSystem, settings=_settings, call=_call)

@@ -5,18 +5,21 @@ import json
 import socket
 import threading
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from email.utils import format_datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import requests
 import uvicorn
+from msgspec import Struct
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from foreshock.sandbox.faults import Fault, Faults, parse_rates
 from foreshock.sandbox.ledger import Ledger
-from foreshock.sandbox.system import Clock, Reply, Request, System, real_time
+from foreshock.sandbox.system import Call, Clock, Reply, Request, System, real_time
 
 DELAY_S = 1.0
 SLOW_BODY_S = 2.0
@@ -25,6 +28,15 @@ _REPEATABLE = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
 _PROXY_PAGE = "<html><head><title>Log in</title></head><body><h1>Your session has expired</h1></body></html>"
 _REFUSALS = frozenset({Fault.ERROR, Fault.LIMITED, Fault.DENIED, Fault.FORBIDDEN})
 _SIDE_DOOR = "/_sim/"
+_WEBHOOK_TIMEOUT_S = 12  # Zendesk's; others wait about as long
+
+
+class Webhook(Struct, frozen=True):
+    """Where a stand-in tells what people did, and ``Simulator.call``."""
+
+    url: str
+    secret: str
+    call: Callable[[str, datetime, str], Call]
 
 
 class _Protocol(HttpToolsProtocol):
@@ -47,6 +59,7 @@ class SandboxServer:
     ``GET /_sim/held``, ``GET /_sim/ledger``.
 
     Attributes:
+        webhook: who is told when somebody acts at the side door; nobody by default.
         failures: tracebacks of the stand-in's own mistakes; each was answered with 500.
     """
 
@@ -67,6 +80,7 @@ class SandboxServer:
         self.lock = threading.Lock()
         """Held while the system works; take it to look at the system from another thread."""
         self.failures: list[str] = []
+        self.webhook: Webhook | None = None
         self._clock = clock
         self._delay_s, self._slow_s = delays
         self._socket = socket.create_server(("127.0.0.1", port), backlog=256)
@@ -115,6 +129,22 @@ class SandboxServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+    def announce(self, number: str, times: int = 1) -> list[int]:
+        """Tell the webhook of a ticket, in the very same words as often as asked; the status of each answer, 0 for
+        none."""
+        assert self.webhook is not None, "there is no webhook to tell"
+        call = self.webhook.call(number, self._clock(), self.webhook.secret)
+        headers = {"Content-Type": "application/json", **call.headers}
+        statuses = []
+        for _ in range(times):
+            try:
+                answer = requests.post(self.webhook.url, data=call.body, headers=headers, timeout=_WEBHOOK_TIMEOUT_S)
+            except requests.RequestException:
+                statuses.append(0)
+            else:
+                statuses.append(answer.status_code)
+        return statuses
 
     # ---- one request ----
 
@@ -174,8 +204,11 @@ class SandboxServer:
         try:
             match request.method, request.path.removeprefix(_SIDE_DOOR):
                 case "POST", "edit":
+                    edit = request.json()
                     with self.lock:
-                        self.system.edit(**request.json())
+                        self.system.edit(**edit)
+                    if self.webhook is not None:
+                        threading.Thread(target=self.announce, args=(edit["number"],), daemon=True).start()
                     return Reply(body={})
                 case "POST", "faults":
                     self.faults.set_rates(parse_rates(request.json()["rates"]))

@@ -113,6 +113,18 @@ class System(Protocol):
         """All tickets and problems, oldest first."""
 
 
+class Call(Struct, frozen=True, kw_only=True):
+    """What a system posts to its webhook when somebody did something."""
+
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def token_call(number: str, now: datetime, secret: str) -> Call:
+    """As a rule or workflow posts it where an administrator wrote it so: with the secret as it is, nothing signed."""
+    return Call(headers={"X-Foreshock-Token": secret}, body=json.dumps({"number": number}).encode())
+
+
 class Simulator(Struct, frozen=True, kw_only=True):
     """Declaration of a stand-in, as ``SIMULATOR`` in its file.
 
@@ -122,6 +134,7 @@ class Simulator(Struct, frozen=True, kw_only=True):
         settings: configuration of a sink for it, for the address it listens at: keys of the sink's own settings. Files
             that it needs (passwords, mode 0600) are written into the folder that is given.
         variants: further settings by name, for another edition of the system that the same stand-in serves.
+        call: what it posts to its webhook, for the number of a ticket, the time and the webhook's secret.
     """
 
     kind: str
@@ -129,6 +142,7 @@ class Simulator(Struct, frozen=True, kw_only=True):
     build: Callable[[Clock, int], System]
     settings: Callable[[str, Path], Mapping[str, Any]]
     variants: Mapping[str, Callable[[str, Path], Mapping[str, Any]]] = {}
+    call: Callable[[str, datetime, str], Call] = token_call
 
 
 def simulators() -> dict[str, Simulator]:

@@ -12,6 +12,8 @@ as text, and some errors are pages.
 
 import base64
 import binascii
+import hashlib
+import hmac
 import html
 import json
 import re
@@ -26,7 +28,7 @@ from urllib.parse import urlencode
 from msgspec import Struct
 
 from foreshock.sandbox.faults import Fault
-from foreshock.sandbox.system import Clock, Held, Reply, Request, Simulator, matches, secret_file, stable_id
+from foreshock.sandbox.system import Call, Clock, Held, Reply, Request, Simulator, matches, secret_file, stable_id
 
 USER, TOKEN, OAUTH_TOKEN = "foreshock@example.com", "sandbox", "sandbox-oauth"
 KEY_PREFIX = "foreshock-"
@@ -830,4 +832,18 @@ def _settings(url: str, folder: Path) -> dict[str, Any]:
     }
 
 
-SIMULATOR = Simulator(kind="zendesk", title="Zendesk Support", build=ZendeskSystem, settings=_settings)
+def _call(number: str, now: datetime, secret: str) -> Call:
+    """Signed over the time and the body (developer.zendesk.com, "Verifying webhook authenticity")."""
+    body = json.dumps({"type": "zen:event-type:ticket.changed", "detail": {"id": number}}).encode()
+    stamp = now.strftime("%Y-%m-%dT%H:%M:%SZ")
+    signature = hmac.new(secret.encode(), stamp.encode() + body, hashlib.sha256).digest()
+    return Call(
+        headers={
+            "X-Zendesk-Webhook-Signature": base64.b64encode(signature).decode(),
+            "X-Zendesk-Webhook-Signature-Timestamp": stamp,
+        },
+        body=body,
+    )
+
+
+SIMULATOR = Simulator(kind="zendesk", title="Zendesk Support", build=ZendeskSystem, settings=_settings, call=_call)

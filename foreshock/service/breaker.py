@@ -36,9 +36,9 @@ def backoff_s(failures: int, jitter: float, retry_after_s: float | None = None) 
     return max(FIRST_BACKOFF_S, ceiling * jitter, min(retry_after_s or 0.0, MAX_RETRY_AFTER_S))
 
 
-def lies_ahead(moment: datetime, now: datetime) -> bool:
+def lies_ahead(moment: datetime, now: datetime, longest_s: float = MAX_RETRY_AFTER_S) -> bool:
     """Whether to wait for it still. A clock that was set back must not make a wait longer than the longest."""
-    return 0 < (moment - now).total_seconds() <= MAX_RETRY_AFTER_S
+    return 0 < (moment - now).total_seconds() <= longest_s
 
 
 class Hold(StrEnum):

@@ -29,7 +29,8 @@ from foreshock.core.contracts import Receipt, Sink, TicketChange, Verb
 from foreshock.core.errors import Denied, Fenced, Rejected, Unavailable
 from foreshock.core.model import Moment, TicketState
 from foreshock.service import carrying
-from foreshock.service.breaker import DENIED_PROBE_S, Breaker, Hold, News, backoff_s, lies_ahead
+from foreshock.service.breaker import DENIED_PROBE_S, MAX_RETRY_AFTER_S, Breaker, Hold, News, backoff_s, lies_ahead
+from foreshock.service.heard import Heard
 from foreshock.store.outbox import NEVER_OPENED, Outbox, Pending, TicketRow, Turn
 
 MAX_SURPRISES = 5
@@ -191,6 +192,7 @@ class Lane:
         index_delay: ``SinkKind.index_delay_s``.
         patience: how long the system may be at work on a call that nobody waits for any more.
         poll: how often people's changes are read; ``poke`` reads them at once.
+        settle: how old a change must be to be read.
         look: how often at least it looks whether there is something to deliver.
         jitter: draws evenly from 0..1.
         observe: called with (sink, outcome, seconds of the call) after each attempt.
@@ -215,6 +217,7 @@ class Lane:
         index_delay: timedelta = timedelta(0),
         patience: timedelta = timedelta(0),
         poll: timedelta = LOOK,
+        settle: timedelta = timedelta(0),
         look: timedelta = LOOK,
         jitter: Callable[[], float] = random.random,
         observe: Callable[[str, str, float], None] | None = None,
@@ -262,6 +265,8 @@ class Lane:
         self._unread = ""
         self._read_failures = 0
         self._read_at: datetime | None = None
+        self._heard = Heard(settle)
+        self._read_now = False
         self._poked = threading.Event()
 
     # ---- control ----
@@ -302,8 +307,14 @@ class Lane:
 
     def poke(self) -> None:
         """There may be something to deliver, and something that people did to read: look now."""
+        self._read_now = True
         self._poked.set()
         self._wake.set()
+
+    def hear(self) -> None:
+        """The system itself says that somebody did something there just now: read it when that has settled."""
+        self._heard.hear(self._now())
+        self._poked.set()
 
     def status(self) -> LaneStatus:
         with self._lock:
@@ -401,7 +412,7 @@ class Lane:
         if resume_at is not None:
             return min(now + self._look, resume_at)
         due = None if self._calls else self._outbox.next_due(self.name)
-        read_at = None if self._threads else self._read_at
+        read_at = None if self._threads else self._next_reading()
         return max(now, min(moment for moment in (now + self._look, due, read_at) if moment is not None))
 
     def _tell(self) -> None:
@@ -714,18 +725,25 @@ class Lane:
 
     def _until_reading_s(self) -> float:
         now = self._now()
-        ahead_s = 0.0 if self._read_at is None else (self._read_at - now).total_seconds()
+        read_at = self._next_reading()
+        ahead_s = 0.0 if read_at is None else (read_at - now).total_seconds()
         with self._lock:
             return max(ahead_s, self._look.total_seconds() if self._breaker.held(now) else 0.0)
+
+    def _next_reading(self) -> datetime | None:
+        """None: at once. What was heard of does not shorten the wait after a failure."""
+        heard = None if self._read_failures else self._heard.due()
+        return self._read_at if heard is None or self._read_at is None else min(self._read_at, heard)
 
     def _read(self) -> None:
         """Read what is new, if it is time. The lane's hold is kept: it is the account's, or the system's."""
         now = self._now()
-        poked = self._poked.is_set()
         self._poked.clear()
+        poked, self._read_now = self._read_now, False
         with self._lock:
             held = self._breaker.held(now)
-        early = self._read_at is not None and lies_ahead(self._read_at, now)
+        read_at = self._next_reading()
+        early = read_at is not None and lies_ahead(read_at, now, max(MAX_RETRY_AFTER_S, self._poll.total_seconds()))
         if held or self._stopping.is_set() or (early and not (poked and not self._read_failures)):
             return
         last = seen = self._outbox.cursor(self._cursor_name)
@@ -738,6 +756,7 @@ class Lane:
             _log.info("sink_changes_read_again", sink=self.name)
         self._read_failures, self._unread = 0, ""
         self._read_at = now + self._poll
+        self._heard.read(now)
         try:
             for change in changes:
                 self._report(structs.replace(change, sink=self.name, origin="read"))

@@ -16,6 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from correlation.problem import ProblemRecord
 from foreshock import __version__
+from foreshock.connect.auth import read_secret
 from foreshock.connect.http import CALL_S, Http
 from foreshock.core.contracts import (
     Collector,
@@ -41,6 +42,7 @@ from foreshock.service.engine import Engine
 from foreshock.service.front import Front
 from foreshock.service.guard import refuse_cross_site
 from foreshock.service.history_api import history_api
+from foreshock.service.hooks import MAX_BODY_BYTES, Door, Hooks
 from foreshock.service.learned_api import learned_api
 from foreshock.service.learning import Learner
 from foreshock.service.live import LiveViews
@@ -174,6 +176,8 @@ class Foreshock:
             demo=demo,
         )
         self.quiet = LiveQuiet(self.runner, self.inbox, self.clock)
+        application = Guarded(self._application(), front.access)
+        self.hooks = Hooks(application, self._doors(), clock=self.clock, closed=self.closed)
 
     # ---- life ----
 
@@ -203,7 +207,7 @@ class Foreshock:
         self.scheduler.every(_SHADOW, "shadow", self.shadows.look)
         self.measuring.schedule(self.scheduler)
         self.scheduler.start()
-        self.front.answer_with(Guarded(self._application(), self.front.access))
+        self.front.answer_with(self.hooks)
         log.info("started", version=__version__, position=self.runner.position, replayed=self.replayed)
 
     def stop(self) -> None:
@@ -263,6 +267,7 @@ class Foreshock:
                     index_delay=timedelta(seconds=kind.index_delay_s),
                     patience=timedelta(seconds=CALL_S) + STALE if remote else timedelta(0),
                     poll=remote.poll if remote else LOOK,
+                    settle=remote.settle if remote else timedelta(0),
                     on_fenced=self.front.fatal,
                 )
             )
@@ -283,6 +288,15 @@ class Foreshock:
         kinds = on_call_kinds()
         rosters = {each.name: kinds[each.kind].build(each.name, each.config, Http) for each in self.settings.on_call}
         return Directory(self.settings.notify.contacts, self.settings.notify.fallback, rosters)
+
+    def _doors(self) -> dict[str, Door]:
+        kinds, doors = sink_kinds(), {}
+        for instance, lane in zip(self.settings.sinks, self.lanes, strict=True):
+            config = instance.config
+            if isinstance(config, RemoteSinkConfig) and config.webhook_secret_file is not None:
+                secret = read_secret(config.webhook_secret_file, f"sinks.{instance.name}.webhook_secret_file")
+                doors[instance.name] = Door(kinds[instance.kind].hook, secret, lane.hear)
+        return doors
 
     def _report(self, change: TicketChange) -> None:
         self.inbox.append_now(
@@ -493,6 +507,13 @@ class Foreshock:
             ("sink", "outcome"),
             [((lane.name, outcome), count) for lane in self.lanes for outcome, count in lane.counts.items()],
         )
+        yield gauges.labelled(
+            CounterMetricFamily,
+            "foreshock_hooks",
+            "Calls of ITSM systems that say that somebody did something there, by outcome.",
+            ("sink", "outcome"),
+            self.hooks.counts.items(),
+        )
         differences = Counter((each.sink, each.difference.value) for each in list(self.reconciler.findings.values()))
         yield gauges.labelled(
             GaugeMetricFamily,
@@ -590,6 +611,23 @@ def _with_intake(document: dict[str, Any], kinds: Mapping[str, Collector]) -> di
                 },
             }
         }
+    document["paths"]["/hooks/{sink}"] = {
+        "post": {
+            "tags": ["Intake"],
+            "summary": "An ITSM system says that somebody did something there",
+            "description": "Proven by the system's own signature, or by the secret in X-Foreshock-Token, instead of a "
+            "token; `webhook_secret_file` of the sink opens it. The sink is read, nothing is taken from the body.",
+            "parameters": [{"name": "sink", "in": "path", "required": True, "schema": {"type": "string"}}],
+            "responses": {
+                "202": {"description": "The sink is read when the change has settled"},
+                "200": {"description": "This call was taken before"},
+                "401": {"description": "It is not proven, or too old; the answer says what was wrong"},
+                "404": {"description": "No sink of this name takes webhooks"},
+                "413": {"description": f"The body has more than {MAX_BODY_BYTES} bytes"},
+                "503": {"description": "Not now; see Retry-After"},
+            },
+        }
+    }
     for collector in kinds.values():
         if (receive := collector.receive) is None:
             continue

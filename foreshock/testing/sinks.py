@@ -42,7 +42,7 @@ class Stage:
     Attributes:
         system: the stand-in itself, for what only it can do. server: with ``faults`` and ``ledger``.
         clock: the stand-in's and ours.
-        sink: a fresh instance; ``restart`` makes another one, as after a restart of the process.
+        sink: a fresh instance, and its config; ``restart`` makes another one, as after a restart of the process.
     """
 
     def __init__(self, simulator: Simulator, folder: Path, *, seed: int = 1, config: Mapping[str, Any] = {}) -> None:
@@ -57,8 +57,8 @@ class Stage:
     def restart(self, **config: Any) -> Sink:
         http = partial(Http, connect_timeout_s=READ_TIMEOUT_S, read_timeout_s=READ_TIMEOUT_S)
         parts = SinkParts(http=http, book=None, console="https://noc.example")  # type: ignore[arg-type]
-        settings = self.kind.config.model_validate({**self.settings, **config})
-        made = self.kind.build("prod", settings, parts)
+        self.config: Any = self.kind.config.model_validate({**self.settings, **config})
+        made = self.kind.build("prod", self.config, parts)
         self.sink = made
         return made
 

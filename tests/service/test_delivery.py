@@ -541,6 +541,36 @@ def test_changes_are_read_every_second_and_at_once_after_a_poke(bench):
     assert (unread, poked, len(bench.told)) == ([], 1, 2)
 
 
+def test_what_the_tool_says_itself_is_read_once_it_has_settled_although_the_poll_is_far(bench):
+    bench.new_lane(poll=timedelta(days=1), settle=timedelta(seconds=30))
+    bench.work()
+    bench.tool.person("S-1", "taken")
+    bench.lane.hear()
+    bench.work(seconds=30)
+    early = list(bench.told)
+    bench.work(seconds=2)
+
+    assert (early, [change.state for change in bench.told]) == ([], ["taken"])
+
+
+def unreadable(cursor):
+    raise Unavailable("HTTP 500")
+
+
+def test_what_the_tool_says_while_it_cannot_be_read_neither_hurries_nor_gets_lost(bench):
+    bench.new_lane(poll=timedelta(hours=2))
+    bench.work()
+    changes, bench.tool.changes = bench.tool.changes, unreadable
+    bench.tool.person("S-1", "taken")
+    bench.lane.hear()
+    bench.work(seconds=60)
+    bench.tool.changes = changes
+    bench.work(seconds=600)
+
+    assert [change.state for change in bench.told] == ["taken"]
+    assert bench.lane.counts["unavailable"] < 12
+
+
 def test_a_tool_that_cannot_be_read_is_still_written_to(bench):
     def broken(cursor):
         raise Unavailable("HTTP 500")
@@ -625,6 +655,28 @@ def test_a_running_lane_delivers_to_the_desk_and_reads_back_what_people_do(store
     assert lane.stop(5.0)
     assert (number, told[1].state, told[1].sink) == ("INC0000001", "taken", "desk")
     assert not lane.status().running
+
+
+def test_a_running_lane_reads_what_the_tool_says_itself_long_before_the_next_poll(bench):
+    bench.new_lane(poll=timedelta(days=1))
+    readings = []
+    changes = bench.tool.changes
+
+    def counted(cursor):
+        readings.append(cursor)
+        return changes(cursor)
+
+    bench.tool.changes = counted
+    bench.lane.start()
+    eventually(lambda: readings)
+    bench.tool.person("S-1", "taken")
+    bench.lane.hear()
+    bench.clock.move(6)
+    bench.lane.hear()
+    eventually(lambda: bench.told)
+
+    assert bench.lane.stop(5.0)
+    assert [change.state for change in bench.told] == ["taken"]
 
 
 def test_stopping_lets_the_running_call_finish_and_begins_no_other(bench):

@@ -9,9 +9,11 @@ The editions differ in search (pages by token, or by offset), rich text (documen
 answer is an error here, for it must not pass for "there is no such issue".
 """
 
+import hmac
+import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -20,7 +22,7 @@ from urllib.parse import quote
 from pydantic import Field, field_validator, model_validator
 
 from foreshock.connect.auth import CaFile, Proxy, read_secret, web_address
-from foreshock.core.contracts import ConnectorConfig
+from foreshock.core.contracts import ConnectorConfig, Hook
 from foreshock.core.errors import Denied, ForeshockError, Invalid, Missing, Rejected, Unavailable
 
 if TYPE_CHECKING:
@@ -304,6 +306,24 @@ def read_refusal(refusal: "Refusal") -> ForeshockError | None:
             wait_s = refusal.retry_after_s or _until_reset(refusal.headers) or LIMITED_S
             return Unavailable(refusal.message, retry_after_s=wait_s, unsent=True)
     return None
+
+
+def _sent_at(headers: Mapping[str, str], body: bytes) -> datetime | None:
+    """Nothing but the body is signed; it says when the event happened."""
+    try:
+        said = json.loads(body)
+    except ValueError:
+        return None
+    return read_time(said.get("timestamp")) if isinstance(said, dict) else None
+
+
+HOOK = Hook(
+    header="x-hub-signature",
+    proof=lambda secret, headers, body: f"sha256={hmac.digest(secret.encode(), body, 'sha256').hex()}",
+    sent_at=_sent_at,
+    max_age=timedelta(hours=1),
+)
+"""Source: developer.atlassian.com, Webhooks: secured by a secret; delivered up to 15 minutes late, and tried again."""
 
 
 def _until_reset(headers: Mapping[str, str]) -> float | None:

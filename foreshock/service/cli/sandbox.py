@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from foreshock.connect.auth import read_secret
 from foreshock.core.errors import ForeshockError, Invalid
 from foreshock.service.cli.terminal import print_lines, told, writing
 
@@ -26,6 +27,12 @@ def sandbox(
     folder: Annotated[
         Path, typer.Option(help="Where the ledger of all requests and the files with passwords are written.")
     ] = Path("sandbox"),
+    hook: Annotated[
+        str, typer.Option(help="Address that is told what people do, for example http://localhost:8420/hooks/NAME.")
+    ] = "",
+    hook_secret_file: Annotated[
+        Path | None, typer.Option(help="File with the secret that proves it; the sink's webhook_secret_file.")
+    ] = None,
 ) -> None:
     """Stand in for an ITSM system on this machine, to try Foreshock without a tenant. Ctrl-C ends it.
 
@@ -39,10 +46,13 @@ def sandbox(
 
     People act through a side door:
     curl -d '{"number": "INC0010001", "action": "resolve"}' localhost:8430/_sim/edit
+
+    Foreshock hears of it at once:
+    foreshock sandbox zendesk --hook http://localhost:8420/hooks/zendesk --hook-secret-file hook.secret
     """
     from foreshock.sandbox.faults import Faults, parse_rates
     from foreshock.sandbox.ledger import Ledger
-    from foreshock.sandbox.server import SandboxServer, settings_text
+    from foreshock.sandbox.server import SandboxServer, Webhook, settings_text
     from foreshock.sandbox.system import real_time, simulators
 
     known = simulators()
@@ -56,6 +66,9 @@ def sandbox(
         rates = parse_rates(faults)
     except Invalid as error:
         raise typer.BadParameter(f"{error}; {error.hint}") from None
+    if bool(hook) != (hook_secret_file is not None):
+        raise typer.BadParameter("--hook and --hook-secret-file belong together")
+    secret = read_secret(hook_secret_file, "--hook-secret-file") if hook_secret_file is not None else ""
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         ledger = Ledger(folder / f"{kind}.jsonl")
@@ -63,6 +76,8 @@ def sandbox(
         server = SandboxServer(known[kind].build(real_time, seed), faults=Faults(rates, seed), ledger=ledger, port=port)
     except OSError as error:
         raise ForeshockError(f"port {port} cannot be used: {error.strerror}", hint="choose another --port") from None
+    if hook:
+        server.webhook = Webhook(hook, secret, known[kind].call)
     with writing(folder):
         settings = editions.get(edition, known[kind].settings)(server.url, folder.absolute())
     print_lines(f"# {known[kind].title} stands at {server.url}; put this into the configuration:")
