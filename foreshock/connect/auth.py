@@ -1,11 +1,13 @@
 """What accounts have in common: addresses, secrets in files of their own, tokens that are fetched with them."""
 
 import stat
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlencode, urlsplit
+from weakref import WeakValueDictionary
 
 from pydantic import Field
 
@@ -71,8 +73,22 @@ class TokenRefused(Denied):
     """The credentials of one call were refused as such (401): a fetched token may have run out before its time."""
 
 
+class _Grant:
+    """What all connections with the same credentials share: servers give few tokens (Zoho ten in ten minutes)."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.token = self.refresh = ""
+        self.until = 0.0
+
+
+_GRANTS: WeakValueDictionary[tuple[object, ...], _Grant] = WeakValueDictionary()
+
+
 class OAuth:
     """``Authorization`` with a token that is fetched when it is needed and again before it runs out (RFC 6749).
+
+    Connections of one process that are made with the same values use one token.
 
     Args:
         http: for the token's own server, without authentication.
@@ -97,28 +113,32 @@ class OAuth:
         self._form = dict(form)
         self._given = secrets
         self._now = now
-        self._token = self._refresh = ""
-        self._until = 0.0
+        self._grant = _GRANTS.setdefault((http.base_url, path, *sorted(form.items())), _Grant())
+        self._used = ""
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        return (*self._given, self._token, self._refresh)
+        return (*self._given, self._used, self._grant.token, self._grant.refresh)
 
     def __call__(self, request: "PreparedRequest") -> "PreparedRequest":
-        if not self._token or self._now() >= self._until:
-            self._fetch()
-        request.headers["Authorization"] = f"{self._scheme} {self._token}"
+        with self._grant.lock:
+            if not self._grant.token or self._now() >= self._grant.until:
+                self._fetch()
+            self._used = self._grant.token
+        request.headers["Authorization"] = f"{self._scheme} {self._used}"
         return request
 
     def drop(self) -> None:
-        """The token was refused: fetch another one for the next call."""
-        self._token = ""
+        """The token was refused: fetch another one for the next call, unless somebody has."""
+        with self._grant.lock:
+            if self._grant.token == self._used:
+                self._grant.token = ""
 
     def _fetch(self) -> None:
-        if self._refresh:
-            form = {"grant_type": "refresh_token", "refresh_token": self._refresh}
+        if self._grant.refresh:
+            form = {"grant_type": "refresh_token", "refresh_token": self._grant.refresh}
             form |= {name: self._form[name] for name in ("client_id", "client_secret") if name in self._form}
-            self._refresh = ""  # refused or used up: the next attempt begins from the credentials
+            self._grant.refresh = ""  # refused or used up: the next attempt begins from the credentials
             try:
                 return self._take(form)
             except (Denied, Rejected):
@@ -133,13 +153,13 @@ class OAuth:
         answer = self._http.post(self._path, body=urlencode(form).encode(), headers=headers).json()
         if not isinstance(answer, dict) or not isinstance(answer.get("access_token"), str):
             raise self._without_token(answer)
-        self._token = answer["access_token"]
-        self._refresh = str(answer.get("refresh_token") or "")
+        self._grant.token = answer["access_token"]
+        self._grant.refresh = str(answer.get("refresh_token") or "")
         try:
             lifetime_s = float(answer.get("expires_in") or _TOKEN_LIFETIME_S)
         except (TypeError, ValueError):
             lifetime_s = _TOKEN_LIFETIME_S
-        self._until = self._now() + max(1.0, lifetime_s - min(_EARLY_S, lifetime_s / 2))
+        self._grant.until = self._now() + max(1.0, lifetime_s - min(_EARLY_S, lifetime_s / 2))
 
     def _without_token(self, answer: object) -> Denied | Unavailable:
         """What an answer means that is a success and holds no token: Zoho refuses like that. Its words for wrong

@@ -177,7 +177,7 @@ class Http:
             _check_authorities(ca_file, instance)
         self.instance = instance
         self.server_now: datetime | None = None
-        self._base_url = base_url.rstrip("/")
+        self.base_url = base_url.rstrip("/")
         self._auth = auth
         self._verify: bool | str = True if ca_file is None else str(ca_file)
         self._timeout = (connect_timeout_s, read_timeout_s)
@@ -234,7 +234,7 @@ class Http:
         try:
             response = self._session.request(
                 method,
-                self._base_url + path,
+                self.base_url + path,
                 params=params,
                 json=json,
                 data=body,

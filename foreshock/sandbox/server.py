@@ -56,7 +56,8 @@ class SandboxServer:
 
     Besides the system's own paths it answers at a side door, for whoever stands outside the process:
     ``POST /_sim/edit`` {"number", "action", …} (``System.edit``), ``POST /_sim/faults`` {"rates": "lost=0.1"},
-    ``GET /_sim/held``, ``GET /_sim/ledger``.
+    ``POST /_sim/habits`` {"token_limit": 0} (numbers among the system's attributes), ``GET /_sim/held``,
+    ``GET /_sim/ledger``.
 
     Attributes:
         webhook: who is told when somebody acts at the side door; nobody by default.
@@ -210,6 +211,10 @@ class SandboxServer:
                     if self.webhook is not None:
                         threading.Thread(target=self.announce, args=(edit["number"],), daemon=True).start()
                     return Reply(body={})
+                case "POST", "habits":
+                    with self.lock:
+                        _set_habits(self.system, request.json())
+                    return Reply(body={})
                 case "POST", "faults":
                     self.faults.set_rates(parse_rates(request.json()["rates"]))
                     return Reply(body={})
@@ -221,7 +226,15 @@ class SandboxServer:
                     return Reply(body=[_plain(entry) for entry in self.ledger.entries()])
         except (KeyError, TypeError, ValueError) as error:
             return Reply(status=400, body={"error": f"{type(error).__name__}: {error}"})
-        return Reply(status=404, body={"error": "known: POST edit, POST faults, GET held, GET ledger"})
+        return Reply(status=404, body={"error": "known: POST edit, POST faults, POST habits, GET held, GET ledger"})
+
+
+def _set_habits(system: System, habits: Mapping[str, float]) -> None:
+    """Raises ValueError for what is no number of this system."""
+    for name, value in habits.items():
+        if name.startswith("_") or not isinstance(getattr(system, name, None), int | float):
+            raise ValueError(f"{name!r} is no number of this system")
+        setattr(system, name, value)
 
 
 def _plain(entry: Any) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from email.message import Message
 from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar
 
+from foreshock.sandbox.system import simulators
 from foreshock.testing.warm import Forked, WarmForeshock
 
 PACKAGES: dict[str, str] = {
@@ -727,6 +728,65 @@ class ForeshockServer(Server):
 
     def _ready(self) -> bool:
         return self._answers(self.ready_path)
+
+
+class Sandbox(Server):
+    """``foreshock sandbox KIND``, a stand-in of an ITSM system in a process of its own.
+
+    Attributes:
+        ledger: file of what it was asked and what it did.
+    """
+
+    executable = "foreshock"
+    account = ""
+
+    def __init__(self, kind: str, *, seed: int = 1) -> None:
+        super().__init__()
+        self.kind, self._seed = kind, seed
+        self._user = None
+        self.ledger = self.folder / f"{kind}.jsonl"
+
+    def entry(self, name: str, **more: Any) -> dict[str, Any]:
+        """Of the list of sinks in a configuration."""
+        settings = simulators()[self.kind].settings(self.url, self.folder)
+        return {"name": name, "kind": self.kind, **settings, **more}
+
+    def set_faults(self, rates: str) -> None:
+        self._side_door("faults", {"rates": rates})
+
+    def set_habits(self, **habits: float) -> None:
+        self._side_door("habits", habits)
+
+    def edit(self, number: str, action: str, **details: str) -> None:
+        """What a person does there, ``System.edit``."""
+        self._side_door("edit", {"number": number, "action": action, **details})
+
+    def held(self) -> list[dict[str, Any]]:
+        """All tickets and problems as they are now, fields of ``sandbox.system.Held``."""
+        with urllib.request.urlopen(f"{self.url}/_sim/held", timeout=60) as answer:
+            found: list[dict[str, Any]] = json.load(answer)
+        return found
+
+    def _side_door(self, what: str, value: Any) -> None:
+        body = json.dumps(value).encode()
+        with urllib.request.urlopen(f"{self.url}/_sim/{what}", data=body, timeout=60) as answer:
+            answer.read()
+
+    def _prepare(self) -> None:
+        pass
+
+    def _arguments(self) -> list[str]:
+        where = ["--port", str(self.port), "--folder", str(self.folder)]
+        return ["sandbox", self.kind, *where, "--seed", str(self._seed)]
+
+    def _environment(self) -> dict[str, str]:
+        return foreshock_environment({})
+
+    def _program(self, name: str) -> Path:
+        return foreshock_script()
+
+    def _ready(self) -> bool:
+        return self._answers("/_sim/held")
 
 
 DRAIN_WITHIN_S = 45.0

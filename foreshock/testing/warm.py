@@ -5,6 +5,9 @@ log and an end of its own; only the importing is spared. Speaks one line a reque
 
     run LOG ARGUMENT…   as JSON; forks, answers the pid
     poll PID            answers the exit code as subprocess has it, or null while it runs
+
+With FORESHOCK_TEST_PATIENCE no wait for a system that failed is longer than so many seconds, and none for an index
+longer than ``INDEX_DELAY_S``: what takes a night in production is over in minutes then.
 """
 
 from __future__ import annotations
@@ -17,7 +20,10 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
+
+INDEX_DELAY_S = 12.0
+"""No stand-in's index lags so long."""
 
 
 class WarmForeshock:
@@ -121,6 +127,20 @@ def _warm_up() -> None:
 
     for kinds in (collector_kinds, rule_kinds, sink_kinds, source_kinds):
         kinds()
+    if patience := os.environ.pop("FORESHOCK_TEST_PATIENCE", ""):
+        _be_impatient(float(patience))
+
+
+def _be_impatient(seconds: float) -> None:
+    from msgspec import structs
+
+    from foreshock.service import breaker, delivery, settings
+
+    breaker.MAX_BACKOFF_S = breaker.MAX_RETRY_AFTER_S = seconds
+    breaker.DENIED_PROBE_S = delivery.DENIED_PROBE_S = seconds  # type: ignore[attr-defined]
+    kinds: Any = settings.sink_kinds()
+    for name, kind in kinds.items():
+        kinds[name] = structs.replace(kind, index_delay_s=min(kind.index_delay_s, INDEX_DELAY_S))
 
 
 if __name__ == "__main__":

@@ -319,6 +319,14 @@ def test_the_same_seed_gives_the_same_faults(system):
     assert drawn(3) == drawn(3) != drawn(4)
 
 
+def test_habits_change_through_the_side_door_where_the_system_has_them(server):
+    known = requests.post(server.url + "/_sim/habits", json={"hourly_limit": 7}, timeout=10)
+    unknown = requests.post(server.url + "/_sim/habits", json={"no_such": 1}, timeout=10)
+
+    assert (known.status_code, unknown.status_code) == (200, 400)
+    assert server.system.hourly_limit == 7
+
+
 def test_people_act_through_the_side_door(server):
     number = make(server, correlation_id=KEY)["number"]
 
