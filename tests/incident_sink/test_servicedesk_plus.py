@@ -191,6 +191,17 @@ def test_an_unknown_group_or_ci_is_no_reason_to_lose_an_incident(stage, soft):
     assert request_of(stage, "2")["group"]["name"] == "Service Desk"
 
 
+def test_a_refusal_that_was_cut_off_is_asked_for_again(stage):
+    stage.faults.script(None, Fault.TRUNCATED)
+    with pytest.raises(Unavailable) as raised:
+        stage.deliver(Verb.OPEN, assignment_group="nobody")
+
+    assert raised.value.unsent
+    assert (
+        request_of(stage, stage.deliver(Verb.OPEN, assignment_group="nobody").number)["group"]["name"] == "Service Desk"
+    )
+
+
 def test_a_priority_that_is_not_there_makes_a_dead_letter_that_names_it(stage):
     stage.restart(priority=["Critical"] * 5)
 
@@ -292,7 +303,7 @@ def test_a_note_that_was_refused_as_a_success_is_written_later(stage):
     receipt = stage.deliver(Verb.OPEN)
     stage.system.soft_errors = True
     stage.faults.script(None, None, Fault.ERROR)
-    with pytest.raises(Unavailable, match=r"4004 \(HTTP 200\)"):
+    with pytest.raises(Unavailable, match=r"4004 \(HTTP 200\): Internal Error"):
         stage.deliver(Verb.UPDATE, receipt, version=2, note="it grows")
 
     stage.deliver(Verb.UPDATE, receipt, version=2, note="it grows")

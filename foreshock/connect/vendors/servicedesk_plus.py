@@ -414,7 +414,10 @@ def read_refusal(refusal: "Refusal") -> ForeshockError | None:
     body = refusal.json()
     if isinstance(body, dict) and "response_status" in body:
         return meaning(refusal.status, body, refusal.place, refusal.retry_after_s)
+    is_cut = body is None and refusal.body.lstrip().startswith(b"{")  # so it is not known what was refused
     match refusal.status:
+        case 400 | 403 | 404 if is_cut:
+            return Unavailable(refusal.message, unsent=True)
         case 401:
             return TokenRefused(refusal.message, hint=_CREDENTIALS)
         case 404:
@@ -469,7 +472,7 @@ def _code(part: Record) -> int:
 
 def _fields(message: Record) -> list[str]:
     """``field`` or ``fields``, sometimes with the path to it (``request.group``)."""
-    given = message.get("fields") or message.get("field") or ()
+    given = message.get("fields") or message.get("field") or []
     names = given if isinstance(given, list) else [given]
     return [str(name).removeprefix("request.").removeprefix("problem.") for name in names]
 
