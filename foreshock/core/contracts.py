@@ -539,7 +539,14 @@ class DeadLetter(Struct, frozen=True, kw_only=True):
 
 
 class SituationRow(Struct, frozen=True, kw_only=True):
-    """What lists need of a situation; ``body`` (JSON) only once it has ended."""
+    """What lists and reports need of a situation; ``body`` (JSON) only once it has ended.
+
+    Attributes:
+        ticketed_at: when its first ticket was ordered. acknowledged_at: when a person first showed to have seen it.
+        team: the group that gets its ticket. services: the most critical business services, bounded.
+        events: that were folded into its alerts, as of the last change.
+        acknowledged_in_time, resolved_in_time: whether what was promised was kept; None: open, or nothing promised.
+    """
 
     id: str
     state: str
@@ -552,6 +559,22 @@ class SituationRow(Struct, frozen=True, kw_only=True):
     alerts: int
     version: int
     body: bytes | None = None
+    ticketed_at: Moment | None = None
+    acknowledged_at: Moment | None = None
+    team: str = ""
+    services: tuple[str, ...] = ()
+    events: int = 0
+    reopened: int = 0
+    acknowledged_in_time: bool | None = None
+    resolved_in_time: bool | None = None
+
+
+class Tally(Struct, frozen=True, kw_only=True):
+    """So many more of something within the hour that begins at ``hour``. name: "events" or "alerts"."""
+
+    hour: Moment
+    name: str
+    count: int
 
 
 class Block(Struct, frozen=True, kw_only=True):
@@ -576,6 +599,7 @@ class Step(Struct, frozen=True, kw_only=True):
     dead_letters: Sequence[DeadLetter] = ()
     judgements: Sequence[tuple[int, Judgement]] = ()
     notices: Sequence[Notice] = ()
+    tallies: Sequence[Tally] = ()
     blocks: Sequence[Block] = ()
     blocks_gone_before: int = 0
     checkpoint: int | None = None

@@ -579,6 +579,17 @@ class SlaClock(Struct, frozen=True, gc=False, kw_only=True):
     acknowledged_in_time: bool | None = None
     resolved_in_time: bool | None = None
 
+    @property
+    def kept_acknowledge(self) -> bool | None:
+        """Broken already where people were told that the time is over."""
+        return (
+            False if self.acknowledged_in_time is None and self.told_acknowledge >= 100 else self.acknowledged_in_time
+        )
+
+    @property
+    def kept_resolve(self) -> bool | None:
+        return False if self.resolved_in_time is None and self.told_resolve >= 100 else self.resolved_in_time
+
 
 class Situation(Struct, gc=False, kw_only=True):
     """Alerts that correlation holds to be one problem. Running state, changed only by group and the engine.

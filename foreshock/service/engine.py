@@ -39,6 +39,7 @@ from foreshock.core.contracts import (
     Order,
     Record,
     RecordKind,
+    Tally,
 )
 from foreshock.core.errors import Malformed
 from foreshock.core.learned import NOTHING
@@ -79,6 +80,7 @@ from foreshock.service.ourselves import OURSELVES
 from foreshock.service.records import LearnedRecord
 from foreshock.service.sharing import Sharing
 from foreshock.service.sources import Sender, SourceCount
+from foreshock.service.tally import Tallies
 from foreshock.service.timers import Due, Timers
 
 
@@ -100,6 +102,7 @@ class Effects(Struct, kw_only=True):
     judgements: list[tuple[int, Judgement]] = msgspec.field(default_factory=list)
     decisions: list[tuple[str, Decided]] = msgspec.field(default_factory=list)
     notices: list[Notice] = msgspec.field(default_factory=list)
+    tallies: list[Tally] = msgspec.field(default_factory=list)
 
 
 class _Was(Struct, frozen=True):
@@ -237,7 +240,9 @@ class Engine:
     def step(self, records: Iterable[tuple[Record, Items | None]]) -> Effects:
         """Read records in order. With each may come its decoded items, if the intake has them still."""
         self.effects = Effects()
+        tallies = Tallies(self.counts)
         for record, items in records:
+            tallies.reach(record.at)
             self.advance(record.at)
             self.record = record.number
             if record.kind is RecordKind.EVENTS:
@@ -258,6 +263,7 @@ class Engine:
                 decisions.note_versions(self)
             if self.touched or self.suppression.waiting:
                 deciding.settle(self)
+        self.effects.tallies = tallies.done()
         return self.effects
 
     def advance(self, to: datetime) -> None:

@@ -11,7 +11,7 @@ import structlog
 
 from foreshock.core.contracts import Items, Record, SituationRow, Step
 from foreshock.core.errors import Fenced, Unavailable
-from foreshock.core.model import Situation
+from foreshock.core.model import Situation, SituationState
 from foreshock.service.engine import Effects, Engine
 from foreshock.service.inbox import Inbox
 from foreshock.service.saving import Saver
@@ -182,12 +182,15 @@ class Runner:
         step = Step(
             read_from=self.position,
             position=position,
-            situations=[_row(situation, effects.ended.get(id)) for id, situation in effects.situations.items()],
+            situations=[
+                _row(self.engine, situation, effects.ended.get(id)) for id, situation in effects.situations.items()
+            ],
             orders=[*effects.orders, *effects.problem_orders],
             audit=effects.audit,
             dead_letters=effects.dead_letters,
             judgements=effects.judgements,
             notices=effects.notices,
+            tallies=effects.tallies,
             blocks=part.blocks,
             blocks_gone_before=part.gone_before,
             checkpoint=part.checkpoint,
@@ -223,7 +226,12 @@ def _in_time(records: Iterable[Given], read: list[Given]) -> Iterator[Given]:
             return
 
 
-def _row(situation: Situation, ended: bytes | None) -> SituationRow:
+_MAX_SERVICES = 10
+"""Of an incident, the most critical first, under which reports count it."""
+
+
+def _row(engine: Engine, situation: Situation, ended: bytes | None) -> SituationRow:
+    merged, clock = situation.state is SituationState.MERGED, situation.sla
     return SituationRow(
         id=situation.id,
         state=situation.state.value,
@@ -236,4 +244,12 @@ def _row(situation: Situation, ended: bytes | None) -> SituationRow:
         alerts=len(situation.members),
         version=situation.version,
         body=ended,
+        ticketed_at=situation.ticketed_at,
+        acknowledged_at=situation.acknowledged_at,
+        team=situation.assignment_group,
+        services=situation.services[:_MAX_SERVICES],
+        events=0 if merged else sum(alert.count for alert in engine.members(situation)),
+        reopened=situation.reopened,
+        acknowledged_in_time=None if clock is None else clock.kept_acknowledge,
+        resolved_in_time=None if clock is None else clock.kept_resolve,
     )

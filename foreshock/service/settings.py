@@ -289,6 +289,11 @@ class RetentionSettings(Section):
         default=timedelta(days=14), ge=timedelta(hours=1), description="records older than this are removed"
     )
     size: Size = Field(default=parse_size("10GiB"), gt=0, description="the oldest records are removed beyond this size")
+    reports: Duration = Field(
+        default=timedelta(days=400),
+        ge=timedelta(hours=1),
+        description="the few figures of each incident that reports need are kept so long, or as long as records",
+    )
 
 
 class MetricSettings(Section):

@@ -38,6 +38,7 @@ def look(engine: "Engine", situation: Situation, *, anew: bool = False) -> None:
     engine.dirty_situations[situation.id] = None
     if not stopped:
         _warn(engine, situation, situation.sla)
+        engine.effects.situations[situation.id] = situation  # reports know of a promise that is broken
         situation.sla = msgspec.structs.replace(situation.sla, next_at=_next(engine, situation, situation.sla))
         wait(engine, situation)
 
@@ -224,7 +225,10 @@ def in_words(engine: "Engine", situation: Situation) -> tuple[str, ...]:
             found.append(f"{within}: not judged")
         else:
             end = sla.reached_at(clock, amount, hours)
-            how = f"until {end:%Y-%m-%d %H:%M} UTC" if end is not None else f"the clock stands: {clock.stopped}"
+            if end is None:
+                how = f"the clock stands: {clock.stopped}" if clock.stopped else "its hours never come"
+            else:
+                how = f"{'over since' if gone >= amount else 'until'} {end:%Y-%m-%d %H:%M} UTC"
             found.append(f"{within}: {int(100 * gone / amount)} % are gone; {how}")
     return tuple(found)
 

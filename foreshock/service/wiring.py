@@ -54,6 +54,7 @@ from foreshock.service.quiet import LiveQuiet
 from foreshock.service.quiet_api import quiet_api
 from foreshock.service.reconcile import Reconciler
 from foreshock.service.reload import Reloader, digest
+from foreshock.service.report_api import report_api
 from foreshock.service.rules_api import rules_api
 from foreshock.service.runner import Given, Runner
 from foreshock.service.scheduler import Scheduler
@@ -337,6 +338,7 @@ class Foreshock:
         )
         application.include_router(api(self.views, self.views, actor=_actor))
         application.include_router(history_api(self.store, self.runner))
+        application.include_router(report_api(self.store, self.clock, self.views.up_to_date))
         application.include_router(learned_api(self.learner, actor=_actor))
         application.include_router(quiet_api(self.quiet, actor=_actor))
         application.include_router(rules_api(self.rules, self.shadows, actor=_actor))
@@ -470,8 +472,9 @@ class Foreshock:
         self._topology_stamp = stamp
 
     def _retain(self) -> None:
+        now, bounds = self.clock(), self.settings.retention
         forgotten = forget(
-            self.store, before=self.clock() - self.settings.retention.age, max_bytes=self.settings.retention.size
+            self.store, before=now - bounds.age, max_bytes=bounds.size, reports_before=now - bounds.reports
         )
         if any(msgspec.structs.astuple(forgotten)):
             log.info("history forgotten", **msgspec.structs.asdict(forgotten))

@@ -24,11 +24,13 @@ import zstandard
 from foreshock.core.contracts import NewRecord, Record, RecordKind, SituationRow, Step
 from foreshock.core.errors import Fenced, Held, Rejected, Unavailable
 from foreshock.store.moments import from_micros, to_micros
+from foreshock.store.text import storable
 
 PARTITION = 0
 _CHUNK_BLOCKS = 16
 _CHUNK_RECORDS = 32
 _BEYOND = 2**62  # no block or record has this number
+_TEAM_CHARS = 128
 _ZSTD_LEVEL = 1  # a batch of alerts shrinks about tenfold already; higher levels cost more than they save
 _ADVISORY_LOCK = 0x464F5245  # "FORE"
 
@@ -40,19 +42,23 @@ COLUMNS = {
     "inbox": ("number", "at", "kind", "collector", "source", "actor", "items", "body"),
     "situation": (
         "id", "state", "priority", "severity", "title", "opened_at", "updated_at", "resolved_at", "alerts", "version",
-        "body",
+        "body", "ticketed_at", "acknowledged_at", "team", "services", "events", "reopened", "acknowledged_in_time",
+        "resolved_in_time",
     ),
     "outbox": ("id", "sink", "situation", "verb", "at", "body", "state", "attempts", "next_at", "error"),
     "audit": ("record", "at", "actor", "kind", "subject", "action", "detail"),
     "dead_letter": ("record", "item", "at", "source", "stage", "error", "payload"),
     "judgement": ("id", "record", "at", "situation", "other", "body"),
+    "tally": ("hour", "name", "count"),
     "notice": ("id", "situation", "kind", "at", "body"),
     "checkpoint_block": ("number", "position", "body"),
 }  # fmt: skip
 """What is inserted here; a key that the database counts itself is left out. A test holds it against ``tables``."""
 
-REPLACED_BY = {"situation": ("id",)}
+REPLACED_BY = {"situation": ("id",), "tally": ("hour", "name")}
 """Tables in which a row with the same key is replaced."""
+ADDED_UP = {("tally", "count")}
+"""Columns to which the new value is added then."""
 
 
 class Journal:
@@ -424,6 +430,7 @@ def _rows_of(step: Step) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
         "judgement",
         [(j.id, n, to_micros(j.at), j.situation, j.other, msgspec.json.encode(j)) for n, j in step.judgements],
     )
+    yield "tally", [(to_micros(t.hour), t.name, t.count) for t in step.tallies]
     yield (
         "notice",
         [(n.id, n.situation, n.kind.value, to_micros(n.at), msgspec.json.encode(n)) for n in step.notices],
@@ -433,8 +440,18 @@ def _rows_of(step: Step) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
 def _situation(row: SituationRow) -> tuple[Any, ...]:
     return (
         row.id, row.state, row.priority, row.severity, row.title, to_micros(row.opened_at), to_micros(row.updated_at),
-        None if row.resolved_at is None else to_micros(row.resolved_at), row.alerts, row.version, row.body,
+        _micros(row.resolved_at), row.alerts, row.version, row.body, _micros(row.ticketed_at),
+        _micros(row.acknowledged_at), storable(row.team, _TEAM_CHARS), msgspec.json.encode(row.services).decode(),
+        row.events, row.reopened, _flag(row.acknowledged_in_time), _flag(row.resolved_in_time),
     )  # fmt: skip
+
+
+def _micros(moment: datetime | None) -> int | None:
+    return None if moment is None else to_micros(moment)
+
+
+def _flag(value: bool | None) -> int | None:
+    return None if value is None else int(value)
 
 
 def _insert_text(table: str) -> str:
@@ -443,7 +460,11 @@ def _insert_text(table: str) -> str:
     text = f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"  # noqa: S608 (our own names)
     keys = REPLACED_BY.get(table)
     if keys:
-        changes = ", ".join(f"{name} = excluded.{name}" for name in names if name not in keys)
+        changes = ", ".join(
+            f"{name} = {f'{table}.{name} + ' if (table, name) in ADDED_UP else ''}excluded.{name}"
+            for name in names
+            if name not in keys
+        )
         text += f" ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {changes}"
     return text
 

@@ -4,8 +4,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import Column, ColumnElement, Table, delete, select
+from sqlalchemy import Column, ColumnElement, Table, delete, select, update
 
+from foreshock.core.model import SituationState
 from foreshock.store import tables
 from foreshock.store.store import Store
 
@@ -17,7 +18,7 @@ _CHUNK = 2000  # rows a transaction: intake waits for none of them long
 
 
 class Forgotten(Struct, frozen=True, kw_only=True):
-    """Rows deleted, by what they were."""
+    """Rows deleted, by what they were; of situations also those of which only what reports need was left."""
 
     records: int = 0
     situations: int = 0
@@ -28,8 +29,9 @@ class Forgotten(Struct, frozen=True, kw_only=True):
     notices: int = 0
 
 
-def forget(store: Store, *, before: datetime, max_bytes: int) -> Forgotten:
+def forget(store: Store, *, before: datetime, max_bytes: int, reports_before: datetime | None = None) -> Forgotten:
     """Delete what is older than ``before``, then the oldest records while the store holds more than ``max_bytes``.
+    What reports need of situations, and how much came in, is deleted before ``reports_before`` only.
 
     Never deletes a record that a restart would need: those after the engine's checkpoint, and the newest, from which
     numbers and time go on.
@@ -43,17 +45,35 @@ def forget(store: Store, *, before: datetime, max_bytes: int) -> Forgotten:
         records += gone
         if gone == 0:
             break
+    reports_before = before if reports_before is None else min(before, reports_before)
+    is_over, tally = situation.c.state != SituationState.OPEN.value, tables.tally
+    _in_chunks(store, situation, situation.c.id, is_over, situation.c.updated_at < reports_before)
+    with store.write() as connection:
+        connection.execute(delete(tally).where(tally.c.hour < reports_before))
     return Forgotten(
         records=records,
-        situations=_in_chunks(
-            store, situation, situation.c.id, situation.c.body.is_not(None), situation.c.updated_at < before
-        ),
+        situations=_without_bodies(store, before),
         audit=_in_chunks(store, tables.audit, tables.audit.c.id, tables.audit.c.at < before),
         dead_letters=_in_chunks(store, tables.dead_letter, tables.dead_letter.c.id, tables.dead_letter.c.at < before),
         judgements=_in_chunks(store, judgement, judgement.c.id, judgement.c.at < before - _JUDGEMENTS_KEPT),
         notices=_in_chunks(store, tables.notice, tables.notice.c.sequence, tables.notice.c.at < before),
         orders=_in_chunks(store, outbox, outbox.c.sequence, outbox.c.state.in_(_TOLD), outbox.c.at < before),
     )
+
+
+def _without_bodies(store: Store, before: datetime) -> int:
+    """Of ended situations only what reports need stays."""
+    situation, emptied = tables.situation, 0
+    whole = (situation.c.body.is_not(None), situation.c.updated_at < before)
+    while True:
+        with store.write() as connection:
+            oldest = select(situation.c.id).where(*whole).order_by(situation.c.id).limit(_CHUNK)
+            count = connection.execute(
+                update(situation).where(situation.c.id.in_(oldest)).values(body=None, title="")
+            ).rowcount
+        emptied += count
+        if count < _CHUNK:
+            return emptied
 
 
 def _by_number(store: Store, settled: int, *where: ColumnElement[bool], limit: int = 0) -> int:

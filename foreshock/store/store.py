@@ -1,12 +1,13 @@
 """What people and the other stages ask the store, through SQLAlchemy. The inbox and the engine's steps go past it: see
 ``journal``, whose one writing connection this shares on SQLite."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Engine, create_engine, delete, event, func, insert, or_, select
+from sqlalchemy import Connection, Engine, and_, create_engine, delete, event, func, insert, or_, select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import QueuePool, StaticPool
 
@@ -75,15 +76,37 @@ class Store:
     def situation(self, id: str) -> SituationRow | None:
         with self.read() as connection:
             row = connection.execute(select(tables.situation).where(tables.situation.c.id == id)).mappings().first()
-        return None if row is None else SituationRow(**row)
+        return None if row is None else _situation(row)
 
     def situations(self, *, states: Sequence[str], limit: int) -> list[SituationRow]:
+        """The newest first, without those of which only reports know still."""
         table = tables.situation
-        query = (
-            select(table).where(table.c.state.in_(states)).order_by(table.c.updated_at.desc(), table.c.id).limit(limit)
-        )
+        known = or_(table.c.state == SituationState.OPEN.value, table.c.body.is_not(None))
+        query = select(table).where(table.c.state.in_(states), known)
         with self.read() as connection:
-            return [SituationRow(**row) for row in connection.execute(query).mappings()]
+            rows = connection.execute(query.order_by(table.c.updated_at.desc(), table.c.id).limit(limit)).mappings()
+            return [_situation(row) for row in rows]
+
+    def opened_between(self, begin: datetime, end: datetime) -> Iterator[SituationRow]:
+        """Those opened in begin <= t < end, in order, without their bodies: what reports are made of."""
+        table, last = tables.situation, (begin, "")
+        columns = [column for column in table.c if column.name not in ("body", "title")]
+        query = select(*columns).where(table.c.opened_at < end).order_by(table.c.opened_at, table.c.id).limit(_CHUNK)
+        while True:
+            behind = or_(table.c.opened_at > last[0], and_(table.c.opened_at == last[0], table.c.id > last[1]))
+            with self.read() as connection:
+                rows = connection.execute(query.where(table.c.opened_at >= last[0], behind)).mappings().all()
+            if not rows:
+                return
+            yield from (_situation({**row, "body": None, "title": ""}) for row in rows)
+            last = rows[-1]["opened_at"], rows[-1]["id"]
+
+    def tallied(self, begin: datetime, end: datetime) -> dict[str, int]:
+        """What was counted in the hours that begin in begin <= t < end, by name."""
+        table = tables.tally
+        query = select(table.c.name, func.sum(table.c.count)).where(table.c.hour >= begin, table.c.hour < end)
+        with self.read() as connection:
+            return {name: int(count) for name, count in connection.execute(query.group_by(table.c.name))}
 
     def ended(self, since: datetime) -> Iterator[bytes]:
         """JSON of an ``Ended`` for each situation that ended at or after ``since``, in order of their ids."""
@@ -227,6 +250,14 @@ class Store:
                 r.name: (r.started_at, r.ended_at, bool(r.ok), r.error)
                 for r in connection.execute(select(tables.job_run))
             }
+
+
+def _situation(row: Mapping[Any, Any]) -> SituationRow:
+    values = dict(row)
+    values["services"] = msgspec.json.decode(values["services"], type=tuple[str, ...])
+    for name in ("acknowledged_in_time", "resolved_in_time"):
+        values[name] = None if values[name] is None else bool(values[name])
+    return SituationRow(**values)
 
 
 def _sqlite_engines(journal: Journal) -> tuple[Engine, Engine]:

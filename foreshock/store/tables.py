@@ -95,8 +95,25 @@ situation = Table(
     Column("alerts", Integer, nullable=False),
     Column("version", Integer, nullable=False),
     Column("body", LargeBinary),  # the whole, written when it ends; while open the engine holds it
+    Column("ticketed_at", Instant),
+    Column("acknowledged_at", Instant),
+    Column("team", String(128), nullable=False, server_default=""),
+    Column("services", Text, nullable=False, server_default="[]"),  # JSON
+    Column("events", BigInteger, nullable=False, server_default="0"),
+    Column("reopened", Integer, nullable=False, server_default="0"),
+    Column("acknowledged_in_time", Integer),  # 1, 0, or NULL while nothing is known
+    Column("resolved_in_time", Integer),
 )
+Index("ix_situation_opened_at", situation.c.opened_at)
 Index("ix_situation_state_updated_at", situation.c.state, situation.c.updated_at)
+
+tally = Table(
+    "tally",
+    metadata,
+    Column("hour", Instant, primary_key=True, autoincrement=False),
+    Column("name", String(32), primary_key=True),
+    Column("count", BigInteger, nullable=False),
+)
 
 audit = Table(
     "audit",

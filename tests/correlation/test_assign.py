@@ -102,3 +102,10 @@ def test_two_rules_of_one_name_are_refused():
 
     with pytest.raises(ValueError, match="two are called 'a'"):
         CorrelationSettings.model_validate({"assignment": {"rules": [rule, rule]}})
+
+
+def test_names_with_braces_are_only_names():
+    tie = Relationship(source="s", type="depends_on", target="{0}")
+    known = Topology([CI(id="{0}"), CI(id="s", name="{x}", owner="web")], [tie])
+
+    assert assigned(["{0}"], [], known, NOBODY).reason == "owner of {x}, which depends on {0}, the likeliest cause"

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import insert, select
 
-from foreshock.core.contracts import NewRecord, Notice, NoticeKind, RecordKind, SituationRow, Step
+from foreshock.core.contracts import NewRecord, Notice, NoticeKind, RecordKind, SituationRow, Step, Tally
 from foreshock.store import tables
 from foreshock.store.retention import forget
 from foreshock.store.store import Store
@@ -118,3 +118,36 @@ def test_notices_go_with_the_audit(store: Store):
 
     assert forgotten.notices == 1
     assert [notice for _, notice in store.notices(0, limit=9)] == [new]
+
+
+def test_reports_reach_further_back_than_records_and_whole_situations(store: Store):
+    def row(id: str, age: timedelta) -> SituationRow:
+        return SituationRow(
+            id=id, state="resolved", priority=3, severity=1, title="db is down", opened_at=NOON - age,
+            updated_at=NOON - age, resolved_at=NOON - age, alerts=1, version=1, body=b"{}", ticketed_at=NOON - age,
+            team="dba",
+        )  # fmt: skip
+
+    ages = (DAY, 30 * DAY, 500 * DAY)
+    rows = [row(f"S-{age.days}", age) for age in ages]
+    tallies = [Tally(hour=NOON - age, name="events", count=age.days) for age in ages]
+    store.journal.commit(Step(read_from=0, position=1, situations=rows, tallies=tallies))
+
+    forgotten = forget(store, before=NOON - 14 * DAY, max_bytes=PLENTY, reports_before=NOON - 400 * DAY)
+
+    assert forgotten.situations == 1
+    assert [row.id for row in store.situations(states=["resolved"], limit=9)] == ["S-1"]
+    assert [(row.id, row.team) for row in store.opened_between(NOON - 900 * DAY, NOON)] == [
+        ("S-30", "dba"),
+        ("S-1", "dba"),
+    ]
+    assert store.tallied(NOON - 900 * DAY, NOON) == {"events": 31}
+
+
+def test_reports_reach_at_least_as_far_back_as_whole_situations(store: Store):
+    tally = Tally(hour=NOON - 10 * DAY, name="events", count=3)
+    store.journal.commit(Step(read_from=0, position=1, tallies=[tally]))
+
+    forget(store, before=NOON - 14 * DAY, max_bytes=PLENTY, reports_before=NOON - DAY)
+
+    assert store.tallied(NOON - 20 * DAY, NOON) == {"events": 3}

@@ -16,6 +16,7 @@ from foreshock.core.contracts import (
     RecordKind,
     SituationRow,
     Step,
+    Tally,
     Verb,
 )
 from foreshock.core.errors import Fenced, Held
@@ -158,6 +159,40 @@ def test_a_notice_is_never_written_twice(store: Store):
 
     with pytest.raises(Exception, match=r"(?i)unique"):
         store.journal.commit(Step(read_from=1, position=2, notices=[notice("S-1/sla/1")]))
+
+
+def test_figures_for_reports_come_back_in_order_of_opening_from_any_number_of_them(store: Store):
+    rows = [situation(f"S-{n}", opened_at=NOON + timedelta(seconds=n // 3)) for n in range(450)]
+    told = situation(
+        "S-x", opened_at=NOON + timedelta(hours=1), ticketed_at=NOON, acknowledged_at=NOON, team="dba" * 100,
+        services=("shop", "mail"), events=2**40, reopened=2, acknowledged_in_time=True, resolved_in_time=False,
+    )  # fmt: skip
+    store.journal.commit(Step(read_from=0, position=1, situations=[*reversed(rows), told]))
+
+    found = list(store.opened_between(NOON, NOON + timedelta(hours=1, microseconds=1)))
+
+    assert {row.id for row in found} == {row.id for row in (*rows, told)}
+    assert len(found) == 451
+    assert [row.opened_at for row in found] == sorted(row.opened_at for row in found)
+    assert (found[-1].services, found[-1].events, found[-1].team) == (("shop", "mail"), 2**40, ("dba" * 100)[:128])
+    assert (found[-1].acknowledged_in_time, found[-1].resolved_in_time, found[0].resolved_in_time) == (
+        True,
+        False,
+        None,
+    )
+    assert [row.id for row in store.opened_between(NOON, NOON + timedelta(hours=1))][-1] != "S-x"
+
+
+def test_what_came_in_within_one_hour_adds_up_over_steps(store: Store):
+    hour = timedelta(hours=1)
+    first = [Tally(hour=NOON, name="events", count=3), Tally(hour=NOON, name="alerts", count=1)]
+    more = [Tally(hour=NOON, name="events", count=4), Tally(hour=NOON + hour, name="events", count=5)]
+    store.journal.commit(Step(read_from=0, position=1, tallies=first))
+    store.journal.commit(Step(read_from=1, position=2, tallies=more))
+
+    assert store.tallied(NOON, NOON + hour) == {"events": 7, "alerts": 1}
+    assert store.tallied(NOON, NOON + 2 * hour) == {"events": 12, "alerts": 1}
+    assert store.tallied(NOON + 2 * hour, NOON + 3 * hour) == {}
 
 
 def test_a_situation_written_again_replaces_what_was_known(store: Store):

@@ -20,6 +20,7 @@ from foreshock.service.cli import (
     maintenance,
     problems,
     recorded,
+    reporting,
     rules,
     running,
     sandbox,
@@ -37,7 +38,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for group in (running, explain, recorded, tuning, importing, sandbox):
+for group in (running, explain, recorded, reporting, tuning, importing, sandbox):
     app.add_typer(group.commands)
 app.add_typer(incidents.commands, name="incidents")
 app.add_typer(problems.commands, name="problems")
