@@ -18,8 +18,9 @@ from foreshock.core.matchers import matches_all
 from foreshock.core.model import Alert, Change, Moment, Situation
 from foreshock.core.quantities import format_duration
 
-MAX_PATTERNS = 5000
-"""Remembered at most; beyond it a tenth is forgotten: first what has no Problem, then what came back longest ago."""
+MAX_PATTERNS = 3000
+"""Remembered at most; beyond it a tenth is forgotten: first what came once, then what is no Problem, each time what was
+seen longest ago."""
 MAX_OCCURRENCES = 20
 """Kept of one pattern, the newest; those before them are only counted."""
 MAX_SIMILAR = 3
@@ -177,8 +178,8 @@ class Patterns:
         self.by_id: dict[str, Pattern] = {}
         self._by_place: dict[str, list[str]] = {}
         self._by_situation: dict[str, str] = {}
-        self.watched: dict[str, datetime] = {}
-        """When the timer of each fires."""
+        self.armed: datetime | None = None
+        """When the timer fires that there is for all: one for each would outlive what is forgotten for its number."""
 
     def __len__(self) -> int:
         return len(self.by_id)
@@ -234,8 +235,11 @@ class Patterns:
         """What has to be forgotten for its number."""
         if len(self.by_id) <= MAX_PATTERNS:
             return []
-        # Those that are asked for by name in other systems stay longest.
-        order = sorted(self.by_id.values(), key=lambda each: (each.problem is not None, each.last.opened_at, each.id))
+        order = sorted(
+            self.by_id.values(),
+            # A storm of what never came before must not push out what came back.
+            key=lambda each: (each.problem is not None, each.total > 1, each.last.opened_at, each.id),
+        )
         return order[: MAX_PATTERNS // 10]
 
 

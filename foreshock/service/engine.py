@@ -293,7 +293,7 @@ class Engine:
             elif due is Due.CLASH and clashes.was_seen_at(self, key, moment - clashes.AFTER):
                 clashes.look(self, key)
             elif due is Due.PROBLEM:
-                problems.look(self, key, moment)
+                problems.look(self, moment)
             else:
                 lifetimes.evict(self, key)
             if self.touched or self.suppression.waiting:

@@ -298,18 +298,16 @@ def pattern_of(engine: "Engine", situation: Situation, members: "Sequence[Alert]
 
 def _changed(engine: "Engine", pattern: Pattern) -> None:
     engine.dirty.add(("pattern", pattern.id))
-    watch(engine, pattern)
+    if pattern.id in engine.patterns.by_id:
+        watch(engine, pattern)
 
 
 def watch(engine: "Engine", pattern: Pattern) -> None:
-    """Set the timer that looks at it next. One that stands already is left alone unless it would come too late: what
-    it finds when it fires may set it anew."""
-    if pattern.id not in engine.patterns.by_id:
-        return
-    due, standing = recurrence.looked_at(pattern, engine.settings.problem), engine.patterns.watched.get(pattern.id)
-    if due is not None and (standing is None or due < standing):
-        engine.patterns.watched[pattern.id] = due
-        engine.timers.at(due, Due.PROBLEM, pattern.id)
+    """Have it looked at in time. A timer that fires too early does no harm."""
+    due = recurrence.looked_at(pattern, engine.settings.problem)
+    if due is not None and (engine.patterns.armed is None or due < engine.patterns.armed):
+        engine.patterns.armed = due
+        engine.timers.at(due, Due.PROBLEM, "")
 
 
 def watch_all(engine: "Engine") -> None:
@@ -317,21 +315,19 @@ def watch_all(engine: "Engine") -> None:
         watch(engine, pattern)
 
 
-def look(engine: "Engine", id: str, moment: "datetime") -> None:
-    """The timer of a pattern has fired: it has not come back for long, or for so long that it is forgotten."""
-    if engine.patterns.watched.get(id) != moment:
+def look(engine: "Engine", moment: "datetime") -> None:
+    """The timer has fired: some have not come back for long, or for so long that they are forgotten."""
+    if engine.patterns.armed != moment:
         return
-    del engine.patterns.watched[id]
-    pattern = engine.patterns.by_id.get(id)
-    if pattern is None:
-        return
-    due = recurrence.looked_at(pattern, engine.settings.problem)
-    if due is not None and due <= engine.now:
+    engine.patterns.armed = None
+    settings = engine.settings.problem
+    dues = ((recurrence.looked_at(each, settings), each.id, each) for each in engine.patterns.by_id.values())
+    for _, _, pattern in sorted(due for due in dues if due[0] is not None and due[0] <= engine.now):
         if pattern.problem is not None and pattern.problem.quiet_since is None:
             _propose(engine, pattern, pattern.problem)
         else:
             _forget(engine, pattern)
-    watch(engine, pattern)
+    watch_all(engine)
 
 
 def _propose(engine: "Engine", pattern: Pattern, problem: Problem) -> None:

@@ -78,12 +78,13 @@ def test_only_the_newest_occurrences_are_kept_and_all_are_counted():
     assert patterns.of("S-5000") is known
 
 
-def test_what_is_too_much_is_forgotten_from_the_longest_ago_and_problems_last(monkeypatch):
+def test_what_is_too_much_is_forgotten_from_what_came_once_and_longest_ago(monkeypatch):
     monkeypatch.setattr(problem, "MAX_PATTERNS", 19)
     many = [pattern(at(day / 10), place=f"db{day}") for day in range(20)]
     many[0].problem = Problem(id="P-1", opened_at=NOON, reason="")
+    many[1].total = 2
 
-    assert remembered(*many).overflow() == [many[1]]
+    assert remembered(*many).overflow() == [many[2]]
 
 
 # ---- whether it is a problem ----

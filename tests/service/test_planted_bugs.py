@@ -753,8 +753,8 @@ def open_a_problem_with_each_incident(planter: Planter) -> None:
 
 
 def propose_at_the_next_record(planter: Planter) -> None:
-    def lazy(engine: Engine, id: str, moment: datetime) -> None:
-        problems.watch(engine, engine.patterns.by_id[id])
+    def lazy(engine: Engine, moment: datetime) -> None:
+        engine.patterns.armed = None
 
     planter.setattr(problems, "look", lazy)
 

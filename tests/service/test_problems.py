@@ -201,6 +201,16 @@ def test_a_situation_that_was_merged_was_no_incident_of_its_own():
     assert [each.of("S-1") is not None for each in checked(story).engine.patterns.by_id.values()] == [True]
 
 
+def test_one_timer_is_there_for_all_that_is_remembered():
+    story = Story()
+    for number in range(30):
+        story.incident(f"n{number}", lasts_s=30)
+    story.after(8 * 3600).tick()
+
+    assert len(checked(story).engine.patterns) >= 10
+    assert len(story.engine.timers) <= 3
+
+
 def test_what_has_not_come_back_for_a_year_is_forgotten():
     story = recurring().after(366 * DAY).tick()
 
