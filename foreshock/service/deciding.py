@@ -228,7 +228,10 @@ def read_ticket_change(engine: "Engine", record: Record) -> None:
         if change.sequence <= engine.heard.get(change.sink, 0):
             return
         engine.heard[change.sink] = change.sequence
-    elif ticket is None or change.sequence <= ticket.heard:
+    elif ticket is None:  # it was forgotten while the sink did not answer
+        problems.ticket_heard(engine, change)
+        return
+    elif change.sequence <= ticket.heard:
         return
     label = label_of(change.code, engine.settings.ticket.close_codes)
     code = f"[{', '.join(filter(None, (change.code, label.replace('_', ' '))))}]" if change.code else ""

@@ -79,6 +79,17 @@ def test_a_sink_hears_of_a_problem_once_it_has_confirmed_a_ticket_of_it():
     assert told(checked(story))[1:] == [("open", "P-1", "desk", ("S-1", "S-2", "S-3"))]
 
 
+def test_a_ticket_that_is_confirmed_long_after_its_incident_was_forgotten_is_linked_still():
+    story = Story(*SHOP)
+    for _ in range(3):
+        story.fire("db1").after(31).tick().after(300).resolve("db1").after(DAY).tick()
+    assert not story.engine.situations
+
+    story.sink_says("confirmed", "S-2", sequence=9, number="INC2")
+
+    assert told(checked(story)) == [("open", "P-1", "desk", ("S-2",))]
+
+
 def test_what_a_sink_without_problems_holds_makes_no_order():
     story = recurring(2)
     body = msgspec.json.decode(story.records[0].body)
