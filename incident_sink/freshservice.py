@@ -10,6 +10,8 @@ Changes:  read by time of change, and from each ticket's own activities and note
           it, resolved, closed or opened it again, with the close code, and comments. What our agent did is no news.
 Owner:    a field that a person changed stays theirs (``owned`` names exceptions); a ticket that people ended stays
           ended. Where a status cannot be left (``final``, or a rule there), a recurrence is a new ticket that names it.
+Problems: opened, noted and linked; that people closed one, or marked it as a known error and wrote down its cause, is
+          read back.
 Limits:   subject 255 and notes 8000 characters; 100 to 500 requests a minute for the whole account, by plan; each
           change of a ticket, ours too, costs two to four requests when it is read. Problems cannot be searched: their
           key is the last line of the description, and all of them are listed to find it.
@@ -17,7 +19,6 @@ Needs:    an agent of Foreshock's own with its API key, who may see and edit all
           single-line text field on the ticket form.
 """
 
-import html as _html
 import re
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -28,10 +29,10 @@ from typing import Any, Literal, Self
 from msgspec import Struct
 from pydantic import Field, model_validator
 
-from foreshock.connect.markup import html, line, plain
+from foreshock.connect.markup import html, html_text, line, plain
 from foreshock.connect.ticket_changes import Activity, TicketChanges, Updated
 from foreshock.connect.ticket_life import Change, Move, Records, Seen, Standing, Stuck, TicketSink
-from foreshock.connect.tickets import description, is_ours, marker, moment, of_scale, page_of, title, with_marker
+from foreshock.connect.tickets import description, is_ours, marker, moment, of_scale, title, with_marker
 from foreshock.connect.vendors.freshservice import (
     Changed,
     Freshservice,
@@ -64,6 +65,8 @@ SYSTEM = "System"
 """Whom activities name where nobody did it. UNVERIFIED: seen in an example of an open client."""
 NOBODY = ("", "none", "--", "-")
 """What activities call no agent at all. UNVERIFIED."""
+TITLE_TOLD = "Subject"
+"""The word with which activities tell a title. UNVERIFIED that they do."""
 STATUSES = {"open": 2, "pending": 3, "resolved": 4, "closed": 5}
 """Every account's own; further ones are read from the ticket form."""
 _OPEN, _RESOLVED, _CLOSED = 2, 4, 5
@@ -78,6 +81,8 @@ _FIRST = timedelta(days=30)
 _ABSENT_S = 300.0
 """How long it is believed that there is no such group or status: somebody may be creating it just now."""
 _OURS = ("subject", "description", "priority", "impact", "urgency", "group_id")
+_RULE = "\u2014\u2014\u2014"
+"""Between what an incident is and what opened it, in the description."""
 _NUMBERS = ("status", "priority", "impact", "urgency", "group_id")
 _PROBLEM_KEY = re.compile(r"\[foreshock problem ([^\]]+)\](?!.*\[foreshock problem )")
 _BUILT_IN = frozenset(
@@ -338,7 +343,7 @@ class _Tickets(Records[Record]):
         fields = order.fields
         found = self._words.of(order)
         if "description" in fields or (isinstance(order, Order) and order.verb is Verb.OPEN):
-            found["description"] = " ".join(self._description(order).split())
+            found["description"] = _spaced(self._description(order))
         for name, field in self._config.fields.items():
             if name in fields:
                 value = fields[name]
@@ -346,19 +351,19 @@ class _Tickets(Records[Record]):
         return found
 
     def _description(self, order: Order | ProblemOrder) -> str:
-        return description(order, self._console, _TEXT_CHARS) or title(order, TITLE_CHARS)
+        return _without_rule(description(order, self._console, _TEXT_CHARS) or title(order, TITLE_CHARS))
 
     def create(self, order: Order | ProblemOrder, wanted: Mapping[str, str], before: Record | None) -> Record | None:
-        """One call makes all of it: the opening note stands in the description."""
+        """One call makes all of it: the opening note stands in the description, below a rule."""
         config = self._config
         follows = f"Follows ticket {before['id']}: {self.see(before).url}" if before is not None else ""
-        text = _joined(str(order.fields.get("description", "")), order.note, follows, page_of(order, self._console))
+        note = _joined(order.note, follows)
         filled = {"subject": title(order, TITLE_CHARS), **{name: value for name, value in wanted.items() if value}}
         values: dict[str, Any] = {
             "status": _OPEN,
             **self._words.requester(),
-            **self._body(filled, order, config.fixed),
-            "description": _marked(text or filled["subject"], order.id),
+            **self._body(filled, config.fixed),
+            "description": _ruled(self._description(order), _noted(note, order.id)),
             "type": "Incident",
         }
         values["custom_fields"] = {**values.get("custom_fields", {}), config.key_field: config.key_prefix + order.key}
@@ -382,6 +387,8 @@ class _Tickets(Records[Record]):
         refused."""
         write: dict[str, Any] = dict(change.fields)
         more: Mapping[str, Any] = {}
+        if "description" in write:
+            write["description"] = _ruled(self._description(change.order), _below_rule(record))
         if change.move is Move.END:
             write["status"], more = self._config.resolved, self._config.resolve_with
             self._note(record, change)
@@ -389,7 +396,7 @@ class _Tickets(Records[Record]):
             write["status"] = self._config.reopened
         after = record
         if write:
-            after = self._update(record, self._body(write, change.order, more), change)
+            after = self._update(record, self._body(write, more), change)
         if change.move is not Move.END:
             self._note(record, change)
         return after
@@ -405,19 +412,17 @@ class _Tickets(Records[Record]):
 
     def _note(self, record: Record, change: Change) -> None:
         if change.note:
-            text = _marked(change.note, change.order.id)
+            text = html(_noted(change.note, change.order.id), _HTML_CHARS)
             self._client.note(str(record["id"]), text, private=not self._config.public)
 
-    def _body(self, write: Mapping[str, Any], order: Order | ProblemOrder, more: Mapping[str, Any]) -> dict[str, Any]:
-        """As the API wants it: numbers as numbers, HTML, custom fields apart; what is ``more`` as it is."""
+    def _body(self, write: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+        """As the API wants it: numbers as numbers, custom fields apart; what is ``more`` as it is."""
         body: dict[str, Any] = {}
         own: dict[str, Any] = {}
         for name, value in more.items():
             (body if name in _BUILT_IN else own)[name] = value
         for name, value in write.items():
-            if name == "description":
-                body[name] = html(self._description(order), _HTML_CHARS)
-            elif name in _NUMBERS:
+            if name in _NUMBERS:
                 body[name] = int(value)
             elif name in self._config.fields.values():
                 own[name] = value or None
@@ -477,25 +482,24 @@ class _Problems(Records[Record]):
         found = self._words.of(order)
         found.pop("urgency", None)  # a problem has none
         if "description" in order.fields:
-            found["description"] = " ".join(self._description(order).split())
+            found["description"] = _spaced(self._description(order))
         return found
 
-    def _description(self, order: Order | ProblemOrder, note: str = "") -> str:
-        last = f"[foreshock problem {line(order.key, _NAME_CHARS)}]"
-        text = _joined(str(order.fields.get("description", "")) or title(order, TITLE_CHARS), note)
-        return f"{plain(text, _TEXT_CHARS - len(last) - 2)}\n\n{last}"
+    def _description(self, order: Order | ProblemOrder) -> str:
+        return _without_rule(plain(str(order.fields.get("description", "")), _TEXT_CHARS) or title(order, TITLE_CHARS))
 
     def create(self, order: Order | ProblemOrder, wanted: Mapping[str, str], before: Record | None) -> Record | None:
+        """The key stands in the last line of the description."""
         due_by = max(order.at, self._client.now()) + self._config.problem_due
-        note = with_marker(plain(order.note, _TEXT_CHARS // 2), order.id, _TEXT_CHARS // 2) if order.note else ""
+        below = _joined(_noted(order.note, order.id), _problem_line(order.key))
         values = {
             "status": _PROBLEM_OPEN,
             "priority": self._config.priority[2],
             "impact": self._config.impact[1],
             **self._words.requester(),
             "subject": title(order, TITLE_CHARS),
-            **self._body({name: value for name, value in wanted.items() if value}, order),
-            "description": html(self._description(order, note), _HTML_CHARS),
+            **{name: int(value) if name in _NUMBERS else value for name, value in wanted.items() if value},
+            "description": _ruled(self._description(order), below),
             "due_by": due_by.strftime("%Y-%m-%dT%H:%M:%SZ"),
         }
         return self._words.send(self._client.create_problem, values)
@@ -503,15 +507,21 @@ class _Problems(Records[Record]):
     def write(self, record: Record, change: Change) -> Record | None:
         id, after = str(record["id"]), record
         if change.fields:
-            body = self._body(change.fields, change.order)
+            body = {name: int(value) if name in _NUMBERS else value for name, value in change.fields.items()}
+            if "description" in body:
+                below = _below_rule(record) or _problem_line(change.order.key)
+                body["description"] = _ruled(self._description(change.order), below)
             after = self._words.send(lambda values: self._client.update_problem(id, values) if values else record, body)
         if change.note:
-            self._client.note_problem(id, _marked(change.note, change.order.id))
+            self._client.note_problem(id, html(_noted(change.note, change.order.id), _HTML_CHARS))
         return after
 
-    def _body(self, write: Mapping[str, str], order: Order | ProblemOrder) -> dict[str, Any]:
-        body: dict[str, Any] = {name: int(value) if name in _NUMBERS else value for name, value in write.items()}
-        return {**body, "description": html(self._description(order), _HTML_CHARS)} if "description" in body else body
+    def known_error(self, record: Record) -> str:
+        """The cause from its analysis, if it is marked as a known error."""
+        fields = record.get("analysis_fields")
+        cause = fields.get("problem_cause") if isinstance(fields, dict) else None
+        text = plain(_text_of(cause.get("description") if isinstance(cause, dict) else ""), _TEXT_CHARS)
+        return (text or "Marked as a known error.") if record.get("known_error") else ""
 
     def link(self, record: Record, incidents: Sequence[Receipt]) -> None:
         """Where a person linked an incident to another problem, that stays; one that is final is left alone."""
@@ -545,6 +555,10 @@ def _problem_key(problem: Record) -> str:
     return found[1] if found is not None else ""
 
 
+def _problem_line(key: str) -> str:
+    return f"[foreshock problem {line(key, _NAME_CHARS)}]"
+
+
 def _holds_marker(order_id: str, *texts: Any) -> bool:
     return any(marker(order_id) in _words(text) for text in texts)
 
@@ -553,19 +567,35 @@ def _joined(*parts: str) -> str:
     return "\n\n".join(part for part in (part.strip() for part in parts) if part)
 
 
-def _marked(text: str, order_id: str) -> str:
-    return html(with_marker(plain(text, _TEXT_CHARS), order_id, _TEXT_CHARS), _HTML_CHARS)
+def _noted(text: str, order_id: str) -> str:
+    """A note with its marker; nothing of nothing."""
+    return with_marker(plain(text, _TEXT_CHARS), order_id, _TEXT_CHARS) if text.strip() else ""
+
+
+def _ruled(above: str, below: str) -> str:
+    """A description as HTML; what stands below the rule is never compared and stays when the rest is written anew."""
+    return html(_joined(above, _RULE, below) if below else above, _HTML_CHARS)
+
+
+def _below_rule(record: Record) -> str:
+    return _text_of(record.get("description")).partition(_RULE)[2].strip()
+
+
+def _without_rule(text: str) -> str:
+    return text.replace(_RULE, "---")
 
 
 def _text_of(markup: Any) -> str:
-    """The text of HTML, its lines apart."""
-    text = re.sub(r"(?i)<br\s*/?>|</(?:p|div|li)>", "\n", str(markup or ""))
-    return _html.unescape(re.sub(r"<[^>]*>", "", text)).strip()
+    return html_text(str(markup or ""))
 
 
 def _words(markup: Any) -> str:
     """The words of HTML: what is left of a text whatever Freshservice makes of tags and white space."""
-    return " ".join(_text_of(markup).split())
+    return _spaced(_text_of(markup))
+
+
+def _spaced(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _present(record: Record) -> dict[str, str]:
@@ -573,7 +603,7 @@ def _present(record: Record) -> dict[str, str]:
     own = record.get("custom_fields")
     merged = {**record, **(own if isinstance(own, dict) else {})}
     found = {name: "" if value is None else str(value) for name, value in merged.items()}
-    return {**found, "description": _words(record.get("description"))}
+    return {**found, "description": _words(record.get("description")).partition(_RULE)[0].strip()}
 
 
 def _last(changed: Changed) -> datetime | None:
@@ -644,8 +674,12 @@ class _Changes(TicketChanges[Record]):
         except Missing:
             return  # it was deleted meanwhile
         names = {int(each["actor"]["id"]): str(each["actor"].get("name")) for each in activities if _has_actor(each)}
-        comments = list(self._comments(notes, names))
-        steps = list(self._steps(activities))
+        ours = _ours(activities, notes)
+        comments = list(self._comments(notes, names, ours))
+        # A title may sound as if it told a status, so what follows one counts only where a status is missing otherwise.
+        steps, last = self._steps([_without_title(each) for each in activities], ours)
+        if last != ticket["status"]:
+            steps, _ = self._steps(activities, ours)
         ends = {(at, actor) for at, actor, state in steps if state != "taken"}
         said = {(at, actor): text for at, actor, text in comments}
         told = [(at, actor, state, said.get((at, actor), "") if state != "taken" else "") for at, actor, state in steps]
@@ -662,8 +696,11 @@ class _Changes(TicketChanges[Record]):
                 code=custom(ticket, code) if code and state in ("resolved", "closed") else "",
             )
 
-    def _steps(self, activities: Iterable[Record]) -> Iterator[tuple[datetime, str, str]]:
-        """(when, who, state) of what the activities tell of others than us, oldest first."""
+    def _steps(
+        self, activities: Iterable[Record], ours: Collection[int]
+    ) -> tuple[list[tuple[datetime, str, str]], int]:
+        """(when, who, state) of what activities tell of others than us, oldest first, and the status they end at."""
+        found: list[tuple[datetime, str, str]] = []
         before, us = 0, set()
         for activity in activities:
             if not _has_actor(activity):
@@ -674,15 +711,19 @@ class _Changes(TicketChanges[Record]):
                 after = self._status(_after(part, self._config.said_status)) or after
                 agent = _after(part, self._config.said_agent) or agent
             state, before = self._state(before, after), after
-            if self._client.is_us(activity["actor"]["id"]):
+            if self._is_us(activity["actor"]["id"], ours):
                 us.add(actor)
                 continue
             if at is None or (actor == SYSTEM and state == "closed"):
                 continue  # that it closes what was resolved is no news
             if agent.casefold() not in NOBODY and agent not in us and state not in ("resolved", "closed"):
-                yield at, agent, "taken"  # who ends a ticket that nobody has may get it by that
+                found.append((at, agent, "taken"))  # who ends a ticket that nobody has may get it by that
             if state:
-                yield at, actor, state
+                found.append((at, actor, state))
+        return found, before
+
+    def _is_us(self, id: int, ours: Collection[int]) -> bool:
+        return id in ours or self._client.is_us(id)
 
     def _state(self, before: int, after: int) -> str:
         """What a change of status means."""
@@ -703,12 +744,26 @@ class _Changes(TicketChanges[Record]):
             self._statuses |= {called.casefold(): id for id, called in _status_choices(fields).items()}
         return self._statuses.get(name, 0)
 
-    def _comments(self, notes: Iterable[Record], names: Mapping[int, str]) -> Iterator[tuple[datetime, str, str]]:
+    def _comments(
+        self, notes: Iterable[Record], names: Mapping[int, str], ours: Collection[int]
+    ) -> Iterator[tuple[datetime, str, str]]:
         for note in notes:
             at, text, author = read_time(str(note.get("created_at"))), _text_of(note.get("body")), note.get("user_id")
-            if at is None or not isinstance(author, int) or self._client.is_us(author) or is_ours(text):
+            if at is None or not isinstance(author, int) or self._is_us(author, ours) or is_ours(text):
                 continue
             yield at, names.get(author) or self._client.person(author), plain(text, _TEXT_CHARS)
+
+
+def _ours(activities: Iterable[Record], notes: Iterable[Record]) -> set[int]:
+    """Who made the ticket and wrote our notes on it: us, should `user` name somebody else by mistake."""
+    makers = [int(each["actor"]["id"]) for each in activities if _has_actor(each)][:1]
+    authors = {note.get("user_id") for note in notes if is_ours(_text_of(note.get("body")))}
+    return {maker for maker in makers if maker in authors}
+
+
+def _without_title(activity: Record) -> Record:
+    before, title_is_told, _ = str(activity.get("content") or "").partition(TITLE_TOLD)
+    return {**activity, "content": before} if title_is_told else activity
 
 
 def _has_actor(activity: Record) -> bool:
@@ -899,4 +954,5 @@ SINK = SinkKind(
     build=_build,
     index_delay_s=LIST_DELAY_S,
     problems=True,
+    known_errors=True,
 )

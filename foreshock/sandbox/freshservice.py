@@ -758,9 +758,18 @@ class FreshserviceSystem:
     # ---- people's own hands, and what is there from the start ----
 
     def edit(self, number: str, action: str, *, actor: str = "ada", text: str = "", code: str = "") -> None:
-        """Besides the usual ones: spam, merge (into the ticket ``text``), and the status named ``text`` (status)."""
+        """Besides the usual ones: spam, merge (into the ticket ``text``), and the status named ``text`` (status); of a
+        problem close, retitle, delete and workaround (a known error whose cause is ``text``)."""
         if int(number) in self._problems:
-            done: dict[str, dict[str, Any]] = {"close": {"status": 3}, "retitle": {"subject": text}}
+            if action == "delete":
+                del self._problems[int(number)]
+                return
+            cause = {"problem_cause": {"description": f"<div>{html.escape(text)}</div>"}}
+            done: dict[str, dict[str, Any]] = {
+                "close": {"status": 3},
+                "retitle": {"subject": text},
+                "workaround": {"known_error": True, "analysis_fields": cause},
+            }
             self._problems[int(number)] |= done[action]
             return
         ticket = self._tickets[int(number)]

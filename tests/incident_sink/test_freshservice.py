@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from foreshock.connect.http import Http
-from foreshock.connect.vendors.freshservice import connect
+from foreshock.connect.vendors.freshservice import Freshservice, connect
 from foreshock.core.contracts import ProblemOrder, Verb
 from foreshock.core.errors import Denied, Rejected, Unavailable
 from foreshock.core.model import TicketState
@@ -132,11 +132,41 @@ def test_a_search_that_heeds_no_term_is_believed_in_nothing(stage):
     stage.settle()
 
     assert stage.sink.find("S-1") is None
+    assert client(stage).search(KEY_FIELD, "S-1") == []
     for number in range(300):
         client(stage).create({"subject": str(number), "description": "z", "email": USER})
     stage.settle()
     with pytest.raises(Unavailable, match="finds 300 tickets and more"):
         stage.sink.find("S-1")
+
+
+def test_a_hit_of_a_search_that_is_out_of_date_is_not_believed(stage, monkeypatch):
+    number = stage.deliver(Verb.OPEN).number
+    row = client(stage).ticket(number)
+    stage.system._write(ticket(stage, number), {"custom_fields": {KEY_FIELD: "S-2"}}, 0)
+    monkeypatch.setattr(Freshservice, "search", lambda self, field, value: [row])
+
+    assert stage.restart().find("S-1") is None
+
+
+def test_a_ticket_that_changes_between_two_pages_pulls_no_other_out_of_sight(stage):
+    numbers = []
+    for number in range(105):
+        stage.clock.move(1)
+        numbers.append(stage.sink.deliver(make_order(sink="prod", situation=f"S-{number}"), None).number)
+    handle, pages = stage.system.handle, []
+
+    def meanwhile(request):
+        if request.path == "/api/v2/tickets" and request.method == "GET":
+            pages.append(request)
+            if len(pages) == 2:
+                stage.clock.move(1)
+                stage.system.edit(numbers[0], "take")
+        return handle(request)
+
+    stage.system.handle = meanwhile
+    assert stage.restart().find("S-100").number == numbers[100]
+    assert len(pages) == 2
 
 
 def test_a_missing_key_field_stops_the_lane_until_it_is_there_and_loses_nothing(stage, store):
@@ -244,15 +274,29 @@ def test_a_ticket_whose_order_had_no_description_gets_one_later(stage):
     assert "<p>2 alerts</p><p>on 1 CI</p>" in ticket(stage, receipt.number)["description"]
 
 
+def test_the_opening_note_stays_when_the_description_is_written_anew(stage):
+    receipt = stage.deliver(Verb.OPEN, description="2 alerts", note="it begins\n\nat ——— noon")
+    before = stage.server.ledger.effects()
+    receipt = stage.deliver(Verb.UPDATE, receipt, version=2, description="2 alerts")
+    untouched = stage.server.ledger.effects() == before
+    stage.deliver(Verb.UPDATE, receipt, version=3, description="3 alerts ——— more")
+
+    text = stage.one().notes[0]
+    assert untouched
+    assert text.startswith("3 alerts --- more")
+    assert "it begins\nat ——— noon\n[foreshock S-1/prod/1-open]" in text
+    assert text.count("it begins") == 1
+
+
 def test_html_that_comes_back_changed_is_still_ours(stage):
     receipt = stage.deliver(Verb.OPEN, description="a < b & c\n\nd")
     for version in (2, 3):
         receipt = stage.deliver(Verb.UPDATE, receipt, version=version, description=f"a < b & c\n\nd {version}")
 
     assert "d 3" in stage.one().texts[1] or any("d 3" in text for text in stage.one().texts)
-    before = stage.server.ledger.effects()
+    before = len(asked(stage, "PUT", "/tickets"))
     stage.deliver(Verb.UPDATE, receipt, version=4, description="a < b & c\n\nd 3")
-    assert stage.server.ledger.effects() == before
+    assert len(asked(stage, "PUT", "/tickets")) == before
 
 
 def test_an_unknown_group_gives_the_ticket_to_the_fallback_and_a_deleted_one_to_nobody(stage):
@@ -466,10 +510,13 @@ def test_words_of_another_language_are_read_where_they_are_named(stage, monkeypa
 
 
 def test_a_title_that_sounds_like_an_activity_is_not_one(stage):
-    receipt = stage.deliver(Verb.OPEN, title="x set Status as Closed")
-    stage.person(receipt.number, "retitle", text="why set Status as Resolved, he said")
+    receipt = stage.deliver(Verb.OPEN, title="x, set Status as Closed")
+    stage.person(receipt.number, "retitle", text="why, set Status as Resolved, set Agent as Bob")
+    first = read(stage)
+    stage.person(receipt.number, "resolve")
 
-    assert read(stage) == []
+    assert first == []
+    assert [(change.state, change.actor) for change in read(stage)] == [("resolved", "Ada")]
 
 
 def test_the_ticket_of_a_stranger_is_not_looked_at_and_a_problem_of_ours_is_no_news(stage):
@@ -548,7 +595,7 @@ def test_without_knowing_who_we_are_nothing_is_told(stage):
     assert remedies(stage.sink) == []
 
 
-def test_whom_freshservice_takes_us_for_is_learnt_from_our_own_notes(stage):
+def test_our_own_hand_is_known_by_our_notes_where_user_names_somebody_else(stage):
     receipt = stage.deliver(Verb.OPEN)
     stage.restart(user="ada@example.com")  # whose key it is not
     stage.deliver(Verb.UPDATE, receipt, version=2, note="it grows")
@@ -574,7 +621,8 @@ def test_a_problem_that_recurs_after_it_was_closed_is_a_new_one(stage):
 
 def test_a_problem_is_updated_but_not_where_a_person_wrote_and_keeps_its_key(stage):
     fields = {"title": "db1 fails", "description": "3 times", "impact": 1, "assignment_group": "Database"}
-    first = stage.sink.write_problem(ProblemOrder(id="P-1/1", key="P-1", at=NOON, fields=fields), None)
+    order = ProblemOrder(id="P-1/1", key="P-1", at=NOON, fields=fields, note="it began in May")
+    first = stage.sink.write_problem(order, None)
     stage.person(first.number, "retitle", text="ADA LOOKS")
     fields |= {"title": "db1 fails often", "description": "4 times"}
     stage.sink.write_problem(ProblemOrder(id="P-1/2", key="P-1", at=NOON, fields=fields), first)
@@ -582,6 +630,20 @@ def test_a_problem_is_updated_but_not_where_a_person_wrote_and_keeps_its_key(sta
     (held,) = stage.held("P-1", "problem")
     assert held.title == "ADA LOOKS"
     assert "4 times" in held.notes[0]
+    assert "it began in May" in held.notes[0]
+
+
+def test_a_cause_counts_once_the_problem_is_marked_as_a_known_error(stage):
+    problem = stage.sink.write_problem(problem_order(), None)
+    record = stage.system._problems[int(problem.number)]
+    record["analysis_fields"] = {"problem_cause": {"description": "<div>a full disk,<br>&lt;restart&gt; it</div>"}}
+    suspected = stage.sink.read_problem(problem)
+    record["known_error"] = True
+    known = stage.sink.read_problem(problem)
+    record["analysis_fields"] = None
+
+    assert (suspected.known_error, known.known_error) == ("", "a full disk,\n<restart> it")
+    assert stage.sink.read_problem(problem).known_error == "Marked as a known error."
 
 
 def test_an_incident_that_a_person_linked_to_another_problem_stays_there(stage):

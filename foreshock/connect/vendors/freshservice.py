@@ -96,7 +96,7 @@ class Freshservice:
         self.name = http.instance
         self._user = user
         self._workspace = {"workspace_id": workspace} if workspace else {}
-        self._us: set[int] = set()
+        self._us = 0
         self._people: dict[int, str] = {}
         self._forms: tuple[str, ...] = QUERY_FORMS
         self._sorted: Mapping[str, str] = SORTED
@@ -192,13 +192,10 @@ class Freshservice:
         """Raises Missing."""
         return _record(self._call("PUT", f"/tickets/{int(id)}", body=values), "ticket")
 
-    def note(self, id: str, html: str, *, private: bool) -> Record:
+    def note(self, id: str, html: str, *, private: bool) -> None:
         """Add a note. Raises Missing."""
         answer = self._call("POST", f"/tickets/{int(id)}/notes", body={"body": html, "private": private})
-        made: Record = _part(answer, "conversation", dict)
-        if isinstance(made.get("user_id"), int):
-            self._us.add(made["user_id"])  # whom Freshservice takes us for
-        return made
+        _part(answer, "conversation", dict)
 
     def conversations(self, id: str) -> list[Record]:
         """Notes and replies of a ticket, oldest first."""
@@ -241,7 +238,7 @@ class Freshservice:
         return self._list(f"/problems/{int(id)}/notes", "notes", {})
 
     def note_problem(self, id: str, html: str) -> None:
-        self._call("POST", f"/problems/{int(id)}/notes", body={"body": html})
+        _part(self._call("POST", f"/problems/{int(id)}/notes", body={"body": html}), "note", dict)
 
     # ---- people and settings ----
 
@@ -256,11 +253,10 @@ class Freshservice:
         raise Denied(f"{self.name} has no agent {self._user}", hint="write the address of the agent whose key it is")
 
     def is_us(self, id: Any) -> bool:
-        """Whether an id is that of our agent: as ``user`` says, or as our own notes were signed. Raises Denied where
-        that cannot be told."""
+        """Whether an id is that of our agent ``user``. Raises Denied where that cannot be told."""
         if not self._us:
-            self._us.add(int(self._user if self._user.isdigit() else self.me()["id"]))
-        return id in self._us
+            self._us = int(self._user if self._user.isdigit() else self.me()["id"])
+        return bool(id == self._us)
 
     def person(self, id: int) -> str:
         """Name of an agent or requester, else the id as text; asked once for each."""
