@@ -38,6 +38,7 @@ from foreshock.service.api import api
 from foreshock.service.applying import Files, LiveRules
 from foreshock.service.console import console, not_found
 from foreshock.service.delivery import LOOK, STALE, Lane
+from foreshock.service.delivery_api import delivery_api
 from foreshock.service.engine import Engine
 from foreshock.service.front import Front
 from foreshock.service.guard import refuse_cross_site
@@ -49,6 +50,7 @@ from foreshock.service.live import LiveViews
 from foreshock.service.maintenance import planned
 from foreshock.service.measuring import Measuring
 from foreshock.service.notifying import Directory, Notifier
+from foreshock.service.outgoing import Outgoing
 from foreshock.service.problem_reading import ProblemReader
 from foreshock.service.quiet import LiveQuiet
 from foreshock.service.quiet_api import quiet_api
@@ -68,6 +70,7 @@ from foreshock.service.settings import (
 )
 from foreshock.service.shadowing import LiveShadows
 from foreshock.service.sinks import build_sink
+from foreshock.store.dead_orders import DeadOrders
 from foreshock.store.desk import Desk
 from foreshock.store.learned import LearnedVersions
 from foreshock.store.outbox import Outbox
@@ -337,6 +340,8 @@ class Foreshock:
             alertmanager_api(self.runner, self.inbox, actor=_actor, clock=self.clock, started_at=self.clock())
         )
         application.include_router(api(self.views, self.views, actor=_actor))
+        outgoing = Outgoing(self.lanes, self.outbox, DeadOrders(self.store), self.runner, self.clock)
+        application.include_router(delivery_api(outgoing, actor=_actor))
         application.include_router(history_api(self.store, self.runner))
         application.include_router(report_api(self.store, self.clock, self.views.up_to_date))
         application.include_router(learned_api(self.learner, actor=_actor))

@@ -74,6 +74,17 @@ class Pending(Struct, frozen=True, kw_only=True):
     ticket: TicketRow | None
 
 
+class Waiting(Struct, frozen=True, kw_only=True):
+    """An order that is not delivered yet. error: of the newest attempt."""
+
+    sequence: int
+    order: Order
+    attempts: int
+    next_at: Moment
+    error: str
+    ticket: TicketRow | None
+
+
 class Backlog(Struct, frozen=True, kw_only=True):
     """What waits for a sink. oldest_at: when the oldest of it was ordered; None if nothing waits."""
 
@@ -257,6 +268,36 @@ class Outbox:
                 )
             )
         return taken
+
+    def waiting(self, sink: str, limit: int) -> list[Waiting]:
+        """What is not delivered, oldest first, due or not; for people."""
+        query = (
+            select(outbox, *_TICKET_COLUMNS[:-2], ticket.c.error.label("ticket_error"), ticket.c.kept)
+            .outerjoin(ticket, (ticket.c.situation == outbox.c.situation) & (ticket.c.sink == outbox.c.sink))
+            .where(outbox.c.state == PENDING, outbox.c.sink == sink)
+            .order_by(outbox.c.sequence)
+            .limit(limit)
+        )
+        with self._store.read() as connection:
+            rows = connection.execute(query).mappings().all()
+        found = []
+        for row in rows:
+            try:
+                order = msgspec.json.decode(row["body"], type=Order)
+            except msgspec.DecodeError:
+                continue  # a dead letter as soon as its turn comes
+            known = {**row, "error": row["ticket_error"]}
+            found.append(
+                Waiting(
+                    sequence=row["sequence"],
+                    order=order,
+                    attempts=row["attempts"],
+                    next_at=row["next_at"],
+                    error=row["error"],
+                    ticket=None if row["ticket_state"] is None else _ticket_row(row["situation"], sink, known),
+                )
+            )
+        return found
 
     def next_due(self, sink: str) -> datetime | None:
         """When the next head is due at the latest; None while nothing is pending."""
