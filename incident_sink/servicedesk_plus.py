@@ -26,6 +26,7 @@ from typing import Any, Literal
 from msgspec import Struct
 from pydantic import Field
 
+from foreshock.connect.auth import TokenRefused
 from foreshock.connect.markup import html, html_text, line, plain
 from foreshock.connect.ticket_changes import Activity, TicketChanges, Updated
 from foreshock.connect.ticket_life import Change, Move, Records, Seen, Standing, Stuck, TicketSink
@@ -290,6 +291,8 @@ class _Desk(Records[Record]):
         reason = {"update_reason": self._config.update_reason} if self._config.update_reason else {}
         try:
             return self._accepted(lambda tried: self._client.update(self._kind, id, {**tried, **reason}), values)
+        except TokenRefused:
+            raise
         except (Refused, Denied) as error:
             if move is Move.REOPEN and isinstance(error, Refused) and "status" in error.fields:
                 raise Stuck from error
@@ -297,6 +300,8 @@ class _Desk(Records[Record]):
             if now is None or self.see(now).standing is not standing:
                 text = f"{error}, for somebody was faster"
                 raise Unavailable(text, retry_after_s=_OVERTAKEN_S, unsent=True) from None
+            if isinstance(error, Denied):  # it can be read: the others need not wait for this one
+                raise Rejected(str(error)) from error
             raise
 
     def _explained(self, record: Record, change: Change) -> str:

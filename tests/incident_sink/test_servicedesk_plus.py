@@ -281,6 +281,28 @@ def test_notes_are_public_only_where_that_is_wanted(either):
     assert [note["show_to_requester"] for note in notes] == [False, True]
 
 
+def test_one_hidden_request_is_a_dead_letter_and_no_lost_permission(stage):
+    receipt = stage.deliver(Verb.OPEN)
+    stage.faults.script(Fault.FORBIDDEN)
+
+    with pytest.raises(Rejected, match="has no 1 of S-1 any more"):
+        stage.deliver(Verb.UPDATE, receipt, version=2, title="worse")
+    stage.faults.script(Fault.FORBIDDEN, Fault.FORBIDDEN)
+    with pytest.raises(Denied, match="full control of requests"):
+        stage.deliver(Verb.UPDATE, receipt, version=2, title="worse")
+
+
+def test_one_request_that_may_not_be_changed_is_a_dead_letter(stage):
+    receipt = stage.deliver(Verb.OPEN)
+    stage.faults.script(None, Fault.FORBIDDEN)
+
+    with pytest.raises(Rejected, match=r"4002 .*full control of requests"):
+        stage.deliver(Verb.UPDATE, receipt, version=2, title="worse")
+    stage.faults.script(None, Fault.DENIED)
+    with pytest.raises(Denied, match="4022 "):  # that is the key, and for all
+        stage.deliver(Verb.UPDATE, receipt, version=2, title="worse")
+
+
 def test_a_write_that_a_person_overtook_by_closing_is_looked_at_again_and_takes_nothing_back(stage):
     receipt = stage.deliver(Verb.OPEN)
     put = stage.system._put

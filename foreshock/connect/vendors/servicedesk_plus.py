@@ -232,6 +232,11 @@ class ServiceDeskPlus:
             found = self._object("GET", f"/{kind}/{int(id)}", _one(kind))
         except Missing:
             return None
+        except TokenRefused:
+            raise
+        except Denied:
+            self._list(f"/{kind}", kind, {"row_count": 1})  # one hidden record must not look like a lost permission
+            return None
         except Refused as error:  # some builds call an unknown id an invalid one
             if _INVALID in error.codes:
                 return None
