@@ -59,7 +59,7 @@ def next_step(situation: Situation, ticket: Ticket | None, now: datetime, settin
     return Decision(Step.UPDATE, "the situation changed")
 
 
-_QUIET = (HeldKind.SILENCE, HeldKind.MAINTENANCE, HeldKind.INHIBITION)
+QUIET = (HeldKind.SILENCE, HeldKind.MAINTENANCE, HeldKind.INHIBITION)
 """Suppressors that also keep an open ticket from being escalated; the others only say "not yet" to a new one."""
 
 
@@ -74,7 +74,7 @@ def hold_back(decision: Decision, situation: Situation, ticket: Ticket | None, h
     """HOLD where suppression (``held``, the reasons) keeps the step back; else the decision as it is."""
     if not held or not may_be_held(decision, situation, ticket):
         return decision
-    if decision.step is Step.UPDATE and not all(one.kind in _QUIET for one in held):
+    if decision.step is Step.UPDATE and not all(one.kind in QUIET for one in held):
         return decision
     again_at = min((one.until for one in held if one.until is not None), default=None)
     return Decision(Step.HOLD, "; ".join(one.reason for one in held), again_at)

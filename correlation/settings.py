@@ -672,6 +672,37 @@ class SlaSettings(_Section):
         return max(above, key=lambda target: target.priority).calendar if above else ""
 
 
+class EscalationStep(_Section):
+    """Who is told when nobody has taken an incident for so long."""
+
+    after: Duration = Field(ge=timedelta(0), description="so long after its ticket was opened", examples=["15m"])
+    tell: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        min_length=1,
+        max_length=20,
+        description="persons and groups, as `notify.contacts` and `on_call` call them; {group} is the assignment group",
+        examples=[["{group}"]],
+    )
+
+
+class EscalationPolicy(_Section):
+    """Who is told next. The first policy that fits an incident counts."""
+
+    name: str = Field(min_length=1, max_length=100, description="what the timeline calls it")
+    priorities: tuple[_Priority, ...] = Field(default=(1, 2), min_length=1, description="of which incidents")
+    groups: tuple[str, ...] = Field(
+        default=(), max_length=100, description="assignment groups it is for; none: all of them"
+    )
+    steps: tuple[EscalationStep, ...] = Field(min_length=1, max_length=20, description="in order of time")
+
+    @field_validator("steps")
+    @classmethod
+    def _rise(cls, steps: tuple[EscalationStep, ...]) -> tuple[EscalationStep, ...]:
+        for index in range(1, len(steps)):
+            if steps[index].after <= steps[index - 1].after:
+                raise Invalid("it is not later than the step before", hint="put them in order", path=(index, "after"))
+        return steps
+
+
 class CauseSettings(_Section):
     change_half_gap: Duration = _duration(
         "10m", "a change so long before the first alert counts half as much as one just before"
@@ -759,8 +790,11 @@ class CorrelationSettings(_Section):
         default_factory=ProblemSettings, description="when incidents that come back make a problem"
     )
     sla: SlaSettings = Field(default_factory=SlaSettings, description="service levels: what is promised, and warnings")
+    escalation: tuple[EscalationPolicy, ...] = Field(
+        default=(), max_length=100, description="who is told next while nobody takes an incident"
+    )
 
-    @field_validator("calendars")
+    @field_validator("calendars", "escalation")
     @classmethod
     def _have_own_names(cls, calendars: tuple[CalendarSettings, ...]) -> tuple[CalendarSettings, ...]:
         return have_own_names(calendars)

@@ -4,6 +4,8 @@ Facts:    https://www.standardwebhooks.com, specification 1.0.0, and its library
           2026-11-22: headers webhook-id, webhook-timestamp and webhook-signature over ``id.timestamp.body``.
 Delivery: at least once. webhook-id is the order's id and stays the same in every repeat, so a receiver that remembers
           ids takes each order once; that is why no search comes before a repeat (``find`` knows nothing).
+Messages: what people are told beside tickets (docs/escalation.md) comes as type ``foreshock.notice``, its text and whom
+          it is for among the fields.
 Answer:   any 2xx within 30 s counts; its body is not read. The ticket's number is the situation's key.
 Needs:    an address, and a file with the shared secret (``whsec_`` and base64 of 24 to 64 bytes) that only its owner
           can read.
@@ -96,7 +98,7 @@ class WebhookSink:
 def payload(order: Order, console: str) -> str:
     """Pure: the body, ASCII only, so that no proxy can change a byte of what was signed."""
     content: dict[str, Any] = {
-        "type": f"foreshock.incident.{order.verb.value}",
+        "type": "foreshock.notice" if "notice" in order.fields else f"foreshock.incident.{order.verb.value}",
         "id": order.id,
         "situation": order.situation,
         "key": order.key,
@@ -156,4 +158,5 @@ SINK = SinkKind(
     config=WebhookConfig,
     build=_build,
     searches=False,
+    messages=True,
 )

@@ -480,9 +480,10 @@ class SinkParts(Struct, frozen=True, kw_only=True):
 
 
 class NoticeKind(StrEnum):
-    """What a notice is about. SLA: time that was promised is running out, or has."""
+    """What a notice is about. SLA: time that was promised is running out, or has. ESCALATION: nobody takes it."""
 
     SLA = "sla"
+    ESCALATION = "escalation"
 
 
 class Notice(Struct, frozen=True, kw_only=True):
@@ -491,7 +492,7 @@ class Notice(Struct, frozen=True, kw_only=True):
 
     Attributes:
         id: unique and stable: ``S-12/sla/7``.
-        level: how grave, rising within one kind: of SLA the percent of the time that are gone.
+        level: how grave, rising within one kind: of SLA the percent of the time that are gone, of ESCALATION the step.
         text: one or two sentences, complete by themselves. title: of the situation.
         audience: names of groups and persons, as the assignment group and the assignee are called; the most fitting
             first. Empty: nobody is known.

@@ -591,6 +591,20 @@ class SlaClock(Struct, frozen=True, gc=False, kw_only=True):
         return False if self.resolved_in_time is None and self.told_resolve >= 100 else self.resolved_in_time
 
 
+class Escalated(Struct, frozen=True, gc=False, kw_only=True):
+    """How far the escalation of an incident that nobody takes has got.
+
+    Attributes:
+        policy: its name. since: from when on its times count. level: how many of its steps were told.
+        next_at: when the next step is due; None after the last, and while one is held back.
+    """
+
+    policy: str
+    since: Moment
+    level: int = 0
+    next_at: Moment | None = None
+
+
 class Situation(Struct, gc=False, kw_only=True):
     """Alerts that correlation holds to be one problem. Running state, changed only by group and the engine.
 
@@ -625,6 +639,7 @@ class Situation(Struct, gc=False, kw_only=True):
         cause_said, cause_said_by: the CI that a person named as the cause, and the person.
         ticketed_at: when its first ticket was ordered. acknowledged_at, acknowledged_by: when and by whom one was
             first taken, commented or ended. sla: the clock of what was promised; None where nothing ever was.
+        escalated: who was told because nobody took it; None before anybody could be.
     """
 
     id: str
@@ -669,6 +684,7 @@ class Situation(Struct, gc=False, kw_only=True):
     cause_said: str = ""
     cause_said_by: str = ""
     ticketed_at: Moment | None = None
+    escalated: Escalated | None = None
     acknowledged_at: Moment | None = None
     acknowledged_by: str = ""
     sla: SlaClock | None = None

@@ -12,7 +12,18 @@ from correlation.group import number as situation_number
 from correlation.suppression.suppression import Suppression
 from foreshock.core import identity as fingerprints
 from foreshock.core.model import Alert, Change, Judgement, Moment, Situation, SituationState, Versions
-from foreshock.service import evidence, feedback, in_force, lifetimes, problems, recent, rekey, sla, weighing
+from foreshock.service import (
+    escalation,
+    evidence,
+    feedback,
+    in_force,
+    lifetimes,
+    problems,
+    recent,
+    rekey,
+    sla,
+    weighing,
+)
 from foreshock.service.lineage import InForce
 from foreshock.service.records import LearnedRecord, SettingsRecord, TopologyRecord
 from foreshock.service.sharing import Sharing
@@ -198,6 +209,7 @@ def _restore_timers(engine: "Engine") -> None:
             engine.timers.at(engine.now, Due.SITUATION, situation.id)
             weighing.wait_for_hours(engine, situation)
             sla.wait(engine, situation)
+            escalation.wait(engine, situation)
     next_change = engine.suppression.next_change(engine.now)
     if next_change is not None:
         engine.timers.at(next_change, Due.SUPPRESSION, "")

@@ -12,7 +12,7 @@ from correlation.closing import label_of
 from correlation.next_step import Decision, Step, hold_back, may_be_held, next_step
 from foreshock.core.contracts import Order, Record, TicketChange, Verb
 from foreshock.core.model import Alert, Decided, Held, HeldKind, Situation, SituationState, Ticket, TicketState
-from foreshock.service import decisions, notices, problems, sla, umbrella, weighing
+from foreshock.service import decisions, escalation, notices, problems, sla, umbrella, weighing
 from foreshock.service.timers import Due
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def _look_at_released(engine: "Engine") -> None:
     for released in engine.suppression.released():
         alert = engine.known_alert(released)
         situation = None if alert is None else engine.situation_of(alert)
-        if situation is not None and situation.held:
+        if situation is not None and (situation.held or escalation.is_held_back(situation)):
             evaluate(engine, situation)
 
 
@@ -86,6 +86,7 @@ def evaluate(engine: "Engine", situation: Situation) -> None:
             _order(engine, situation, sink, _VERBS[decision.step], decision)
     _note_held(engine, situation, held)
     sla.look(engine, situation)
+    escalation.look(engine, situation)
     engine.effects.situations[situation.id] = situation
     engine.effects.ended.pop(situation.id, None)
     if situation.state is not SituationState.OPEN:

@@ -65,6 +65,7 @@ from foreshock.service import (
     clashes,
     deciding,
     decisions,
+    escalation,
     evidence,
     in_force,
     lifetimes,
@@ -290,6 +291,8 @@ class Engine:
                 weighing.hours_begin(self, key, moment)
             elif due is Due.SLA:
                 sla.due(self, key)
+            elif due is Due.ESCALATION:
+                escalation.due(self, key)
             elif due is Due.CLASH and clashes.was_seen_at(self, key, moment - clashes.AFTER):
                 clashes.look(self, key)
             elif due is Due.PROBLEM:

@@ -14,7 +14,18 @@ from correlation.umbrella import Umbrellas
 from foreshock.core.contracts import Record
 from foreshock.core.model import SituationState
 from foreshock.core.topology import Topology
-from foreshock.service import deciding, feedback, lifetimes, lineage, problems, rekey, sla, sources, weighing
+from foreshock.service import (
+    deciding,
+    escalation,
+    feedback,
+    lifetimes,
+    lineage,
+    problems,
+    rekey,
+    sla,
+    sources,
+    weighing,
+)
 from foreshock.service.ourselves import suspension
 from foreshock.service.records import LearnedRecord, OperatorRecord, SettingsRecord, TopologyRecord
 from foreshock.service.timers import Due
@@ -63,6 +74,7 @@ def suppression_changed(engine: "Engine") -> None:
         engine.timers.at(next_change, Due.SUPPRESSION, "")
     deciding.evaluate_held(engine)
     sla.windows_changed(engine)
+    escalation.look_at_all(engine)
 
 
 def read_topology(engine: "Engine", record: Record) -> None:
@@ -183,6 +195,7 @@ def read_settings(engine: "Engine", record: Record) -> None:
         # One that is over may have a ticket in a sink that was not there, and is again.
         if situation.state is SituationState.OPEN or any(ticket.open for ticket in situation.tickets.values()):
             deciding.evaluate(engine, situation)
+    escalation.look_at_all(engine)
     if (engine.settings.sla, engine.settings.calendars) != promised:
         for situation in engine.situations.values():
             if situation.state is SituationState.OPEN:

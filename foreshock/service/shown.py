@@ -23,7 +23,7 @@ from foreshock.core.model import (
     SituationState,
 )
 from foreshock.core.topology import Topology
-from foreshock.service import deciding, explain, patterns, sla, umbrella, weighing
+from foreshock.service import deciding, escalation, explain, patterns, sla, umbrella, weighing
 from foreshock.service.decisions import versions_at
 from foreshock.service.engine import Engine
 from foreshock.service.views import (
@@ -93,6 +93,7 @@ def incident(
         assignment_reason=situation.assignment_reason,
         **patterns.of_incident(engine, situation, alerts),
         sla=sla.in_words(engine, situation),
+        escalation=escalation.in_words(engine, situation),
     )
 
 

@@ -28,6 +28,7 @@ class Due(IntEnum):
     SERVICE_HOURS = 7
     PROBLEM = 8
     SLA = 9
+    ESCALATION = 10
 
 
 class Timers:

@@ -359,6 +359,7 @@ class IncidentView(Struct, frozen=True, kw_only=True):
     known_error: str = ""
     similar: tuple[Past, ...] = ()
     sla: tuple[str, ...] = ()
+    escalation: tuple[str, ...] = ()
 
 
 class ExplainView(Struct, frozen=True, kw_only=True):

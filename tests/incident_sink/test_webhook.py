@@ -146,3 +146,11 @@ def test_a_missing_secret_is_refused_naming_the_file(tmp_path):
 def test_an_address_that_is_none_or_unsafe_is_refused(secret_file, url, message):
     with pytest.raises(ValidationError, match=message):
         SINK.config(url=url, secret_file=secret_file)
+
+
+def test_a_notice_is_of_a_type_of_its_own():
+    order = make_order(Verb.OPEN, situation="S-1/escalation/1", notice="escalation", text="Nobody has taken S-1.")
+
+    content = json.loads(payload(order, "https://noc.example"))
+
+    assert (content["type"], content["fields"]["text"]) == ("foreshock.notice", "Nobody has taken S-1.")
