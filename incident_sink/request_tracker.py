@@ -54,7 +54,6 @@ from foreshock.core.contracts import (
     SinkParts,
 )
 from foreshock.core.errors import Denied, Rejected
-from foreshock.core.quantities import Duration
 
 _TITLE_CHARS, _TEXT_CHARS, _NAME_CHARS = 200, 16_000, 200  # RT cuts a subject there without a word
 _MAX_ROWS = 5000
@@ -114,12 +113,6 @@ class RequestTrackerConfig(RequestTrackerAccount, RemoteSinkConfig):
         default=(),
         description="fields (Subject, Priority, Queue, or a custom field) that Foreshock keeps writing although a "
         "person changed them",
-    )
-    settle: Duration = Field(
-        default=timedelta(seconds=3),
-        ge=timedelta(0),
-        le=timedelta(minutes=10),
-        description="people's changes are read when they are so old, so that none is overtaken by a slow transaction",
     )
 
 

@@ -1,6 +1,6 @@
 """Real ticket systems for tests, and sinks before them: what their makers wrote holds our tickets here.
 
-Facts: Debian 12: request-tracker5 5.0.3.
+Facts: Debian 12: request-tracker5 5.0.3; PyPI: Roundup 2.6.0.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import http.client
 import itertools
 import json
 import os
+import sys
 import time
 import urllib.request
 from abc import abstractmethod
@@ -232,7 +233,133 @@ class RequestTracker(TicketServer):
         self.ask("GET", "/REST/2.0/rt")
 
 
-TICKET_SERVERS: dict[str, type[TicketServer]] = {RequestTracker.kind: RequestTracker}
+_ROUNDUP_SETTINGS = {
+    "admin_email": "admin@example.com",
+    "mail_domain": "example.com",
+    "mail_host": "localhost",
+    "mail_debug": os.devnull,  # mail goes there, never out
+    "password_pbkdf2_default_rounds": "1000",  # each request costs one hash
+}
+_ROUNDUP_PROPERTIES = """
+                foreshock_key=String(indexme="no"),
+                services=String(indexme="no"),
+                now=String(indexme="no"),"""
+_ROUNDUP_SERVER = """\
+import sys
+from wsgiref.simple_server import make_server
+from roundup.cgi.wsgi_handler import RequestDispatcher
+
+make_server("127.0.0.1", int(sys.argv[2]), RequestDispatcher(sys.argv[1])).serve_forever()
+"""
+
+
+class Roundup(TicketServer):
+    """Roundup's classic tracker on SQLite, with our properties; ada and bob administrate it. As the account we are,
+    because the package lies in our environment."""
+
+    kind = "roundup"
+    executable = "python"
+    account = ""
+
+    def __init__(self, port: int | None = None) -> None:
+        super().__init__(port)
+        self._user = None
+
+    @classmethod
+    def programs(cls) -> tuple[str, ...]:
+        """Nothing beside the Python packages of the tests."""
+        return ()
+
+    def settings(self, url: str, folder: Path, prefix: str) -> dict[str, Any]:
+        return {
+            "url": url,
+            "user": "foreshock",
+            "password_file": secret_file(folder, "password", PASSWORD),
+            "key_prefix": prefix,
+            "settle": "0s",
+        }
+
+    def edit(self, number: str, action: str, *, actor: str = "ada", text: str = "", code: str = "") -> None:
+        issue = self._call("GET", f"issue/{number}", user=actor)["data"]
+        values: dict[str, Any] = {"@op": "replace"}
+        if text and action != "retitle":
+            if time.time() % 1 > 0.5:  # else the message may be of one second, and the change of the next
+                time.sleep(1.05 - time.time() % 1)
+            said = {"content": text, "type": "text/plain", "author": actor}
+            made = self._call("POST", "msg", said, user=actor)["data"]["id"]
+            values["messages"] = [*(each["id"] for each in issue["attributes"]["messages"]), made]
+        match action:
+            case "take":
+                values["assignedto"] = actor
+            case "retitle":
+                values["title"] = text
+            case "resolve" | "reopen" | "close":
+                values["status"] = {"resolve": "resolved", "reopen": "in-progress", "close": "done-cbb"}[action]
+            case _:
+                assert action in ("comment", "delete"), action
+        path, etag = f"issue/{number}", {"If-Match": issue["@etag"]}
+        if action == "delete":
+            self._call("DELETE", path, {}, user=actor, headers=etag)
+        else:
+            self._call("PATCH", path, values, user=actor, headers=etag)
+
+    def held(self, prefix: str) -> list[Held]:
+        fields = "title,status,messages,foreshock_key,services,now"
+        path = f"issue?foreshock_key={prefix}&@fields={fields}&@verbose=2&@sort=id"
+        rows = self._call("GET", path)["data"]["collection"]
+        return [self._held(row, prefix) for row in rows if row["foreshock_key"].startswith(prefix)]
+
+    def _held(self, row: Mapping[str, Any], prefix: str) -> Held:
+        ids = sorted((message["id"] for message in row["messages"]), key=int)
+        said = (self._call("GET", f"msg/{id}?@verbose=3")["data"]["attributes"]["content"] for id in ids)
+        notes = tuple(map(str, said))
+        states = {"resolved": "resolved", "done-cbb": "closed"}
+        texts = (row["title"], row["services"] or "", row["now"] or "")
+        return Held(
+            number=row["id"],
+            key=row["foreshock_key"].removeprefix(prefix),
+            state=states.get(row["status"]["name"], "open"),
+            title=row["title"],
+            notes=notes,
+            texts=(*texts, *notes),
+        )
+
+    def _call(self, method: str, path: str, value: Any = None, **options: Any) -> Any:
+        ours = {"X-Requested-With": "test", "Origin": self.url, "Referer": f"{self.url}/"}
+        headers = {**ours, **options.pop("headers", {})}
+        return self.ask(method, f"/rest/data/{path}", value, headers=headers, **options)
+
+    def _prepare(self) -> None:
+        (self.folder / "serve.py").write_text(_ROUNDUP_SERVER)
+        settings = {**_ROUNDUP_SETTINGS, "tracker_web": f"{self.url}/"}
+        self._admin("install", "classic", "sqlite", ",".join(f"{name}={value}" for name, value in settings.items()))
+        schema = self.folder / "tracker" / "schema.py"
+        head = 'issue = IssueClass(db, "issue",'
+        schema.write_text(schema.read_text().replace(head, head + _ROUNDUP_PROPERTIES))
+        self._admin("initialise", PASSWORD)
+        # Not UTC: a time in a query must not mean this zone.
+        self._create("foreshock", "User", "timezone=9")
+        self._create("ada", "User,Admin")
+        self._create("bob", "User,Admin")
+
+    def _create(self, name: str, roles: str, *more: str) -> None:
+        values = (f"username={name}", f"password={PASSWORD}", f"address={name}@example.com", f"roles={roles}")
+        self._admin("create", "user", *values, *more)
+
+    def _admin(self, *arguments: str) -> None:
+        self._run("roundup-admin", "-i", "tracker", *arguments)
+
+    def _program(self, name: str) -> Path:
+        return Path(sys.executable) if name == self.executable else Path(sys.executable).with_name(name)
+
+    def _arguments(self) -> list[str]:
+        return ["serve.py", "tracker", str(self.port)]
+
+    def _look(self) -> None:
+        self._call("GET", "status")
+
+
+TICKET_SERVERS: dict[str, type[TicketServer]] = {each.kind: each for each in (RequestTracker, Roundup)}
 """Kinds that are tested before what they are made for."""
 
 
