@@ -59,8 +59,8 @@ from foreshock.core.quantities import Duration
 TITLE_CHARS = 255
 SEARCH_LAG = timedelta(minutes=10)
 """How late a search may show a ticket: so far back is looked by time of change. UNVERIFIED: "minutes"."""
-LIST_DELAY_S = 60.0
-"""How late ``GET /tickets?updated_since=`` may show a new ticket. UNVERIFIED: nothing is promised."""
+LIST_DELAY_S = 15.0
+"""How late ``GET /tickets?updated_since=`` may show a change. UNVERIFIED: nothing is promised."""
 SYSTEM = "System"
 """Whom activities name where nobody did it. UNVERIFIED: seen in an example of an open client."""
 NOBODY = ("", "none", "--", "-")
@@ -256,6 +256,40 @@ class _Words:
         return {"email": config.requester or config.user}
 
 
+class _Lately:
+    """Our tickets that were changed since a search may be behind, by key.
+
+    Each look goes on where the last one ended, or a storm of tickets would list itself for each of them.
+    """
+
+    def __init__(self, config: FreshserviceConfig, client: Freshservice) -> None:
+        self._config = config
+        self._client = client
+        self._ids: dict[str, set[str]] = {}
+        self._until: datetime | None = None
+
+    def of(self, key: str) -> list[str]:
+        """Ids of the tickets with this key."""
+        now, until = self._client.now(), self._until
+        start = now - SEARCH_LAG
+        if until is None or not start < until <= now or len(self._ids) >= _MAX_RECENT:
+            self._ids = {}
+        else:
+            start = max(start, until - timedelta(seconds=LIST_DELAY_S))
+        whole, first = False, None
+        while not whole:
+            changed = self._client.changed(start, _MAX_ROWS)
+            for row in changed.rows:
+                if found := _key_of(self._config, row):
+                    self._ids.setdefault(found, set()).add(str(row["id"]))
+            last, whole, first = _last(changed), changed.is_whole, first or changed.asked_at
+            if not whole and (last is None or last <= start):
+                raise Unavailable(f"{self._client.name} lists more than {_MAX_ROWS} tickets changed at {start}")
+            start = last or start
+        self._until = first and first.replace(microsecond=0)
+        return sorted(self._ids.get(key, ()))
+
+
 class _Tickets(Records[Record]):
     """Tickets of type Incident."""
 
@@ -269,6 +303,7 @@ class _Tickets(Records[Record]):
         self._client = client
         self._words = words
         self._console = console
+        self._lately = _Lately(config, client)
         self._recent: dict[str, str] = {}
 
     # ---- reading ----
@@ -281,7 +316,7 @@ class _Tickets(Records[Record]):
             found = self._read(key, self._searched(key))
         if all(map(self._is_over, found)):
             known = {str(ticket["id"]) for ticket in found}
-            found += self._read(key, [id for id in self._lately(key) if id not in known])
+            found += self._read(key, [id for id in self._lately.of(key) if id not in known])
         return sorted(found, key=lambda ticket: int(ticket["id"]))
 
     def _read(self, key: str, ids: Iterable[str]) -> list[Record]:
@@ -294,17 +329,6 @@ class _Tickets(Records[Record]):
             return [str(row["id"]) for row in self._client.search(field, self._config.key_prefix + key)]
         except Refused as error:
             raise _no_key_field(self.name, field, error) from None
-
-    def _lately(self, key: str) -> list[str]:
-        """Ids of the tickets with this key among those that were changed since a search may be behind."""
-        start, found = self._client.now() - SEARCH_LAG, []
-        while True:
-            changed = self._client.changed(start, _MAX_ROWS)
-            found += [str(row["id"]) for row in changed.rows if _key_of(self._config, row) == key]
-            last = _last(changed)
-            if last is None or last <= start:
-                return found
-            start = last
 
     def _is_over(self, ticket: Record) -> bool:
         return ticket["status"] in self._config.over

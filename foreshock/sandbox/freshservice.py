@@ -12,11 +12,12 @@ activities have no ids and are told in words; what was deleted lies in the trash
 import base64
 import binascii
 import html
+import itertools
 import json
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -58,6 +59,7 @@ _INCLUDES = {"requester", "stats", "tags", "requested_for", "department"}
 _ONE_INCLUDES = {*_INCLUDES, "conversations", "problem", "assets", "change", "related_tickets", "feedback"}
 _SEARCHED = ("status", "priority", "impact", "urgency", "group_id", "requester_id", "type", "created_at", "updated_at")
 _TABLES = ("agents", "groups", "requesters", "departments", "locations", "asset_types", "assets")
+_KEY_QUERY = re.compile(rf"\"(?:cf_)?{KEY_FIELD}:'((?:\\.|[^'\\])*)'\"")
 _TOKEN = re.compile(
     r"\s*(?:(?P<mark>[()])|(?P<join>AND|OR)\b"
     r"|(?P<field>\w+):(?P<operator>[<>]?)\s*(?P<value>'(?:\\.|[^'\\])*'|[^\s()]+))"
@@ -87,7 +89,8 @@ class FreshserviceSystem:
     """One account with two workspaces, a few agents, groups and fields.
 
     Attributes:
-        filter_lag_s: how late a search sees a ticket. query_forms: names of custom fields that it takes.
+        filter_lag_s: how late a search sees a ticket. query_forms: names of custom fields that it takes. heeds_terms:
+            whether it looks at its terms at all.
         sorts: whether lists take ``order_by``. shows_deleted: whether the trash is shown ticket by ticket.
         required, required_for_closure: names of fields that must be filled to open, and to resolve or close.
         closed_is_final: whether a rule refuses to reopen. matrix: whether priority follows from impact and urgency.
@@ -99,6 +102,8 @@ class FreshserviceSystem:
         self._clock = clock
         self._seed = seed
         self._tickets: dict[int, dict[str, Any]] = {}
+        """The one that was changed last stands last."""
+        self._by_key: dict[str, set[int]] = defaultdict(set)
         self._problems: dict[int, dict[str, Any]] = {}
         self._notes: dict[int, list[dict[str, Any]]] = defaultdict(list)
         self._activities: dict[int, list[dict[str, Any]]] = defaultdict(list)
@@ -109,6 +114,7 @@ class FreshserviceSystem:
         self.fields: dict[str, dict[str, Any]] = {}
         self.filter_lag_s = 180.0
         self.query_forms = ("{}", "cf_{}")
+        self.heeds_terms = True
         self.sorts = True
         self.shows_deleted = True
         self.required: set[str] = set()
@@ -224,12 +230,14 @@ class FreshserviceSystem:
             if name not in _LISTED | ({"order_by", "order_type"} if self.sorts else {"order_type"}):
                 raise _unknown(name)
         self._check_includes(given, _INCLUDES)
-        rows = [each for each in self._tickets.values() if self._is_shown(each, given.get("workspace_id"))]
         if "updated_since" in given:
-            since = _moment(given["updated_since"], "updated_since")
-            rows = [each for each in rows if _time(each["updated_at"]) >= since]
+            since = _text_of(_moment(given["updated_since"], "updated_since").astimezone(UTC))
+            newest_first = reversed(self._tickets.values())
+            rows = list(itertools.takewhile(lambda each: each["updated_at"] >= since, newest_first))
         else:
-            rows = [each for each in rows if _time(each["created_at"]) >= self._clock() - _OLD]
+            old = _text_of(self._clock() - _OLD)
+            rows = [each for each in self._tickets.values() if each["created_at"] >= old]
+        rows = [each for each in rows if self._is_shown(each, given.get("workspace_id"))]
         hidden = given.get("filter", "")
         rows = [
             each for each in rows if each["deleted"] == (hidden == "deleted") and each["spam"] == (hidden == "spam")
@@ -239,7 +247,7 @@ class FreshserviceSystem:
         descending = given.get("order_type", "desc") == "desc"
         rows.sort(key=lambda each: (each[order], each["id"]), reverse=descending)
         globally = given.get("workspace_id") == "0"
-        return self._page(request, "tickets", [self._shown(each, given, globally=globally) for each in rows])
+        return self._page(request, "tickets", rows, lambda each: self._shown(each, given, globally=globally))
 
     def _is_shown(self, ticket: Mapping[str, Any], workspace: str | None) -> bool:
         return workspace == "0" or ticket["workspace_id"] == int(workspace or PRIMARY)
@@ -362,9 +370,13 @@ class FreshserviceSystem:
             stats |= {"status_updated_at": now, "resolved_at": now if wanted["status"] in _OVER else None}
             stats["closed_at"] = now if wanted["status"] == 5 else None
         ticket.update(wanted)
-        ticket["updated_at"] = now
+        self._touch(ticket)
         self._tell(ticket["id"], user, " " + ", ".join(words))
         self._note_effects(before, ticket)
+
+    def _touch(self, ticket: dict[str, Any]) -> None:
+        ticket["updated_at"] = _text_of(self._clock())
+        self._tickets[ticket["id"]] = self._tickets.pop(ticket["id"])
 
     def _note_effects(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
         name, key = f"incident {after['id']}", _key(after)
@@ -385,6 +397,7 @@ class FreshserviceSystem:
             match name:
                 case "custom_fields":
                     ticket["custom_fields"] = {**ticket["custom_fields"], **value}
+                    self._by_key[str(value.get(KEY_FIELD)).casefold()].add(ticket["id"])
                     continue
                 case "description":
                     value = _sanitised(value)
@@ -508,7 +521,7 @@ class FreshserviceSystem:
             "attachments": [],
         }
         self._notes[ticket["id"]].append(made)
-        ticket["updated_at"] = made["created_at"]
+        self._touch(ticket)
         self._tell(ticket["id"], user, f" added a {'private' if private else 'public'} note")
         return made
 
@@ -564,13 +577,18 @@ class FreshserviceSystem:
         if len(query) < 3 or query[0] != '"' or query[-1] != '"' or len(query) > _QUERY_CHARS + 2:
             raise _invalid("query", "lexical error: the query must stand in double quotes, at most 512 characters")
         holds = _parsed(query[1:-1], self._compared)
-        seen = self._clock() - timedelta(seconds=self.filter_lag_s)
+        seen = _text_of(self._clock() - timedelta(seconds=self.filter_lag_s))
+        by_key = _KEY_QUERY.fullmatch(query) if self.heeds_terms else None
+        ids: Iterable[int] = self._tickets
+        if by_key is not None:
+            ids = self._by_key.get(re.sub(r"\\(.)", r"\1", by_key[1]).casefold(), ())
         rows = [
             each
-            for each in self._tickets.values()
-            if _time(each["created_at"]) <= seen and self._is_shown(each, given.get("workspace_id"))
+            for each in (self._tickets[id] for id in ids if id in self._tickets)
+            if each["created_at"] <= seen and self._is_shown(each, given.get("workspace_id"))
         ]
-        rows = [each for each in rows if not each["deleted"] and not each["spam"] and holds(each)]
+        rows = [each for each in rows if not each["deleted"] and not each["spam"]]
+        rows = [each for each in rows if holds(each)] if self.heeds_terms else rows
         rows.sort(key=lambda each: (each["created_at"], each["id"]), reverse=True)
         start = (max(1, int(given.get("page", "1"))) - 1) * _SEARCH_ROWS
         page = [self._shown(each, {}) for each in rows[start : start + _SEARCH_ROWS]]
@@ -725,7 +743,13 @@ class FreshserviceSystem:
             raise _Refused(404, None)
         return Reply(body={name[:-1]: row})
 
-    def _page(self, request: Request, name: str, rows: Sequence[Mapping[str, Any]]) -> Reply:
+    def _page(
+        self,
+        request: Request,
+        name: str,
+        rows: Sequence[Mapping[str, Any]],
+        show: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict,
+    ) -> Reply:
         given = request.parameters
         size, number = _whole(given, "per_page", 30), _whole(given, "page", 1)
         if size > _MAX_PAGE:
@@ -735,7 +759,7 @@ class FreshserviceSystem:
         headers = {}
         if len(rows) > start + size:
             headers["Link"] = f'<{request.base}{request.path}?{urlencode({**given, "page": number + 1})}>; rel="next"'
-        return Reply(body={name: list(rows[start : start + size])}, headers=headers)
+        return Reply(body={name: [show(each) for each in rows[start : start + size]]}, headers=headers)
 
     def _requester(self, address: str) -> int:
         for table, name in (("agents", "email"), ("requesters", "primary_email")):
@@ -811,7 +835,7 @@ class FreshserviceSystem:
     def held(self) -> list[Held]:
         """The description counts as the first note: there stands what opened the ticket."""
         found = []
-        for ticket in self._tickets.values():
+        for _, ticket in sorted(self._tickets.items()):
             if ticket["deleted"]:
                 continue
             notes = [_text_of_html(ticket["description"])]
