@@ -9,7 +9,8 @@ Changes:  from the status history, which says who resolved, closed, reopened or 
           work info; who took it is seen when it was modified. What the account ``user`` did is no news.
 Owner:    a field that a person changed stays theirs (``owned`` names exceptions); what people ended stays ended. Closed
           and cancelled incidents cannot be opened again: a recurrence opens a new one that is related to it.
-Limits:   summary 254, notes and work info 16,000 characters; one account may have one session (ARERR 9093).
+Limits:   summary 254, notes and work info 16,000 characters; an account may have one session (ARERR 9093), so all calls
+          share one token and are made one at a time unless ``connections`` says otherwise.
 Needs:    an account of Foreshock's own with a login, a licence and the permissions Incident User and Problem User.
 """
 
@@ -49,7 +50,6 @@ from foreshock.core.contracts import (
     Verb,
 )
 from foreshock.core.errors import Denied, Rejected
-from foreshock.core.quantities import Duration
 
 _TITLE_CHARS, _TEXT_CHARS, _NAME_CHARS, _SUBJECT_CHARS = 254, 16_000, 100, 100
 _MAX_NAMES, _MAX_NUMBERS = 10_000, 50_000
@@ -142,6 +142,13 @@ _PROBLEM = _Form(
 class HelixConfig(HelixAccount, RemoteSinkConfig):
     """The account, and how Foreshock's words become those of this system."""
 
+    connections: int = Field(
+        default=1,
+        ge=1,
+        le=16,
+        description="how many calls are made at a time with the account's one session; AR System may refuse more than "
+        "one (ARERR 9093)",
+    )
     first_name: str = Field(description="first name of the person for whom incidents are opened, as CTM:People has it")
     last_name: str = Field(description="last name of that person")
     key_field: str = Field(
@@ -211,12 +218,6 @@ class HelixConfig(HelixAccount, RemoteSinkConfig):
         default="",
         description="address of an incident's page for people, with {number} where its number stands, such as a link "
         "into the Mid Tier or Smart IT; without it tickets link to their entry in the REST API",
-    )
-    settle: Duration = Field(
-        default=timedelta(seconds=5),
-        ge=timedelta(0),
-        le=timedelta(minutes=10),
-        description="people's changes are read when they are so old, so that none is overtaken by a slow transaction",
     )
 
     @property
@@ -861,7 +862,7 @@ _FILLED = frozenset(
 
 
 def _build(name: str, config: HelixConfig, parts: SinkParts) -> TicketSink[Row]:
-    client = connect(config, name, f"sinks.{name}", parts.http)
+    client = connect(config, name, f"sinks.{name}", parts.http, calls=config.connections)
     names = _Directory(config, client)
     return TicketSink(
         _Entries(_INCIDENT, config.key_field, config, client, names, parts.console),

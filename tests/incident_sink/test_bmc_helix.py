@@ -1,13 +1,28 @@
 import json
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier, BrokenBarrierError
 
 import pytest
+import requests
 from pydantic import ValidationError
 
-from foreshock.connect.http import Refusal
-from foreshock.connect.vendors.bmc_helix import read_refusal
-from foreshock.core.contracts import ProblemOrder, Verb
+from foreshock.connect.http import Http, Refusal
+from foreshock.connect.vendors.bmc_helix import connect, read_refusal
+from foreshock.core.contracts import ProblemOrder, SinkParts, Verb
 from foreshock.core.errors import Denied, Missing, Rejected, Unavailable
-from foreshock.sandbox.bmc_helix import CI, DOOR, GROUP, HELP_DESK, INCIDENT, LINK, NOTE, PERSON, PROBLEM_LINK, USER
+from foreshock.sandbox.bmc_helix import (
+    CI,
+    DOOR,
+    GROUP,
+    HELP_DESK,
+    INCIDENT,
+    LINK,
+    NOTE,
+    PASSWORD,
+    PERSON,
+    PROBLEM_LINK,
+    USER,
+)
 from foreshock.sandbox.faults import Fault
 from foreshock.testing.sinks import SIMULATED, first_faults, staged
 from foreshock.testing.tickets import NOON
@@ -75,13 +90,49 @@ def test_a_wrong_password_is_denied_after_one_attempt_which_locks_no_account(sta
 
 def test_a_second_session_is_waited_for_and_says_what_an_administrator_must_do(stage):
     stage.system.one_session = True
-    stage.sink.find("S-1")
+    requests.post(f"{stage.server.url}/api/jwt/login", {"username": USER, "password": PASSWORD}, timeout=10)
 
     with pytest.raises(Unavailable, match=r"9093.*give Foreshock an account of its own") as raised:
-        stage.restart().find("S-1")
+        stage.sink.find("S-1")
 
     assert raised.value.unsent
     assert raised.value.retry_after_s == 30
+
+
+def test_all_threads_of_a_sink_share_one_session(stage):
+    """As the product makes them: one sink for each thread."""
+    stage.system.one_session = True
+    config = SINK.config.model_validate({**stage.settings, "connections": 3})
+    parts = SinkParts(http=Http, book=None, console="")
+    sinks = [SINK.build("prod", config, parts) for _ in range(5)]
+
+    with ThreadPoolExecutor(5) as pool:
+        found = list(pool.map(lambda sink: sink.find("S-1"), sinks))
+
+    assert found == [None] * 5
+    assert logins(stage) == 1
+
+
+@pytest.mark.parametrize(("calls", "met"), [(1, False), (2, True)])
+def test_so_many_calls_are_made_at_a_time_whichever_client_makes_them(stage, calls, met):
+    at_once = Barrier(2, timeout=0.5)
+    seen = []
+
+    class Meeting(Http):
+        def request(self, *arguments, **options):
+            try:
+                seen.append(at_once.wait() >= 0)
+            except BrokenBarrierError:
+                seen.append(False)
+            raise Unavailable("enough")
+
+    config = SINK.config.model_validate(stage.settings)
+    clients = [connect(config, "prod", "sinks.prod", Meeting, calls=calls) for _ in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        for each in [pool.submit(client.entry, INCIDENT, "1", ()) for client in clients]:
+            assert isinstance(each.exception(), Unavailable)
+
+    assert any(seen) is met
 
 
 def test_an_address_that_is_no_ar_system_stops_the_lane_rather_than_each_order(stage):

@@ -10,12 +10,14 @@ or with the entry of a form that is only a doorway; errors are arrays, and most 
 import base64
 import json
 import re
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
+from weakref import WeakValueDictionary
 
 from msgspec import Struct
 from pydantic import Field, field_validator
@@ -48,6 +50,7 @@ _NO_ENTRY, _NO_FORM = 302, 303
 _DENIED = frozenset({353, 623})  # no access to the form; authentication failed
 _OTHER_SESSION = 9093  # the user is connected from another machine
 _TROUBLE = frozenset({90, 91, 92, 93, 94, 552, 553})  # server or database not reached or too slow
+_STILL_AT_WORK = frozenset({90, 91, 92})  # 92: the operation was taken and will usually be completed
 _OTHER_SESSION_WAIT_S = 30.0
 
 
@@ -110,15 +113,29 @@ class AnyOf(Struct, frozen=True):
 
 
 class Login:
-    """``Authorization: AR-JWT`` with a token that is fetched when it is needed and again before it runs out.
+    """``Authorization: AR-JWT`` with a token that is fetched when it is needed and again before it runs out. Safe for
+    several threads.
 
     Args:
         http: the same server, without authentication.
+        calls: how many may be made with the token at a time.
+
+    Attributes:
+        turns: to be held during a call.
     """
 
     def __init__(
-        self, http: "Http", user: str, password: str, auth_string: str = "", now: Callable[[], float] = time.monotonic
+        self,
+        http: "Http",
+        user: str,
+        password: str,
+        auth_string: str = "",
+        *,
+        calls: int = 1,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.turns = threading.BoundedSemaphore(calls)
+        self._lock = threading.Lock()
         self._http = http
         self._form = {"username": user, "password": password} | ({"authString": auth_string} if auth_string else {})
         self._now = now
@@ -130,14 +147,22 @@ class Login:
         return (self._form["password"], self._token)
 
     def __call__(self, request: "PreparedRequest") -> "PreparedRequest":
-        if not self._token or self._now() >= self._until:
-            self._fetch()
-        request.headers["Authorization"] = f"AR-JWT {self._token}"
+        with self._lock:
+            if not self._token or self._now() >= self._until:
+                self._fetch()
+            request.headers["Authorization"] = f"AR-JWT {self._token}"
         return request
 
-    def drop(self) -> None:
-        """The token was refused: log in again for the next call."""
-        self._token = ""
+    @property
+    def token(self) -> str:
+        """The present one; empty before the first."""
+        return self._token
+
+    def drop(self, token: str) -> None:
+        """It was refused: log in again for the next call, unless another thread did so already."""
+        with self._lock:
+            if token == self._token:
+                self._token = ""
 
     def _fetch(self) -> None:
         headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "*/*"}
@@ -290,31 +315,42 @@ class Helix:
         return sorted(str(each.get("name", "")) for each in demanded)
 
     def _call(self, method: str, path: str, params: Mapping[str, str | int], json: Any = None) -> "Answer":
-        try:
-            return self._http.request(method, path, params=params, json=json)
-        except TokenRefused:
-            self._login.drop()
-            return self._http.request(method, path, params=params, json=json)
+        with self._login.turns:
+            token = self._login.token
+            try:
+                return self._http.request(method, path, params=params, json=json)
+            except TokenRefused:
+                self._login.drop(token or self._login.token)
+                return self._http.request(method, path, params=params, json=json)
 
 
 _NOT_AR_SYSTEM = "check that the address is the REST API of AR System"
 
 
-def connect(account: HelixAccount, name: str, place: str, http: Callable[..., "Http"]) -> Helix:
-    """A client for an account.
+def connect(account: HelixAccount, name: str, place: str, http: Callable[..., "Http"], *, calls: int = 1) -> Helix:
+    """A client for an account. All clients of an account in this process share one token and its turns.
 
     Args:
         name: of the instance, for messages. place: where its settings stand, for messages.
         http: ``connect.http.Http`` or a factory like it.
+        calls: how many calls may be made at a time, by whichever of these clients.
     Raises ConfigError where a secret cannot be read.
     """
     instance = f"bmc_helix {name!r}"
     reach: dict[str, Any] = {"ca_file": account.ca_file, "proxy": account.proxy, "read_refusal": read_refusal}
     password = read_secret(account.password_file, f"{place}.password_file")
-    login = Login(
-        http(instance, account.url, secrets=(password,), **reach), account.user, password, account.auth_string
-    )
+    who = (account.url, account.user, password, account.auth_string, str(account.ca_file), account.proxy, str(calls))
+    with _LOGINS_LOCK:
+        login = _LOGINS.get(who)
+        if login is None:
+            door = http(instance, account.url, secrets=(password,), **reach)
+            login = _LOGINS[who] = Login(door, account.user, password, account.auth_string, calls=calls)
     return Helix(http(instance, account.url, auth=login, **reach), login, account.url)
+
+
+_LOGINS: WeakValueDictionary[tuple[str, ...], Login] = WeakValueDictionary()
+_LOGINS_LOCK = threading.Lock()
+"""The sessions of this process, as long as a client uses them: AR System may refuse an account a second one (9093)."""
 
 
 def read_refusal(refusal: "Refusal") -> ForeshockError | None:
@@ -327,7 +363,7 @@ def read_refusal(refusal: "Refusal") -> ForeshockError | None:
         hint = "give Foreshock an account of its own, which no other client uses"
         return Unavailable(refusal.message, hint=hint, retry_after_s=_OTHER_SESSION_WAIT_S, unsent=True)
     if numbers & _TROUBLE:
-        return Unavailable(refusal.message)
+        return Unavailable(refusal.message, answered=not numbers & _STILL_AT_WORK)
     if _NO_ENTRY in numbers:
         return Missing(refusal.message)
     if refusal.status == 403 or numbers & _DENIED:
