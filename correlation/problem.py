@@ -362,20 +362,21 @@ def proposal(pattern: Pattern, now: datetime) -> str:
     )
 
 
-def for_incident(pattern: Pattern) -> str:
-    """What the note of a new incident of this pattern says of it; empty where it is new."""
+def for_incident(pattern: Pattern, sink: str) -> str:
+    """What the note of a new incident of this pattern says of it in ``sink``; empty where it is new."""
     lines = []
     if pattern.problem is not None:
-        lines.append(f"Part of problem {numbers(pattern.problem)}: {rate(pattern)}.")
+        lines.append(f"Part of problem {number_in(sink, pattern.problem)}: {rate(pattern)}.")
         number, text = pattern.problem.known_error
         if text:
             lines.append(f"Known error ({number}): {text}")
     return "\n".join(lines)
 
 
-def numbers(problem: Problem) -> str:
-    """By which people know it: the numbers of its records, or its id."""
-    return ", ".join(one.number for one in problem.records.values() if one.number) or problem.id
+def number_in(sink: str, problem: Problem) -> str:
+    """By which people know it there: the number of its record, or its id."""
+    record = problem.records.get(sink)
+    return record.number if record is not None and record.number else problem.id
 
 
 def before(changes: Iterable[Change], onset: datetime) -> str:
@@ -419,8 +420,8 @@ def _count(number: int, what: str) -> str:
 
 
 class Past(Struct, frozen=True, kw_only=True):
-    """An earlier incident of the same pattern. ticket: its number in the first sink that has one. how: it ended, in
-    words; note: what the person who closed it wrote."""
+    """An earlier incident of the same pattern. ticket: its number in the sink that asks, or in the first. how: it
+    ended, in words; note: what the person who closed it wrote."""
 
     situation: str
     title: str
@@ -432,9 +433,9 @@ class Past(Struct, frozen=True, kw_only=True):
     ticket: str
 
 
-def similar(pattern: Pattern | None, situation: str, limit: int = MAX_SIMILAR) -> tuple[Past, ...]:
+def similar(pattern: Pattern | None, situation: str, sink: str = "", limit: int = MAX_SIMILAR) -> tuple[Past, ...]:
     """The incidents like this one that are over: first those of which a person wrote how it was solved, then the
-    newest."""
+    newest; with their numbers in ``sink``."""
     if pattern is None:
         return ()
     over = [each for each in pattern.occurrences if each.situation != situation and each.ended_at is not None]
@@ -448,7 +449,7 @@ def similar(pattern: Pattern | None, situation: str, limit: int = MAX_SIMILAR) -
             how=each.how,
             note=each.said,
             label=each.label.value,
-            ticket=next(iter(each.tickets.values()), ""),
+            ticket=each.tickets.get(sink) or next(iter(each.tickets.values()), ""),
         )
         for each in over[:limit]
     )

@@ -173,7 +173,7 @@ def _order(engine: "Engine", situation: Situation, sink: str, verb: Verb, decisi
         part_of=umbrella.part_of(engine, situation, sink),
         changes=weighing.suspect_changes(engine, situation, members),
         windows=_windows(engine, members),
-        **problems.telling(engine, situation),
+        **problems.telling(engine, situation, sink),
     )
     told = ticket_text.told(situation, members, "" if telling.cause is None else telling.cause.ci)
     situation.tickets[sink] = msgspec.structs.replace(
@@ -197,7 +197,7 @@ def _order(engine: "Engine", situation: Situation, sink: str, verb: Verb, decisi
             version=situation.version,
             at=engine.now,
             fields=body.fields(telling, engine.settings.ticket.text_of(sink)),
-            note="\n".join(filter(None, (note, problems.note(engine, situation, verb)))),
+            note="\n".join(filter(None, (note, problems.note(engine, situation, sink, verb)))),
             url=f"/incidents/{situation.id}",
         )
     )

@@ -147,21 +147,21 @@ def ticket_heard(engine: "Engine", change: TicketChange) -> None:
         _changed(engine, pattern)
 
 
-def note(engine: "Engine", situation: Situation, verb: Verb) -> str:
+def note(engine: "Engine", situation: Situation, sink: str, verb: Verb) -> str:
     """What the note of a ticket that is opened, or opened again, says of the Problem it belongs to."""
     pattern = engine.patterns.of(situation.id) if verb in (Verb.OPEN, Verb.REOPEN) else None
-    return "" if pattern is None else recurrence.for_incident(pattern)
+    return "" if pattern is None else recurrence.for_incident(pattern, sink)
 
 
-def telling(engine: "Engine", situation: Situation) -> dict[str, Any]:
-    """What the text of its ticket may say of it, in the fields of ``correlation.body.Telling``."""
+def telling(engine: "Engine", situation: Situation, sink: str) -> dict[str, Any]:
+    """What the text of its ticket in ``sink`` may say of it, in the fields of ``correlation.body.Telling``."""
     pattern = engine.patterns.of(situation.id)
     if pattern is None:
         return {}
     problem = pattern.problem
     return {
-        "similar": recurrence.similar(pattern, situation.id),
-        "problem": recurrence.numbers(problem) if problem is not None else "",
+        "similar": recurrence.similar(pattern, situation.id, sink),
+        "problem": recurrence.number_in(sink, problem) if problem is not None else "",
         "known_error": problem.known_error[1] if problem is not None else "",
     }
 

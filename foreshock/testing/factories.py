@@ -21,6 +21,9 @@ from foreshock.service.views import (
     IncidentRow,
     IncidentView,
     JobView,
+    OccurrenceView,
+    PatternView,
+    ProblemRecordView,
     SourceView,
     StatusView,
     TicketView,
@@ -227,6 +230,84 @@ def make_dead_letter_view(number: int = 1, **fields: Any) -> DeadLetterView:
     return DeadLetterView(id=number, **{**defaults, **fields})
 
 
+def make_pattern_view(id: str = "1f0c27a9d354", **fields: Any) -> PatternView:
+    defaults: dict[str, Any] = {
+        "problem": "P-1",
+        "state": "open",
+        "title": "Recurring: RaidDegraded on sto-2",
+        "ci": "sto-2",
+        "names": ("RaidDegraded",),
+        "priority": 2,
+        "assignment_group": "storage-oncall",
+        "total": 3,
+        "reason": "3rd time in 12 days; 3 in 30d are enough",
+        "rate": "3 times in 12 days, every 6 days on average",
+        "since": NOW - timedelta(days=12),
+        "last_at": ago(40),
+        "opened_at": ago(39),
+        "quiet_since": None,
+        "known_error": "controller hangs; fail over with INC0000040's runbook",
+        "known_error_in": "PRB0000001",
+        "records": (
+            ProblemRecordView(
+                sink="desk",
+                number="PRB0000001",
+                url="/problems/PRB0000001",
+                state="confirmed",
+                linked=3,
+                ended="",
+                known_error="",
+                previous="",
+            ),
+        ),
+        "occurrences": (
+            OccurrenceView(
+                situation="S-41",
+                title="RaidDegraded on sto-2",
+                priority=2,
+                opened_at=ago(40),
+                ended_at=None,
+                how="",
+                said="",
+                label="",
+                change="CHG77 firmware, 12 minutes before",
+                tickets={"desk": "INC0000041"},
+            ),
+            OccurrenceView(
+                situation="S-7",
+                title="RaidDegraded on sto-2",
+                priority=2,
+                opened_at=NOW - timedelta(days=12),
+                ended_at=NOW - timedelta(days=12) + timedelta(hours=1),
+                how="closed by Mira Okafor as Fixed",
+                said="replaced the battery",
+                label="real",
+                change="",
+                tickets={"desk": "INC0000007"},
+            ),
+        ),
+    }
+    return PatternView(id=id, **{**defaults, **fields})
+
+
+def _hostile_pattern() -> PatternView:
+    first = make_pattern_view().occurrences[0]
+    bad = replace(first, title=HOSTILE_SCRIPT, how=RIGHT_TO_LEFT, said=HOSTILE_SCRIPT, change=HOSTILE_SCRIPT)
+    return make_pattern_view(
+        "0badc0de",
+        problem="",
+        state="watched",
+        title=HOSTILE_SCRIPT,
+        ci=HOSTILE_SCRIPT,
+        reason="2 of 3 in 30d",
+        known_error=HOSTILE_SCRIPT,
+        known_error_in=RIGHT_TO_LEFT,
+        opened_at=None,
+        records=(),
+        occurrences=(bad,),
+    )
+
+
 def example_views() -> MemoryViews:
     """A console's worth of data around ``NOW``."""
     return MemoryViews(
@@ -280,6 +361,11 @@ def example_views() -> MemoryViews:
                 assignment_group="",
                 opened_at=NOW - timedelta(days=2),
             ),
+        ],
+        patterns=[
+            make_pattern_view(),
+            make_pattern_view("2c", problem="P-2", state="quiet", quiet_since=ago(60), records=()),
+            _hostile_pattern(),
         ],
         sources=[
             make_source_view(),

@@ -168,11 +168,11 @@ def test_the_last_change_before_it_is_named_and_none_that_came_later():
 
 def test_what_is_known_of_a_problem_is_told_to_its_next_incident():
     known = pattern(at(0), at(1), at(2))
-    assert problem.for_incident(known) == ""
+    assert problem.for_incident(known, "desk") == ""
 
     record = ProblemRecord(key="P-1", number="PRB7", known_error="restart the pool")
     known.problem = Problem(id="P-1", opened_at=NOON, reason="", records={"desk": record})
-    assert problem.for_incident(known) == (
+    assert problem.for_incident(known, "desk") == (
         "Part of problem PRB7: 3 times in 2 days, every 24 hours on average.\nKnown error (PRB7): restart the pool"
     )
 
@@ -186,6 +186,18 @@ def test_a_record_that_follows_another_keeps_what_people_knew_of_that():
 
 
 # ---- how it ended before ----
+
+
+def test_a_sink_is_told_of_the_numbers_that_it_knows():
+    known = pattern(at(0, tickets={"desk": "INC1", "jira": "OPS-1"}), at(1))
+    known.problem = Problem(
+        id="P-1", opened_at=NOON, reason="", records={"jira": ProblemRecord(key="P-1", number="OPS-9")}
+    )
+
+    assert problem.similar(known, "S-1000", "jira")[0].ticket == "OPS-1"
+    assert problem.similar(known, "S-1000", "helix")[0].ticket == "INC1"
+    assert problem.for_incident(known, "jira").startswith("Part of problem OPS-9:")
+    assert problem.for_incident(known, "desk").startswith("Part of problem P-1:")
 
 
 def test_similar_are_those_that_are_over_and_first_those_that_somebody_explained():

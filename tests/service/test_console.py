@@ -6,6 +6,7 @@ import pytest
 from fastapi import FastAPI, HTTPException
 from starlette.testclient import TestClient
 
+from correlation.problem import Past
 from foreshock.core.model import Cause
 from foreshock.service.console import console, not_found
 from foreshock.service.console.picture import BOX_WIDTH, COLUMN_MAX, cut, draw, fold
@@ -49,6 +50,9 @@ PAGES = [
     "/problems",
     "/problems/PRB0000001",
     "/problems/PRB0000002",
+    "/problems/P-1",
+    "/problems/P-2",
+    "/problems/0badc0de",
     "/status",
 ]
 HTML = {"accept": "text/html"}
@@ -903,3 +907,36 @@ def test_without_a_shadow_the_page_says_how_to_start_one():
     shadows.shadow = None
 
     assert "foreshock rules shadow start" in make_client(rules=(rules, shadows)).get("/rules").text
+
+
+# ---- what comes back ----
+
+
+def test_the_page_of_problems_tells_what_comes_back_and_why_it_is_none_yet():
+    text = Seen(make_client().get("/problems").text).text
+
+    assert "3 times in 12 days" in text
+    assert "not yet: 2 of 3 in 30d" in text
+    assert "proposed for closing" in text
+
+
+def test_a_problem_tells_why_it_is_one_what_is_known_and_how_each_incident_ended():
+    text = Seen(make_client().get("/problems/P-1").text).text
+
+    assert "3rd time in 12 days; 3 in 30d are enough" in text
+    assert "controller hangs" in text
+    assert "closed by Mira Okafor as Fixed (real)" in text
+    assert "replaced the battery" in text
+    assert "Last change before it: CHG77 firmware" in text
+
+
+def test_an_incident_tells_how_its_like_ended_before():
+    past = Past(
+        situation="S-7", title="Down", opened_at=NOW, ended_at=NOW, how="closed by Mira", note="new battery",
+        label="real", ticket="INC0000007",
+    )  # fmt: skip
+    view = make_incident_view(recurrence="problem P-1: 3 times", problem="P-1", pattern="1f", similar=(past,))
+    page = make_client(MemoryViews(status=make_status_view(), incidents=[view])).get(f"/incidents/{view.row.id}").text
+
+    assert 'href="/problems/P-1"' in page
+    assert "new battery" in Seen(page).text

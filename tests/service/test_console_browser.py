@@ -48,6 +48,7 @@ PAGES = {
     "dead-letters": "/dead-letters",
     "problems": "/problems",
     "problem": "/problems/PRB0000001",
+    "recurring": "/problems/P-1",
     "status": "/status",
     "not-found": "/nowhere",
 }
