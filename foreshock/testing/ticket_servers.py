@@ -157,8 +157,11 @@ class RequestTracker(TicketServer):
         }
 
     def edit(self, number: str, action: str, *, actor: str = "ada", text: str = "", code: str = "") -> None:
-        if text and action in ("comment", "resolve", "close", "reopen"):
-            self._write("POST", f"/ticket/{number}/comment", {"Content": text, "ContentType": "text/plain"}, actor)
+        status = {"resolve": "resolved", "reopen": "open", "close": "rejected"}.get(action, "")
+        if action == "comment" or (text and status):
+            said = {"Content": text, "ContentType": "text/plain", **({"Status": status} if status else {})}
+            self._write("POST", f"/ticket/{number}/comment", said, actor)
+            return
         match action:
             case "take":
                 self._write("PUT", f"/ticket/{number}", {"Owner": actor}, actor)
@@ -170,11 +173,9 @@ class RequestTracker(TicketServer):
                 self._write("PUT", f"/ticket/{number}", {"MergeInto": int(text)}, actor)
             case "delete":
                 self._write("DELETE", f"/ticket/{number}", None, actor)
-            case "resolve" | "reopen" | "close":
-                status = {"resolve": "resolved", "reopen": "open", "close": "rejected"}[action]
-                self._write("PUT", f"/ticket/{number}", {"Status": status}, actor)
             case _:
-                assert action == "comment", action
+                assert status, action
+                self._write("PUT", f"/ticket/{number}", {"Status": status}, actor)
 
     def _write(self, method: str, path: str, value: Any, actor: str) -> None:
         said = self.ask(method, f"/REST/2.0{path}", value, user=actor)
@@ -283,7 +284,7 @@ class Roundup(TicketServer):
         issue = self._call("GET", f"issue/{number}", user=actor)["data"]
         values: dict[str, Any] = {"@op": "replace"}
         if text and action != "retitle":
-            if time.time() % 1 > 0.5:  # else the message may be of one second, and the change of the next
+            if time.time() % 1 > 0.2:  # else the message may be of one second, and the change of the next
                 time.sleep(1.05 - time.time() % 1)
             said = {"content": text, "type": "text/plain", "author": actor}
             made = self._call("POST", "msg", said, user=actor)["data"]["id"]
