@@ -34,6 +34,7 @@ from foreshock.service.intake import Rejections
 from foreshock.service.reasons import Found
 from foreshock.service.records import OperatorRecord, Statement
 from foreshock.service.reload import LastReload
+from foreshock.service.report import By, Report, of_period
 from foreshock.service.runner import Runner
 from foreshock.service.views import (
     AgainstView,
@@ -104,7 +105,7 @@ class LiveViews:
 
     # ---- Views ----
 
-    def up_to_date(self) -> None:
+    def _up_to_date(self) -> None:
         """Every answer includes what was acknowledged before the question."""
         if not self._runner.caught_up(self._inbox.last):
             raise Unavailable(
@@ -144,7 +145,7 @@ class LiveViews:
             )
 
     def incidents(self, *, state: str = "open", limit: int = 200, parent: str = "") -> list[IncidentRow]:
-        self.up_to_date()
+        self._up_to_date()
         now = self._clock()
         wanted = {
             "open": (SituationState.OPEN,),
@@ -175,7 +176,7 @@ class LiveViews:
         return rows
 
     def incident(self, id: str) -> IncidentView | None:
-        self.up_to_date()
+        self._up_to_date()
         found = self._find(id)
         if found is None:
             return None
@@ -204,7 +205,7 @@ class LiveViews:
             )
 
     def alert(self, fingerprint: str) -> AlertView | None:
-        self.up_to_date()
+        self._up_to_date()
         with self._runner.looking() as engine:
             alert = engine.alerts.get(fingerprint)
             if alert is None:
@@ -216,17 +217,17 @@ class LiveViews:
             return shown.alert_view(alert, engine, why, case)
 
     def explain(self, id: str) -> ExplainView:
-        self.up_to_date()
+        self._up_to_date()
         with self._runner.looking() as engine:
             return reasons.why(engine, self._past, id, self._clock())
 
     def against(self, id: str, other: str) -> list[AgainstView]:
-        self.up_to_date()
+        self._up_to_date()
         with self._runner.looking() as engine:
             return reasons.why_not(engine, self._past, id, other)
 
     def sources(self) -> list[SourceView]:
-        self.up_to_date()
+        self._up_to_date()
         rejected = self._rejections()
         found: dict[str, SourceView] = {
             c.kind: SourceView(
@@ -262,7 +263,7 @@ class LiveViews:
         return list(found.values())
 
     def dead_letters(self, *, limit: int = 200) -> list[DeadLetterView]:
-        self.up_to_date()
+        self._up_to_date()
         return [
             DeadLetterView(
                 id=id,
@@ -281,12 +282,12 @@ class LiveViews:
         return list(self._book.list(type="problem", limit=limit))
 
     def patterns(self, *, watched: bool = False, limit: int = 200) -> list[PatternView]:
-        self.up_to_date()
+        self._up_to_date()
         with self._runner.looking() as engine:
             return patterns.listed(engine, watched=watched, limit=limit)
 
     def pattern(self, name: str) -> PatternView | None:
-        self.up_to_date()
+        self._up_to_date()
         with self._runner.looking() as engine:
             found = patterns.find(engine, name)
             return None if found is None else patterns.view(engine, found)
@@ -299,8 +300,12 @@ class LiveViews:
         return list(self._book.list(problem=problem))
 
     def judgements(self, *, incident: str = "", limit: int = 200) -> list[Judgement]:
-        self.up_to_date()
+        self._up_to_date()
         return self._store.judgements(situation=incident, limit=limit)
+
+    def report(self, begin: datetime | None, end: datetime | None, by: By | None) -> Report:
+        self._up_to_date()
+        return of_period(self._store, self._clock(), begin, end, by)
 
     # ---- Actions ----
 
@@ -320,7 +325,7 @@ class LiveViews:
         return problem
 
     def judge(self, said: Statement, *, actor: str) -> Judgement:
-        self.up_to_date()
+        self._up_to_date()
         said = self._spelled_out(said)
         with self._runner.looking() as engine:
             meant = feedback.meaning(engine, said)

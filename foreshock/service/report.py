@@ -10,17 +10,20 @@ import io
 import math
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Protocol
 
 from msgspec import Struct
 
 from foreshock.core.contracts import SituationRow
+from foreshock.core.errors import Rejected
 from foreshock.core.model import Moment, SituationState
 from foreshock.service.tally import ALERTS, EVENTS
 
 NOBODY, NO_SERVICE = "(no group)", "(no service)"
+USUAL = timedelta(days=30)
+LONGEST = timedelta(days=3660)
 _TAIL = 0.9
 
 
@@ -94,6 +97,19 @@ class History(Protocol):
     def opened_between(self, begin: datetime, end: datetime) -> Iterable[SituationRow]: ...
 
     def tallied(self, begin: datetime, end: datetime) -> Mapping[str, int]: ...
+
+
+def of_period(history: History, now: datetime, begin: datetime | None, end: datetime | None, by: By | None) -> Report:
+    """A report up to ``now``, of the last thirty days, where nothing else is asked. Raises Rejected for a period that
+    is none."""
+    end = now if end is None else end
+    begin = end - USUAL if begin is None else begin
+    if not timedelta(0) < end - begin <= LONGEST:
+        raise Rejected(
+            f"from {begin:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} is no period of up to ten years",
+            hint="`from` comes before `to`",
+        )
+    return report(history, begin, end, by)
 
 
 def report(history: History, begin: datetime, end: datetime, by: By | None = None) -> Report:

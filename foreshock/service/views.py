@@ -1,5 +1,6 @@
 """What people are shown, as plain values: the API, the console and the command line all read these and nothing else."""
 
+from datetime import datetime
 from typing import Protocol
 
 from msgspec import Struct
@@ -8,6 +9,7 @@ from correlation.problem import Past
 from foreshock.core.contracts import DeskAction, DeskNote, DeskRecord
 from foreshock.core.model import Cause, Evidence, Held, Judgement, Moment, Versions
 from foreshock.service.records import Statement
+from foreshock.service.report import By, Report
 
 
 class TicketView(Struct, frozen=True, kw_only=True):
@@ -518,6 +520,10 @@ class Views(Protocol):
 
     def judgements(self, *, incident: str = "", limit: int = 200) -> list[Judgement]:
         """What people said of the structure, newest first; with ``incident`` only of that one."""
+
+    def report(self, begin: datetime | None, end: datetime | None, by: By | None) -> Report:
+        """Of the incidents opened in begin <= t < end; the last thirty days unless said otherwise. Raises Rejected for
+        a period that is none."""
 
 
 class Actions(Protocol):

@@ -343,7 +343,7 @@ class Foreshock:
         outgoing = Outgoing(self.lanes, self.outbox, DeadOrders(self.store), self.runner, self.clock)
         application.include_router(delivery_api(outgoing, actor=_actor))
         application.include_router(history_api(self.store, self.runner))
-        application.include_router(report_api(self.store, self.clock, self.views.up_to_date))
+        application.include_router(report_api(self.views))
         application.include_router(learned_api(self.learner, actor=_actor))
         application.include_router(quiet_api(self.quiet, actor=_actor))
         application.include_router(rules_api(self.rules, self.shadows, actor=_actor))

@@ -44,6 +44,8 @@ PAGES = [
     "/incidents/INC0000041",
     "/silences",
     "/silences?like=a1",
+    "/reports",
+    "/reports?days=7&by=service",
     "/rules",
     "/sources",
     "/dead-letters",
@@ -854,6 +856,29 @@ def test_what_a_silence_covers_can_be_looked_at_later():
 
     assert "3 of 4 active alerts; 3 CIs are in scope" in page
     assert "3 of 3 held" in page
+
+
+# ---- reports --------------------------------------------------------------------------------------------------------
+
+
+def test_the_page_of_reports_has_a_line_for_all_and_one_for_each_team():
+    page = make_client().get("/reports?days=365&by=team").text
+
+    table = Seen(page).text
+    assert "Noise reduction" in table
+    assert "storage-oncall" in table
+    assert 'href="/api/v1/report?by=team' in page
+
+
+@pytest.mark.parametrize(
+    "query", ["days=soon", "days=-1", "days=9999999999999", "by=colour", "by=%3Cscript%3E"]
+)
+def test_a_report_nobody_offers_is_the_usual_one(query: str):
+    page = make_client().get(f"/reports?{query}")
+
+    assert page.status_code == 200
+    assert "<script>" not in page.text
+    assert '<option value="30" selected>' in page.text
 
 
 # ---- rules ----------------------------------------------------------------------------------------------------------

@@ -43,6 +43,7 @@ PAGES = {
     "incident-hostile": "/incidents/S-66",
     "incident-why-not": "/incidents/S-41?why_not=c0ffee01",
     "silences": "/silences?of=patching",
+    "reports": "/reports?days=365&by=service",
     "rules": "/rules",
     "sources": "/sources",
     "dead-letters": "/dead-letters",

@@ -2,10 +2,12 @@
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
+import msgspec
 import pytest
 from fastapi import FastAPI
 from hypothesis import given
@@ -13,8 +15,10 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from foreshock.core.contracts import SituationRow
-from foreshock.service.report import By, Figures, Report, as_csv, report, times
+from foreshock.service.report import By, Figures, Report, as_csv, of_period, report, times
 from foreshock.service.report_api import report_api
+from foreshock.testing.factories import example_views
+from foreshock.testing.fakes import MemoryHistory, MemoryViews
 from foreshock.testing.records import NOON, Story, new_engine
 
 DAY = timedelta(days=1)
@@ -50,21 +54,8 @@ def row(
     )
 
 
-class Kept:
-    """A history in memory."""
-
-    def __init__(self, *rows: SituationRow, **tallied: int) -> None:
-        self._rows, self._tallied = rows, tallied
-
-    def opened_between(self, begin: datetime, end: datetime) -> Iterable[SituationRow]:
-        return [row for row in self._rows if begin <= row.opened_at < end]
-
-    def tallied(self, begin: datetime, end: datetime) -> Mapping[str, int]:
-        return self._tallied
-
-
 def made(*rows: SituationRow, by: By | None = None, **tallied: int) -> Report:
-    return report(Kept(*rows, **tallied), NOON - DAY, NOON + DAY, by)
+    return report(MemoryHistory(*rows, **tallied), NOON - DAY, NOON + DAY, by)
 
 
 def by_key(found: Report) -> dict[str, Figures]:
@@ -149,7 +140,7 @@ def test_teams_come_with_the_most_tickets_first_and_priorities_in_their_order():
 def test_a_period_ends_before_its_end():
     rows = (row("S-1", opened=NOON), row("S-2", opened=NOON + DAY))
 
-    assert report(Kept(*rows), NOON, NOON + DAY).all.incidents == 1
+    assert report(MemoryHistory(*rows), NOON, NOON + DAY).all.incidents == 1
 
 
 @given(st.lists(st.floats(0, 1e7), min_size=1, max_size=50))
@@ -181,8 +172,10 @@ def test_csv_has_a_line_for_all_and_one_for_each_row_and_hostile_names_are_text(
 
 
 def client(*rows: SituationRow) -> TestClient:
+    views = MemoryViews(status=msgspec.structs.replace(example_views().status(), now=NOON))
+    views.report = partial(of_period, MemoryHistory(*rows), NOON)  # type: ignore[method-assign]
     app = FastAPI()
-    app.include_router(report_api(Kept(*rows), lambda: NOON, lambda: None))
+    app.include_router(report_api(views))
     return TestClient(app, base_url="http://foreshock.test")
 
 

@@ -92,7 +92,7 @@ def _cells(row: dict[str, Any]) -> Iterable[Any]:
 
 
 def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.1f} %"
+    return "-" if share is None else f"{int(1000 * share) / 10:.1f} %"  # 100 % is all of them
 
 
 def _kept(kept: dict[str, Any]) -> str:

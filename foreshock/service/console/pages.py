@@ -28,6 +28,7 @@ from foreshock.service.applying import Rules
 from foreshock.service.console import statements, static_files, words
 from foreshock.service.console.curve import curve
 from foreshock.service.console.picture import draw
+from foreshock.service.console.reports import add_reports
 from foreshock.service.console.ruling import add_rules
 from foreshock.service.console.silences import add_silences
 from foreshock.service.console.snippets import base_url, snippet
@@ -94,6 +95,7 @@ def console(
     page = _pages(views, demo=demo)
     records = _RecordPages(views, page)
     add_silences(router, quiet, page=page, alert=views.alert, actor=actor, read_form=read_form, change=_CHANGE)
+    add_reports(router, views, page=page)
     add_rules(router, rules, shadows, page=page, actor=actor, read_form=read_form, change=_CHANGE)
     _add_list(router, views, page)
     _add_incident(router, views, actions, records, actor)
