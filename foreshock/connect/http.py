@@ -154,6 +154,7 @@ class Http:
             secret.
     Attributes:
         server_now: the server's own clock, by its last good answer; None before it, or where that does not say.
+        heard: called with the headers of each answer, names in lower case.
     Raises: ConfigError where ``ca_file`` holds no certificates.
     """
 
@@ -170,6 +171,7 @@ class Http:
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         read_timeout_s: float = READ_TIMEOUT_S,
         max_body_bytes: int = MAX_BODY_BYTES,
+        heard: Callable[[Mapping[str, str]], None] = lambda headers: None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         assert base_url.startswith(("http://", "https://")), base_url
@@ -185,6 +187,7 @@ class Http:
         self._now = now
         self._secrets = secrets
         self._read_refusal = read_refusal
+        self._heard = heard
         self._session = _Session()
         # The environment could bring a netrc password, a proxy or a certificate bundle that nobody configured here.
         self._session.trust_env = False
@@ -248,6 +251,7 @@ class Http:
         except OSError as error:  # RequestException is one
             raise self._no_answer(error, place) from None
         with response:
+            self._heard({name.lower(): value for name, value in response.headers.items()})
             limit = self._max_body_bytes if response.ok else MAX_ERROR_BODY_BYTES
             try:
                 content, whole = _read_body(response.raw, limit, deadline)

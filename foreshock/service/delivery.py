@@ -31,6 +31,7 @@ from foreshock.core.model import Moment, TicketState
 from foreshock.service import carrying
 from foreshock.service.breaker import DENIED_PROBE_S, MAX_RETRY_AFTER_S, Breaker, Hold, News, backoff_s, lies_ahead
 from foreshock.service.heard import Heard
+from foreshock.service.rate import Rate
 from foreshock.store.outbox import NEVER_OPENED, Outbox, Pending, TicketRow, Turn
 
 MAX_SURPRISES = 5
@@ -130,7 +131,7 @@ class LaneStatus(Struct, frozen=True, kw_only=True):
 
     Attributes:
         connections: how many calls it makes at a time. calls: how many are being made.
-        hold: why it makes no calls (breaker, asked, denied, fenced); empty while it works.
+        hold: why it makes no calls (breaker, asked, denied, rate, fenced); empty while it works.
         error: of the last failure; empty after a success. since: when the outage began.
         resume_at: when the next attempt is made while held.
         failures: in a row.
@@ -195,6 +196,7 @@ class Lane:
         settle: how old a change must be to be read.
         look: how often at least it looks whether there is something to deliver.
         jitter: draws evenly from 0..1.
+        rate: what is left of the calls that the system allows all connections together.
         observe: called with (sink, outcome, seconds of the call) after each attempt.
         on_fenced: called when another process turns out to deliver to this sink; this lane has ended then.
 
@@ -220,6 +222,7 @@ class Lane:
         settle: timedelta = timedelta(0),
         look: timedelta = LOOK,
         jitter: Callable[[], float] = random.random,
+        rate: Rate | None = None,
         observe: Callable[[str, str, float], None] | None = None,
         on_fenced: Callable[[Exception], None] = lambda error: None,
     ) -> None:
@@ -236,6 +239,7 @@ class Lane:
         self._poll = poll
         self._look = min(look, poll)
         self._jitter = jitter
+        self._rate = rate
         self._observe = observe
         self._on_fenced = on_fenced
         # Of the thread that decides.
@@ -317,17 +321,19 @@ class Lane:
         self._poked.set()
 
     def status(self) -> LaneStatus:
+        scarce_until = self._scarce_until(self._now())
         with self._lock:
             breaker = self._breaker
+            hold = breaker.hold.value or ("rate" if scarce_until else "")
             return LaneStatus(
                 sink=self.name,
                 running=bool(self._threads) and self._threads[0].is_alive(),
                 connections=len(self._sinks),
                 calls=len(self._calls),
-                hold="fenced" if self._fenced else breaker.hold.value,
+                hold="fenced" if self._fenced else hold,
                 error=breaker.error,
                 since=breaker.since,
-                resume_at=breaker.resume_at,
+                resume_at=breaker.resume_at or scarce_until,
                 failures=breaker.failures,
                 unread=self._unread,
             )
@@ -408,7 +414,7 @@ class Lane:
     def _next_look(self) -> datetime:
         now = self._now()
         with self._lock:
-            resume_at = self._breaker.resume_at if self._breaker.held(now) else None
+            resume_at = self._breaker.resume_at if self._breaker.held(now) else self._scarce_until(now)
         if resume_at is not None:
             return min(now + self._look, resume_at)
         due = None if self._calls else self._outbox.next_due(self.name)
@@ -495,7 +501,8 @@ class Lane:
             return
         with self._lock:
             held, hold, period = self._breaker.held(now), self._breaker.hold, self._breaker.period
-        if held or (hold is not Hold.NONE and any(call.stamp == period for call in self._calls.values())):
+        probing = hold is not Hold.NONE and any(call.stamp == period for call in self._calls.values())
+        if held or probing or self._scarce_until(now):
             return
         idle = [number for number in range(len(self._sinks)) if number not in self._calls]
         self._refill(idle, now)
@@ -527,6 +534,9 @@ class Lane:
         for head in found:
             if head.order.situation not in taken:
                 self._ready[connection_of(head.order.situation, len(self._sinks))].append(head)
+
+    def _scarce_until(self, now: datetime) -> datetime | None:
+        return None if self._rate is None else self._rate.until(now)
 
     def _forget_ready(self) -> None:
         """Look at the outbox anew: the lane is held, or a transaction failed."""

@@ -24,6 +24,7 @@ MAX_LOOKED_AT = 2000
 _HELD = {
     "breaker": "too many calls failed",
     "asked": "the sink asked for a pause",
+    "rate": "few of the calls that the system allows are left",
     "denied": "the sink refuses our credentials",
     "fenced": "another process delivers to it",
 }

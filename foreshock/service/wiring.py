@@ -54,6 +54,7 @@ from foreshock.service.outgoing import Outgoing
 from foreshock.service.problem_reading import ProblemReader
 from foreshock.service.quiet import LiveQuiet
 from foreshock.service.quiet_api import quiet_api
+from foreshock.service.rate import Rate
 from foreshock.service.reconcile import Reconciler
 from foreshock.service.reload import Reloader, digest
 from foreshock.service.report_api import report_api
@@ -251,9 +252,11 @@ class Foreshock:
             kind = kinds[instance.kind]
             remote = instance.config if isinstance(instance.config, RemoteSinkConfig) else None
 
-            def build(instance: SinkInstance = instance) -> Sink:
+            rate = Rate(remote.connections if remote else 1, self.clock)
+
+            def build(instance: SinkInstance = instance, rate: Rate = rate) -> Sink:
                 """Another one for each thread: their connections are not for several at once."""
-                return build_sink(instance, self.settings.url, self.desk)
+                return build_sink(instance, self.settings.url, self.desk, rate.heard)
 
             if kind.searches:
                 find[instance.name] = build().find
@@ -272,6 +275,7 @@ class Foreshock:
                     patience=timedelta(seconds=CALL_S) + STALE if remote else timedelta(0),
                     poll=remote.poll if remote else LOOK,
                     settle=remote.settle if remote else timedelta(0),
+                    rate=rate,
                     on_fenced=self.front.fatal,
                 )
             )

@@ -14,6 +14,7 @@ from foreshock.core.model import TicketState
 from foreshock.service.breaker import FAILURES
 from foreshock.service.delivery import MAX_SURPRISES, Lane, connection_of, ended_at, next_step, state_after
 from foreshock.service.delivery import Step as Next
+from foreshock.service.rate import Rate
 from foreshock.store.desk import Desk
 from foreshock.store.outbox import Outbox, TicketRow
 from foreshock.store.store import Store
@@ -961,3 +962,17 @@ def test_an_outage_is_told_of_once_when_it_begins_and_once_when_it_is_over(bench
     lines = [line["event"] for line in logs if line["event"] in ("sink_held", "sink_back")]
     assert lines == ["sink_held", "sink_back"]
     assert len(bench.tool.records) == 40
+
+
+def test_where_few_calls_are_left_all_connections_wait_for_the_next_window(bench):
+    rate = Rate(2, bench.clock)
+    bench.new_lane(more=[bench.tool], rate=rate)
+    bench.plan(opening("A"), opening("B"))
+    rate.heard({"ratelimit-limit": "700", "ratelimit-remaining": "3", "ratelimit-reset": "60"})
+
+    bench.work(seconds=59)
+    before, status = len(bench.tool.delivered), bench.lane.status()
+    bench.work(seconds=2)
+
+    assert (before, status.hold, status.resume_at) == (0, "rate", NOON + timedelta(seconds=60))
+    assert len(bench.tool.records) == 2
