@@ -286,7 +286,7 @@ class _Entries(Records[Row]):
         """Names in ``Seen.fields``; that of a unit stands for all its fields."""
         units = (name for unit in form.units.values() for name in unit)
         resolving = config.resolving if form is _INCIDENT else ()
-        core = ("Request ID", form.number, form.status, "Last Modified By", key_field)
+        core = ("Request ID", form.number, form.status, "Submit Date", "Last Modified By", key_field)
         known = _KNOWN if form is _PROBLEM else ()
         self._read = tuple(dict.fromkeys((*core, *self._ours, *units, *resolving, *known)))
 
@@ -294,8 +294,8 @@ class _Entries(Records[Row]):
 
     def of_key(self, key: str) -> Sequence[Row]:
         query = (Term(self.key_place, "=", self._config.prefix + key),)
-        order = ("Submit Date", "Request ID")
-        return self._client.entries(self._form.modify, query, self._read, order=order, limit=_MAX_SAME)
+        rows = self._client.entries(self._form.modify, query, self._read, limit=_MAX_SAME)
+        return sorted(rows, key=lambda row: (row.get("Submit Date", ""), row.get("Request ID", "")))
 
     def get(self, id: str) -> Row | None:
         return self._client.entry(self._form.modify, id, self._read)
@@ -581,7 +581,7 @@ class _Changes(TicketChanges[Row]):
         query = (term, Term(field, ">=", time_text(start)))
         limit = PAGE_ROWS
         while True:
-            rows = self._client.entries(form, query, (*fields, field), order=(field, fields[0]), limit=limit)
+            rows = self._client.entries(form, query, (*fields, field), order=field, limit=limit)
             if len(rows) < limit:
                 return rows, None
             first, last = read_time(rows[0][field]), read_time(rows[-1][field])

@@ -212,10 +212,10 @@ class Helix:
         query: Sequence[Term | AnyOf],
         fields: Sequence[str],
         *,
-        order: Sequence[str] = (),
+        order: str = "",
         limit: int = 0,
     ) -> list[Row]:
-        """Entries that meet every term, in ascending ``order``; the first ``limit`` of them, or all.
+        """Entries that meet every term, ascending by the field ``order``; the first ``limit`` of them, or all.
 
         Raises Denied where the server cannot carry out the question (a field or form is unknown or closed to us);
         Unavailable beyond 12,500 entries.
@@ -247,7 +247,7 @@ class Helix:
         form: str,
         query: Sequence[Term | AnyOf],
         names: Sequence[str],
-        order: Sequence[str],
+        order: str,
         limit: int,
         offset: int,
     ) -> tuple[list[Row], bool]:
@@ -256,7 +256,7 @@ class Helix:
         if query:
             params["q"] = _text_of(query)
         if order:
-            params["sort"] = ",".join(f"{name}.asc" for name in order)
+            params["sort"] = f"{order}.asc"
         if offset:
             params["offset"] = offset
         try:
