@@ -327,6 +327,10 @@ class TicketSettings(_Section):
     update_every: Duration = _duration(
         "1m", "changes are gathered into one ticket update at most this often; a rise in priority is told at once"
     )
+    deleted: Literal["leave", "replace"] = Field(
+        default="leave",
+        description="a ticket that somebody deleted in the sink: as good as closed by them, or replaced by a new one",
+    )
     min_priority: int = Field(
         default=5,
         ge=1,

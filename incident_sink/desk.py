@@ -39,7 +39,10 @@ class DeskSink:
 
     def find(self, key: str) -> Receipt | None:
         record = self._book.by_key(key)
-        return None if record is None else Receipt(number=record.number, url=record.url)
+        if record is None:
+            return None
+        ended = record.state in (DeskState.RESOLVED, DeskState.CLOSED)
+        return Receipt(number=record.number, url=record.url, state=record.state.value if ended else "open")
 
     def deliver(self, order: Order, ticket: Receipt | None) -> Receipt:
         return self._book.apply(order)

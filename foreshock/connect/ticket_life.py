@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Generic, Protocol, TypeVar
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from foreshock.connect.tickets import digest, due, kept_after
 from foreshock.core.contracts import Finding, Order, ProblemOrder, ProblemReading, Receipt, TicketChange, Verb
@@ -65,6 +65,9 @@ PROBLEM_MOVES: Mapping[Standing, Move] = dict(
 )
 """A problem's state stays with people."""
 _REACHED = {Move.END: (Standing.ENDED, Standing.FINAL), Move.REOPEN: (Standing.OPEN,)}
+
+
+_STATES = {Standing.OPEN: "open", Standing.ENDED: "resolved", Standing.FINAL: "closed"}
 
 
 # ---- what a system offers -------------------------------------------------------------------------------------------
@@ -203,7 +206,8 @@ class TicketLife(Generic[R]):
             return None
         self._records.adopted(record)
         seen = self._records.see(record)
-        return _receipt(seen, self._records.kept(record, seen, None))
+        receipt = _receipt(seen, self._records.kept(record, seen, None))
+        return structs.replace(receipt, state=_STATES[seen.standing])
 
     def deliver(self, order: Order, ticket: Receipt | None) -> Receipt:
         record = self._known(order.key, ticket)

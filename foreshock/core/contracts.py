@@ -289,6 +289,7 @@ class Receipt(Struct, frozen=True, kw_only=True):
     """What a sink answered: the record's number and address there.
 
     Attributes:
+        state: "open", "resolved" or "closed", where a search says so.
         kept: what the sink wants handed back with the next order for this record, in its own words: an internal id,
             digests of the values it wrote (``connect.tickets``), by which a person's edit is told from our own.
     """
@@ -296,13 +297,15 @@ class Receipt(Struct, frozen=True, kw_only=True):
     number: str
     url: str = ""
     kept: dict[str, str] = {}
+    state: str = ""
 
 
 class TicketChange(Struct, frozen=True, kw_only=True):
     """Something that happened to a ticket on the sink's side, read back into the inbox.
 
     Attributes:
-        origin: "write" for the outcome of a write of ours, "read" for what was read there, each with its own sequence.
+        origin: "write" for the outcome of a write of ours, "read" for what was read there, each with its own sequence;
+            "compared" for what a comparison of both sides found, without one.
         sequence: of a change that was read it rises within the sink; of a write it is the outbox's, which rises within
             one sink and situation only, because a failing write holds back no other situation. A change seen twice is
             ignored the second time.

@@ -229,6 +229,9 @@ def read_ticket_change(engine: "Engine", record: Record) -> None:
         if change.sequence <= engine.heard.get(change.sink, 0):
             return
         engine.heard[change.sink] = change.sequence
+    elif change.origin == "compared":
+        if ticket is None or not _differs_still(ticket, change):
+            return
     elif ticket is None:  # it was forgotten while the sink did not answer
         problems.ticket_heard(engine, change)
         return
@@ -256,7 +259,13 @@ def read_ticket_change(engine: "Engine", record: Record) -> None:
         told["pending"] = change.comment or "it waits for somebody"
     elif change.state == "resumed":
         told["pending"] = ""
-    elif change.state in ("resolved", "closed"):
+    elif (
+        change.state == "deleted"
+        and engine.settings.ticket.deleted == "replace"
+        and situation.state is SituationState.OPEN
+    ):
+        told |= {"open": False, "assignee": "", "pending": ""}  # opened again, and there is no record: a new one
+    elif change.state in ("resolved", "closed", "deleted"):
         who = change.actor or "a person"
         told |= {"open": False, "closed_by": who, "closed_at": engine.now, "kept_open_by": "", "pending": ""}
         told["label"] = label.value or ticket.label
@@ -267,6 +276,17 @@ def read_ticket_change(engine: "Engine", record: Record) -> None:
     with umbrella.watched(engine, situation, change.sink):
         situation.tickets[change.sink] = msgspec.structs.replace(ticket, **told)
         evaluate(engine, situation)
+
+
+def _is_replaced(engine: "Engine", situation: Situation) -> bool:
+    return engine.settings.ticket.deleted == "replace" and situation.state is SituationState.OPEN
+
+
+def _differs_still(ticket: Ticket, change: TicketChange) -> bool:
+    """Whether what a comparison found is news: a record may have come in between."""
+    if change.number != ticket.number:
+        return False
+    return not (ticket.open or ticket.closed_by) if change.state == "reopened" else ticket.open
 
 
 def evaluate_held(engine: "Engine") -> None:

@@ -279,7 +279,7 @@ class Foreshock:
                     on_fenced=self.front.fatal,
                 )
             )
-        return lanes, Reconciler(find)
+        return lanes, Reconciler(find, self.outbox.on_their_way, self._report)
 
     def _problem_reader(self, name: str, sink: KnownErrorSink) -> ProblemReader:
         def records() -> list[ProblemRecord]:
@@ -489,11 +489,10 @@ class Foreshock:
             log.info("history forgotten", **msgspec.structs.asdict(forgotten))
 
     def _reconcile(self) -> None:
-        """Compare our tickets with the sinks' records; a difference is logged once and counted while it lasts."""
+        """Compare our tickets with the sinks' records, and repair what differs."""
         with self.runner.looking() as engine:
             tickets = [(s.id, ticket) for s in engine.situations.values() for ticket in s.tickets.values()]
-        for finding in self.reconciler.run(tickets):
-            log.warning("a ticket differs from the sink's record", **msgspec.structs.asdict(finding))
+        self.reconciler.run(tickets)
 
     # ---- metrics ----
 
@@ -530,9 +529,16 @@ class Foreshock:
         yield gauges.labelled(
             GaugeMetricFamily,
             "foreshock_reconcile_differences",
-            "Open tickets that differ from the sink's record.",
+            "Tickets that differ from the sink's record.",
             ("sink", "kind"),
             differences.items(),
+        )
+        yield gauges.labelled(
+            CounterMetricFamily,
+            "foreshock_reconcile_repairs",
+            "Tickets that differed from the sink's record and were repaired.",
+            ("sink", "kind"),
+            self.reconciler.repaired.items(),
         )
         yield gauges.gauge(
             "foreshock_dead_letters", "Items that could not be read or delivered.", self.store.count_dead_letters()

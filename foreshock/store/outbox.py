@@ -423,6 +423,12 @@ class Outbox:
                 connection.execute(insert(outbox), fresh)
             _advance(connection, cursor_name, value)
 
+    def on_their_way(self, sink: str) -> set[str]:
+        """Situations with orders on their way."""
+        query = select(outbox.c.situation).where(outbox.c.state == PENDING, outbox.c.sink == sink).distinct()
+        with self._store.read() as connection:
+            return set(connection.execute(query).scalars())
+
     def backlog(self, sink: str | None = None) -> Backlog:
         """Of one sink, or of all."""
         query = select(func.count(), func.min(outbox.c.at)).where(outbox.c.state == PENDING)

@@ -396,13 +396,15 @@ class Story:
         sink: str = "desk",
         code: str = "",
         comment: str = "",
+        number: str = "INC1",
+        origin: str = "read",
     ) -> "Story":
         """Somebody does something to the ticket: taken, commented, pending, resumed, resolved, reopened, closed."""
         self._sequence += 1
         self.touched.add((situation, sink))
         change = TicketChange(
-            sink=sink, situation=situation, sequence=self._sequence, state=state, number="INC1", actor=actor,
-            code=code, comment=comment,
+            sink=sink, situation=situation, sequence=self._sequence, state=state, number=number, actor=actor,
+            code=code, comment=comment, origin=origin,
         )  # fmt: skip
         return self._add(RecordKind.TICKET, msgspec.json.encode(change))
 

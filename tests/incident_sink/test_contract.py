@@ -2,6 +2,7 @@
 
 import inspect
 import stat
+from functools import cache
 from importlib import import_module
 
 import pytest
@@ -9,6 +10,7 @@ from pydantic import ValidationError
 
 from foreshock.core.contracts import ConnectorConfig, Finding, Receipt, SinkParts, Verb
 from foreshock.store.desk import Desk
+from foreshock.testing.receiver import Receiver
 from foreshock.testing.sinks import SIMULATED, SINKS
 from foreshock.testing.ticket_servers import TICKET_SERVERS
 from foreshock.testing.tickets import make_order
@@ -47,6 +49,22 @@ def configure_webhook(tmp_path):
 
 
 CONFIGS["webhook"] = configure_webhook
+
+
+@cache
+def receiver_of_messages():
+    """One for all tests; its threads end with the process."""
+    return Receiver(status=200).__enter__()
+
+
+def configure_notify(tmp_path):
+    file = tmp_path / "receiver"
+    file.touch(mode=stat.S_IRUSR | stat.S_IWUSR)
+    file.write_text(f"json://127.0.0.1:{receiver_of_messages().server_port}\n")
+    return {"url_file": str(file)}
+
+
+CONFIGS["notify"] = configure_notify
 
 
 @pytest.fixture(params=SINKS)

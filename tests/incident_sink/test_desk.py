@@ -26,7 +26,8 @@ def sink(desk):
 def test_an_incident_on_the_desk_is_found_by_its_key_at_once(sink, desk):
     receipt = sink.deliver(make_order(), None)
 
-    assert sink.find("S-1") == receipt == Receipt(number="INC0000001", url="/incidents/S-1")
+    assert receipt == Receipt(number="INC0000001", url="/incidents/S-1")
+    assert sink.find("S-1") == Receipt(number="INC0000001", url="/incidents/S-1", state="open")
 
 
 def test_what_people_do_is_read_back_under_the_instances_name(sink, desk):

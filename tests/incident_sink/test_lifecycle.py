@@ -119,6 +119,17 @@ def test_a_ticket_is_found_by_its_key_and_no_other(stage):
     assert stage.sink.find("S-1^active=true") is None
 
 
+def test_a_search_says_how_the_record_stands(stage):
+    ticket = stage.deliver(Verb.OPEN)
+    stage.settle()
+    assert stage.sink.find("S-1").state == "open"
+
+    stage.deliver(Verb.RESOLVE, ticket, version=2)
+    stage.settle()
+
+    assert stage.sink.find("S-1").state in ("resolved", "closed")
+
+
 def test_twenty_puts_make_one_ticket_with_one_note(stage):
     order = make_order(sink="prod", note="it begins")
     receipt = stage.sink.deliver(order, None)
