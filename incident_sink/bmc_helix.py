@@ -7,8 +7,8 @@ Delivery: at least once, one record. The vendor ticket number carries the situat
           answers without a body: the incident is read back, and a status that was not taken is an error.
 Changes:  from the status history, which says who resolved, closed, reopened or suspended an incident and when, and from
           work info; who took it is seen when it was modified. What the account ``user`` did is no news.
-Owner:    a field that a person changed stays theirs (``owned`` names exceptions); what people ended stays ended. Closed
-          and cancelled incidents cannot be opened again: a recurrence opens a new one that is related to it.
+Owner:    a field that a person changed stays theirs (``ownership`` names exceptions); what people ended stays ended.
+          Closed and cancelled incidents cannot be opened again: a recurrence opens a new one that is related to it.
 Limits:   summary 254, notes and work info 16,000 characters; an account may have one session (ARERR 9093), so all calls
           share one token and are made one at a time unless ``connections`` says otherwise.
 Needs:    an account of Foreshock's own with a login, a licence and the permissions Incident User and Problem User.
@@ -207,9 +207,6 @@ class HelixConfig(HelixAccount, RemoteSinkConfig):
         default_factory=dict,
         description="further fields that your system demands with a resolution, such as Assignee, Assignee Login ID "
         "and Resolution Category; written only where they are empty",
-    )
-    owned: tuple[str, ...] = Field(
-        default=(), description="fields that Foreshock keeps writing although a person changed them"
     )
     also_ours: tuple[str, ...] = Field(
         default=(), description="further login names whose doings are no news, such as that of a gateway"
@@ -869,7 +866,7 @@ def _build(name: str, config: HelixConfig, parts: SinkParts) -> TicketSink[Row]:
         _Changes(name, config, client),
         partial(_check, config, client),
         problems=_Entries(_PROBLEM, config.problem_key_field, config, client, names, parts.console),
-        owned=config.owned,
+        ownership=config.ownership,
     )
 
 

@@ -8,7 +8,7 @@ Delivery: at least once, one record. A custom field carries the situation's id; 
           written only if their marker is not there yet. Answers are read back: a status not taken is an error.
 Changes:  read by time of change, and from each ticket's own activities and notes, a minute late (``settle``): who took
           it, resolved, closed or opened it again, with the close code, and comments. What our agent did is no news.
-Owner:    a field that a person changed stays theirs (``owned`` names exceptions); a ticket that people ended stays
+Owner:    a field that a person changed stays theirs (``ownership`` names exceptions); a ticket that people ended stays
           ended. Where a status cannot be left (``final``, or a rule there), a recurrence is a new ticket that names it.
 Problems: opened, noted and linked; that people closed one, or marked it as a known error and wrote down its cause, is
           read back.
@@ -158,11 +158,6 @@ class FreshserviceConfig(FreshserviceAccount, RemoteSinkConfig):
     )
     resolve_with: dict[str, Any] = Field(
         default_factory=dict, description="fields that are written when a ticket is resolved, where the form wants them"
-    )
-    owned: tuple[str, ...] = Field(
-        default=(),
-        description="fields (subject, description, priority, group_id) that Foreshock keeps writing although a person "
-        "changed them",
     )
     problem_due: Duration = Field(
         default=timedelta(days=30), ge=timedelta(hours=1), description="when a new problem is due; it must have a date"
@@ -966,7 +961,7 @@ def _build(name: str, config: FreshserviceConfig, parts: SinkParts) -> TicketSin
         _Changes(name, config, client),
         partial(_check, config, client),
         problems=_Problems(config, client, words),
-        owned=config.owned,
+        ownership=config.ownership,
     )
 
 

@@ -8,7 +8,7 @@ Delivery: at least once, one record. A label made from the situation's id is wha
           only if its marker is not there yet. Statuses are reached by the transition that leads there, and read back.
 Changes:  read by ``updated``, from each issue's history and comments, half a minute late (``settle``) because the
           search lags: who took an issue, resolved, closed or reopened it, with the resolution, and comments.
-Owner:    a field that a person changed stays theirs (``owned`` names exceptions); an issue that people ended stays
+Owner:    a field that a person changed stays theirs (``ownership`` names exceptions); an issue that people ended stays
           ended. What cannot be reopened, by ``final`` or by the workflow, is followed by a new linked issue.
 Limits:   summary 255, description and comments 32,767 characters; limits by the second on each site and issue.
           Assets objects and affected services are not filled: CIs and services stand in the description. Of an issue
@@ -156,9 +156,6 @@ class JiraConfig(JiraAccount, RemoteSinkConfig):
         default_factory=dict,
         description="further fields of a new issue as the API takes them, such as customfield_10010, and what your "
         "project makes required",
-    )
-    owned: tuple[str, ...] = Field(
-        default=(), description="fields that Foreshock keeps writing although a person changed them"
     )
     settle: Duration = Field(
         default=timedelta(seconds=30),
@@ -704,7 +701,7 @@ def _build(name: str, config: JiraConfig, parts: SinkParts) -> TicketSink[Json]:
         _Changes(name, config, client),
         partial(_check, config, client),
         problems=_Issues(config.problem_type, config, client, parts.console),
-        owned=config.owned,
+        ownership=config.ownership,
     )
 
 

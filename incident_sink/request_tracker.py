@@ -10,9 +10,9 @@ Delivery: at least once, one record. A custom field carries the situation's id. 
           error.
 Changes:  read by ``LastUpdated``, a few seconds late (``settle``), from the tickets' own history: who took a ticket,
           resolved, rejected or reopened it, comments and correspondence. What ``user`` did is no news.
-Owner:    a field that a person changed stays theirs (``owned`` names exceptions); a ticket that people resolved stays
-          so. One that they rejected, or merged into another, is over for good: a recurrence opens a new one that refers
-          to it.
+Owner:    a field that a person changed stays theirs (``ownership`` names exceptions); a ticket that people resolved
+          stays so. One that they rejected, or merged into another, is over for good: a recurrence opens a new one that
+          refers to it.
 Limits:   subject 200 characters; the first message never changes, so a later description comes as a comment, or in a
           custom field (``fields``).
 Needs:    a privileged user of Foreshock's own with an authentication token, a few rights on the queues, and a custom
@@ -108,11 +108,6 @@ class RequestTrackerConfig(RequestTrackerAccount, RemoteSinkConfig):
     fixed: dict[str, str] = Field(
         default_factory=dict,
         description="further fields of a new ticket, such as Requestor, Cc, Owner or a custom field by its name",
-    )
-    owned: tuple[str, ...] = Field(
-        default=(),
-        description="fields (Subject, Priority, Queue, or a custom field) that Foreshock keeps writing although a "
-        "person changed them",
     )
 
 
@@ -521,7 +516,7 @@ def _build(name: str, config: RequestTrackerConfig, parts: SinkParts) -> TicketS
         _Tickets(config, client, queues, parts.console),
         _Changes(name, config, client, queues),
         partial(_check, config, client),
-        owned=config.owned,
+        ownership=config.ownership,
     )
 
 

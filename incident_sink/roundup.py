@@ -8,7 +8,7 @@ Delivery: at least once, one record. A property of the issue carries the situati
 Changes:  read by ``activity``, a few seconds late (``settle``): who took an issue, resolved, closed or reopened it, and
           messages. Roundup's REST interface shows no history, so of several changes between two visits the last is
           seen, with the name of who changed the issue last. What ``user`` did is no news.
-Owner:    a property that a person changed stays theirs (``owned`` names exceptions); an issue that people resolved
+Owner:    a property that a person changed stays theirs (``ownership`` names exceptions); an issue that people resolved
           stays so. One with a status of ``final`` is over for good: a recurrence opens a new one that names it.
 Limits:   title 200 characters; messages never change, so a later description comes as one, or in a property of its own
           (``properties``).
@@ -76,10 +76,6 @@ class RoundupConfig(RoundupAccount, RemoteSinkConfig):
     )
     fixed: dict[str, str] = Field(
         default_factory=dict, description="further properties of a new issue, such as status or assignedto"
-    )
-    owned: tuple[str, ...] = Field(
-        default=(),
-        description="properties (title, priority, …) that Foreshock keeps writing although a person changed them",
     )
 
 
@@ -355,7 +351,8 @@ _SETTING = {"state mapping": "resolved, reopened or final", "priority": "priorit
 def _build(name: str, config: RoundupConfig, parts: SinkParts) -> TicketSink[Issue]:
     client = connect(config, name, f"sinks.{name}", parts.http)
     issues = _Issues(config, client, parts.console)
-    return TicketSink(issues, _Changes(name, config, client), partial(_check, config, client), owned=config.owned)
+    changes = _Changes(name, config, client)
+    return TicketSink(issues, changes, partial(_check, config, client), ownership=config.ownership)
 
 
 SINK = SinkKind(

@@ -9,8 +9,8 @@ Delivery: at least once, one record. An additional field (``key_field``) carries
           out, and the fall-back group taken.
 Changes:  read by ``last_updated_time``, a few seconds late (``settle``), from each request's own history and notes: who
           took it, resolved, closed or reopened it, with closure code, and comments. What our technician did is no news.
-Owner:    a field that a person changed stays theirs (``owned`` names exceptions), so does a resolution; a request that
-          people ended stays ended. What is over for good (``final``) is followed by a new, linked request.
+Owner:    a field that a person changed stays theirs (``ownership`` names exceptions), so does a resolution; a request
+          that people ended stays ended. What is over for good (``final``) is followed by a new, linked request.
 Limits:   subject 250 characters; the cloud counts calls by minute and address and gives ten tokens in ten minutes.
 Needs:    a technician of Foreshock's own who may see and edit all requests (and problems), with an API key, or a client
           in Zoho's API console with the scopes SDPOnDemand.requests.ALL, .problems.ALL and .setup.READ.
@@ -145,11 +145,6 @@ class ServiceDeskPlusConfig(ServiceDeskPlusAccount, RemoteSinkConfig):
     )
     problem_fixed: dict[str, str] = Field(default_factory=dict, description="the same of a new problem")
     public: bool = Field(default=False, description="whether the requester sees Foreshock's notes")
-    owned: tuple[str, ...] = Field(
-        default=(),
-        description="fields (subject, description, priority, group …) that Foreshock keeps writing although a person "
-        "changed them",
-    )
     settle: Duration = Field(
         default=timedelta(seconds=5),
         ge=timedelta(0),
@@ -682,7 +677,8 @@ def _build(name: str, config: ServiceDeskPlusConfig, parts: SinkParts) -> Ticket
     incidents = _Desk("requests", config, client, people, parts.console)
     problems = _Desk("problems", config, client, people, parts.console)
     changes = _Changes(name, config, client, incidents, people)
-    return TicketSink(incidents, changes, partial(_check, config, client), problems=problems, owned=config.owned)
+    check = partial(_check, config, client)
+    return TicketSink(incidents, changes, check, problems=problems, ownership=config.ownership)
 
 
 SINK = SinkKind(

@@ -7,7 +7,7 @@ Delivery: at least once, one record. ``correlation_id`` carries the situation's 
           if its marker is not there yet. The answer to each write is read back: a state that was not taken is an error.
 Changes:  read by ``sys_updated_on``, a few seconds late (``settle``): who took a ticket, resolved, closed or reopened
           it, with the close code, and comments. What the account ``user`` did is no news.
-Owner:    a field that a person changed stays theirs (``owned`` names exceptions); a ticket that people closed stays
+Owner:    a field that a person changed stays theirs (``ownership`` names exceptions); a ticket that people closed stays
           closed. Closed and cancelled incidents cannot be reopened there: a recurrence opens a new one under it.
 Limits:   short_description 160, description and notes 4000 and 16,000 characters; instances limit requests by the hour.
 Needs:    an account of Foreshock's own with the role itil, basic authentication, OAuth or an API key.
@@ -102,9 +102,6 @@ class ServiceNowConfig(ServiceNowAccount, RemoteSinkConfig):
         default_factory=dict,
         description="further fields of a new incident as ServiceNow stores them, such as caller_id, category, "
         "contact_type and what your instance makes mandatory",
-    )
-    owned: tuple[str, ...] = Field(
-        default=(), description="fields that Foreshock keeps writing although a person changed them"
     )
 
 
@@ -546,7 +543,7 @@ def _build(name: str, config: ServiceNowConfig, parts: SinkParts) -> TicketSink[
         _Changes(name, config, client, journal),
         partial(_check, config, client),
         problems=_Table("problem", config, client, journal, parts.console),
-        owned=config.owned,
+        ownership=config.ownership,
     )
 
 

@@ -8,7 +8,7 @@ Delivery: at least once, one record. ``external_id`` carries the situation's id,
           marker is not there yet. The answer is read back: a status that was not taken is an error.
 Changes:  from the incremental export, a minute and a half late (``settle``), and from each ticket's own audits: who
           took it, solved, closed or reopened it, and comments. What our agent did is no news.
-Owner:    a field that a person changed stays theirs (``owned`` names exceptions); a ticket that people solved stays
+Owner:    a field that a person changed stays theirs (``ownership`` names exceptions); a ticket that people solved stays
           solved. A closed ticket cannot be changed: a recurrence opens a follow-up of it.
 Limits:   subject 150 and comments 8000 characters; the description is the first comment and never changes, so a later
           one comes as a note, or in a field of its own (``fields``); 10 to 2500 requests a minute, by plan; 30 updates
@@ -111,10 +111,6 @@ class ZendeskConfig(ZendeskAccount, RemoteSinkConfig):
         default_factory=dict,
         description="further fields of a new ticket, such as requester_id, brand_id, ticket_form_id, or the id of a "
         "custom field and its value",
-    )
-    owned: tuple[str, ...] = Field(
-        default=(),
-        description="fields (subject, priority, group_id) that Foreshock keeps writing although a person changed them",
     )
     settle: Duration = Field(
         default=timedelta(seconds=90),
@@ -599,7 +595,7 @@ def _build(name: str, config: ZendeskConfig, parts: SinkParts) -> TicketSink[Rec
         _Changes(name, config, client),
         partial(_check, config, client),
         problems=_Tickets("problem", config, client, parts.console),
-        owned=config.owned,
+        ownership=config.ownership,
     )
 
 

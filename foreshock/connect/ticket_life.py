@@ -18,7 +18,17 @@ from typing import Generic, Protocol, TypeVar
 from msgspec import Struct, structs
 
 from foreshock.connect.tickets import digest, due, kept_after
-from foreshock.core.contracts import Finding, Order, ProblemOrder, ProblemReading, Receipt, TicketChange, Verb
+from foreshock.core.contracts import (
+    FieldName,
+    Finding,
+    Order,
+    Ownership,
+    ProblemOrder,
+    ProblemReading,
+    Receipt,
+    TicketChange,
+    Verb,
+)
 from foreshock.core.errors import Rejected, Unavailable
 
 R = TypeVar("R")
@@ -194,11 +204,11 @@ class Records(ABC, Generic[R]):
 
 
 class TicketLife(Generic[R]):
-    """Carries orders out on one kind of records. owned: fields that are ours whoever changed them."""
+    """Carries orders out on one kind of records. ownership: by our words for the fields."""
 
-    def __init__(self, records: Records[R], owned: Collection[str]) -> None:
+    def __init__(self, records: Records[R], ownership: Mapping[FieldName, Ownership]) -> None:
         self._records = records
-        self._owned = owned
+        self._ownership = ownership
 
     def find(self, key: str) -> Receipt | None:
         record = self._best(key)
@@ -279,7 +289,8 @@ class TicketLife(Generic[R]):
                 hint=f"{self._records.key_hint}, and close {seen.number}, which Foreshock cannot find again",
             )
         written = [name for name, value in wanted.items() if value]
-        return made, kept_after(wanted, written, seen.fields, {}) | self._said(order, order.note)
+        kept = kept_after(wanted, written, seen.fields, {}, self._ownership_of(order))
+        return made, kept | self._said(order, order.note)
 
     def _follow(
         self, order: Order | ProblemOrder, record: R, moves: Mapping[Standing, Move]
@@ -301,14 +312,15 @@ class TicketLife(Generic[R]):
             return record, kept
         if isinstance(order, Order) and order.verb is Verb.OPEN:
             self._records.adopted(record)
-        return record, kept_after(self._records.wanted(order), (), seen.fields, kept)
+        return record, kept_after(self._records.wanted(order), (), seen.fields, kept, self._ownership_of(order))
 
     def _write(
         self, order: Order | ProblemOrder, record: R, seen: Seen, ticket: Receipt | None, move: Move
     ) -> tuple[R, dict[str, str]]:
         kept = self._records.kept(record, seen, ticket)
         wanted = self._records.wanted(order)
-        fields = due(wanted, seen.fields, kept, self._owned)
+        ownership = self._ownership_of(order)
+        fields = due(wanted, seen.fields, kept, ownership)
         told = self._records.note(order, kept)
         is_there = bool(told) and (kept.get("note") == order.id or self._records.noted(record, order.id, kept))
         note = "" if is_there else told
@@ -323,7 +335,13 @@ class TicketLife(Generic[R]):
                 f"{'over' if move is Move.END else 'open'}",
                 hint=self._records.state_hint,
             )
-        return after, kept_after(wanted, fields, seen.fields, kept) | self._said(order, told)
+        return after, kept_after(wanted, fields, seen.fields, kept, ownership) | self._said(order, told)
+
+    def _ownership_of(self, order: Order | ProblemOrder) -> dict[str, Ownership]:
+        """By the system's names: those that our word alone would fill."""
+        words = [word for word in self._ownership if word in order.fields]
+        alone = {word: structs.replace(order, fields={word: order.fields[word]}) for word in words}
+        return {name: self._ownership[word] for word in words for name in self._records.wanted(alone[word])}
 
     def _said(self, order: Order | ProblemOrder, note: str) -> dict[str, str]:
         return {**self._records.told(order), **({"note": order.id} if note else {})}
@@ -368,10 +386,10 @@ class TicketSink(Generic[R]):
         check: Callable[[], Iterable[Finding]],
         *,
         problems: Records[R] | None = None,
-        owned: Collection[str] = (),
+        ownership: Mapping[FieldName, Ownership] = {},
     ) -> None:
-        self._incidents = TicketLife(incidents, owned)
-        self._problems = TicketLife(problems or incidents, owned)
+        self._incidents = TicketLife(incidents, ownership)
+        self._problems = TicketLife(problems or incidents, ownership)
         self._changes = changes
         self._check = check
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from foreshock.connect.markup import line, plain
-from foreshock.core.contracts import Order, ProblemOrder
+from foreshock.core.contracts import Order, Ownership, ProblemOrder
 
 _RECORD_BITS, _PLACE_BITS = 28, 4
 """Below the second in a ``sequence``. Seconds since 2020 need 31 bits until 2088; together the 63 that stores have."""
@@ -63,33 +63,43 @@ THEIRS = ""
 
 
 def due(
-    wanted: Mapping[str, str], present: Mapping[str, str], kept: Mapping[str, str], always: Collection[str] = ()
+    wanted: Mapping[str, str],
+    present: Mapping[str, str],
+    kept: Mapping[str, str],
+    ownership: Mapping[str, Ownership] = {},
 ) -> dict[str, str]:
     """What to write: of ``wanted`` what the record does not say yet and no person has taken over.
 
     Args:
         present: the record as it is now, in the system's words; a field that is missing there counts as empty.
-        kept: ``Receipt.kept``. A field that differs from it was changed by a person, and theirs it stays. A field that
-            was never written is ours while it is empty.
-        always: fields that are ours whoever changed them.
+        kept: ``Receipt.kept``. A field that differs from it was changed by a person. A field that was never written is
+            ours while it is empty.
+        ownership: whose a field is once a person has changed it; HUMAN where nothing is said.
     """
     found = {}
     for name, value in wanted.items():
         now = present.get(name, "")
-        ours = name in always or (digest(now) == kept[name] if name in kept else not now)
-        if value != now and ours:
+        untouched = digest(now) == kept[name] if name in kept else not now
+        whose = ownership.get(name, Ownership.HUMAN)
+        is_new = whose is Ownership.LAST_WRITER and kept.get(_said(name), digest(value)) != digest(value)
+        if value != now and (untouched or is_new or whose is Ownership.OURS):
             found[name] = value
     return found
 
 
 def kept_after(
-    wanted: Mapping[str, str], written: Collection[str], present: Mapping[str, str], before: Mapping[str, str]
+    wanted: Mapping[str, str],
+    written: Collection[str],
+    present: Mapping[str, str],
+    before: Mapping[str, str],
+    ownership: Mapping[str, Ownership] = {},
 ) -> dict[str, str]:
     """``Receipt.kept`` after a write: digests of what the system made of our values.
 
     Args:
         wanted: fields that Foreshock has a say in. written: those of them that were written just now.
         present: the record as read back. before: ``kept`` until now; what it says of other fields stays.
+        ownership: of what belongs to the last writer, what we said last is kept as well.
     """
     kept = dict(before)
     for name, value in wanted.items():
@@ -98,7 +108,13 @@ def kept_after(
             kept[name] = digest(now)
         else:
             kept.setdefault(name, digest(now) if not now else THEIRS)
+        if ownership.get(name) is Ownership.LAST_WRITER:
+            kept[_said(name)] = digest(value)
     return kept
+
+
+def _said(name: str) -> str:
+    return f"said {name}"
 
 
 def sequence(at: datetime, record: str, place: int = 0) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -190,6 +190,21 @@ class PollConfig(ConnectorConfig):
     )
 
 
+FieldName = Literal[
+    "title", "description", "impact", "urgency", "priority", "severity", "assignment_group", "ci", "services"
+]
+"""Our words for what a ticket says (``Order.fields``)."""
+
+
+class Ownership(StrEnum):
+    """Whose a field of a ticket is, once a person has changed it. HUMAN: theirs for good. LAST_WRITER: theirs until
+    Foreshock has something new to say. OURS: Foreshock's, whoever changed it."""
+
+    HUMAN = "human"
+    LAST_WRITER = "last_writer"
+    OURS = "ours"
+
+
 class RemoteSinkConfig(ConnectorConfig):
     """What every sink that keeps its tickets in another system lets a person set. Where ``settle`` must be longer, the
     kind says so."""
@@ -211,6 +226,11 @@ class RemoteSinkConfig(ConnectorConfig):
         ge=timedelta(0),
         le=timedelta(minutes=10),
         description="people's changes are read when they are so old, so that none is overtaken by a slow transaction",
+    )
+    ownership: dict[FieldName, Ownership] = Field(
+        default_factory=dict,
+        description="whose a field is once a person has changed it: human (what is not named: theirs for good), "
+        "last_writer (theirs until Foreshock has something new to say) or ours",
     )
     webhook_secret_file: Path | None = Field(
         default=None,

@@ -14,6 +14,7 @@ from foreshock.connect.tickets import (
     settled,
     with_marker,
 )
+from foreshock.core.contracts import Ownership
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -47,7 +48,26 @@ def test_what_the_system_made_of_our_value_is_ours():
 
 
 def test_a_field_named_as_always_ours_is_written_whoever_changed_it():
-    assert due({"title": "a"}, {"title": "theirs"}, {"title": digest("x")}, always=("title",)) == {"title": "a"}
+    assert due({"title": "a"}, {"title": "theirs"}, {"title": digest("x")}, ownership={"title": Ownership.OURS}) == {
+        "title": "a"
+    }
+
+
+def test_what_belongs_to_the_last_writer_is_theirs_until_we_have_something_new_to_say():
+    last = {"title": Ownership.LAST_WRITER}
+    kept = kept_after({"title": "a"}, {"title"}, {"title": "a"}, {}, last)
+    assert due({"title": "a"}, {"title": "theirs"}, kept, last) == {}
+    assert due({"title": "b"}, {"title": "theirs"}, kept, last) == {"title": "b"}
+
+    kept = kept_after({"title": "b"}, {"title"}, {"title": "b"}, kept, last)
+    assert due({"title": "b"}, {"title": "theirs again"}, kept, last) == {}
+
+
+def test_the_last_writer_of_a_field_that_we_never_wrote_is_the_person_who_filled_it():
+    last = {"title": Ownership.LAST_WRITER}
+
+    assert due({"title": "a"}, {"title": "theirs"}, {}, last) == {}
+    assert due({"title": "a"}, {}, {}, last) == {"title": "a"}
 
 
 def test_a_marker_survives_any_cut_and_tells_our_notes():

@@ -409,7 +409,7 @@ def test_an_order_that_reopens_with_what_changed_only_is_filled_from_what_was(st
 
 
 def test_a_field_named_as_owned_is_written_although_a_person_changed_it(stage):
-    stage.restart(owned=["Description"])
+    stage.restart(ownership={"title": "ours"})
     receipt = stage.deliver(Verb.OPEN)
     stage.person(receipt.number, "retitle", text="mine")
     stage.deliver(Verb.UPDATE, receipt, version=2, title="ours again")

@@ -9,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from foreshock.core.contracts import ConnectorConfig, Finding, Receipt, SinkParts, Verb
+from foreshock.sandbox.system import secret_file
 from foreshock.store.desk import Desk
 from foreshock.testing.receiver import Receiver
 from foreshock.testing.sinks import SIMULATED, SINKS
@@ -41,14 +42,21 @@ class RecordingHttp:
         return
 
 
-def configure_webhook(tmp_path):
+def configure_notify(tmp_path, request):
+    receiver = Receiver(status=200)
+    receiver.__enter__()
+    request.addfinalizer(lambda: receiver.__exit__(None, None, None))
+    return {"url_file": secret_file(tmp_path, "receiver", f"json://127.0.0.1:{receiver.server_port}/")}
+
+
+def configure_webhook(tmp_path, request):
     secret = tmp_path / "webhook.secret"
     secret.write_text("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ\n")
     secret.chmod(stat.S_IRUSR | stat.S_IWUSR)
     return {"url": "https://receiver.example/hook", "secret_file": str(secret)}
 
 
-CONFIGS["webhook"] = configure_webhook
+CONFIGS |= {"notify": configure_notify, "webhook": configure_webhook}
 
 
 @cache
@@ -83,8 +91,8 @@ def stage(kind, staged_kind):
 
 
 @pytest.fixture
-def settings(kind, tmp_path, stage):
-    return stage.settings if stage is not None else CONFIGS.get(kind.kind, lambda _: {})(tmp_path)
+def settings(kind, tmp_path, stage, request):
+    return stage.settings if stage is not None else CONFIGS.get(kind.kind, lambda *_: {})(tmp_path, request)
 
 
 @pytest.fixture

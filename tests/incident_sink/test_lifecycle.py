@@ -194,6 +194,25 @@ def test_a_title_that_a_person_changed_stays_theirs(stage):
     assert any("three" in text for text in stage.one().texts)
 
 
+@pytest.mark.parametrize(
+    ("ownership", "new", "title"),
+    [
+        ("human", "db3 is down", "ADA LOOKS"),
+        ("last_writer", "db1 is down", "ADA LOOKS"),
+        ("last_writer", "db3 is down", "db3 is down"),
+        ("ours", "db1 is down", "db1 is down"),
+    ],
+)
+def test_whose_a_title_is_can_be_said(stage, ownership, new, title):
+    stage.restart(ownership={"title": ownership})
+    receipt = stage.deliver(Verb.OPEN, title="db1 is down")
+    stage.person(receipt.number, "retitle", text="ADA LOOKS")
+
+    stage.deliver(Verb.UPDATE, receipt, version=2, title=new)
+
+    assert stage.one().title == title
+
+
 @pytest.mark.parametrize("action", ["resolve", "close"])
 def test_what_a_person_ended_is_neither_changed_nor_reopened_by_an_update_or_a_resolve(stage, action):
     receipt = stage.deliver(Verb.OPEN)

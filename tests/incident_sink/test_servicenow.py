@@ -160,7 +160,7 @@ def test_html_of_a_journal_arrives_as_text(stage):
 
 
 def test_a_field_named_as_owned_is_written_although_a_person_changed_it(stage):
-    stage.restart(owned=["short_description"])
+    stage.restart(ownership={"title": "ours"})
     receipt = stage.deliver(Verb.OPEN)
     stage.person(receipt.number, "retitle", text="mine")
     stage.deliver(Verb.UPDATE, receipt, version=2, title="ours again")
