@@ -265,6 +265,19 @@ def verdict(pattern: Pattern, now: datetime, settings: ProblemSettings) -> Verdi
     return Verdict(True, f"{ordinal(len(counted))} time in {span}; {settings.occurrences} in {window} are enough{more}")
 
 
+STATES = ("watched", "open", "quiet", "ended")
+
+
+def state(pattern: Pattern) -> str:
+    """watched: no problem; quiet: proposed for closing; ended: by people, in every sink."""
+    problem = pattern.problem
+    if problem is None:
+        return "watched"
+    if problem.records and all(record.ended for record in problem.records.values()):
+        return "ended"
+    return "open" if problem.quiet_since is None else "quiet"
+
+
 def within(pattern: Pattern, now: datetime, settings: ProblemSettings) -> list[Occurrence]:
     """The occurrences that count at ``now``."""
     return [each for each in pattern.occurrences if each.counts and _recent(each, now, settings)]

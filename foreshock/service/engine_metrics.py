@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from correlation import problem as recurrence
 from correlation.clock import State
 from foreshock.core.model import HeldKind, SituationState
 from foreshock.service.metrics import gauge, labelled
@@ -26,6 +27,14 @@ def families(engine: "Engine") -> Iterator[Metric]:
         [((outcome,), count) for outcome, count in engine.counts.items()],
     )
     yield from _of_situations(engine)
+    states = Counter(recurrence.state(pattern) for pattern in engine.patterns.by_id.values())
+    yield labelled(
+        GaugeMetricFamily,
+        "foreshock_problems",
+        "Patterns of incidents that are remembered: problems by their state, and those that are watched and are none.",
+        ("state",),
+        [((state,), states[state]) for state in recurrence.STATES],
+    )
     yield from _of_sources(engine)
     yield gauge(
         "foreshock_suppression_walks_cut",

@@ -42,7 +42,7 @@ def view(engine: Engine, pattern: Pattern) -> PatternView:
     return PatternView(
         id=pattern.id,
         problem=problem.id if problem is not None else "",
-        state=state(pattern),
+        state=recurrence.state(pattern),
         title=recurrence.title(pattern),
         ci=pattern.ci,
         names=pattern.names,
@@ -86,15 +86,6 @@ def view(engine: Engine, pattern: Pattern) -> PatternView:
             for each in reversed(pattern.occurrences)
         ),
     )
-
-
-def state(pattern: Pattern) -> str:
-    problem = pattern.problem
-    if problem is None:
-        return "watched"
-    if problem.records and all(record.ended for record in problem.records.values()):
-        return "ended"
-    return "open" if problem.quiet_since is None else "quiet"
 
 
 def reason(engine: Engine, pattern: Pattern) -> str:

@@ -4,7 +4,7 @@ import msgspec
 
 from correlation.closing import Label
 from foreshock.core.contracts import ProblemReading, RecordKind, TicketChange, Verb
-from foreshock.service import patterns
+from foreshock.service import engine_metrics, patterns
 from foreshock.testing.records import Story, check_problems, check_same
 
 DAY = 86_400.0
@@ -255,3 +255,13 @@ def test_a_word_that_nobody_knows_is_told_and_means_nothing():
 
     assert story.situation().tickets["desk"].label == ""
     assert "[Abgehakt]" in next(row.detail for row in story.told.audit if row.action == "closed")
+
+
+def test_problems_are_counted_by_their_state():
+    story = recurring().after(31 * DAY).tick()
+    story.incident("mail")
+
+    (family,) = [one for one in engine_metrics.families(story.engine) if one.name == "foreshock_problems"]
+    assert {sample.labels["state"]: sample.value for sample in family.samples} == {
+        "watched": 1, "open": 0, "quiet": 1, "ended": 0,
+    }  # fmt: skip
