@@ -221,6 +221,9 @@ class RemoteSinkConfig(ConnectorConfig):
         le=16,
         description="how many tickets are written at the same time, one connection each; one more reads",
     )
+    problems: bool = Field(
+        default=True, description="whether problems are opened there too, where the system keeps problems"
+    )
     settle: Duration = Field(
         default=timedelta(seconds=3),
         ge=timedelta(0),

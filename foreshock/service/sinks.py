@@ -1,10 +1,10 @@
 """Makes sinks of what the configuration says."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from foreshock.connect.http import Http
-from foreshock.core.contracts import DeskBook, Sink, SinkParts
+from foreshock.core.contracts import DeskBook, RemoteSinkConfig, Sink, SinkParts
 from foreshock.service.settings import SinkInstance, sink_kinds
 
 
@@ -18,3 +18,14 @@ def build_sink(
     for example where a secret cannot be read."""
     parts = SinkParts(http=partial(Http, heard=heard), book=book, console=console)
     return sink_kinds()[instance.kind].build(instance.name, instance.config, parts)
+
+
+def who_hears(sinks: Sequence[SinkInstance]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names of the sinks that hear of situations, and of those that are to keep Problems too."""
+    kinds = sink_kinds()
+    keep = [
+        sink.name
+        for sink in sinks
+        if kinds[sink.kind].problems and (not isinstance(sink.config, RemoteSinkConfig) or sink.config.problems)
+    ]
+    return tuple(sink.name for sink in sinks), tuple(keep)

@@ -70,7 +70,7 @@ from foreshock.service.settings import (
     sink_kinds,
 )
 from foreshock.service.shadowing import LiveShadows
-from foreshock.service.sinks import build_sink
+from foreshock.service.sinks import build_sink, who_hears
 from foreshock.store.dead_orders import DeadOrders
 from foreshock.store.desk import Desk
 from foreshock.store.learned import LearnedVersions
@@ -191,7 +191,7 @@ class Foreshock:
         sinks hear of it; questions are answered from here on."""
         self.runner.start(self.inbox)
         if self._first is not None:
-            self.rules.take(self._first, *_who_hears(self.settings), actor="foreshock")
+            self.rules.take(self._first, *who_hears(self.settings.sinks), actor="foreshock")
         else:
             self.rules.refused(self.reloader.last.error)
         self._first_windows()
@@ -419,7 +419,7 @@ class Foreshock:
         with self.runner.looking() as engine:
             suspended = bool(engine.budget.suspended)
         windows = planned(settings.maintenance, self.clock())  # a calendar that cannot be read leaves all as it is
-        changed = self.rules.take(files, *_who_hears(settings), actor=actor, again=suspended)
+        changed = self.rules.take(files, *who_hears(settings.sinks), actor=actor, again=suspended)
         changed = self.quiet.keep(windows, actor=actor) or changed
         if settings.log != self.settings.log:
             logs.configure(settings.log.level, settings.log.format)
@@ -593,13 +593,6 @@ class Foreshock:
                 "When settings and rules were last put into force.",
                 last.succeeded_at.timestamp(),
             )
-
-
-def _who_hears(settings: Settings) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Names of the sinks that hear of situations, and of those that keep Problems too."""
-    kinds = sink_kinds()
-    names = tuple(sink.name for sink in settings.sinks if getattr(sink.config, "incidents", True))
-    return names, tuple(sink.name for sink in settings.sinks if kinds[sink.kind].problems)
 
 
 def _actor(request: Request) -> str:

@@ -434,6 +434,24 @@ def test_a_fault_at_any_call_leaves_one_problem_with_its_incidents_linked(bench,
     assert {change.number for change in told} == {problem.number}
 
 
+def test_an_account_that_may_not_touch_problems_goes_on_with_tickets(bench, monkeypatch):
+    def denied(*_):
+        raise Denied("prod refused the account at /problems (HTTP 403)")
+
+    monkeypatch.setattr(bench.stage.sink, "write_problem", denied, raising=False)
+    monkeypatch.setattr(bench.stage.sink, "find_problem", denied, raising=False)
+    order = make_order(situation="P-1", sink="prod", title="db1 keeps failing")
+    bench.plan(replace(order, incidents=("S-1",)), make_order(sink="prod"))
+
+    bench.run()
+
+    (refused,) = [change for change in bench.told if change.situation == "P-1"]
+    assert refused.state == "rejected"
+    assert "set `problems: false` on sink 'prod'" in refused.comment
+    assert [record.state for record in bench.stage.held()] == ["open"]
+    assert not bench.lane.status().hold
+
+
 def test_many_tickets_through_many_faults_end_as_one_each(bench):
     stage = bench.stage
     rates = {Fault.LOST: 0.1, Fault.RESET: 0.05, Fault.ERROR: 0.05, Fault.LIMITED: 0.05, Fault.TRUNCATED: 0.05}

@@ -870,9 +870,7 @@ def test_the_page_of_reports_has_a_line_for_all_and_one_for_each_team():
     assert 'href="/api/v1/report?by=team' in page
 
 
-@pytest.mark.parametrize(
-    "query", ["days=soon", "days=-1", "days=9999999999999", "by=colour", "by=%3Cscript%3E"]
-)
+@pytest.mark.parametrize("query", ["days=soon", "days=-1", "days=9999999999999", "by=colour", "by=%3Cscript%3E"])
 def test_a_report_nobody_offers_is_the_usual_one(query: str):
     page = make_client().get(f"/reports?{query}")
 
