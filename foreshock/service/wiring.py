@@ -224,8 +224,9 @@ class Foreshock:
             self._warm_up.join()
         self.measuring.stop()
         self.shadows.close()
-        for lane in self.lanes:
-            lane.stop(timeout=10.0)
+        for timeout_s in (0.0, 10.0):  # they drain side by side
+            for lane in self.lanes:
+                lane.stop(timeout_s)
         self.inbox.stop()
         self.runner.stop()
         self.store.close()
@@ -516,7 +517,14 @@ class Foreshock:
             "foreshock_sink_attempts",
             "Calls to sinks, by outcome.",
             ("sink", "outcome"),
-            [((lane.name, outcome), count) for lane in self.lanes for outcome, count in lane.counts.items()],
+            [((lane.name, outcome), count) for lane in self.lanes for outcome, count in dict(lane.counts).items()],
+        )
+        yield gauges.labelled(
+            GaugeMetricFamily,
+            "foreshock_sink_held",
+            "1 while no calls are made to a sink: it fails, refuses us, or asked for a pause.",
+            ("sink",),
+            [((lane.name,), float(bool(lane.status().hold))) for lane in self.lanes],
         )
         yield gauges.labelled(
             CounterMetricFamily,

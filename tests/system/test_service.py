@@ -507,6 +507,7 @@ METRICS = {
     "foreshock_outbox_pending",
     "foreshock_outbox_oldest_age_seconds",
     "foreshock_sink_attempts",
+    "foreshock_sink_held",
     "foreshock_dead_letters",
     "foreshock_engine_busy_seconds",
     "foreshock_store_bytes",
