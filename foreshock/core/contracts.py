@@ -640,6 +640,7 @@ class DeskState(StrEnum):
 
     NEW = "new"
     IN_PROGRESS = "in_progress"
+    PENDING = "pending"
     RESOLVED = "resolved"
     CLOSED = "closed"
 
@@ -690,6 +691,7 @@ class DeskAction(StrEnum):
     round it; empty takes it back."""
 
     TAKE = "take"
+    WAIT = "wait"
     COMMENT = "comment"
     RESOLVE = "resolve"
     REOPEN = "reopen"

@@ -44,16 +44,19 @@ _TEXT_FIELDS = ("title", "description", "severity", "assignment_group", "ci")
 _RANK_FIELDS = ("impact", "urgency", "priority")
 _LOWEST_RANKS = {"impact": 3, "urgency": 3, "priority": 5}
 
+_OPEN = frozenset({DeskState.NEW, DeskState.IN_PROGRESS, DeskState.PENDING})
 _ALLOWED: Mapping[DeskAction, frozenset[DeskState]] = {
-    DeskAction.TAKE: frozenset({DeskState.NEW, DeskState.IN_PROGRESS}),
+    DeskAction.TAKE: _OPEN,
+    DeskAction.WAIT: frozenset({DeskState.NEW, DeskState.IN_PROGRESS}),
     DeskAction.COMMENT: frozenset(DeskState),
-    DeskAction.RESOLVE: frozenset({DeskState.NEW, DeskState.IN_PROGRESS}),
+    DeskAction.RESOLVE: _OPEN,
     DeskAction.REOPEN: frozenset({DeskState.RESOLVED}),
     DeskAction.CLOSE: frozenset({DeskState.RESOLVED}),
     DeskAction.KNOWN_ERROR: frozenset(DeskState),
 }
 _JOURNAL_STATES: Mapping[DeskAction, str] = {
     DeskAction.TAKE: "taken",
+    DeskAction.WAIT: "pending",
     DeskAction.COMMENT: "commented",
     DeskAction.RESOLVE: "resolved",
     DeskAction.REOPEN: "reopened",
@@ -154,7 +157,7 @@ class Desk:
         if problem:
             query = query.where(desk_record.c.problem == problem)
         if open_only:
-            query = query.where(desk_record.c.state.in_((DeskState.NEW.value, DeskState.IN_PROGRESS.value)))
+            query = query.where(desk_record.c.state.in_(sorted(state.value for state in _OPEN)))
         query = query.order_by(desk_record.c.opened_at.desc(), desk_record.c.number.desc()).limit(limit)
         with self._store.read() as connection:
             return [_record(row) for row in connection.execute(query).mappings()]
@@ -209,6 +212,11 @@ class Desk:
                 case DeskAction.TAKE:
                     values = {"assignee": actor, "state": DeskState.IN_PROGRESS.value}
                     note = _sentence("taken", text)
+                case DeskAction.WAIT:
+                    if not text:
+                        raise Rejected(f"{number} waits for nothing", hint="say for whom or what it waits")
+                    values = {"state": DeskState.PENDING.value}
+                    note = _sentence("waits for", text)
                 case DeskAction.COMMENT:
                     if not text:
                         raise Rejected(f"the comment on {number} is empty", hint="write what others should know")
@@ -283,7 +291,7 @@ def _with_key(connection: Connection, key: str, what: str) -> RowMapping | None:
 def _tell_problem(connection: Connection, row: RowMapping, order: ProblemOrder) -> None:
     """A problem that people ended stays as it is but for the note."""
     values: dict[str, Any] = {}
-    if DeskState(row["state"]) in (DeskState.NEW, DeskState.IN_PROGRESS):
+    if DeskState(row["state"]) in _OPEN:
         values = {name: value for name, value in _columns(order).items() if value != row[name]}
     _change(connection, row, order.at, values)
     if note := order.note or _difference(row, values):

@@ -25,14 +25,16 @@ from foreshock.service.views import (
 
 _NEXT = {
     DeskAction.TAKE: DeskState.IN_PROGRESS,
+    DeskAction.WAIT: DeskState.PENDING,
     DeskAction.RESOLVE: DeskState.RESOLVED,
     DeskAction.REOPEN: DeskState.IN_PROGRESS,
     DeskAction.CLOSE: DeskState.CLOSED,
 }
 _ALLOWED = {
-    DeskAction.TAKE: {DeskState.NEW, DeskState.IN_PROGRESS},
-    DeskAction.COMMENT: {DeskState.NEW, DeskState.IN_PROGRESS, DeskState.RESOLVED},
-    DeskAction.RESOLVE: {DeskState.NEW, DeskState.IN_PROGRESS},
+    DeskAction.TAKE: {DeskState.NEW, DeskState.IN_PROGRESS, DeskState.PENDING},
+    DeskAction.WAIT: {DeskState.NEW, DeskState.IN_PROGRESS},
+    DeskAction.COMMENT: {DeskState.NEW, DeskState.IN_PROGRESS, DeskState.PENDING, DeskState.RESOLVED},
+    DeskAction.RESOLVE: {DeskState.NEW, DeskState.IN_PROGRESS, DeskState.PENDING},
     DeskAction.REOPEN: {DeskState.RESOLVED},
     DeskAction.CLOSE: {DeskState.RESOLVED},
     DeskAction.KNOWN_ERROR: set(DeskState),

@@ -493,6 +493,7 @@ def test_an_incident_goes_from_taken_to_resolved_to_reopened_to_closed():
 
     for action, form, state in [
         ("take", {}, "in_progress"),
+        ("wait", {"text": "the vendor"}, "pending"),
         ("resolve", {"code": "fixed", "text": "cable replaced"}, "resolved"),
         ("reopen", {"text": "it is back"}, "in_progress"),
         ("resolve", {"code": "fixed"}, "resolved"),

@@ -212,6 +212,33 @@ def test_threads_that_open_at_once_get_numbers_of_their_own(desk):
 # ---- people ----
 
 
+def test_a_record_that_waits_says_for_whom_and_goes_on_when_somebody_takes_it(desk):
+    number = desk.apply(make_order()).number
+
+    waiting = desk.act(number, DeskAction.WAIT, actor="ada", at=LATER, text="a part from the vendor")
+    with pytest.raises(Rejected, match="is pending"):
+        desk.act(number, DeskAction.WAIT, actor="ada", at=LATER, text="more")
+    assert [record.number for record in desk.list(open_only=True)] == [number]
+    going_on = desk.act(number, DeskAction.TAKE, actor="bob", at=EVEN_LATER)
+
+    assert (waiting.state, going_on.state) == (DeskState.PENDING, DeskState.IN_PROGRESS)
+    assert [(change.state, change.comment) for change in desk.journal(0, 9)] == [
+        ("pending", "a part from the vendor"),
+        ("taken", ""),
+    ]
+    with pytest.raises(Rejected, match="waits for nothing"):
+        desk.act(number, DeskAction.WAIT, actor="ada", at=EVEN_LATER, text=" ")
+
+
+def test_a_record_that_waits_is_updated_and_resolved_by_foreshock_like_any_other(desk):
+    number = desk.apply(make_order()).number
+    desk.act(number, DeskAction.WAIT, actor="ada", at=LATER, text="the vendor")
+
+    desk.apply(make_order(id="o2", verb=Verb.RESOLVE, version=2))
+
+    assert desk.get(number).state is DeskState.RESOLVED
+
+
 def test_each_action_writes_record_note_and_journal_with_actor_and_time(desk):
     number = desk.apply(make_order()).number
 

@@ -126,10 +126,12 @@ class Step(_Part):
     to: Alert = Field(default="", description="an alert of the situation that `move` goes to")
     not_related: Texts = Field(default=(), description="two alerts, or two CIs, that do not belong together")
     cause: str = Field(default="", description="the CI that was the cause, in the situation that holds the alert `of`")
-    ticket: Literal["", "rejected", "taken", "commented", "resolved", "closed", "reopened"] = Field(
-        default="",
-        description="what becomes of the ticket of the situation that holds the alert `of`: the ticket system rejects "
-        "what was written, or somebody does something there",
+    ticket: Literal["", "rejected", "taken", "commented", "pending", "resumed", "resolved", "closed", "reopened"] = (
+        Field(
+            default="",
+            description="what becomes of the ticket of the situation that holds the alert `of`: the ticket system "
+            "rejects what was written, or somebody does something there",
+        )
     )
     of: Alert = Field(default="", description="an alert of the situation that is meant")
     by: str = Field(default="somebody", description="who did it")

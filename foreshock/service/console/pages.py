@@ -404,6 +404,8 @@ def _check_form(action: str, text: str, code: str) -> None:
         raise Rejected(f"the text has {len(text)} characters, {MAX_TEXT} are allowed", hint="shorten it")
     if action == DeskAction.COMMENT and not text:
         raise Rejected("the comment is empty", hint="write what the next person should know")
+    if action == DeskAction.WAIT and not text:
+        raise Rejected("it waits for nothing", hint="say for whom or what")
     if action == DeskAction.RESOLVE and code not in words.RESOLUTION_CODES:
         raise Rejected("no resolution code was chosen", hint="choose how it ended")
 
@@ -532,7 +534,9 @@ def _can(record: DeskRecord) -> tuple[str, ...]:
         return ()
     if record.state is DeskState.RESOLVED:
         return ("comment", "reopen", "close")
-    return ("take", "comment", "resolve")
+    if record.state is DeskState.PENDING:
+        return ("take", "comment", "resolve")
+    return ("take", "wait", "comment", "resolve")
 
 
 def _since(at: datetime, now: datetime) -> str:
