@@ -13,6 +13,7 @@ Left as they are: names of labels, ``severity``, kinds of CIs, names of rules, t
 import hmac
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -436,6 +437,7 @@ class Anonymiser:
     def _settings(self, read: SettingsRecord) -> SettingsRecord:
         bare = msgspec.structs.replace(read, source=None)  # who applied them, and why
         changed = msgspec.convert(self._written(msgspec.to_builtins(bare)), SettingsRecord)
+        changed = msgspec.structs.replace(changed, correlation=self._who_and_whose(changed.correlation))
         old, new = (read_recorded(one.correlation)[0].fold.identity for one in (read, changed))
         self._schemes = Scheme(old), Scheme(new)
         return changed
@@ -454,6 +456,18 @@ class Anonymiser:
             return self._in_quotes(value)
         # An expression of CEL looks like a matcher too, up to what stands before its operator.
         return str(self._matcher(matcher, "settings")) if _plain(matcher.name) else self._in_quotes(value)
+
+    def _who_and_whose(self, correlation: Mapping[str, Any]) -> dict[str, Any]:
+        """Settings that name services and groups outright. A pattern of names fits no token: whose ticket it is may
+        differ, what belongs together does not."""
+        found, name = deepcopy(dict(correlation)), self._tokens.name
+        hours = found.get("priority", {}).get("service_hours", {})
+        if "services" in hours:
+            hours["services"] = {name(service): calendar for service, calendar in hours["services"].items()}
+        assignment = found.get("assignment", {})
+        for section in (assignment, *assignment.get("rules", ())):
+            section |= {key: name(section[key]) for key in ("name", "ci", "group", "default") if section.get(key)}
+        return found
 
     def _in_quotes(self, text: str) -> str:
         return _QUOTED.sub(lambda found: self.text(found[0]), text)

@@ -151,6 +151,20 @@ def test_no_name_is_left_in_it(found: list[tuple[str, int, str, str]]):
     assert names_in(bytes_of(written([*story.records, *story.told.judgements]))) == []
 
 
+def test_settings_name_no_service_and_no_group_and_priorities_are_the_same():
+    settings = {
+        "calendars": [{"name": "office", "hours": ["mon-fri 14:00-18:00"]}],
+        "priority": {"service_hours": {"default": "office", "services": {"mail": ""}}},
+        "assignment": {"default": "mail", "rules": [{"name": "mail", "ci": "web*", "group": "mail"}]},
+    }
+    story = told([("fire", 1, host, "Slow") for host in HOSTS], settings=settings)
+    without = written(story.records)
+
+    assert "mail" in str(story.engine.settings)
+    assert names_in(bytes_of(without)) == []
+    assert shape(outcome(without)) == shape(outcome(story.records))
+
+
 def test_names_are_there_before():
     story = told([("fire", 1, host, "Slow on mail") for host in HOSTS] + [("person", 1, "mail", "Down")])
 
