@@ -153,8 +153,8 @@ class Records(ABC, Generic[R]):
         return ()
 
     def kept(self, record: R, seen: Seen, receipt: Receipt | None) -> dict[str, str]:
-        """What is known of it: ``Receipt.kept``, else the digests of what is ours."""
-        if receipt is not None and receipt.kept:
+        """What is known of it: ``Receipt.kept``, else, where it was only found, the digests of what is ours."""
+        if receipt is not None and receipt.kept.keys() - {"id"}:
             return dict(receipt.kept)
         return {name: digest(seen.fields.get(name, "")) for name in self.own(record, seen)}
 
@@ -216,8 +216,7 @@ class TicketLife(Generic[R]):
             return None
         self._records.adopted(record)
         seen = self._records.see(record)
-        receipt = _receipt(seen, self._records.kept(record, seen, None))
-        return structs.replace(receipt, state=_STATES[seen.standing])
+        return structs.replace(_receipt(seen, {}), state=_STATES[seen.standing])
 
     def deliver(self, order: Order, ticket: Receipt | None) -> Receipt:
         record = self._known(order.key, ticket)

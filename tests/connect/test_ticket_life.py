@@ -46,6 +46,10 @@ class Shelf(Records[dict]):
             fields={"title": record["title"]},
         )
 
+    def own(self, record, seen):
+        self.asked.append("own")
+        return ("title",)
+
     def noted(self, record, order_id, kept):
         self.asked.append("notes")
         return any(marker(order_id) in note for note in record["notes"])
@@ -163,6 +167,17 @@ def test_of_several_records_the_open_one_is_found_then_the_newest_that_can_be_op
         shelf.add(state=state)
 
     assert sink.find("S-1").number == number
+
+
+def test_to_find_a_record_costs_one_search_and_whose_its_fields_are_is_asked_when_it_is_written(sink, shelf):
+    shelf.add(title="ours")
+    found = sink.find("S-1")
+    assert shelf.asked == ["search"]
+
+    sink.deliver(make_order(Verb.UPDATE, version=2, title="ours, changed"), found)
+
+    assert shelf.records[0]["title"] == "ours, changed"
+    assert shelf.asked == ["search", "get", "own", "write"]
 
 
 # ---- whose a field is -----------------------------------------------------------------------------------------------
