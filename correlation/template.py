@@ -100,6 +100,10 @@ class Record(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self._fields)
 
+    def __str__(self) -> str:
+        """What a template shows that names none of the fields: which there are, never an address in memory."""
+        return f"({', '.join(self._fields)})"
+
 
 _HINT = "see docs/tickets.md for what a template may use"
 

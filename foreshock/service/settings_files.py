@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 
@@ -185,6 +186,13 @@ def cases_schema() -> dict[str, Any]:
     return {**_SCHEMA, **schema, "title": "Cases for Foreshock's rules", "$defs": definitions}
 
 
+def plan_schema() -> dict[str, Any]:
+    """Of what ``foreshock rules plan -o json`` writes."""
+    from foreshock.service.plan.report import Told
+
+    return {**_SCHEMA, "title": "What `foreshock rules plan -o json` writes", **msgspec.json.schema(Told)}
+
+
 def topology_schema() -> dict[str, Any]:
     """JSON Schema 2020-12 of a topology file. Types of CIs and relationships are suggested, and may be others, as the
     settings of the source may translate them."""
@@ -241,6 +249,7 @@ def generated() -> dict[str, str]:
         "rules/shipped.yaml": shipped_rules(),
         "rules.schema.json": json.dumps(rules_schema(), indent=2, ensure_ascii=False) + "\n",
         "cases.schema.json": json.dumps(cases_schema(), indent=2, ensure_ascii=False) + "\n",
+        "plan.schema.json": json.dumps(plan_schema(), indent=2, ensure_ascii=False) + "\n",
         "topology.schema.json": json.dumps(topology_schema(), indent=2, ensure_ascii=False) + "\n",
     }
 

@@ -16,8 +16,9 @@ from foreshock.core.contracts import Collector, Record, RecordKind
 from foreshock.core.model import Moment
 from foreshock.service import in_force
 from foreshock.service.plan.compare import Plan, compare
-from foreshock.service.plan.outcome import SINK, Outcome
-from foreshock.service.plan.run import is_for, to_one_sink
+from foreshock.service.plan.outcome import Outcome
+from foreshock.service.plan.run import is_for, with_sinks
+from foreshock.service.plan.tickets import SINK
 from foreshock.service.records import SettingsRecord
 from foreshock.service.replay import AS_RECORDED, taken_apart
 from foreshock.service.ruleset import Ruleset
@@ -95,7 +96,7 @@ class Shadow:
         and rules that come into force do so on the live side."""
         for record in records:
             if record.kind is RecordKind.SETTINGS:
-                self._live.read(to_one_sink(record), None)
+                self._live.read(with_sinks(record), None)
             elif is_for(record, AS_RECORDED):
                 items = taken_apart(record, self._collectors)
                 self._live.read(record, items)

@@ -91,6 +91,10 @@ def test_there_is_never_more_than_one_empty_line():
     assert rendered("a\n\n\n{% if text %}\n{% endif %}\n\nb  \n\n") == "a\n\nb"
 
 
+def test_a_value_with_fields_shows_their_names_and_says_the_same_in_every_replay():
+    assert rendered("{{ record }}") == "(field)"
+
+
 @pytest.mark.parametrize(("zone", "problem"), [("Mars/Base", "no time zone"), ("../etc/passwd", "no time zone")])
 def test_a_time_zone_that_does_not_exist_is_named(zone: str, problem: str):
     from datetime import UTC, datetime

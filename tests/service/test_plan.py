@@ -90,7 +90,7 @@ def test_a_longer_delay_lets_what_recovers_vanish_and_the_rest_come_later():
     vanished = only(found, Kind.VANISHED)
     assert ids(vanished) == (["S-1"], ["S-1"])
     assert vanished.reason == "it recovered before a ticket was due"
-    assert only(found, Kind.TIME).what == "30 s becomes 90 s"
+    assert only(found, Kind.TIME).what == "30 s becomes 90 s, 60 s later"
 
 
 def test_what_is_suppressed_no_more_appears():
@@ -205,7 +205,7 @@ def test_a_report_shows_as_many_differences_as_asked_for_and_says_how_many_are_l
     found = planned(story, ticket={"delay": "2m"})
 
     assert [line for line in report.text(found, 1) if line.startswith("change time")] == [
-        "change time to ticket: 30 s becomes 120 s"
+        "change time to ticket: 30 s becomes 120 s, 90 s later"
     ]
     assert "2 more are not shown; --show says how many are." in list(report.text(found, 1))
 

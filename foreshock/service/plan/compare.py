@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
+from itertools import chain
 from statistics import median, quantiles
 
 from msgspec import Struct
@@ -19,10 +20,13 @@ from foreshock.core.learned import foreign
 from foreshock.core.model import Moment
 from foreshock.service.plan.outcome import Incident, Outcome
 from foreshock.service.plan.reason import Reasons
+from foreshock.service.plan.tickets import TicketTotals
 from foreshock.service.scoring import Fit
 
 _SAME_S = 1.0
 """A ticket that comes at most so much earlier or later comes at the same time."""
+_OF_A_PROBLEM = 5
+"""Incidents shown of a Problem, the latest."""
 _FOREVER = datetime.max.replace(tzinfo=UTC)
 
 
@@ -38,6 +42,10 @@ class Kind(StrEnum):
     CAUSE = "cause_changed"
     ASSIGNMENT = "assignment_changed"
     TIME = "time_changed"
+    TEXT = "text_changed"
+    WRITES = "writes_changed"
+    NOTICES = "notices_changed"
+    PROBLEM = "problem_changed"
 
 
 class Difference(Struct, frozen=True, kw_only=True):
@@ -68,6 +76,7 @@ class Totals(Struct, frozen=True, kw_only=True):
         by_group_and_hour: the same, by both. busiest_hour: most tickets in one hour of the clock.
         noise_reduction: 1 - tickets / events.
         wait_p50_s, wait_p95_s: from the first alert to the ticket; None without tickets.
+        written: what was written to tickets, and whom was told, also by priority and team; Problems.
         fit: with what is known to belong together; None where nothing was given.
     """
 
@@ -82,6 +91,7 @@ class Totals(Struct, frozen=True, kw_only=True):
     noise_reduction: float
     wait_p50_s: float | None
     wait_p95_s: float | None
+    written: TicketTotals = TicketTotals()
     fit: Fit | None = None
 
 
@@ -112,11 +122,26 @@ class Plan(Struct, frozen=True, kw_only=True):
             found.update((each.kind.value, f"{each.kind.value}_p{each.priority}"))
         found.update(differences=len(self.differences), same=self.same)
         found.update(tickets=self.after.tickets, tickets_before=self.before.tickets)
+        for side, end in ((self.after, ""), (self.before, "_before")):
+            found.update({f"{name}{end}": value for name, value in _written(side.written).items()})
         values = {name: float(found[name]) for name in VALUES if name not in FIT_VALUES}
         if (one := self.before.fit) is not None and (other := self.after.fit) is not None:
             told = (other.f1, one.f1, one.f1 - other.f1, other.precision, other.recall)
             values |= dict(zip(FIT_VALUES, told, strict=True))
         return values
+
+
+def _written(totals: TicketTotals) -> dict[str, int]:
+    """What a threshold may name of it."""
+    written = totals.all
+    return {
+        "updates": written.updated,
+        "reopenings": written.reopened,
+        "resolutions": written.resolved,
+        "sla_warnings": written.sla,
+        "escalations": written.escalations,
+        "problems": totals.problems,
+    }
 
 
 FIT_VALUES = ("f1", "f1_before", "f1_drop", "precision", "recall")
@@ -128,6 +153,7 @@ VALUES: tuple[str, ...] = (
     "same",
     "tickets",
     "tickets_before",
+    *(f"{name}{end}" for name in _written(TicketTotals()) for end in ("", "_before")),
     *FIT_VALUES,
 )
 """What a threshold may name: how many incidents became what, also of each priority, how many tickets there are, and how
@@ -138,10 +164,10 @@ def compare(before: Outcome, after: Outcome) -> Plan:
     """Both have read the same history, and have finished."""
     shared = _shared(before, after)
     differences = sorted(
-        _differences(before, after, shared),
+        chain(_differences(before, after, shared), _problems(before, after)),
         key=lambda each: (list(Kind).index(each.kind), each.priority, _first(each)),
     )
-    touched = {incident.id for each in differences for incident in each.before}
+    touched = {one.id for each in differences if each.kind is not Kind.PROBLEM for one in each.before}
     return Plan(
         first_at=before.first_at,
         span_s=before.span_s,
@@ -163,6 +189,8 @@ def _notes(before: Outcome, after: Outcome) -> Iterator[str]:
     learned = after.engine.learned.learned
     if learned != before.engine.learned.learned and (why := foreign(learned, cis[1])):
         yield f"what was learned: {why}; its pairs mean nothing here, learn from this estate's history"
+    if any(side.written.all.sla or side.written.all.escalations for side in (before, after)):
+        yield "SLA warnings and escalations are told as if nobody took a ticket or ended it: people's part is left out"
 
 
 # ---- who is who -----------------------------------------------------------------------------------------------------
@@ -316,11 +344,15 @@ def _changes(one: Incident, other: Incident, reasons: Reasons) -> Iterator[Diffe
     def different(kind: Kind, what: str, reason: str) -> Difference:
         return Difference(kind=kind, before=(one,), after=(other,), what=what, reason=reason)
 
-    if (moved := reasons.moved(one, other)) is not None:
+    moved = reasons.moved(one, other)
+    if moved is not None:
         yield different(Kind.MOVED, *moved)
     if one.priority != other.priority:
         what = f"P{one.priority} becomes P{other.priority}"
         yield different(Kind.PRIORITY, what, _both(one.priority_why, other.priority_why))
+    elif one.ticket is not None and other.ticket is not None and one.ticket.priority != other.ticket.priority:
+        what = f"P{one.ticket.priority} becomes P{other.ticket.priority} when it is opened"
+        yield different(Kind.PRIORITY, what, f"P{other.priority} in the end: {other.priority_why}")
     if one.cause != other.cause:
         what = f"{one.cause or 'no cause'} becomes {other.cause or 'no cause'}"
         yield different(Kind.CAUSE, what, _both(one.cause_why, other.cause_why))
@@ -328,11 +360,49 @@ def _changes(one: Incident, other: Incident, reasons: Reasons) -> Iterator[Diffe
         what = f"{one.group} becomes {other.group}"
         reason = f"owner of {other.cause}" if other.cause else "of the candidates the first with an owner"
         yield different(Kind.ASSIGNMENT, what, reason)
-    if abs((other.ticket_at - one.ticket_at).total_seconds()) > _SAME_S:
+    elif one.ticket is not None and other.ticket is not None and one.ticket.group != other.ticket.group:
+        what = f"{one.ticket.group or 'nobody'} becomes {other.ticket.group or 'nobody'} when it is opened"
+        yield different(Kind.ASSIGNMENT, what, f"{other.group or 'nobody'} in the end")
+    later_s = (other.ticket_at - one.ticket_at).total_seconds()
+    if abs(later_s) > _SAME_S:
         assert one.wait_s is not None
         assert other.wait_s is not None
-        what = f"{one.wait_s:.0f} s becomes {other.wait_s:.0f} s"
+        waits = f"{one.wait_s:.0f} s becomes {other.wait_s:.0f} s, "
+        shift = f"{abs(later_s):.0f} s {'later' if later_s > 0 else 'earlier'}"
+        what = f"{waits}{shift}" if one.wait_s != other.wait_s else shift
         yield different(Kind.TIME, what, _both(one.waited, other.waited))
+    if moved is None and (text := reasons.text(one, other)) is not None:  # else it says which alerts there are
+        yield different(Kind.TEXT, *text)
+    if moved is None and (writes := _writes(one, other)) is not None:
+        yield different(Kind.WRITES, *writes)
+    if (told := reasons.told(one, other)) is not None:
+        yield different(Kind.NOTICES, *told)
+
+
+def _writes(one: Incident, other: Incident) -> tuple[str, str] | None:
+    """What was written more or less often after the tickets were opened, and why it was written last."""
+    was, now = one.ticket, other.ticket
+    if was is None or now is None:
+        return None
+    counts = {
+        "updates": (was.updated, now.updated),
+        "reopenings": (was.reopened, now.reopened),
+        "resolutions": (was.resolved, now.resolved),
+    }
+    what = ", ".join(f"{name}: {before} becomes {after}" for name, (before, after) in counts.items() if before != after)
+    return (what, _both(was.last or "it had none", now.last or "it has none")) if what else None
+
+
+def _problems(before: Outcome, after: Outcome) -> Iterator[Difference]:
+    """A Problem is known on the other side by what it is about."""
+    for place in sorted(before.problems.keys() ^ after.problems.keys()):
+        side, what = (before, "no Problem") if place in before.problems else (after, "a Problem")
+        found = side.problems[place]
+        several = tuple(side.incidents[id] for id in found.situations if id in side.incidents)[-_OF_A_PROBLEM:]
+        if several:
+            where = {"before": several} if side is before else {"after": several}
+            reason = f"{'before: ' if side is before else ''}{found.reason}"
+            yield Difference(kind=Kind.PROBLEM, **where, what=f"{what}: {found.title}", reason=reason)
 
 
 def _both(one: str, other: str) -> str:
@@ -360,6 +430,12 @@ def _totals(outcome: Outcome) -> Totals:
         noise_reduction=round(1 - outcome.tickets / outcome.events, 4) if outcome.events else 0.0,
         wait_p50_s=round(median(waits), 1) if waits else None,
         wait_p95_s=round(quantiles(waits, n=20)[-1] if len(waits) > 1 else waits[0], 1) if waits else None,
+        written=TicketTotals(
+            all=outcome.written.all,
+            by_priority=dict(sorted(outcome.written.by_priority.items())),
+            by_group=dict(sorted(outcome.written.by_group.items())),
+            problems=len(outcome.problems),
+        ),
         fit=outcome.fit,
     )
 

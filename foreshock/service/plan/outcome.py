@@ -12,16 +12,15 @@ from typing import IO
 import msgspec
 from msgspec import Struct
 
+from correlation import problem
 from correlation.group import number
 from correlation.rule import RuleKind, in_words
 from foreshock.core.contracts import Collector, Items, Record, RecordKind, Verb
 from foreshock.core.model import Ended, Link, Moment, Situation, SituationState
 from foreshock.service import weighing
 from foreshock.service.engine import Effects, Engine
+from foreshock.service.plan.tickets import SINK, Recurring, Ticket, Tickets
 from foreshock.service.scoring import Fit
-
-SINK = "plan"
-"""The one that all tickets of a plan go to."""
 
 AFTER = timedelta(hours=1)
 """The clock goes on for so long behind the last record, so that what is waited for then is seen to come."""
@@ -37,6 +36,7 @@ class Incident(Struct, frozen=True, kw_only=True):
             candidate has evidence enough; cause_why: in words, or what there is too little of.
         ticket_at: when its ticket was opened; None if it never was, for the reason ``no_ticket``.
         wait_s: from when its first alert came to its ticket. waited: for what.
+        ticket: what was written to it; None where it has none, or none that is told of.
     """
 
     id: str
@@ -54,6 +54,7 @@ class Incident(Struct, frozen=True, kw_only=True):
     wait_s: float | None
     waited: str = ""
     no_ticket: str = ""
+    ticket: Ticket | None = None
 
 
 class Outcome:
@@ -68,6 +69,7 @@ class Outcome:
             the fingerprints they stand for; earlier: by alert, the situation that began before what is told.
         events: heard of, malformed ones included. tickets: opened, those of situations that were merged later too;
             reopened: how often one was.
+        written: what was written to tickets, and whom was told. problems: opened, by the place that each is about.
         fit: with what is known to belong together; None where nothing was given.
     """
 
@@ -85,6 +87,9 @@ class Outcome:
         self.events = self.tickets = self.reopened = 0
         self.first_at: datetime | None = None
         self.fit: Fit | None = None
+        self.written = Tickets()
+        self.problems: dict[str, Recurring] = {}
+        self._last_problem = 0
         self._since, self._ahead = since, AFTER
         self.numbers = fingerprints
         self._tickets: dict[str, datetime] = {}
@@ -101,18 +106,46 @@ class Outcome:
         for id, decided in effects.decisions:
             if decided.step in _UNHEARD and id not in self._tickets:
                 self._waited[id] = decided.reason
-        for order in effects.orders:
-            if order.verb is Verb.OPEN:
-                self._tickets.setdefault(order.situation, order.at)
-                opened = effects.situations[order.situation]  # which may be over by now, and forgotten
-                self.tickets += not self._is_early(opened.opened_at)
-            self.reopened += order.verb is Verb.REOPEN and not self._is_early(order.at)
+        self._hear_tickets(effects)
         for id, situation in effects.situations.items():
             if situation.state is SituationState.MERGED:
                 self._merged(id, situation.merged_into)
             elif id in effects.ended:
                 self._keep(effects.ended[id])
         return effects
+
+    def _hear_tickets(self, effects: Effects) -> None:
+        reasons = (
+            {(id, decided.at, decided.step): decided.reason for id, decided in effects.decisions}
+            if effects.orders
+            else {}
+        )
+        for order in effects.orders:
+            if order.verb is not Verb.OPEN:
+                self.reopened += order.verb is Verb.REOPEN and order.sink == SINK and not self._is_early(order.at)
+                self.written.write(order, reasons.get((order.situation, order.at, order.verb.value), ""))
+                continue
+            self._tickets.setdefault(order.situation, order.at)
+            opened = effects.situations[order.situation]  # which may be over by now, and forgotten
+            if not self._is_early(opened.opened_at):
+                self.tickets += order.sink == SINK
+                self.written.open(order)
+        for notice in effects.notices:
+            self.written.tell(notice)
+        if self.engine.last_problem != self._last_problem:
+            self._last_problem = self.engine.last_problem
+            self._look_for_problems()
+
+    def _look_for_problems(self) -> None:
+        for pattern in self.engine.patterns.by_id.values():
+            found = pattern.problem
+            if found is not None and pattern.place not in self.problems and not self._is_early(found.opened_at):
+                self.problems[pattern.place] = Recurring(
+                    id=found.id,
+                    title=problem.title(pattern),
+                    reason=found.reason,
+                    situations=tuple(each.situation for each in pattern.occurrences),
+                )
 
     def finish(self, ahead: timedelta = AFTER) -> None:
         """Nothing more comes: the clock goes on by ``ahead``, and what is still open then is told as it stands."""
@@ -152,6 +185,7 @@ class Outcome:
         """Its alerts are told of there; people who had its ticket know of the problem since then."""
         if (opened_at := self._tickets.pop(id, None)) is not None:
             self._tickets[into] = min(opened_at, self._tickets.get(into, opened_at))
+        self.written.of.pop(id, None)
         self.incidents.pop(id, None)
         self.alerts.pop(id, None)
         self._places.pop(id, None)
@@ -167,11 +201,14 @@ class Outcome:
         self._stories.write(body)
         self.alerts[situation.id] = array("L", map(self._number, situation.members))
         self.incidents[situation.id] = _incident(
-            situation, self._tickets.get(situation.id), self._waited.get(situation.id, "for nothing")
+            situation,
+            self._tickets.get(situation.id),
+            self._waited.get(situation.id, "for nothing"),
+            self.written.of.get(situation.id),
         )
 
 
-def _incident(situation: Situation, ticket_at: datetime | None, waited: str) -> Incident:
+def _incident(situation: Situation, ticket_at: datetime | None, waited: str, ticket: Ticket | None) -> Incident:
     began_at = min(situation.opened_at, *(member.joined_at for member in situation.members.values()))
     best = situation.causes[0] if situation.causes and not situation.cause_doubt else None
     return Incident(
@@ -190,6 +227,7 @@ def _incident(situation: Situation, ticket_at: datetime | None, waited: str) -> 
         wait_s=None if ticket_at is None else (ticket_at - began_at).total_seconds(),
         waited=waited,
         no_ticket="" if ticket_at is not None else _why_no_ticket(situation),
+        ticket=ticket,
     )
 
 

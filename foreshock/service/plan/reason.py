@@ -1,9 +1,13 @@
 """Why two outcomes differ: looked up in the stories of the situations concerned, as they were decided."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from foreshock.core.model import Alert, Ended, Member
 from foreshock.service.plan.outcome import Incident, Outcome
+from foreshock.service.plan.tickets import SINK
+
+_LISTED = 3
 
 
 class Reasons:
@@ -56,6 +60,39 @@ class Reasons:
                 return what, f"{self._name(story, key)} {verb}: {self._link(side, member)}"
         return what, "alerts that were placed elsewhere"
 
+    def text(self, one: Incident, other: Incident) -> tuple[str, str] | None:
+        """How what their tickets said at first differs, by sink, and why; None if it does not."""
+        if one.ticket is None or other.ticket is None:
+            return None
+        found: dict[str, list[str]] = {}
+        templates = False
+        for sink, text in one.ticket.texts.items():
+            other_text = other.ticket.texts.get(sink, text)
+            was, now = (side.engine.settings.ticket.text_of(sink) for side in (self._before, self._after))
+            if text.title != other_text.title:
+                found.setdefault(f"{text.title!r} becomes {other_text.title!r}", []).append(sink)
+            elif was != now and text.digest != other_text.digest:
+                found.setdefault("another description", []).append(sink)
+            else:
+                continue
+            templates = templates or was != now
+        if not found:
+            return None
+        what = "; ".join(f"{said}{_in(sinks)}" for said, sinks in found.items())
+        return what, "its template is another" if templates else "each tells what there was when it was opened"
+
+    def told(self, one: Incident, other: Incident) -> tuple[str, str] | None:
+        """Who is told of something by one of them alone, and why; None if nobody is."""
+        was, now = (Counter(each.ticket.notices if each.ticket is not None else ()) for each in (one, other))
+        if was == now:
+            return None
+        said = (("no longer", _listed((was - now).elements())), ("now", _listed((now - was).elements())))
+        what = "; ".join(f"{when} {listed}" for when, listed in said if listed)
+        before, after = (side.engine.settings for side in (self._before, self._after))
+        if before.sla != after.sla or before.escalation != after.escalation:
+            return what, "`sla` or `escalation` of the settings are others"
+        return what, f"before: {_whose(one)}; after: {_whose(other)}"
+
     def _homes(self, side: Outcome, incidents: Iterable[Incident]) -> dict[str, str]:
         """By fingerprint, which of the situations holds it."""
         return {key: each.id for each in incidents for key in side.story(each.id).situation.members}
@@ -82,6 +119,20 @@ class Reasons:
 def _name(alert: Alert) -> str:
     name = alert.read_labels().get("alertname", "an alert")
     return f"{name} on {alert.ci}" if alert.ci else name
+
+
+def _in(sinks: Sequence[str]) -> str:
+    return "" if SINK in sinks else f" in {', '.join(sinks)}"
+
+
+def _listed(notices: Iterable[str]) -> str:
+    found = list(notices)
+    more = f" and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
+    return ", ".join(found[:_LISTED]) + more
+
+
+def _whose(incident: Incident) -> str:
+    return f"P{incident.priority} of {incident.group or 'nobody'}, ticket after {incident.wait_s:.0f} s"
 
 
 def _in_order(story: Ended) -> list[tuple[str, Member]]:

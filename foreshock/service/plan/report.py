@@ -5,15 +5,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from foreshock.service.plan.compare import Kind, Plan
 from foreshock.service.plan.outcome import Incident
+from foreshock.service.plan.tickets import TicketTotals, Written
 from foreshock.service.scoring import Fit
 
 WORDS = {
     Kind.MERGED: "merge", Kind.SPLIT: "split", Kind.APPEARED: "appear", Kind.VANISHED: "vanish",
     Kind.MOVED: "hold other alerts", Kind.PRIORITY: "change priority", Kind.CAUSE: "change cause",
     Kind.ASSIGNMENT: "change assignment", Kind.TIME: "change time to ticket",
+    Kind.TEXT: "change text", Kind.WRITES: "change updates", Kind.NOTICES: "change who is told",
+    Kind.PROBLEM: "change problems",
 }  # fmt: skip
 _BARS = 560  # pixels
 _TEAMS = 30
@@ -33,6 +37,7 @@ def rows(plan: Plan) -> list[tuple[str, str, str]]:
             for each in sorted({*one.by_group, *other.by_group})
             if len({*one.by_group, *other.by_group}) > 1
         ),
+        *_written(one.written, other.written),
         ("most in one hour", f"{one.busiest_hour:,}", f"{other.busiest_hour:,}"),
         ("situations", f"{one.situations:,}", f"{other.situations:,}"),
         ("noise reduction", f"{one.noise_reduction:.2%}", f"{other.noise_reduction:.2%}"),
@@ -40,6 +45,49 @@ def rows(plan: Plan) -> list[tuple[str, str, str]]:
         ("first alert to ticket, 95 %", _seconds(one.wait_p95_s), _seconds(other.wait_p95_s)),
         *_fit(one.fit, other.fit),
     ]
+
+
+_WRITTEN = {
+    "opened": "opened", "updated": "updates", "reopened": "reopenings", "resolved": "resolutions",
+    "sla": "SLA warnings", "escalations": "escalations",
+}  # fmt: skip
+
+
+def _written(one: TicketTotals, other: TicketTotals) -> Iterator[tuple[str, str, str]]:
+    """What is written after tickets are opened, and whom that tells."""
+    for name, words in _WRITTEN.items():
+        was, now = getattr(one.all, name), getattr(other.all, name)
+        if name != "opened" and (was or now):
+            yield words, f"{was:,}", f"{now:,}"
+    if one.problems or other.problems:
+        yield "Problems opened", f"{one.problems:,}", f"{other.problems:,}"
+
+
+def written(plan: Plan) -> tuple[tuple[str, ...], list[tuple[str, list[tuple[int, int]]]]]:
+    """The columns, and for each priority and team that differs how much was written, before and after; of the teams
+    those most concerned."""
+    one, other = plan.before.written, plan.after.written
+    shown = [name for name in _WRITTEN if any(getattr(side.all, name) for side in (one, other))]
+
+    def cells(was: Written, now: Written) -> list[tuple[int, int]]:
+        return [(getattr(was, name), getattr(now, name)) for name in shown]
+
+    nothing = Written()
+    priorities = [
+        (f"P{each}", cells(one.by_priority.get(each, nothing), other.by_priority.get(each, nothing)))
+        for each in sorted({*one.by_priority, *other.by_priority})
+    ]
+    groups = [
+        (each or "nobody", cells(one.by_group.get(each, nothing), other.by_group.get(each, nothing)))
+        for each in {*one.by_group, *other.by_group}
+    ]
+    groups.sort(key=lambda row: (-sum(abs(now - was) for was, now in row[1]), row[0]))
+    rows = [row for row in (*priorities, *groups[:_TEAMS]) if any(was != now for was, now in row[1])]
+    return tuple(_WRITTEN[name] for name in shown), rows
+
+
+def _was_and_is(was: int, now: int) -> str:
+    return f"{was:,}" if was == now else f"{was:,} → {now:,}"
 
 
 def _fit(one: Fit | None, other: Fit | None) -> Iterator[tuple[str, str, str]]:
@@ -90,6 +138,7 @@ def text(plan: Plan, shown: int) -> Iterator[str]:
     wide = [max(len(row[column]) for row in table) for column in range(3)]
     for name, one, other in table:
         yield f"  {name:<{wide[0]}}  {one:>{wide[1]}}  {other:>{wide[2]}}"
+    yield from _written_text(plan)
     yield ""
     yield from (f"note: {each}" for each in plan.notes)
     yield verdict(plan)
@@ -104,6 +153,20 @@ def text(plan: Plan, shown: int) -> Iterator[str]:
         yield f"{more:,} more are not shown; --show says how many are."
 
 
+def _written_text(plan: Plan) -> Iterator[str]:
+    columns, found = written(plan)
+    if not found:
+        return
+    table = [("", *columns), *((name, *(_was_and_is(*cell) for cell in cells)) for name, cells in found)]
+    wide = [max(len(row[column]) for row in table) for column in range(len(columns) + 1)]
+    yield ""
+    yield "Tickets, where they differ:"
+    for name, *cells in table:
+        yield f"  {name:<{wide[0]}}  " + "  ".join(
+            f"{cell:>{size}}" for cell, size in zip(cells, wide[1:], strict=True)
+        )
+
+
 def markdown(plan: Plan, shown: int) -> Iterator[str]:
     """For a pull request."""
     yield "### What would have been different"
@@ -115,6 +178,7 @@ def markdown(plan: Plan, shown: int) -> Iterator[str]:
     yield from (f"| {name} | {one} | {other} |" for name, one, other in rows(plan))
     yield ""
     yield f"**{verdict(plan)}**"
+    yield from _written_markdown(plan)
     yield from _calls(plan)
     for note in plan.notes:
         yield ""
@@ -136,6 +200,21 @@ def markdown(plan: Plan, shown: int) -> Iterator[str]:
             yield f"{more:,} more."
         yield ""
         yield "</details>"
+
+
+def _written_markdown(plan: Plan) -> Iterator[str]:
+    columns, found = written(plan)
+    if not found:
+        return
+    yield ""
+    yield "<details><summary>What is written to tickets, by priority and team, where it differs</summary>"
+    yield ""
+    yield f"| | {' | '.join(columns)} |"
+    yield f"| --- |{' ---: |' * len(columns)}"
+    for name, cells in found:
+        yield f"| {_escaped(name)} | {' | '.join(_was_and_is(*cell) for cell in cells)} |"
+    yield ""
+    yield "</details>"
 
 
 def _calls(plan: Plan) -> Iterator[str]:
@@ -163,10 +242,12 @@ def html(plan: Plan) -> str:
         loader=PackageLoader("foreshock.service.plan", "templates"), autoescape=True, undefined=StrictUndefined
     )
     one, other = plan.before.by_hour, plan.after.by_hour
+    columns, found = written(plan)
     hours = [(hour, one.get(hour, 0), other.get(hour, 0)) for hour in sorted({*one, *other})]
     return environment.get_template("plan.html").render(
         plan=plan, heading=heading(plan), verdict=verdict(plan), rows=rows(plan), words=WORDS, kinds=list(Kind),
         line=incident_line, hours=_bars(hours), teams=teams(plan),
+        columns=columns, written=found,
         priorities=_bars([(f"P{n}", plan.before.by_priority.get(n, 0), plan.after.by_priority.get(n, 0))
                           for n in range(1, 6)]),
     )  # fmt: skip
@@ -212,7 +293,14 @@ def _span(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
+class Told(Struct, frozen=True):
+    """The plan for programs, with its verdict and all that a threshold may name."""
+
+    verdict: str
+    values: dict[str, float]
+    plan: Plan
+
+
 def as_json(plan: Plan) -> bytes:
-    """The plan with its verdict and all that a threshold may name."""
-    told = {"verdict": verdict(plan), "values": plan.values(), "plan": plan}
+    told = Told(verdict(plan), plan.values(), plan)
     return msgspec.json.format(msgspec.json.encode(told), indent=1)

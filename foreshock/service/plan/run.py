@@ -13,7 +13,8 @@ from correlation.rule import RuleKind
 from correlation.settings import read_recorded
 from foreshock.core.contracts import Collector, Record, RecordKind
 from foreshock.service.plan.compare import Plan, compare
-from foreshock.service.plan.outcome import SINK, Outcome
+from foreshock.service.plan.outcome import Outcome
+from foreshock.service.plan.tickets import SINK
 from foreshock.service.recorded import Input
 from foreshock.service.records import OperatorRecord, SettingsRecord
 from foreshock.service.replay import Version, heads, taken_apart
@@ -52,6 +53,7 @@ def outcomes(
     situations that another configuration may not have.
     """
     numbers: dict[str, int] = {}
+    sinks = _sinks(versions)
     with ExitStack() as files:
         sides = [
             (version, Outcome(collectors, rules, numbers, files.enter_context(TemporaryFile()), since))
@@ -64,7 +66,7 @@ def outcomes(
             for side, (version, outcome) in enumerate(sides):
                 if first:
                     for head in heads(record, version):
-                        outcome.read(to_one_sink(head), None)
+                        outcome.read(with_sinks(head, sinks), None)
                 if is_for(record, version):
                     effects = outcome.read(record, items)
                     if scorer is not None:
@@ -103,12 +105,18 @@ def survey(inputs: Iterable[Input]) -> Survey:
     return Survey(present=version, topology=topology, last_at=None if last is None else last.at)
 
 
-def to_one_sink(head: Record) -> Record:
-    """The same settings and rules, with the one sink that all sides of a plan have."""
+def with_sinks(head: Record, sinks: tuple[str, ...] = (SINK,)) -> Record:
+    """The same settings and rules, with the sinks that all sides have."""
     if head.kind is not RecordKind.SETTINGS:
         return head
-    read = msgspec.structs.replace(msgspec.json.decode(head.body, type=SettingsRecord), sinks=(SINK,))
+    read = msgspec.structs.replace(msgspec.json.decode(head.body, type=SettingsRecord), sinks=sinks)
     return msgspec.structs.replace(head, body=msgspec.json.encode(read))
+
+
+def _sinks(versions: Sequence[Version]) -> tuple[str, ...]:
+    """One for all that hear the same, and those that have a text of their own on some side."""
+    texts = (version.settings.ticket.text_by_sink for version in versions if version.settings is not None)
+    return (SINK, *sorted({name for some in texts for name in some if name != SINK}))
 
 
 def is_for(record: Record, version: Version) -> bool:

@@ -17,7 +17,7 @@ from foreshock.core.errors import Malformed
 from foreshock.core.model import Relationship
 from foreshock.service.engine import Engine
 from foreshock.service.past import Past
-from foreshock.service.plan.run import is_for, to_one_sink
+from foreshock.service.plan.run import is_for, with_sinks
 from foreshock.service.recorded import Input
 from foreshock.service.records import TopologyRecord
 from foreshock.service.replay import Version, fingerprints, heads, taken_apart
@@ -53,7 +53,7 @@ class Reading(Struct, kw_only=True):
         """A new one, with what is in force from the start."""
         engine = Engine(self.collectors, self.rules)
         for head in heads(self.inputs[0].record, version):
-            engine.step([(to_one_sink(head), None)])
+            engine.step([(with_sinks(head), None)])
         return engine
 
 
