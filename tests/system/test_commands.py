@@ -10,17 +10,33 @@ import pytest
 import requests
 
 from foreshock.service.settings import sink_kinds
-from foreshock.testing.servers import eventually, foreshock_environment, foreshock_script, free_port, run_foreshock
+from foreshock.testing.servers import (
+    Sandbox,
+    eventually,
+    foreshock_environment,
+    foreshock_script,
+    free_port,
+    run_foreshock,
+)
 
 REPORTED = "ResponseTimeHigh on search-lb"
 
 
 @pytest.fixture
-def demo() -> Iterator[str]:
-    """A running `foreshock demo`, five times as fast as it usually is; its address."""
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox("servicenow") as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def demo(sandbox: Sandbox, tmp_path: Path) -> Iterator[str]:
+    """A running `foreshock demo`, five times as fast as it usually is, with tickets on the desk and in a stand-in of
+    ServiceNow; its address."""
+    config = tmp_path / "sinks.yaml"
+    config.write_text(json.dumps({"sinks": [{"name": "desk", "kind": "desk"}, sandbox.entry("servicenow")]}))
     address = f"127.0.0.1:{free_port()}"
     process = subprocess.Popen(
-        [str(foreshock_script()), "demo", "--listen", address, "--speed", "300"],
+        [str(foreshock_script()), "demo", "--listen", address, "--speed", "300", "--config", str(config)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         env=foreshock_environment({}),
@@ -32,7 +48,9 @@ def demo() -> Iterator[str]:
         assert process.wait(timeout=60) == 0
 
 
-def test_the_demo_shows_a_recorded_outage_as_one_incident_with_its_cause_from_beginning_to_end(demo: str):
+def test_the_demo_shows_a_recorded_outage_as_one_incident_with_its_cause_from_beginning_to_end(
+    demo: str, sandbox: Sandbox
+):
     def ended() -> list[dict[str, object]] | None:
         try:
             found = requests.get(f"{demo}/api/v1/incidents?state=all", timeout=10).json()
@@ -51,6 +69,7 @@ def test_the_demo_shows_a_recorded_outage_as_one_incident_with_its_cause_from_be
     explained = run_foreshock("explain", "INC0000001", "--server", demo)
     assert explained.returncode == 0
     assert "pet-search depends on pet-info" in explained.stdout
+    eventually(lambda: [each["state"] for each in sandbox.held()] == ["resolved"] * 3, what="the tickets in ServiceNow")
     listed = run_foreshock("incidents", "list", "--state", "all", "--server", demo, "--output", "json")
     assert "S-1" in {each["id"] for each in json.loads(listed.stdout)}
 

@@ -78,13 +78,24 @@ def reload(server: Server = DEFAULT_SERVER, token_file: TokenFile = None) -> Non
 def demo(
     listen: Annotated[str, typer.Option(help="HOST:PORT to listen on.")] = "127.0.0.1:8421",
     speed: Annotated[float, typer.Option(min=1, max=600, help="Times as fast as it happened.")] = 60.0,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="Further settings, such as the sinks that `foreshock sandbox` prints.", show_default="none"),
+    ] = None,
 ) -> None:
-    """Replay a recorded outage of a real application at accelerated time, on a state of its own."""
+    """Replay a recorded outage of a real application at accelerated time, on a state of its own.
+
+    Its tickets are on the desk. To see them in an ITSM system, without having one:
+
+    foreshock sandbox servicenow > sinks.yaml &
+
+    foreshock demo --config sinks.yaml
+    """
     from foreshock.service import logs
     from foreshock.service.demo.run import run_demo
 
     logs.configure("warning", "auto")
-    leave(run_demo(listen, speed, print_lines))
+    leave(run_demo(listen, speed, print_lines, config))
 
 
 @commands.command()

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import requests
 
@@ -54,8 +55,9 @@ class AcceleratedClock:
         return not stop.is_set()
 
 
-def run_demo(listen: str, speed: float, say: Callable[[str], None]) -> int:
-    """Serve until stopped; ``say`` is told what happens meanwhile. Returns the exit code."""
+def run_demo(listen: str, speed: float, say: Callable[[str], None], config: Path | None = None) -> int:
+    """Serve until stopped; ``say`` is told what happens meanwhile. Returns the exit code. config: further settings,
+    above all other sinks. Raises ConfigError."""
     with tempfile.TemporaryDirectory(prefix="foreshock-demo-") as folder:
         flags = {
             "listen": listen,
@@ -63,7 +65,7 @@ def run_demo(listen: str, speed: float, say: Callable[[str], None]) -> int:
             "topology": str(TOPOLOGY_FILE),
             **SETTINGS,
         }
-        settings = load_settings(None, {}, flags)
+        settings = load_settings(config, {}, flags)
         span = timedelta(seconds=recorded_span_s()) + _AFTER
         clock = AcceleratedClock(datetime.now(UTC) - span, speed)
         stop = threading.Event()
