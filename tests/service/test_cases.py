@@ -273,11 +273,11 @@ def test_an_expression_that_finds_no_case_is_told(tmp_path: Path):
         list(run([SHIPPED], None, "nothing like it"))
 
 
-def test_the_case_in_the_docs_is_as_it_says_and_an_editor_takes_it(tmp_path: Path):
+def test_the_cases_in_the_docs_are_as_they_say_and_an_editor_takes_it(tmp_path: Path):
     text = (Path(__file__).parents[2] / "docs" / "tuning.md").read_text(encoding="utf-8")
     (tmp_path / "docs.yaml").write_text(text.partition("# cases/databases.yaml\n")[2].partition("```")[0])
 
-    (result,) = run([tmp_path / "docs.yaml"], None, "")
+    results = list(run([tmp_path / "docs.yaml"], None, ""))
 
-    assert told_of(result) == ""
+    assert [told_of(result) for result in results] == ["", ""]
     assert list(problems(read_yaml(tmp_path / "docs.yaml").data, cases_schema(), cases_schema())) == []

@@ -4,6 +4,7 @@
 """
 
 import re
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -19,6 +20,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic.json_schema import SkipJsonSchema
 
 from correlation.settings import CorrelationSettings, Matchers
 from foreshock.connect.config import InvalidPart
@@ -28,6 +30,7 @@ from foreshock.core.quantities import Duration, parse_duration
 from foreshock.core.topology import DIRECTIONS
 
 _FOREVER = timedelta(days=365)
+_SINK = "desk"
 _ACTIONS = (
     "fire", "resolve", "flap", "change", "silence", "maintenance", "end", "merge", "split", "move", "not_related",
     "cause", "ticket",
@@ -126,13 +129,15 @@ class Step(_Part):
     to: Alert = Field(default="", description="an alert of the situation that `move` goes to")
     not_related: Texts = Field(default=(), description="two alerts, or two CIs, that do not belong together")
     cause: str = Field(default="", description="the CI that was the cause, in the situation that holds the alert `of`")
-    ticket: Literal["", "rejected", "taken", "commented", "pending", "resumed", "resolved", "closed", "reopened"] = (
-        Field(
-            default="",
-            description="what becomes of the ticket of the situation that holds the alert `of`: the ticket system "
-            "rejects what was written, or somebody does something there",
-        )
+    ticket: Literal[
+        "", "confirmed", "rejected", "taken", "commented", "pending", "resumed", "resolved", "closed", "reopened"
+    ] = Field(
+        default="",
+        description="what becomes of the ticket of the situation that holds the alert `of`: the ticket system confirms "
+        "or rejects what was written, or somebody does something there",
     )
+    sink: str = Field(default="", description="of that ticket; the first one if empty")
+    code: str = Field(default="", description="with which the ticket is resolved or closed: No fault found")
     of: Alert = Field(default="", description="an alert of the situation that is meant")
     by: str = Field(default="somebody", description="who did it")
     title: str = Field(default="change", description="of a change or a maintenance; the comment of what people say")
@@ -174,6 +179,8 @@ class Step(_Part):
         if (self.action in _OF_AN_ALERT) is not bool(self.of):
             said = f"`{self.action}` names no situation" if not self.of else f"`of` says nothing of `{self.action}`"
             raise Invalid(said, hint="name an alert of the situation with `of`, for `ticket` and `cause`")
+        if (self.sink or self.code) and not self.ticket:
+            raise Invalid("`sink` and `code` say something of a ticket", hint="leave them out, or say `ticket`")
         if bool(self.move) is not bool(self.to):
             raise Invalid("`move` and `to` go together", hint="name with `to` an alert of the situation they go to")
         if self.merge and len(set(self.merge)) < 2:
@@ -214,12 +221,109 @@ class Expected(_Part):
         return texts
 
 
+_VERBS = ("open", "update", "resolve", "reopen", "not_opened")
+_NOTICES = ("sla", "escalation")
+
+
+class ExpectedWrite(_Part):
+    """One write of a ticket that there should be, or a ticket that should not be; what is not written may be
+    anything. Tickets are named by an alert that they are about."""
+
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": [name]} for name in _VERBS]})
+
+    open: Alert = Field(default="", description="a ticket is opened")
+    update: Alert = Field(default="", description="it is updated")
+    resolve: Alert = Field(default="", description="it is resolved")
+    reopen: Alert = Field(default="", description="it is opened again")
+    not_opened: Alert = Field(default="", description="no ticket is opened")
+    because: str = Field(default="", description="of `not_opened`: the reason, or a part of it")
+    at: Duration | None = Field(default=None, description="when, since the beginning of the case")
+    priority: int | None = Field(default=None, ge=1, le=5, description="that the ticket has then")
+    group: str | None = Field(default=None, description="that it is assigned to then; empty for nobody")
+    title: str | None = Field(default=None, description="that it has then, or a part of it")
+    sink: str = Field(default="", description="that is told; any one if empty")
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        named = [name for name in _VERBS if getattr(self, name)]
+        if len(named) != 1:
+            hint = f"write one of {', '.join(_VERBS)} with an alert of the ticket"
+            raise Invalid(f"it says {' and '.join(named) or 'nothing'} of a ticket", hint=hint)
+        told = [name for name in ("at", "priority", "group", "title") if getattr(self, name) is not None]
+        if self.not_opened and told:
+            raise Invalid("what is not opened has nothing", hint=f"leave {', '.join(told)} out", path=(told[0],))
+        if self.because and not self.not_opened:
+            raise Invalid("`because` goes with `not_opened`", hint="leave it out", path=("because",))
+        return self
+
+    @property
+    def verb(self) -> str:
+        return next(name for name in _VERBS if getattr(self, name))
+
+    @property
+    def alert(self) -> str:
+        return str(getattr(self, self.verb))
+
+
+class ExpectedNotice(_Part):
+    """Something that people are told beside the ticket; what is not written may be anything."""
+
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": [name]} for name in _NOTICES]})
+
+    sla: Alert = Field(default="", description="promised time runs out for the incident that holds this alert")
+    escalation: Alert = Field(default="", description="nobody takes the incident that holds this alert")
+    level: int | None = Field(default=None, ge=1, description="percent of the promised time; step of the escalation")
+    to: Texts | None = Field(default=None, description="whom it is for, the most fitting first")
+    at: Duration | None = Field(default=None, description="when, since the beginning of the case")
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        named = [name for name in _NOTICES if getattr(self, name)]
+        if len(named) != 1:
+            hint = "write `sla` or `escalation` with an alert of the incident"
+            raise Invalid(f"it says {' and '.join(named) or 'nothing'}", hint=hint)
+        return self
+
+    @property
+    def kind(self) -> str:
+        return next(name for name in _NOTICES if getattr(self, name))
+
+    @property
+    def alert(self) -> str:
+        return str(getattr(self, self.kind))
+
+
+class ExpectedProblem(_Part):
+    """A Problem that incidents have made."""
+
+    about: str = Field(min_length=1, description="the CI that is the cause each time")
+    incidents: int | None = Field(default=None, ge=1, description="how many it has")
+
+
 class Check(_Part):
     """What should be at one moment."""
 
     at: Duration = Field(description="since the beginning of the case; what happens at that very moment is seen")
-    situations: tuple[Expected, ...] = Field(description="all there are, without those that were merged")
+    situations: tuple[Expected, ...] | SkipJsonSchema[None] = Field(
+        default=None, description="all there are, without those that were merged"
+    )
     others: bool = Field(default=False, description="there may be situations that are not listed")
+    tickets: tuple[ExpectedWrite, ...] = Field(
+        default=(), description="writes so far, and tickets that were not opened; there may be others"
+    )
+    notices: tuple[ExpectedNotice, ...] | SkipJsonSchema[None] = Field(
+        default=None, description="all that people were told so far beside the tickets"
+    )
+    problems: tuple[ExpectedProblem, ...] | SkipJsonSchema[None] = Field(
+        default=None, description="all Problems so far"
+    )
+
+    @model_validator(mode="after")
+    def _checks_something(self) -> Self:
+        if self.situations is None and not self.tickets and self.notices is None and self.problems is None:
+            hint = "write situations, tickets, notices or problems"
+            raise Invalid("it expects nothing", hint=hint, path=("at",))
+        return self
 
 
 class Setting(_Part):
@@ -231,6 +335,7 @@ class Setting(_Part):
         tuple[str, ...], _schema_of({"type": "string", "pattern": rf"^\s*\S+\s+({_TYPES})\s+\S+\s*$"}, many_only=True)
     ] = Field(default=(), description="relationships: shop depends_on api")
     cis: dict[str, KnownCi] = Field(default_factory=dict, description="what is known of CIs")
+    sinks: Texts = Field(default=(), description="that hear of tickets; desk if there is none")
 
     @field_validator("topology")
     @classmethod
@@ -259,6 +364,15 @@ class Case(Setting):
     steps: Annotated[tuple[Step, ...], _SOME] = Field(description="what happens")
     expect: Annotated[tuple[Check, ...], _SOME] = Field(description="what there should be, at one or more moments")
 
+    def named_sinks(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        for index, step in enumerate(self.steps):
+            if step.sink:
+                yield ("steps", index, "sink"), step.sink
+        for number, check in enumerate(self.expect):
+            for index, write in enumerate(check.tickets):
+                if write.sink:
+                    yield ("expect", number, "tickets", index, "sink"), write.sink
+
 
 class CaseFile(Setting):
     """A case file."""
@@ -275,3 +389,16 @@ class CaseFile(Setting):
                 raise Invalid(f"{case.name!r} is the name of two cases", hint="give each its own", path=(index, "name"))
             names.add(case.name)
         return cases
+
+    @model_validator(mode="after")
+    def _knows_its_sinks(self) -> Self:
+        for index, case in enumerate(self.cases):
+            known = self.sinks_of(case)
+            for path, sink in case.named_sinks():
+                if sink not in known:
+                    hint = f"`sinks` has {', '.join(known)}"
+                    raise Invalid(f"there is no sink {sink!r}", hint=hint, path=("cases", index, *path))
+        return self
+
+    def sinks_of(self, case: Case) -> tuple[str, ...]:
+        return case.sinks or self.sinks or (_SINK,)

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from correlation import problem
 from correlation.rule import RuleInstance, RuleKind, in_words
 from foreshock.core.contracts import Collector, Record, RecordKind, TicketChange
 from foreshock.core.matchers import parse_matcher
@@ -22,14 +23,14 @@ from foreshock.core.model import (
     Span,
 )
 from foreshock.core.quantities import format_duration
-from foreshock.service import weighing
+from foreshock.service import escalation, sla, weighing
 from foreshock.service.cases.model import Case, CaseFile, KnownCi, Setting, Step
 from foreshock.service.engine import Effects, Engine
 from foreshock.service.records import OperatorRecord, SettingsRecord, Statement, TopologyRecord
 
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
-_SINK = "desk"
 _SOURCE = "case"
+_MOMENT = timedelta(microseconds=1)
 _NOTHING = KnownCi()
 
 
@@ -42,7 +43,8 @@ class Unheard(Struct, frozen=True, kw_only=True):
 
 
 class Observed(Struct, frozen=True, kw_only=True):
-    """One situation as it is. why: by alert, why it is there, and what else it was related to."""
+    """One situation as it is. why: by alert, why it is there, and what else it was related to. to_be_told: how it
+    stands with what was promised, and who is told next, in words."""
 
     id: str
     alerts: tuple[str, ...]
@@ -55,12 +57,54 @@ class Observed(Struct, frozen=True, kw_only=True):
     assignment: str
     tickets: tuple[str, ...]
     why: Mapping[str, str]
+    to_be_told: tuple[str, ...]
+
+
+class Write(Struct, frozen=True, kw_only=True):
+    """One write of a ticket. alerts: those of its situation then."""
+
+    at: timedelta
+    verb: str
+    sink: str
+    situation: str
+    alerts: frozenset[str]
+    priority: int
+    group: str
+    title: str
+
+
+class Told(Struct, frozen=True, kw_only=True):
+    """One notice. alerts: those of its situation then."""
+
+    at: timedelta
+    kind: str
+    level: int
+    alerts: frozenset[str]
+    to: tuple[str, ...]
+
+
+class Returning(Struct, frozen=True, kw_only=True):
+    """A pattern of incidents, which is a Problem or not (yet), for a reason."""
+
+    about: str
+    incidents: int
+    is_problem: bool
+    reason: str
+
+
+class Seen(Struct, frozen=True, kw_only=True):
+    """What there is at one moment: situations, and all writes and notices so far."""
+
+    situations: list[Observed]
+    writes: tuple[Write, ...]
+    told: tuple[Told, ...]
+    returning: tuple[Returning, ...]
 
 
 class Played(Struct, frozen=True, kw_only=True):
     """What came of a case. seen: what there is at each of its checks, in order of time."""
 
-    seen: list[list[Observed]]
+    seen: list[Seen]
     unheard: list[Unheard]
 
 
@@ -82,7 +126,7 @@ def play(
             at, step, verb = waiting.pop(0)
             stage.do(at, step, verb)
         stage.tick(check.at)
-        seen.append(stage.observed())
+        seen.append(stage.seen())
     return Played(seen=seen, unheard=stage.unheard)
 
 
@@ -105,13 +149,20 @@ class _Stage:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._number = 0
-        self._tickets: dict[str, list[str]] = {}
+        self._sinks: tuple[str, ...] = ()
+        self._writes: list[Write] = []
+        self._told: list[Told] = []
         self._set: dict[str, list[str]] = {"silence": [], "maintenance": []}
         self.unheard: list[Unheard] = []
 
     def begin(self, file: CaseFile, case: Case, rules: Sequence[RuleInstance] | None) -> None:
         settings = _merged(file.settings, case.settings)
-        chosen = SettingsRecord(correlation=settings, sinks=(_SINK,), rules=None if rules is None else tuple(rules))
+        self._sinks = file.sinks_of(case)
+        chosen = SettingsRecord(
+            correlation=settings,
+            sinks=self._sinks,
+            rules=None if rules is None else tuple(rules),
+        )
         self._add(timedelta(0), RecordKind.SETTINGS, chosen)
         topology = _topology(file, case)
         if topology.cis:
@@ -139,13 +190,23 @@ class _Stage:
     def tick(self, at: timedelta) -> None:
         self._add(at, RecordKind.TICK, None)
 
-    def observed(self) -> list[Observed]:
-        """In order of opening, without those that were merged."""
-        return [
-            _observed(self._engine, one, tuple(self._tickets.get(one.id, ())))
-            for one in self._engine.situations.values()
-            if one.state is not SituationState.MERGED
-        ]
+    def seen(self) -> Seen:
+        """Situations in order of opening, without those that were merged."""
+        engine = self._engine
+        return Seen(
+            situations=[
+                _observed(engine, one, self._first_sink_heard(one.id))
+                for one in engine.situations.values()
+                if one.state is not SituationState.MERGED
+            ],
+            writes=tuple(self._writes),
+            told=tuple(self._told),
+            returning=tuple(_returning(engine)),
+        )
+
+    def _first_sink_heard(self, situation: str) -> tuple[str, ...]:
+        found = (one for one in self._writes if one.situation == situation and one.sink == self._sinks[0])
+        return tuple(f"{one.verb} {format_duration(one.at)}" for one in found)
 
     def _post(self, at: timedelta, collector: str, items: list[dict[str, Any]]) -> None:
         self._add(at, RecordKind.EVENTS, items, collector=collector)
@@ -220,9 +281,11 @@ class _Stage:
 
     def _ticket(self, at: timedelta, step: Step) -> None:
         situation = self._holding(step.of)
+        of_ours = step.ticket in ("confirmed", "rejected")
         change = TicketChange(
-            sink=_SINK, situation=situation, sequence=self._number + 1, state=step.ticket, actor=step.by,
-            origin="write" if step.ticket == "rejected" else "read",
+            sink=step.sink or self._sinks[0], situation=situation, sequence=self._number + 1, state=step.ticket,
+            actor="" if of_ours else step.by, origin="write" if of_ours else "read", code=step.code,
+            number=f"T-{situation}" if step.ticket == "confirmed" else "",
         )  # fmt: skip
         self._add(at, RecordKind.TICKET, change)
 
@@ -241,6 +304,12 @@ class _Stage:
         raise _NotThere(f"there is no alert {alert} then")
 
     def _add(self, at: timedelta, kind: RecordKind, body: Any, *, collector: str = "", actor: str = "") -> Effects:
+        """What was due before is a step of its own each time, so that what it is about is still known."""
+        while (due := self._engine.next_due()) is not None and max(due, self._engine.now + _MOMENT) < START + at:
+            self._step(max(due, self._engine.now + _MOMENT) - START, RecordKind.TICK, None)
+        return self._step(at, kind, body, collector=collector, actor=actor)
+
+    def _step(self, at: timedelta, kind: RecordKind, body: Any, *, collector: str = "", actor: str = "") -> Effects:
         self._number += 1
         record = Record(
             number=self._number,
@@ -252,10 +321,30 @@ class _Stage:
             actor=actor,
         )
         effects = self._engine.step([(record, None)])
-        for order in effects.orders:
-            said = f"{order.verb} {format_duration(order.at - START)}"
-            self._tickets.setdefault(order.situation, []).append(said)
+        self._hear(effects)
         return effects
+
+    def _hear(self, effects: Effects) -> None:
+        for order in effects.orders:
+            self._writes.append(
+                Write(
+                    at=order.at - START,
+                    verb=order.verb.value,
+                    sink=order.sink,
+                    situation=order.situation,
+                    alerts=self._held_by(order.situation),
+                    priority=order.fields["priority"],
+                    group=order.fields["assignment_group"],
+                    title=order.fields["title"],
+                )
+            )
+        for notice in effects.notices:
+            alerts = self._held_by(notice.situation)
+            at, kind = notice.at - START, notice.kind.value
+            self._told.append(Told(at=at, kind=kind, level=notice.level, alerts=alerts, to=notice.audience))
+
+    def _held_by(self, situation: str) -> frozenset[str]:
+        return frozenset(_alerts(self._engine, self._engine.situations[situation]))
 
 
 class _NotThere(Exception):
@@ -333,7 +422,19 @@ def _observed(engine: Engine, situation: Situation, tickets: tuple[str, ...]) ->
         assignment=weighing.assigned(engine, causes, engine.members(situation)).group,
         tickets=tickets,
         why={name: _why(engine, situation, key) for name, key in alerts.items()},
+        to_be_told=(*sla.in_words(engine, situation), *escalation.in_words(engine, situation)),
     )
+
+
+def _returning(engine: Engine) -> Iterator[Returning]:
+    for pattern in engine.patterns.by_id.values():
+        found = problem.verdict(pattern, engine.now, engine.settings.problem)
+        yield Returning(
+            about=pattern.ci or pattern.title,
+            incidents=pattern.total,
+            is_problem=pattern.problem is not None,
+            reason=found.reason,
+        )
 
 
 def _why(engine: Engine, situation: Situation, key: str) -> str:
