@@ -26,7 +26,7 @@ from foreshock.testing.records import (
 
 Planter = pytest.MonkeyPatch
 SITE = (*(f"h{number} runs_on r{1 + number // 4}" for number in range(8)), "r1 depends_on site", "r2 depends_on site")
-LATER = 61 * 86_400.0
+LATER = 366 * 86_400.0  # the longest that anything is remembered, a pattern
 
 
 @dataclass(frozen=True)
