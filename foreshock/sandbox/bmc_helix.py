@@ -23,7 +23,18 @@ from urllib.parse import quote, urlencode
 from msgspec import Struct
 
 from foreshock.sandbox.faults import Fault
-from foreshock.sandbox.system import Clock, Held, Reply, Request, Simulator, matches, secret_file, stable_id
+from foreshock.sandbox.system import (
+    Answering,
+    Clock,
+    Held,
+    Refused,
+    Reply,
+    Request,
+    Simulator,
+    matches,
+    secret_file,
+    stable_id,
+)
 
 USER, PASSWORD = "foreshock", "sandbox"
 PREFIX = "foreshock-"
@@ -220,12 +231,11 @@ Row = dict[str, Any]
 """Values as they are kept: times in seconds since 1970, the rest text, a number or None."""
 
 
-class _Refused(Exception):
+class _Refused(Refused):
     """An answer that is no success."""
 
     def __init__(self, status: int, number: int, text: str, appended: str | None = None) -> None:
-        super().__init__(text)
-        self.reply = Reply(status=status, body=_messages(number, text, appended))
+        super().__init__(Reply(status=status, body=_messages(number, text, appended)))
 
 
 def _messages(number: int, text: str, appended: str | None = None, type: str = "ERROR") -> list[dict[str, Any]]:
@@ -237,7 +247,7 @@ def _workflow(text: str) -> _Refused:
     return _Refused(500, 44_899, text)
 
 
-class HelixSystem:
+class HelixSystem(Answering):
     """One server with a few people, groups and CIs.
 
     Attributes:
@@ -251,14 +261,12 @@ class HelixSystem:
     """
 
     def __init__(self, clock: Clock, seed: int = 1) -> None:
-        self._clock = clock
-        self._seed = seed
+        super().__init__(clock, seed)
         self._rows: dict[str, dict[str, Row]] = defaultdict(dict)
         self._index: dict[tuple[str, str], dict[str, dict[str, None]]] = defaultdict(dict)
         self._numbers: dict[str, int] = defaultdict(int)
         self._tokens: dict[str, tuple[str, datetime]] = {}
         self._issued = 0
-        self._effects: list[str] = []
         self.passwords = {USER: PASSWORD, "Demo": "demo"}
         self.permissions = {USER: {"incident", "problem"}, "Demo": {"incident", "problem"}}
         self.mandatory: dict[str, set[str]] = {}
@@ -275,14 +283,6 @@ class HelixSystem:
         self._furnish()
 
     # ---- the door ----
-
-    def handle(self, request: Request) -> Reply:
-        self._effects = []
-        try:
-            reply = self._routed(request)
-        except _Refused as refused:
-            reply = refused.reply
-        return Reply(status=reply.status, body=reply.body, headers=reply.headers, effects=tuple(self._effects))
 
     def refuse(self, fault: Fault) -> Reply:
         match fault:
@@ -741,7 +741,6 @@ class HelixSystem:
             for dataset in ("BMC.ASSET", "BMC.SAMPLE"):  # each dataset has its own copy
                 values = {"Name": name, "ReconciliationIdentity": identity, "ClassId": kind, "DatasetId": dataset}
                 self.insert(form, **values)
-        self._effects = []
 
 
 _INVESTIGATED = {"take": "Under Investigation", "resolve": "Completed", "close": "Closed", "reopen": "Assigned"}

@@ -9,8 +9,6 @@ fields and wrong types are refused by name; forms demand fields at creation and 
 activities have no ids and are told in words; what was deleted lies in the trash; limits are counted by the minute.
 """
 
-import base64
-import binascii
 import html
 import itertools
 import json
@@ -22,8 +20,22 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+from msgspec import structs
+
 from foreshock.sandbox.faults import Fault
-from foreshock.sandbox.system import Clock, Held, Reply, Request, Simulator, matches, secret_file, stable_id
+from foreshock.sandbox.system import (
+    Answering,
+    Clock,
+    Held,
+    Refused,
+    Reply,
+    Request,
+    Route,
+    Simulator,
+    routed,
+    secret_file,
+    stable_id,
+)
 
 USER, API_KEY = "foreshock@example.com", "sandbox-key"
 KEY_FIELD = "foreshock_key"
@@ -66,12 +78,11 @@ _TOKEN = re.compile(
 )
 
 
-class _Refused(Exception):
+class _Refused(Refused):
     """An answer that is no success."""
 
     def __init__(self, status: int, body: Any, headers: Mapping[str, str] = {}) -> None:
-        super().__init__(str(status))
-        self.reply = Reply(status=status, body=body, headers=headers)
+        super().__init__(Reply(status=status, body=body, headers=headers))
 
 
 def _invalid(field: str, message: str, code: str = "invalid_value") -> _Refused:
@@ -85,7 +96,7 @@ def _unknown(field: str) -> _Refused:
     return _invalid(field, "Unexpected/invalid field in request", "invalid_field")
 
 
-class FreshserviceSystem:
+class FreshserviceSystem(Answering):
     """One account with two workspaces, a few agents, groups and fields.
 
     Attributes:
@@ -99,8 +110,7 @@ class FreshserviceSystem:
     """
 
     def __init__(self, clock: Clock, seed: int = 1) -> None:
-        self._clock = clock
-        self._seed = seed
+        super().__init__(clock, seed)
         self._tickets: dict[int, dict[str, Any]] = {}
         """The one that was changed last stands last."""
         self._by_key: dict[str, set[int]] = defaultdict(set)
@@ -109,7 +119,6 @@ class FreshserviceSystem:
         self._activities: dict[int, list[dict[str, Any]]] = defaultdict(list)
         self._calls: dict[str, list[datetime]] = defaultdict(list)
         self._last, self._last_problem, self._last_note = 1000, 90_000, 21_000_000
-        self._effects: list[str] = []
         self.tables: dict[str, dict[int, dict[str, Any]]] = {name: {} for name in _TABLES}
         self.fields: dict[str, dict[str, Any]] = {}
         self.filter_lag_s = 180.0
@@ -128,14 +137,6 @@ class FreshserviceSystem:
         self._furnish()
 
     # ---- the door ----
-
-    def handle(self, request: Request) -> Reply:
-        self._effects = []
-        try:
-            reply = self._routed(request)
-        except _Refused as refused:
-            reply = refused.reply
-        return Reply(status=reply.status, body=reply.body, headers=reply.headers, effects=tuple(self._effects))
 
     def refuse(self, fault: Fault) -> Reply:
         match fault:
@@ -158,21 +159,19 @@ class FreshserviceSystem:
         self._count("overall")
         user = self._user(request)
         path = request.path.removeprefix("/api/v2")
-        for method, pattern, answer in self._routes():
-            found = matches(pattern, path)
-            if found is not None and method == request.method:
-                reply = answer(request, user, *found)
-                total = self.limits.get("overall", _PRO["overall"])
-                headers = {
-                    "X-Ratelimit-Total": str(total),
-                    "X-Ratelimit-Remaining": str(max(0, total - len(self._calls["overall"]))),
-                    "X-Ratelimit-Used-CurrentRequest": "1",
-                    "X-Freshservice-Api-Version": "latest=v2; requested=v2",
-                }
-                return Reply(status=reply.status, body=reply.body, headers={**headers, **reply.headers})
-        raise _Refused(404, None)
+        reply = routed(self._routes(), request.method, path, request, user)
+        if reply is None:
+            raise _Refused(404, None)
+        total = self.limits.get("overall", _PRO["overall"])
+        headers = {
+            "X-Ratelimit-Total": str(total),
+            "X-Ratelimit-Remaining": str(max(0, total - len(self._calls["overall"]))),
+            "X-Ratelimit-Used-CurrentRequest": "1",
+            "X-Freshservice-Api-Version": "latest=v2; requested=v2",
+        }
+        return structs.replace(reply, headers={**headers, **reply.headers})
 
-    def _routes(self) -> Sequence[tuple[str, str, Callable[..., Reply]]]:
+    def _routes(self) -> Sequence[Route]:
         """More special paths first: ``{}`` matches any one part."""
         return (
             ("GET", "/tickets/filter", self._filter),
@@ -200,14 +199,7 @@ class FreshserviceSystem:
         )
 
     def _user(self, request: Request) -> int:
-        scheme, _, value = request.headers.get("authorization", "").partition(" ")
-        key = ""
-        if scheme == "Basic":
-            try:
-                key = base64.b64decode(value, validate=True).decode().partition(":")[0]
-            except (binascii.Error, UnicodeDecodeError):
-                key = ""
-        if key != API_KEY:
+        if request.basic[0] != API_KEY:
             raise _Refused(401, _LOGIN)
         return self.agent(USER)
 
@@ -830,7 +822,6 @@ class FreshserviceSystem:
                 raise KeyError(action)
         if changed:
             self._write(ticket, changed, user)
-        self._effects = []
 
     def held(self) -> list[Held]:
         """The description counts as the first note: there stands what opened the ticket."""

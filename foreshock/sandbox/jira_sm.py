@@ -10,21 +10,32 @@ left by none; rich text is a document in version 3 and wiki markup in version 2;
 refused; labels hold no blanks; a deleted or unknown issue is a 404.
 """
 
-import base64
-import binascii
 import copy
 import hashlib
 import hmac
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from foreshock.connect.markup import adf, adf_text
 from foreshock.sandbox.faults import Fault
-from foreshock.sandbox.system import Call, Clock, Held, Reply, Request, Simulator, matches, secret_file, stable_id
+from foreshock.sandbox.system import (
+    Answering,
+    Call,
+    Clock,
+    Held,
+    Refused,
+    Reply,
+    Request,
+    Route,
+    Simulator,
+    routed,
+    secret_file,
+    stable_id,
+)
 
 USER, TOKEN = "foreshock@example.com", "sandbox-token"
 PROJECT = "OPS"
@@ -78,15 +89,14 @@ _NODES = frozenset(
 )
 
 
-class _Refused(Exception):
+class _Refused(Refused):
     """An answer that is no success."""
 
     def __init__(self, status: int, *messages: str, **errors: str) -> None:
-        super().__init__(str(status))
-        self.reply = Reply(status=status, body={"errorMessages": list(messages), "errors": errors})
+        super().__init__(Reply(status=status, body={"errorMessages": list(messages), "errors": errors}))
 
 
-class JiraSystem:
+class JiraSystem(Answering):
     """One site with one service project and a few people.
 
     Attributes:
@@ -96,8 +106,7 @@ class JiraSystem:
     """
 
     def __init__(self, clock: Clock, seed: int = 1, *, cloud: bool = True) -> None:
-        self._clock = clock
-        self._seed = seed
+        super().__init__(clock, seed)
         self.cloud = cloud
         self.index_lag = INDEX_LAG
         self.permissions = {
@@ -116,21 +125,11 @@ class JiraSystem:
         self._number = 0
         self._links: list[tuple[str, str, str, str]] = []
         self._calls: list[datetime] = []
-        self._effects: list[str] = []
         self._base = ""
         self._version = 3
         self._users = {name: stable_id(seed, "user", name)[:24] for name in ("foreshock", "ada", "admin")}
 
     # ---- the door ----
-
-    def handle(self, request: Request) -> Reply:
-        self._effects = []
-        self._base = request.base
-        try:
-            reply = self._routed(request)
-        except _Refused as refused:
-            reply = refused.reply
-        return Reply(status=reply.status, body=reply.body, headers=reply.headers, effects=tuple(self._effects))
 
     def refuse(self, fault: Fault) -> Reply:
         match fault:
@@ -162,6 +161,7 @@ class JiraSystem:
         return Reply(status=401, body={"errorMessages": [message], "errors": {}}, headers=headers)
 
     def _routed(self, request: Request) -> Reply:
+        self._base = request.base
         found = re.fullmatch(r"/rest/api/(2|3|latest)(/.*)", request.path)
         if found is None or (found[1] == "3" and not self.cloud):
             raise _Refused(404, "null for uri: " + request.path)
@@ -176,14 +176,13 @@ class JiraSystem:
             self._calls = [at for at in self._calls if now - at < timedelta(seconds=1)] + [now]
             if len(self._calls) > self.limited:
                 return self._limit(1)
-        for method, pattern, act in self._routes():
-            parts = matches(pattern, path)
-            if parts is not None and method == request.method:
-                return act(request, *parts)
-        raise _Refused(404, "null for uri: " + request.path)
+        reply = routed(self._routes(), request.method, path, request)
+        if reply is None:
+            raise _Refused(404, "null for uri: " + request.path)
+        return reply
 
-    def _routes(self) -> list[tuple[str, str, Callable[..., Reply]]]:
-        routes: list[tuple[str, str, Callable[..., Reply]]] = [
+    def _routes(self) -> list[Route]:
+        routes: list[Route] = [
             ("GET", "/myself", lambda _: Reply(body=self._user("foreshock"))),
             ("GET", "/mypermissions", self._my_permissions),
             ("GET", "/field", lambda _: Reply(body=[self._field(name) for name in self._screen()])),
@@ -224,11 +223,8 @@ class JiraSystem:
         scheme, _, value = request.headers.get("authorization", "").partition(" ")
         if scheme == "Bearer":
             return not self.cloud and value == TOKEN
-        try:
-            user, _, token = base64.b64decode(value, validate=True).decode().partition(":")
-        except (binascii.Error, UnicodeDecodeError):
-            return False
-        return scheme == "Basic" and token == TOKEN and user in (USER, "foreshock")
+        user, token = request.basic
+        return token == TOKEN and user in (USER, "foreshock")
 
     # ---- issues ----
 

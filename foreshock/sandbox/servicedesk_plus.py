@@ -15,14 +15,25 @@ import html
 import json
 import re
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from foreshock.sandbox.faults import Fault
-from foreshock.sandbox.system import Clock, Held, Reply, Request, Simulator, matches, secret_file, stable_id
+from foreshock.sandbox.system import (
+    Answering,
+    Clock,
+    Held,
+    Reply,
+    Request,
+    Route,
+    Simulator,
+    routed,
+    secret_file,
+    stable_id,
+)
 
 USER = "foreshock@example.com"
 TECHNICIAN_KEY = "6F1A2B3C-SANDBOX"
@@ -103,7 +114,7 @@ class _Refused(Exception):
             self.message["fields"] = list(fields)
 
 
-class ServiceDeskPlusSystem:
+class ServiceDeskPlusSystem(Answering):
     """One help desk with a few technicians, groups and fields; both editions at once, told apart by the way in.
 
     Attributes:
@@ -118,8 +129,7 @@ class ServiceDeskPlusSystem:
     """
 
     def __init__(self, clock: Clock, seed: int = 1) -> None:
-        self._clock = clock
-        self._seed = seed
+        super().__init__(clock, seed)
         self._records: dict[str, dict[str, dict[str, Any]]] = {"requests": {}, "problems": {}}
         self._notes: dict[str, list[dict[str, Any]]] = defaultdict(list)
         self._worklogs: dict[str, list[dict[str, Any]]] = defaultdict(list)
@@ -135,7 +145,6 @@ class ServiceDeskPlusSystem:
         self._calls: dict[str, list[datetime]] = defaultdict(list)
         self._locked: dict[str, datetime] = {}
         self._last = 100_000_000_000_035_000
-        self._effects: list[str] = []
         self._is_cloud = True
         self.tables: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in (*_NAMES, "technicians")}
         self.fields = {"requests": {KEY_FIELD, TEXT_FIELD}, "problems": {PROBLEM_KEY_FIELD}}
@@ -155,17 +164,6 @@ class ServiceDeskPlusSystem:
         self._furnish()
 
     # ---- the door ----
-
-    def handle(self, request: Request) -> Reply:
-        self._effects = []
-        self._age()
-        if request.path == "/oauth/v2/token":
-            return self._token(request)
-        try:
-            reply = self._routed(request)
-        except _Refused as refused:
-            reply = self._failure(refused.code, refused.message)
-        return Reply(status=reply.status, body=reply.body, headers=reply.headers, effects=tuple(self._effects))
 
     def refuse(self, fault: Fault) -> Reply:
         match fault:
@@ -200,19 +198,27 @@ class ServiceDeskPlusSystem:
         return Reply(body={**body, "scope": "SDPOnDemand.requests.ALL SDPOnDemand.problems.ALL"})
 
     def _routed(self, request: Request) -> Reply:
+        self._age()
+        if request.path == "/oauth/v2/token":
+            return self._token(request)
+        try:
+            return self._of_api(request)
+        except _Refused as refused:
+            return self._failure(refused.code, refused.message)
+
+    def _of_api(self, request: Request) -> Reply:
         found = re.fullmatch(rf"(?:/app/{PORTAL})?/api/v3(/.+)", request.path)
         if found is None:
             return Reply(status=404, body="<html><body><h1>HTTP Status 404 - Not Found</h1></body></html>")
         user = self._user(request)
         self._count(request)
         given = _input(request)
-        for method, pattern, answer in self._routes():
-            parts = matches(pattern, found[1])
-            if parts is not None and method == request.method:
-                return answer(given, user, *parts)
-        raise _Refused(4007, "Invalid URL")
+        reply = routed(self._routes(), request.method, found[1], given, user)
+        if reply is None:
+            raise _Refused(4007, "Invalid URL")
+        return reply
 
-    def _routes(self) -> Sequence[tuple[str, str, Callable[..., Reply]]]:
+    def _routes(self) -> Sequence[Route]:
         """More special paths first: ``{}`` matches any one part."""
         return (
             ("PUT", "/requests/{}/close", self._close),
@@ -733,7 +739,6 @@ class ServiceDeskPlusSystem:
                 raise KeyError(action)
         if changed:
             self._change(kind, record, user, changed)
-        self._effects = []
 
     def held(self) -> list[Held]:
         found = []

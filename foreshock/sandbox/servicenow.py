@@ -10,7 +10,6 @@ not change state through the Table API.
 """
 
 import base64
-import binascii
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,7 +21,18 @@ from urllib.parse import quote, urlencode
 from msgspec import Struct
 
 from foreshock.sandbox.faults import Fault
-from foreshock.sandbox.system import Clock, Held, Reply, Request, Simulator, matches, secret_file, stable_id
+from foreshock.sandbox.system import (
+    Answering,
+    Clock,
+    Held,
+    Refused,
+    Reply,
+    Request,
+    Simulator,
+    matches,
+    secret_file,
+    stable_id,
+)
 
 USER, PASSWORD, API_KEY = "foreshock", "sandbox", "now_sandbox"
 CLIENT_ID, CLIENT_SECRET = "sandbox", "sandbox-secret"
@@ -141,19 +151,18 @@ CLOSE_CODES = (
 )
 
 
-class _Refused(Exception):
+class _Refused(Refused):
     """An answer that is no success."""
 
     def __init__(self, status: int, message: str, detail: str | None = None) -> None:
-        super().__init__(message)
-        self.reply = Reply(status=status, body=_error(message, detail))
+        super().__init__(Reply(status=status, body=_error(message, detail)))
 
 
 def _error(message: str, detail: str | None) -> dict[str, Any]:
     return {"error": {"message": message, "detail": detail}, "status": "failure"}
 
 
-class ServiceNowSystem:
+class ServiceNowSystem(Answering):
     """One instance with a few people, groups and CIs.
 
     Attributes:
@@ -166,15 +175,13 @@ class ServiceNowSystem:
     """
 
     def __init__(self, clock: Clock, seed: int = 1) -> None:
-        self._clock = clock
-        self._seed = seed
+        super().__init__(clock, seed)
         self._rows: dict[str, dict[str, dict[str, str]]] = {table: {} for table in TABLES}
         self._index: dict[tuple[str, str], dict[str, dict[str, None]]] = defaultdict(dict)
         self._numbers: dict[str, int] = defaultdict(lambda: 10_000)
         self._created = 0
         self._tokens: dict[str, tuple[str, datetime]] = {}
         self._calls: dict[str, list[datetime]] = defaultdict(list)
-        self._effects: list[str] = []
         self.passwords = {USER: PASSWORD, "admin": "admin"}
         self.roles = {USER: {"itil"}, "admin": {"admin"}, "ada": {"itil", "itil_admin"}, "system": {"admin"}}
         self.mandatory: dict[str, set[str]] = {}
@@ -186,14 +193,6 @@ class ServiceNowSystem:
         self._furnish()
 
     # ---- the door ----
-
-    def handle(self, request: Request) -> Reply:
-        self._effects = []
-        try:
-            reply = self._routed(request)
-        except _Refused as refused:
-            reply = refused.reply
-        return Reply(status=reply.status, body=reply.body, headers=reply.headers, effects=tuple(self._effects))
 
     def refuse(self, fault: Fault) -> Reply:
         match fault:
@@ -239,14 +238,10 @@ class ServiceNowSystem:
             user, until = self._tokens[value]
             if self._clock() < until:
                 return user
-        if scheme == "Basic":
-            try:
-                user, _, password = base64.b64decode(value, validate=True).decode().partition(":")
-            except (binascii.Error, UnicodeDecodeError):
-                user = password = ""
-            if user and self.passwords.get(user) == password:
-                return user
-        raise _Reply(_unauthenticated())
+        user, password = request.basic
+        if user and self.passwords.get(user) == password:
+            return user
+        raise Refused(_unauthenticated())
 
     def _token(self, request: Request) -> Reply:
         form = request.form
@@ -314,7 +309,7 @@ class ServiceNowSystem:
             )
             try:
                 reply = self._routed(inner)
-            except _Refused as refused:
+            except Refused as refused:
                 reply = refused.reply
             answered.append(
                 {
@@ -790,7 +785,6 @@ class ServiceNowSystem:
             for value in ("1", "2", "3"):
                 self.insert("sys_choice", name="task", element=element, value=value)
         self.insert("sys_dictionary", name="task", element="short_description", mandatory="true")
-        self._effects = []
 
 
 _LINKS = {"problem_id": "problem", "parent_incident": "incident"}
@@ -799,14 +793,6 @@ _LINKS = {"problem_id": "problem", "parent_incident": "incident"}
 def _family(table: str) -> tuple[str, ...]:
     """A table and those that extend it."""
     return (table, *(child for child, parent in _PARENTS.items() if parent == table))
-
-
-class _Reply(_Refused):
-    """A whole answer instead of the one at hand."""
-
-    def __init__(self, reply: Reply) -> None:
-        Exception.__init__(self, str(reply.status))
-        self.reply = reply
 
 
 def _unauthenticated() -> Reply:

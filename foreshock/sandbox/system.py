@@ -1,17 +1,20 @@
 """What a stand-in of an ITSM system is made of. One file in this folder is one system; its name is the sink's kind."""
 
+import base64
+import binascii
 import hashlib
 import importlib
 import json
 import pkgutil
 import re
-from collections.abc import Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from foreshock.sandbox.faults import Fault
 
@@ -48,6 +51,16 @@ class Request(Struct, frozen=True, kw_only=True):
     def json(self) -> Any:
         """The body as JSON, None where it is empty. Raises ValueError."""
         return json.loads(self.body) if self.body.strip() else None
+
+    @property
+    def basic(self) -> tuple[str, str]:
+        """User and password of basic authentication; empty texts where there is none."""
+        scheme, _, value = self.headers.get("authorization", "").partition(" ")
+        try:
+            user, _, password = base64.b64decode(value, validate=True).decode().partition(":")
+        except (binascii.Error, UnicodeDecodeError):
+            return "", ""
+        return (user, password) if scheme == "Basic" else ("", "")
 
 
 class Reply(Struct, frozen=True, kw_only=True):
@@ -113,6 +126,35 @@ class System(Protocol):
         """All tickets and problems, oldest first."""
 
 
+class Refused(Exception):
+    """A request is not carried out. reply: what is answered instead."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(str(reply.status))
+        self.reply = reply
+
+
+class Answering(ABC):
+    """How every stand-in handles a request: a refusal in the middle is an answer too, and ``_effects`` go with it."""
+
+    def __init__(self, clock: Clock, seed: int) -> None:
+        self._clock = clock
+        self._seed = seed
+        self._effects: list[str] = []
+
+    def handle(self, request: Request) -> Reply:
+        self._effects = []
+        try:
+            reply = self._routed(request)
+        except Refused as refused:
+            reply = refused.reply
+        return structs.replace(reply, effects=tuple(self._effects))
+
+    @abstractmethod
+    def _routed(self, request: Request) -> Reply:
+        """Carry out one request. Raises Refused."""
+
+
 class Call(Struct, frozen=True, kw_only=True):
     """What a system posts to its webhook when somebody did something."""
 
@@ -176,3 +218,16 @@ def matches(pattern: str, path: str) -> tuple[str, ...] | None:
     """The parts of a path that stand at ``{}`` in a pattern such as ``/api/now/table/{}/{}``; None if it differs."""
     found = re.fullmatch(re.escape(pattern).replace(r"\{\}", "([^/]+)"), path)
     return None if found is None else found.groups()
+
+
+Route = tuple[str, str, Callable[..., Reply]]
+"""Method, pattern, and what answers: called with what all are given, and the parts that stand at ``{}``."""
+
+
+def routed(routes: Iterable[Route], method: str, path: str, *given: Any) -> Reply | None:
+    """What the first route that fits answers; None where none does."""
+    for wanted, pattern, answer in routes:
+        parts = matches(pattern, path)
+        if parts is not None and wanted == method:
+            return answer(*given, *parts)
+    return None

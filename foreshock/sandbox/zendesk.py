@@ -11,7 +11,6 @@ as text, and some errors are pages.
 """
 
 import base64
-import binascii
 import hashlib
 import hmac
 import html
@@ -19,16 +18,29 @@ import json
 import re
 import shlex
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from foreshock.sandbox.faults import Fault
-from foreshock.sandbox.system import Call, Clock, Held, Reply, Request, Simulator, matches, secret_file, stable_id
+from foreshock.sandbox.system import (
+    Answering,
+    Call,
+    Clock,
+    Held,
+    Refused,
+    Reply,
+    Request,
+    Route,
+    Simulator,
+    routed,
+    secret_file,
+    stable_id,
+)
 
 USER, TOKEN, OAUTH_TOKEN = "foreshock@example.com", "sandbox", "sandbox-oauth"
 KEY_PREFIX = "foreshock-"
@@ -63,12 +75,11 @@ _WRITABLE = (
 _LISTS = {"users": "user", "groups": "group", "ticket_fields": "ticket_field", "custom_statuses": "custom_status"}
 
 
-class _Refused(Exception):
+class _Refused(Refused):
     """An answer that is no success."""
 
     def __init__(self, status: int, body: Any, headers: Mapping[str, str] = {}) -> None:
-        super().__init__(str(status))
-        self.reply = Reply(status=status, body=body, headers=headers)
+        super().__init__(Reply(status=status, body=body, headers=headers))
 
 
 class _Kept(Struct, frozen=True):
@@ -88,7 +99,7 @@ def _missing() -> _Refused:
     return _Refused(404, {"error": "RecordNotFound", "description": "Not found"})
 
 
-class ZendeskSystem:
+class ZendeskSystem(Answering):
     """One account with a few agents, groups and fields.
 
     Attributes:
@@ -100,8 +111,7 @@ class ZendeskSystem:
     """
 
     def __init__(self, clock: Clock, seed: int = 1) -> None:
-        self._clock = clock
-        self._seed = seed
+        super().__init__(clock, seed)
         self._tickets: dict[int, dict[str, Any]] = {}
         self._audits: dict[int, list[dict[str, Any]]] = defaultdict(list)
         self._by_external: dict[str, list[int]] = defaultdict(list)
@@ -110,7 +120,6 @@ class ZendeskSystem:
         self._last = 9000
         self._last_event = 700_000
         self._looked = clock()
-        self._effects: list[str] = []
         self.tables: dict[str, dict[int, dict[str, Any]]] = {name: {} for name in _LISTS}
         self.tokens = {USER: TOKEN}
         self.role = "admin"
@@ -127,15 +136,6 @@ class ZendeskSystem:
 
     # ---- the door ----
 
-    def handle(self, request: Request) -> Reply:
-        self._effects = []
-        self._age()
-        try:
-            reply = self._routed(request)
-        except _Refused as refused:
-            reply = refused.reply
-        return Reply(status=reply.status, body=reply.body, headers=reply.headers, effects=tuple(self._effects))
-
     def refuse(self, fault: Fault) -> Reply:
         match fault:
             case Fault.LIMITED:
@@ -151,6 +151,7 @@ class ZendeskSystem:
         return Reply(status=500, body={"error": "InternalError", "description": "Something went wrong"})
 
     def _routed(self, request: Request) -> Reply:
+        self._age()
         if not request.path.startswith("/api/v2/"):
             return Reply(
                 status=404, body="<html><body><h1>The page you were looking for doesn't exist</h1></body></html>"
@@ -158,17 +159,15 @@ class ZendeskSystem:
         user = self._user(request)
         self._count(("account",), self.minute_limit, timedelta(minutes=1))
         path = request.path.removeprefix("/api/v2").removesuffix(".json")
-        for method, pattern, answer in self._routes():
-            found = matches(pattern, path)
-            if found is not None and method == request.method:
-                reply = answer(request, user, *found)
-                limit = self.minute_limit or _PROFESSIONAL
-                left = max(0, limit - len(self._calls["account",]))
-                limits = {"X-Rate-Limit": str(limit), "X-Rate-Limit-Remaining": str(left)}
-                return Reply(status=reply.status, body=reply.body, headers={**limits, **reply.headers})
-        raise _Refused(404, {"error": "InvalidEndpoint", "description": "Not found"})
+        reply = routed(self._routes(), request.method, path, request, user)
+        if reply is None:
+            raise _Refused(404, {"error": "InvalidEndpoint", "description": "Not found"})
+        limit = self.minute_limit or _PROFESSIONAL
+        left = max(0, limit - len(self._calls["account",]))
+        limits = {"X-Rate-Limit": str(limit), "X-Rate-Limit-Remaining": str(left)}
+        return structs.replace(reply, headers={**limits, **reply.headers})
 
-    def _routes(self) -> Sequence[tuple[str, str, Callable[..., Reply]]]:
+    def _routes(self) -> Sequence[Route]:
         """More special paths first: ``{}`` matches any one part."""
         return (
             ("GET", "/users/me", self._me),
@@ -200,14 +199,10 @@ class ZendeskSystem:
         name = ""
         if scheme == "Bearer" and value == OAUTH_TOKEN:
             name = USER
-        if scheme == "Basic":
-            try:
-                login, _, password = base64.b64decode(value, validate=True).decode().partition(":")
-            except (binascii.Error, UnicodeDecodeError):
-                login = password = ""
-            email = login.removesuffix("/token")
-            if login.endswith("/token") and password and self.tokens.get(email) == password:
-                name = email
+        login, password = request.basic
+        email = login.removesuffix("/token")
+        if login.endswith("/token") and password and self.tokens.get(email) == password:
+            name = email
         if not name:
             raise _Refused(401, {"error": "Couldn't authenticate you"})
         return self._id_of(name)
@@ -664,7 +659,6 @@ class ZendeskSystem:
         self._write(ticket, changed, user)
         if action == "close":
             self._write(ticket, {"status": "closed"}, user)
-        self._effects = []
 
     @property
     def known_error_settings(self) -> dict[str, Any]:

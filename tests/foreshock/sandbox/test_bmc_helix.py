@@ -6,10 +6,8 @@ import json
 import pytest
 import requests
 
-from foreshock.sandbox.bmc_helix import DOOR, INCIDENT, PASSWORD, SIMULATOR, USER
-from foreshock.sandbox.server import SandboxServer
+from foreshock.sandbox.bmc_helix import DOOR, INCIDENT, PASSWORD, USER
 from foreshock.testing.clients import drive, python_with
-from foreshock.testing.tickets import SteppedClock
 
 KEY = "foreshock-S-1"
 VALUES = {
@@ -30,23 +28,6 @@ GROUP = {
     "Assigned Group": "Database",
 }
 OVER = {"Status": "Resolved", "Status_Reason": "No Further Action Required", "Resolution": "a new disk"}
-
-
-@pytest.fixture
-def clock():
-    return SteppedClock()
-
-
-@pytest.fixture
-def system(clock):
-    return SIMULATOR.build(clock, 1)
-
-
-@pytest.fixture
-def server(system, clock):
-    with SandboxServer(system, clock=clock) as running:
-        yield running
-    assert running.failures == []
 
 
 def log_in(server, user=USER, password=PASSWORD):

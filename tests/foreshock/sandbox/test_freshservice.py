@@ -6,29 +6,10 @@ import pytest
 import requests
 
 from foreshock.sandbox.faults import Fault
-from foreshock.sandbox.freshservice import API_KEY, KEY_FIELD, OTHER, SIMULATOR, USER
-from foreshock.sandbox.server import SandboxServer
+from foreshock.sandbox.freshservice import API_KEY, KEY_FIELD, OTHER, USER
 from foreshock.testing.clients import drive, python_with
-from foreshock.testing.tickets import SteppedClock
 
 KEY = "inc-000123"
-
-
-@pytest.fixture
-def clock():
-    return SteppedClock()
-
-
-@pytest.fixture
-def system(clock):
-    return SIMULATOR.build(clock, 1)
-
-
-@pytest.fixture
-def server(system, clock):
-    with SandboxServer(system, clock=clock) as running:
-        yield running
-    assert running.failures == []
 
 
 def ask(server, method, path, *, key=API_KEY, **options):

@@ -9,17 +9,11 @@ from msgspec import structs
 
 from foreshock.core.contracts import ProblemOrder, Verb
 from foreshock.sandbox.jira_sm import SIMULATOR, TOKEN, USER, JiraSystem
-from foreshock.sandbox.server import SandboxServer
 from foreshock.testing.clients import drive, python_with
 from foreshock.testing.sinks import staged
-from foreshock.testing.tickets import NOON, SteppedClock
+from foreshock.testing.tickets import NOON
 
 OPENAPI = Path(__file__).parents[4] / "shared/reference/openapi/jira-cloud-platform-v3.openapi.json"
-
-
-@pytest.fixture
-def clock():
-    return SteppedClock()
 
 
 @pytest.fixture(params=[True, False], ids=["cloud", "data_center"])
@@ -27,13 +21,6 @@ def system(request, clock):
     made = JiraSystem(clock, 1, cloud=request.param)
     made.index_lag *= 0  # the clients search at once
     return made
-
-
-@pytest.fixture
-def server(system, clock):
-    with SandboxServer(system, clock=clock) as running:
-        yield running
-    assert running.failures == []
 
 
 # ---- Atlassian's own description ------------------------------------------------------------------------------------

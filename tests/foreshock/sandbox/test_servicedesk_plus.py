@@ -6,37 +6,17 @@ import pytest
 import requests
 
 from foreshock.sandbox.faults import Fault
-from foreshock.sandbox.server import SandboxServer
 from foreshock.sandbox.servicedesk_plus import (
     CLIENT_ID,
     CLIENT_SECRET,
     KEY_FIELD,
     PORTAL,
     REFRESH_TOKEN,
-    SIMULATOR,
     TECHNICIAN_KEY,
 )
 from foreshock.testing.clients import drive, python_with
-from foreshock.testing.tickets import SteppedClock
 
 KEY = "inc-000123"
-
-
-@pytest.fixture
-def clock():
-    return SteppedClock()
-
-
-@pytest.fixture
-def system(clock):
-    return SIMULATOR.build(clock, 1)
-
-
-@pytest.fixture
-def server(system, clock):
-    with SandboxServer(system, clock=clock) as running:
-        yield running
-    assert running.failures == []
 
 
 def ask(server, method, path, given=None, *, key=TECHNICIAN_KEY, **options):

@@ -1,45 +1,15 @@
 """The stand-in of ServiceNow, judged by clients that others wrote and by the requests they were seen to make."""
 
-import subprocess
-
 import pytest
 import requests
 
 from foreshock.sandbox.faults import Fault
 from foreshock.sandbox.ledger import Ledger, read_ledger
 from foreshock.sandbox.server import SandboxServer
-from foreshock.sandbox.servicenow import CLIENT_ID, CLIENT_SECRET, PASSWORD, SIMULATOR, USER
+from foreshock.sandbox.servicenow import CLIENT_ID, CLIENT_SECRET, PASSWORD, USER
 from foreshock.testing.clients import drive, python_with
-from foreshock.testing.tickets import SteppedClock
 
 KEY = "inc-000123"
-
-
-@pytest.fixture
-def clock():
-    return SteppedClock()
-
-
-@pytest.fixture
-def system(clock):
-    return SIMULATOR.build(clock, 1)
-
-
-@pytest.fixture
-def server(system, clock):
-    with SandboxServer(system, clock=clock) as running:
-        yield running
-    assert running.failures == []
-
-
-@pytest.fixture
-def certificate(require, tmp_path):
-    require("openssl")
-    path = tmp_path / "server.pem"
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=loopback"
-    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(path), "-out", str(path)]
-    subprocess.run([*command.split(), *names], check=True, capture_output=True)
-    return path
 
 
 def ask(server, method, path, *, user=USER, password=PASSWORD, **options):
