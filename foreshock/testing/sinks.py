@@ -16,8 +16,9 @@ from foreshock.connect.http import Http
 from foreshock.core.contracts import Order, Receipt, Sink, SinkKind, SinkParts, Step, TicketChange, Verb
 from foreshock.core.registry import kinds
 from foreshock.sandbox.faults import Fault, Faults
+from foreshock.sandbox.ledger import Entry
 from foreshock.sandbox.server import SandboxServer
-from foreshock.sandbox.system import Held, Simulator, simulators
+from foreshock.sandbox.system import Held, Reply, Request, Simulator, simulators
 from foreshock.service.delivery import Lane
 from foreshock.store.outbox import Outbox
 from foreshock.store.store import Store
@@ -80,6 +81,33 @@ class Stage:
     def settle(self) -> None:
         """Time passes until what people did is old enough to be read, and any index has caught up."""
         self.clock.move(900)
+
+    def news(self, cursor: int = 0) -> list[TicketChange]:
+        """What people did, read once it is settled."""
+        self.settle()
+        return list(self.sink.changes(cursor))
+
+    def overtake(self, number: str, action: str, **details: str) -> None:
+        """Somebody does something there just before our next change of a record arrives."""
+        handle = self.system.handle
+
+        def overtaken(request: Request) -> Reply:
+            if request.method in ("PUT", "PATCH"):
+                self.system.handle = handle
+                self.clock.move(5)
+                self.system.edit(number, action, **details)
+            reply: Reply = handle(request)
+            return reply
+
+        self.system.handle = overtaken
+
+    def asked(self, method: str, part: str) -> list[Entry]:
+        """Requests of this method whose path holds this part."""
+        return [entry for entry in self.server.ledger.entries() if entry.method == method and part in entry.path]
+
+    def wrong(self) -> list[tuple[str, str]]:
+        """Subject and remedy of what a check found wanting."""
+        return [(finding.subject, finding.remedy) for finding in self.sink.check() if finding.remedy]
 
     def deliver(self, verb: Verb, ticket: Receipt | None = None, **details: Any) -> Receipt:
         """One order through the sink, a minute after everything before."""

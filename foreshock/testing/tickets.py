@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from foreshock.core.contracts import Order, Receipt, TicketChange, Verb
+from foreshock.core.contracts import Order, ProblemOrder, Receipt, TicketChange, Verb
 from foreshock.core.errors import Denied, Rejected, Unavailable
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -55,6 +55,13 @@ def make_order(
         note=note,
         url=f"/incidents/{situation}",
     )
+
+
+def make_problem_order(
+    *, version: int = 1, key: str = "P-1", note: str = "", incidents: tuple[Receipt, ...] = (), **fields: Any
+) -> ProblemOrder:
+    fields = {"title": "db1 fails each night", **fields}
+    return ProblemOrder(id=f"{key}/{version}", key=key, at=NOON, fields=fields, note=note, incidents=incidents)
 
 
 class Fault(StrEnum):

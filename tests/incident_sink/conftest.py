@@ -45,3 +45,10 @@ def staged_kind(ticket_server, tmp_path):
             yield stage
 
     return of
+
+
+@pytest.fixture
+def stage(request, staged_kind):
+    """The kind that the test file is named after."""
+    with staged_kind(request.path.stem.removeprefix("test_")) as made:
+        yield made

@@ -1,7 +1,6 @@
 """What every sink promises; a new file in incident_sink is found and held to it by being there."""
 
 import inspect
-import stat
 from functools import cache
 from importlib import import_module
 
@@ -26,8 +25,6 @@ HOSTILE = [
     "☠️" * 3000,
     "",
 ]
-CONFIGS = {}
-"""The least configuration of a kind without a stand-in; a kind that is missing here needs none."""
 
 
 class RecordingHttp:
@@ -42,21 +39,9 @@ class RecordingHttp:
         return
 
 
-def configure_notify(tmp_path, request):
-    receiver = Receiver(status=200)
-    receiver.__enter__()
-    request.addfinalizer(lambda: receiver.__exit__(None, None, None))
-    return {"url_file": secret_file(tmp_path, "receiver", f"json://127.0.0.1:{receiver.server_port}/")}
-
-
-def configure_webhook(tmp_path, request):
-    secret = tmp_path / "webhook.secret"
-    secret.write_text("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ\n")
-    secret.chmod(stat.S_IRUSR | stat.S_IWUSR)
-    return {"url": "https://receiver.example/hook", "secret_file": str(secret)}
-
-
-CONFIGS |= {"notify": configure_notify, "webhook": configure_webhook}
+def configure_webhook(tmp_path):
+    secret = secret_file(tmp_path, "webhook.secret", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ")
+    return {"url": "https://receiver.example/hook", "secret_file": secret}
 
 
 @cache
@@ -66,13 +51,12 @@ def receiver_of_messages():
 
 
 def configure_notify(tmp_path):
-    file = tmp_path / "receiver"
-    file.touch(mode=stat.S_IRUSR | stat.S_IWUSR)
-    file.write_text(f"json://127.0.0.1:{receiver_of_messages().server_port}\n")
-    return {"url_file": str(file)}
+    address = f"json://127.0.0.1:{receiver_of_messages().server_port}/"
+    return {"url_file": secret_file(tmp_path, "receiver", address)}
 
 
-CONFIGS["notify"] = configure_notify
+CONFIGS = {"notify": configure_notify, "webhook": configure_webhook}
+"""The least configuration of a kind without a stand-in; a kind that is missing here needs none."""
 
 
 @pytest.fixture(params=SINKS)
@@ -91,8 +75,8 @@ def stage(kind, staged_kind):
 
 
 @pytest.fixture
-def settings(kind, tmp_path, stage, request):
-    return stage.settings if stage is not None else CONFIGS.get(kind.kind, lambda *_: {})(tmp_path, request)
+def settings(kind, tmp_path, stage):
+    return stage.settings if stage is not None else CONFIGS.get(kind.kind, lambda _: {})(tmp_path)
 
 
 @pytest.fixture

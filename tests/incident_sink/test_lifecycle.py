@@ -6,13 +6,13 @@ A kind takes part by having a file of its name in foreshock/sandbox, or a real s
 import pytest
 from msgspec.structs import replace
 
-from foreshock.core.contracts import ProblemOrder, ProblemReading, Verb
-from foreshock.core.errors import Denied, Unavailable
+from foreshock.core.contracts import ProblemReading, Verb
+from foreshock.core.errors import Denied, Rejected, Unavailable
 from foreshock.core.model import TicketState
 from foreshock.sandbox.faults import Fault
 from foreshock.testing.sinks import CALLS, SINKS, STAGED, Bench, first_faults
 from foreshock.testing.ticket_servers import TICKET_SERVERS
-from foreshock.testing.tickets import NOON, make_order
+from foreshock.testing.tickets import make_order, make_problem_order
 
 HOSTILE = [
     "'; DROP TABLE incident; --",
@@ -28,6 +28,12 @@ HOSTILE = [
 
 
 WITH_PROBLEMS = [each for each, stood in STAGED.items() if SINKS[stood.kind].problems]
+WITH_ENDED_PROBLEMS = [each for each in WITH_PROBLEMS if each != "servicenow"]
+"""ServiceNow leaves the state of a problem to people: it goes on with the same one."""
+WITH_ONE_PROBLEM = [each for each in WITH_PROBLEMS if each != "jira_sm"]
+"""In Jira an incident may be linked to several."""
+WITH_LOCKED_WRITES = ["zendesk", "request_tracker", "roundup"]
+"""These write only what nobody changed since it was read."""
 FAULTS = [Fault.LOST, Fault.RESET, Fault.ERROR, Fault.LIMITED, Fault.DENIED, Fault.TRUNCATED, Fault.HTML]
 STRUCK = [
     *((each, fault) for each in STAGED for fault in FAULTS),
@@ -110,6 +116,28 @@ def test_what_was_closed_for_good_is_followed_by_one_new_ticket(stage):
     assert stage.sink.find("S-1").number == after.number
 
 
+def test_what_was_deleted_is_a_dead_letter_and_opens_anew_when_it_recurs(stage):
+    receipt = stage.deliver(Verb.OPEN)
+    stage.person(receipt.number, "delete")
+
+    with pytest.raises(Rejected, match=rf"has no {receipt.number} of S-1 any more \(deleted, or hidden"):
+        stage.deliver(Verb.UPDATE, receipt, version=2, title="worse")
+    assert stage.sink.find("S-1") is None
+    again = stage.deliver(Verb.REOPEN, receipt, version=3, title="again")
+    assert again.number == stage.one().number != receipt.number
+
+
+def test_a_description_that_changed_is_told_once(stage):
+    receipt = stage.deliver(Verb.OPEN, description="one")
+    receipt = stage.deliver(Verb.UPDATE, receipt, version=2, description="one and two")
+    stage.deliver(Verb.UPDATE, receipt, version=3, description="one and two", note="trend is falling")
+
+    record = stage.one()
+    assert any("one and two" in text for text in record.texts)
+    assert sum("one and two" in note for note in record.notes) <= 1
+    assert sum("trend is falling" in note for note in record.notes) == 1
+
+
 def test_a_ticket_is_found_by_its_key_and_no_other(stage):
     first, second = stage.deliver(Verb.OPEN), stage.deliver(Verb.OPEN, situation="S-2")
     stage.settle()
@@ -149,9 +177,7 @@ def test_twenty_puts_make_one_ticket_with_one_note(stage):
 @pytest.mark.parametrize("stage", WITH_PROBLEMS, indirect=True)
 def test_problems_are_opened_once_and_their_incidents_linked(stage):
     incidents = (stage.deliver(Verb.OPEN), stage.deliver(Verb.OPEN, situation="S-2"))
-    order = ProblemOrder(
-        id="P-1/1", key="P-1", at=NOON, fields={"title": "db1 fails each night"}, note="3 times", incidents=incidents
-    )
+    order = make_problem_order(note="3 times", incidents=incidents)
 
     first = stage.sink.write_problem(order, None)
     again = stage.sink.write_problem(order, stage.sink.find_problem("P-1"))
@@ -162,12 +188,33 @@ def test_problems_are_opened_once_and_their_incidents_linked(stage):
     assert sum("3 times" in note for note in problem.notes) == 1
 
 
+@pytest.mark.parametrize("stage", WITH_ENDED_PROBLEMS, indirect=True)
+def test_a_problem_that_recurs_after_it_was_closed_is_followed_by_a_new_one(stage):
+    first = stage.sink.write_problem(make_problem_order(), None)
+    stage.person(first.number, "close")
+
+    again = stage.sink.write_problem(make_problem_order(version=2, title="again"), first)
+    stage.settle()
+
+    assert again.number != first.number
+    assert stage.sink.find_problem("P-1").number == again.number
+
+
+@pytest.mark.parametrize("stage", WITH_ONE_PROBLEM, indirect=True)
+def test_an_incident_that_belongs_to_another_problem_stays_there(stage):
+    incident = stage.deliver(Verb.OPEN)
+    other = stage.sink.write_problem(make_problem_order(key="P-9", incidents=(incident,)), None)
+
+    stage.sink.write_problem(make_problem_order(incidents=(incident,)), None)
+
+    assert stage.one().links == (other.number,)
+
+
 def test_what_people_write_of_a_problem_and_that_they_ended_it_is_read_back(stage):
     if not stage.kind.known_errors:
         pytest.skip("its problems are not read")
     stage.restart(**getattr(stage.system, "known_error_settings", {}))
-    order = ProblemOrder(id="P-1/1", key="P-1", at=NOON, fields={"title": "db1 fails each night"})
-    receipt = stage.sink.write_problem(order, None)
+    receipt = stage.sink.write_problem(make_problem_order(), None)
     assert stage.sink.read_problem(receipt) == ProblemReading()
 
     stage.person(receipt.number, "workaround", text="restart the pool")
@@ -192,6 +239,31 @@ def test_a_title_that_a_person_changed_stays_theirs(stage):
 
     assert stage.one().title == "ADA LOOKS AT IT"
     assert any("three" in text for text in stage.one().texts)
+
+
+def test_a_ticket_that_was_adopted_is_updated_but_not_where_a_person_wrote(stage):
+    numbers = [stage.deliver(Verb.OPEN, situation=key).number for key in ("S-1", "S-2")]
+    stage.person(numbers[1], "retitle", text="ADA LOOKS")
+    stage.settle()
+    for key in ("S-1", "S-2"):
+        stage.deliver(Verb.UPDATE, stage.sink.find(key), situation=key, version=2, title="worse")
+
+    assert [stage.one(key).title for key in ("S-1", "S-2")] == ["worse", "ADA LOOKS"]
+
+
+@pytest.mark.parametrize("stage", WITH_LOCKED_WRITES, indirect=True)
+def test_a_write_that_a_person_overtook_is_tried_again_and_takes_nothing_back(stage):
+    receipt = stage.deliver(Verb.OPEN)
+    stage.overtake(receipt.number, "retitle", text="ADA LOOKS")
+
+    order = make_order(Verb.UPDATE, sink="prod", version=2, title="worse", note="it grows")
+    with pytest.raises(Unavailable) as raised:
+        stage.sink.deliver(order, receipt)
+    stage.sink.deliver(order, receipt)
+
+    assert raised.value.unsent
+    assert stage.one().title == "ADA LOOKS"
+    assert sum("it grows" in note for note in stage.one().notes) == 1
 
 
 @pytest.mark.parametrize(
