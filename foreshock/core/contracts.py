@@ -17,7 +17,7 @@ from msgspec import Struct
 from pydantic import BaseModel, ConfigDict, Field
 
 from foreshock.core.errors import Malformed
-from foreshock.core.model import CI, Change, Event, Judgement, Moment, Relationship, Samples
+from foreshock.core.model import CI, Change, Event, Judgement, Moment, Relationship, Samples, Witness
 from foreshock.core.quantities import Duration
 
 T = TypeVar("T")
@@ -339,6 +339,7 @@ class TicketChange(Struct, frozen=True, kw_only=True):
         actor: the person; empty when Foreshock did it.
         code: with which a person closed or resolved it, in the system's own words ("Duplicate", "No fault found").
         problem: what people made of a Problem, whose key ``situation`` is then; None for a ticket.
+        alerts: of the situation, in a part of history, where it has another id: it is known by them.
     """
 
     sink: str
@@ -352,6 +353,7 @@ class TicketChange(Struct, frozen=True, kw_only=True):
     comment: str = ""
     code: str = ""
     problem: "ProblemReading | None" = None
+    alerts: tuple[Witness, ...] = ()
 
 
 class Finding(Struct, frozen=True, kw_only=True):

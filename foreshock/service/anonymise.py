@@ -26,6 +26,7 @@ from foreshock.core.errors import ConfigError, Malformed, Problem
 from foreshock.core.learned import Learned, versioned
 from foreshock.core.matchers import MAX_EXPRESSION_CHARS, Matcher, parse_matcher
 from foreshock.core.model import Event, Judgement, MaintenanceWindow, Silence, SilenceMatcher, Witness, read_labels
+from foreshock.service.escalation import GROUP
 from foreshock.service.records import (
     AnomaliesRecord,
     LearnedRecord,
@@ -205,6 +206,7 @@ class Names:
         elif entry.kind is RecordKind.TICKET:
             change = msgspec.json.decode(entry.body, type=TicketChange)
             self._name(change.number, change.actor, change.problem.by if change.problem is not None else "")
+            self._spoken_of(change.alerts)
         elif entry.kind is RecordKind.ANOMALIES:
             self._name(*(one.ci for one in msgspec.json.decode(entry.body, type=AnomaliesRecord).anomalies))
         elif entry.kind is RecordKind.OPERATOR:
@@ -467,6 +469,13 @@ class Anonymiser:
         assignment = found.get("assignment", {})
         for section in (assignment, *assignment.get("rules", ())):
             section |= {key: name(section[key]) for key in ("name", "ci", "group", "default") if section.get(key)}
+        for policy in found.get("escalation", ()):
+            policy |= {"name": name(policy["name"]), "groups": list(map(name, policy.get("groups", ())))}
+            for step in policy["steps"]:
+                step["tell"] = [whom if whom == GROUP else name(whom) for whom in step["tell"]]
+        ticket = found.get("ticket", {})
+        for text in (ticket.get("text", {}), *ticket.get("text_by_sink", {}).values()):
+            text |= {key: self.text(template) for key, template in text.items()}
         return found
 
     def _in_quotes(self, text: str) -> str:
@@ -580,8 +589,9 @@ class Anonymiser:
         if problem is not None:
             problem = msgspec.structs.replace(problem, by=name(problem.by), known_error="")
         return msgspec.structs.replace(
-            change, number=name(change.number), actor=name(change.actor), url="", comment="", problem=problem
-        )
+            change, number=name(change.number), actor=name(change.actor), url="", comment="", problem=problem,
+            alerts=self._witnesses(change.alerts),
+        )  # fmt: skip
 
     def _anomalies(self, read: AnomaliesRecord) -> AnomaliesRecord:
         return AnomaliesRecord(

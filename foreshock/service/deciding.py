@@ -12,7 +12,7 @@ from correlation.closing import label_of
 from correlation.next_step import Decision, Step, hold_back, may_be_held, next_step
 from foreshock.core.contracts import Order, Record, TicketChange, Verb
 from foreshock.core.model import Alert, Decided, Held, HeldKind, Situation, SituationState, Ticket, TicketState
-from foreshock.service import decisions, escalation, notices, problems, sla, umbrella, weighing
+from foreshock.service import decisions, escalation, notices, problems, renumbered, sla, umbrella, weighing
 from foreshock.service.timers import Due
 
 if TYPE_CHECKING:
@@ -217,6 +217,11 @@ def _windows(engine: "Engine", members: Sequence[Alert]) -> list[Held]:
 
 def read_ticket_change(engine: "Engine", record: Record) -> None:
     change = msgspec.json.decode(record.body, type=TicketChange)
+    if change.alerts:
+        found = renumbered.here(engine, change)
+        if found is None:
+            return
+        change = found
     if notices.is_notice(change.situation):
         notices.heard(engine, change)
         return

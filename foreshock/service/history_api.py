@@ -8,8 +8,10 @@ from fastapi import APIRouter, Query, Response
 from msgspec import Struct
 from pydantic import AwareDatetime
 
+from foreshock.core.contracts import RecordKind
 from foreshock.service.api import ApiRoute
 from foreshock.service.period import period, present
+from foreshock.service.renumbered import alerts_in, with_alerts
 from foreshock.service.runner import Runner
 from foreshock.store.store import Store
 
@@ -24,11 +26,20 @@ def history_api(store: Store, runner: Runner) -> APIRouter:
 
     @router.get("/records", summary="Records of the inbox, for a capture")
     def records(
-        after: Annotated[int, _NUMBER] = 0, upto: Annotated[int | None, _NUMBER] = None, limit: int = 100
+        after: Annotated[int, _NUMBER] = 0,
+        upto: Annotated[int | None, _NUMBER] = None,
+        limit: int = 100,
+        alerts: bool = False,
     ) -> Response:
-        """One JSON object a line, payloads in base64; ask again with the last number until the answer is empty."""
+        """One JSON object a line, payloads in base64; ask again with the last number until the answer is empty. With
+        ``alerts``, a ticket change names those of its situation, by which it is known in a part of history."""
         most = max(1, min(limit, _MAX_RECORDS))
-        return _lines(store.journal.records(after, limit=most, upto=upto, max_bytes=_MAX_BYTES))
+        found = store.journal.records(after, limit=most, upto=upto, max_bytes=_MAX_BYTES)
+        if alerts and any(record.kind is RecordKind.TICKET for record in found):
+            with runner.looking() as engine:
+                known = alerts_in(engine, found)
+            found = list(with_alerts(found, known, store))
+        return _lines(found)
 
     @router.get("/history", summary="Which records a period needs, and what was in force at its beginning")
     def of_period(since: AwareDatetime | None = None, until: AwareDatetime | None = None) -> Response:

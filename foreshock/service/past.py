@@ -16,6 +16,7 @@ from foreshock.service.period import Period
 from foreshock.service.plan.run import survey
 from foreshock.service.recorded import Input, ReplayMapping, inputs_of, read_input
 from foreshock.service.records import SettingsRecord
+from foreshock.service.renumbered import is_known
 from foreshock.service.replay import Version
 from foreshock.store import capture
 
@@ -107,19 +108,23 @@ def ask(running: Client, since: datetime | None, until: datetime | None) -> Peri
 
 def records(running: Client, wanted: Period) -> Iterator[Record]:
     """What was in force, and the records of the period, a page at a time. Raises Unavailable where some are forgotten
-    before they are read."""
+    before they are read.
+
+    In a part of history situations have other numbers: what became of tickets is known there by their alerts, and left
+    out where these are not known."""
     yield from wanted.head
+    part = wanted.after > 0
     read = msgspec.json.Decoder(Record).decode
     after = wanted.after
     while after < wanted.upto:
-        lines = running.lines("/api/v1/records", after=after, upto=wanted.upto, limit=_PAGE)
+        lines = running.lines("/api/v1/records", after=after, upto=wanted.upto, limit=_PAGE, alerts=part)
         found = [read(line) for line in lines.splitlines()]
         if not found or found[0].number != after + 1:
             raise Unavailable(
                 f"{running.server} has forgotten record {after + 1} while its history was read",
                 hint="try again; what is that old goes by `retention`",
             )
-        yield from found
+        yield from (record for record in found if not part or is_known(record))
         after = found[-1].number
 
 

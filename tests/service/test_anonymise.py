@@ -250,7 +250,7 @@ BODIES: dict[type, str] = {
     Statement: "kind situation other alerts cis comment past",
     Judgement: "id at actor kind situation other one same apart cis comment applied outcome until",
     Witness: "fingerprint name ci onset",
-    TicketChange: "sink situation sequence state origin number url actor comment code problem",
+    TicketChange: "sink situation sequence state origin number url actor comment code problem alerts",
     ProblemReading: "ended by known_error",
     LearnedRecord: "learned pinned",
     Side: "name ci kind",

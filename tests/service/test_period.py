@@ -7,23 +7,28 @@ from typing import Any
 
 import msgspec
 import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 
 from correlation.settings import CorrelationSettings
 from foreshock.core.contracts import NewRecord, RecordKind
 from foreshock.core.model import JudgementKind
+from foreshock.service import past
+from foreshock.service.client import Client
 from foreshock.service.front import collector_kinds
+from foreshock.service.history_api import history_api
 from foreshock.service.inbox import WritingInbox
 from foreshock.service.period import Period, begins, period, present
 from foreshock.service.plan.compare import Plan
 from foreshock.service.plan.run import plan
 from foreshock.service.recorded import inputs_of
 from foreshock.service.records import OperatorRecord
-from foreshock.service.replay import Version
+from foreshock.service.replay import AS_RECORDED, Version, prepared
 from foreshock.service.runner import Runner
 from foreshock.service.settings import rule_kinds
 from foreshock.store import migrations
 from foreshock.store.store import Store
-from foreshock.testing.records import NOON, Story, new_engine, seconds, shipped_rules
+from foreshock.testing.records import NOON, Story, Told, new_engine, seconds, shipped_rules
 
 DAY_S = 86_400.0
 
@@ -158,3 +163,78 @@ def test_a_period_of_three_days_reads_back_a_day_or_to_the_oldest_but_no_further
     opened_at = [NOON + seconds(hours * 3600) for hours in opened_h]
 
     assert begins(opened_at, NOON, NOON + timedelta(days=3)) == NOON + timedelta(hours=begin_h)
+
+
+class Asked(Client):
+    """A Foreshock that runs here, asked over its API."""
+
+    def __init__(self, running: Running) -> None:
+        super().__init__("http://here", None)
+        app = FastAPI()
+        app.include_router(history_api(running.store, running.runner))
+        self._app = TestClient(app)
+
+    def lines(self, path: str, **query: Any) -> bytes:
+        answer = self._app.get(path, params=query)
+        assert answer.status_code == 200
+        return answer.content
+
+
+def tickets_in(running: Running, since_s: float) -> dict[str, list[tuple[float, str]]]:
+    """What a replay of the part from then on writes to tickets: (seconds, verb) by what the situation began with."""
+    found = past.records(Asked(running), running.period(since_s))
+    engine, told = new_engine(), Told()
+    for record, _ in prepared(inputs_of(enumerate(found), "inbox", collector_kinds()), AS_RECORDED):
+        told.hear(engine.step([(record, None)]))
+    return written_in(told, running.story, since_s)
+
+
+def written_in(told: Told, story: Story, since_s: float) -> dict[str, list[tuple[float, str]]]:
+    written: dict[str, list[tuple[float, str]]] = {}
+    for order in told.orders:
+        if order.at >= story.time(since_s):
+            at_s = (order.at - story.start).total_seconds()
+            written.setdefault(order.fields["title"].partition(",")[0], []).append((at_s, order.verb.value))
+    return written
+
+
+def test_what_people_did_with_tickets_is_known_in_a_part_though_situations_have_other_numbers_there(store: Store):
+    story = weeks(8)
+    day = 8 * DAY_S
+    story.at(day).fire("db1", name="Full").after(40).tick()
+    closed = next(one.id for one in story.engine.situations.values() if "Full" in one.title)
+    story.fire("disk", name="Broken").after(40).tick()
+    story.person("closed", closed, code="No fault found").after(600).resolve("db1", name="Full")
+    story.after(60).resolve("disk", name="Broken").after(3600).tick()
+    running = Running(store, story)
+
+    found = tickets_in(running, 7.5 * DAY_S)
+
+    assert running.period(7.5 * DAY_S).after > 0
+    assert found == written_in(story.told, story, 7.5 * DAY_S)
+    assert [verb for _, verb in found["Full on db1"]] == ["open"]
+    assert [verb for _, verb in found["Broken on disk"]][-1] == "resolve"
+
+
+def test_what_came_back_later_does_not_hear_what_was_done_with_the_ticket_before(store: Store):
+    story = weeks(8)
+    story.at(8 * DAY_S).fire("db1", name="Full").after(60).resolve("db1", name="Full").after(2 * DAY_S).tick()
+    late = next(one for one in reversed(story.told.orders) if "Full" in one.fields["title"]).situation
+    story.fire("db1", name="Full").after(60).tick().person("closed", late)
+    story.after(60).resolve("db1", name="Full").after(3600).tick()
+    found = tickets_in(Running(store, story), 7.5 * DAY_S)
+
+    assert found == written_in(story.told, story, 7.5 * DAY_S)
+    assert [verb for _, verb in found["Full on db1"]].count("resolve") == 2
+
+
+def test_what_cannot_be_known_by_alerts_is_left_out_of_a_part_and_is_in_all_of_history(store: Store):
+    story = weeks(8).person("closed", "P-1").person("closed", "S-900")
+    asked = Asked(Running(store, story))
+
+    def changes(since_s: float | None) -> int:
+        since = None if since_s is None else story.time(since_s)
+        found = past.records(asked, past.ask(asked, since, None))
+        return sum(one.kind is RecordKind.TICKET for one in found)
+
+    assert (changes(7.2 * DAY_S), changes(None)) == (0, 2)
