@@ -321,7 +321,7 @@ def test_a_full_disk_closes_the_intake_and_nothing_else():
         assert int(reply.headers["Retry-After"]) > 0
         assert "1024000000 MiB" in reply.json()
         assert ready.status == 503
-        assert server.get("/api/v1/status")["intake"] == reply.json()
+        assert "1024000000 MiB" in server.get("/api/v1/status")["intake"]
         assert [row["title"] for row in server.incidents("open")] == ["Before on db-1"]
         assert server.ask("GET", "/metrics").status == 200
         eventually(lambda: server.incident("S-1")["records"], what="the ticket, delivered in spite of the disk")
