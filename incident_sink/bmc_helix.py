@@ -15,7 +15,6 @@ Needs:    an account of Foreshock's own with a login, a licence and the permissi
 """
 
 import re
-import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -23,10 +22,11 @@ from functools import partial
 from msgspec import Struct
 from pydantic import Field
 
+from foreshock.connect.lookup import Lookup, found_once
 from foreshock.connect.markup import line, plain
 from foreshock.connect.ticket_changes import Activity, Memory, TicketChanges, Updated
 from foreshock.connect.ticket_life import Change, Move, Records, Seen, Standing, TicketSink
-from foreshock.connect.tickets import description, digest, is_ours, marker, of_scale, title, with_marker
+from foreshock.connect.tickets import description, digest, is_ours, marker, of_scale, read_time, title, with_marker
 from foreshock.connect.vendors.bmc_helix import (
     PAGE_ROWS,
     AnyOf,
@@ -35,7 +35,6 @@ from foreshock.connect.vendors.bmc_helix import (
     Row,
     Term,
     connect,
-    read_time,
     time_text,
 )
 from foreshock.core.contracts import (
@@ -52,9 +51,7 @@ from foreshock.core.contracts import (
 from foreshock.core.errors import Denied, Rejected
 
 _TITLE_CHARS, _TEXT_CHARS, _NAME_CHARS, _SUBJECT_CHARS = 254, 16_000, 100, 100
-_MAX_NAMES, _MAX_NUMBERS = 10_000, 50_000
-_FOUND_S, _ABSENT_S = 86_400.0, 300.0
-"""How long a name is believed, and how long that there is none: somebody may be creating the group just now."""
+_MAX_NUMBERS = 50_000
 _AT_ONCE = 50
 """Numbers in one qualification: an address must stay below 8 KiB."""
 _MAX_SAME = 50
@@ -228,7 +225,7 @@ class _Directory:
     def __init__(self, config: HelixConfig, client: Helix) -> None:
         self._config = config
         self._client = client
-        self._known: dict[tuple[str, str], tuple[Row | None, float]] = {}
+        self._known: Lookup[Row] = Lookup()
 
     def group(self, name: str) -> tuple[str, ...]:
         """Company, organisation and name of a group, or of the one to fall back on; empty where there is neither."""
@@ -249,18 +246,11 @@ class _Directory:
     def _one(self, form: str, query: Sequence[Term], fields: Sequence[str], name: str) -> Row | None:
         if not name:
             return None
-        row, until = self._known.get((form, name), (None, 0.0))
-        if time.monotonic() < until:
-            return row
-        try:
-            rows = self._client.entries(form, query, fields, limit=2)
-        except Denied:
-            rows = []
-        row = rows[0] if len(rows) == 1 else None
-        if len(self._known) >= _MAX_NAMES:
-            self._known.clear()
-        self._known[form, name] = row, time.monotonic() + (_FOUND_S if row is not None else _ABSENT_S)
-        return row
+        return self._known.of((form, name), lambda: self._asked(form, query, fields))
+
+    def _asked(self, form: str, query: Sequence[Term], fields: Sequence[str]) -> Row | None:
+        rows = _asked(self._client, form, query, fields) or []
+        return rows[0] if len(rows) == 1 else None
 
 
 class _Entries(Records[Row]):
@@ -831,11 +821,7 @@ def _groups(config: HelixConfig, client: Helix) -> Iterator[Finding]:
                 remedy=f"let {config.user} read {_GROUPS}",
             )
             return
-        yield Finding(
-            subject="assignment groups",
-            observed=f"{len(rows)} groups are called {name!r}" if len(rows) != 1 else f"{name!r} is there",
-            remedy="" if len(rows) == 1 else "write its Support Group ID, or correct the name",
-        )
+        yield found_once("assignment groups", name, len(rows), "Support Group ID")
 
 
 def _times(client: Helix) -> Finding:

@@ -29,10 +29,11 @@ from typing import Any, Literal, Self
 from msgspec import Struct
 from pydantic import Field, model_validator
 
+from foreshock.connect.lookup import ABSENT_S, found_once
 from foreshock.connect.markup import html, html_text, line, plain
 from foreshock.connect.ticket_changes import Activity, TicketChanges, Updated
 from foreshock.connect.ticket_life import Change, Move, Records, Seen, Standing, Stuck, TicketSink
-from foreshock.connect.tickets import description, is_ours, marker, moment, of_scale, title, with_marker
+from foreshock.connect.tickets import description, is_ours, marker, moment, of_scale, read_time, title, with_marker
 from foreshock.connect.vendors.freshservice import (
     Changed,
     Freshservice,
@@ -41,7 +42,6 @@ from foreshock.connect.vendors.freshservice import (
     Refused,
     connect,
     custom,
-    read_time,
 )
 from foreshock.core.contracts import (
     Finding,
@@ -78,8 +78,6 @@ _MAX_ROWS = 1000  # of the list in one visit; the rest waits for the next
 _MAX_RECENT = 10_000
 _FIRST = timedelta(days=30)
 """So far back the very first reading begins: before it nobody can have touched a ticket that we have not seen."""
-_ABSENT_S = 300.0
-"""How long it is believed that there is no such group or status: somebody may be creating it just now."""
 _OURS = ("subject", "description", "priority", "impact", "urgency", "group_id")
 _RULE = "\u2014\u2014\u2014"
 """Between what an incident is and what opened it, in the description."""
@@ -220,7 +218,7 @@ class _Words:
         if not name or re.fullmatch("[0-9]{1,18}", name):
             return name
         if name not in self._groups and time.monotonic() >= self._groups_until:
-            self._groups_until = time.monotonic() + _ABSENT_S
+            self._groups_until = time.monotonic() + ABSENT_S
             try:
                 groups = self._client.groups()
             except Denied:
@@ -755,7 +753,7 @@ class _Changes(TicketChanges[Record]):
         """Id of a status by its name; 0 where there is none."""
         name = name.casefold()
         if name and name not in self._statuses and time.monotonic() >= self._statuses_until:
-            self._statuses_until = time.monotonic() + _ABSENT_S
+            self._statuses_until = time.monotonic() + ABSENT_S
             try:
                 fields = self._client.ticket_fields()
             except Denied:
@@ -930,11 +928,7 @@ def _group_names(config: FreshserviceConfig, client: Freshservice) -> Iterator[F
         return
     for name in names:
         count = sum(name in (str(group["id"]), group.get("name")) for group in groups)
-        yield Finding(
-            subject="groups",
-            observed=f"{name!r} is there" if count == 1 else f"{count} groups are called {name!r}",
-            remedy="" if count == 1 else "write its id, or correct the name",
-        )
+        yield found_once("groups", name, count, "id")
 
 
 def _wording(config: FreshserviceConfig, client: Freshservice) -> Finding:

@@ -33,6 +33,7 @@ from typing import Any
 from msgspec import Struct, structs
 from pydantic import Field
 
+from foreshock.connect.lookup import ABSENT_S
 from foreshock.connect.markup import adf, adf_text, line, plain, wiki
 from foreshock.connect.ticket_changes import Activity, TicketChanges, Updated
 from foreshock.connect.ticket_life import Change, Move, Records, Seen, Standing, Stuck, TicketSink
@@ -76,8 +77,6 @@ _MAX_RECENT = 10_000
 _MAX_ISSUES = 1000
 """Issues that are looked at in one visit; what was updated later waits for the next."""
 _MAX_SAME = 50
-_ABSENT_S = 300.0
-"""How long it is believed that there is no such group: somebody may be creating it just now."""
 _OPENING = timedelta(days=1)
 _OPENING_CHARS = 5000  # a property holds 32 KiB
 _HISTORY = ("status", "assignee", "resolution")
@@ -363,7 +362,7 @@ class _Issues(Records[Json]):
             except (Denied, Missing):
                 screen = {}
             known = _options(screen.get(self._config.group_field))
-            self._options = known, time.monotonic() + _ABSENT_S
+            self._options = known, time.monotonic() + ABSENT_S
         return known
 
     def _shaped(self, write: Mapping[str, str]) -> Json:

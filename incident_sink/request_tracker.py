@@ -19,7 +19,6 @@ Needs:    a privileged user of Foreshock's own with an authentication token, a f
           field for the key.
 """
 
-import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -28,10 +27,11 @@ from typing import Literal
 
 from pydantic import Field
 
+from foreshock.connect.lookup import ABSENT_S, Lookup
 from foreshock.connect.markup import html, html_text, line, plain
 from foreshock.connect.ticket_changes import Activity, TicketChanges, Updated
 from foreshock.connect.ticket_life import Change, Move, Records, Seen, Standing, TicketSink
-from foreshock.connect.tickets import description, digest, is_ours, marker, of_scale, title, with_marker
+from foreshock.connect.tickets import description, is_ours, marker, of_scale, title, with_marker
 from foreshock.connect.vendors.request_tracker import (
     MERGED,
     RequestTracker,
@@ -59,8 +59,6 @@ _TITLE_CHARS, _TEXT_CHARS, _NAME_CHARS = 200, 16_000, 200  # RT cuts a subject t
 _MAX_ROWS = 5000
 """Tickets that are looked at in one visit; what was updated later waits for the next."""
 _IDS_A_QUERY = 50
-_BELIEVED_S = 300.0
-"""How long what was seen of a queue is believed: somebody may be setting it up just now."""
 _MAX_NAMES = 10_000
 _SAME_ACT = timedelta(seconds=1)
 """A comment and a new status so close together are one act: RT's page for resolving writes both."""
@@ -117,14 +115,14 @@ class _Queues:
     def __init__(self, config: RequestTrackerConfig, client: RequestTracker) -> None:
         self._config = config
         self._client = client
-        self._seen: dict[str, tuple[RTQueue | None, float]] = {}
+        self._seen: Lookup[RTQueue] = Lookup(found_s=ABSENT_S)  # somebody may be setting it up just now
 
     def default(self) -> RTQueue:
         """Raises Denied where it is not fit for our tickets: RT finds nothing by a field that it does not show, and
         would drop the key of a new ticket."""
         found = self._named(self._config.queue)
         if not self.fits(found):
-            self._seen.clear()
+            self._seen.forget()
             finding = of_queue(self._config, self._config.queue, found)
             raise Denied(f"{self._client.name}: {finding.observed}", hint=finding.remedy)
         assert found is not None
@@ -141,16 +139,11 @@ class _Queues:
 
     def _named(self, name: str) -> RTQueue | None:
         """By name only: a group may be called 3."""
-        found, until = self._seen.get(name, (None, 0.0))
-        if time.monotonic() < until:
-            return found
+        return self._seen.of(name, lambda: self._asked(name))
+
+    def _asked(self, name: str) -> RTQueue | None:
         found = self._client.queue(name)
-        if found is not None and found.name.casefold() != name.casefold():
-            found = None
-        if len(self._seen) >= _MAX_NAMES:
-            self._seen.clear()
-        self._seen[name] = found, time.monotonic() + _BELIEVED_S
-        return found
+        return found if found is not None and found.name.casefold() == name.casefold() else None
 
 
 class _Tickets(Records[RTTicket]):
@@ -256,17 +249,7 @@ class _Tickets(Records[RTTicket]):
             raise Rejected(f"{self.name} left {record.id} {after.status!r}, and said: {said}", hint=self.state_hint)
         return after
 
-    def note(self, order: Order | ProblemOrder, kept: Mapping[str, str]) -> str:
-        """With what the incident is now, where that changed and no field of the ticket carries it."""
-        text = self._description(order)
-        changed = text and kept.get("description") != digest(text)
-        return "\n\n".join(filter(None, (order.note, text if changed else "")))
-
-    def told(self, order: Order | ProblemOrder) -> Mapping[str, str]:
-        text = self._description(order)
-        return {"description": digest(text)} if text else {}
-
-    def _description(self, order: Order | ProblemOrder) -> str:
+    def noted_only(self, order: Order | ProblemOrder) -> str:
         return "" if "description" in self._config.fields else str(order.fields.get("description", ""))
 
     # ---- our words in theirs ----

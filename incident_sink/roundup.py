@@ -27,7 +27,7 @@ from pydantic import Field
 from foreshock.connect.markup import html_text, line, plain
 from foreshock.connect.ticket_changes import Activity, Memory, TicketChanges, Updated
 from foreshock.connect.ticket_life import Change, Move, Records, Seen, Standing, TicketSink
-from foreshock.connect.tickets import description, digest, is_ours, of_scale, title, with_marker
+from foreshock.connect.tickets import description, is_ours, of_scale, title, with_marker
 from foreshock.connect.vendors.roundup import Issue, Message, Roundup, RoundupAccount, connect, time_text
 from foreshock.core.contracts import (
     Finding,
@@ -175,17 +175,7 @@ class _Issues(Records[Issue]):
     def _message_id(self, order_id: str) -> str:
         return f"<{self._config.key_prefix}{order_id}@foreshock>"
 
-    def note(self, order: Order | ProblemOrder, kept: Mapping[str, str]) -> str:
-        """With what the incident is now, where that changed and no property of the issue carries it."""
-        text = self._description(order)
-        changed = text and kept.get("description") != digest(text)
-        return "\n\n".join(filter(None, (order.note, text if changed else "")))
-
-    def told(self, order: Order | ProblemOrder) -> Mapping[str, str]:
-        text = self._description(order)
-        return {"description": digest(text)} if text else {}
-
-    def _description(self, order: Order | ProblemOrder) -> str:
+    def noted_only(self, order: Order | ProblemOrder) -> str:
         return "" if "description" in self._config.properties else str(order.fields.get("description", ""))
 
     # ---- our words in theirs ----

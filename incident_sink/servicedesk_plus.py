@@ -27,6 +27,7 @@ from msgspec import Struct
 from pydantic import Field
 
 from foreshock.connect.auth import TokenRefused
+from foreshock.connect.lookup import ABSENT_S
 from foreshock.connect.markup import html, html_text, line, plain
 from foreshock.connect.ticket_changes import Activity, TicketChanges, Updated
 from foreshock.connect.ticket_life import Change, Move, Records, Seen, Standing, Stuck, TicketSink
@@ -70,8 +71,6 @@ LINKS = {
 """Pages for people. UNVERIFIED: as seen in browsers, no guide names them."""
 _TITLE_CHARS, _UDF_CHARS, _NAME_CHARS = 250, 250, 250
 _TEXT_CHARS, _HTML_CHARS = 20_000, 60_000
-_ABSENT_S = 300.0
-"""How long a name that was refused is not tried again: somebody may be creating it just now."""
 _OVERTAKEN_S = 1.0
 _MAX_PAGES = 5  # of the list of what was updated, in one visit
 _PAGES_AT_ONCE = 200  # of what was updated in the same millisecond
@@ -336,7 +335,7 @@ class _Desk(Records[Record]):
     def _forget(self, field: str, value: Any, tried: dict[str, Any]) -> None:
         """A name was refused: do without it for a while; instead of a group take the fall-back."""
         name = shown({"it": value[0] if isinstance(value, list) else value}, "it")
-        self._refused[field, name] = time.monotonic() + _ABSENT_S
+        self._refused[field, name] = time.monotonic() + ABSENT_S
         fallback = self._config.fallback_group
         if field == "group" and fallback not in ("", name):
             tried["group"] = {"name": fallback}

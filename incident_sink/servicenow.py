@@ -14,7 +14,6 @@ Needs:    an account of Foreshock's own with the role itil, basic authentication
 """
 
 import re
-import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
@@ -22,17 +21,17 @@ from functools import partial
 from msgspec import Struct
 from pydantic import Field
 
+from foreshock.connect.lookup import Lookup, found_once
 from foreshock.connect.markup import html_text, line, plain
 from foreshock.connect.ticket_changes import Activity, Memory, TicketChanges, Updated
 from foreshock.connect.ticket_life import Change, Move, Records, Seen, Standing, TicketSink
-from foreshock.connect.tickets import description, is_ours, marker, of_scale, title, with_marker
+from foreshock.connect.tickets import description, is_ours, marker, of_scale, read_time, title, with_marker
 from foreshock.connect.vendors.servicenow import (
     Row,
     ServiceNow,
     ServiceNowAccount,
     Term,
     connect,
-    read_time,
     time_text,
 )
 from foreshock.core.contracts import (
@@ -48,9 +47,6 @@ from foreshock.core.contracts import (
 from foreshock.core.errors import Denied
 
 _TITLE_CHARS, _TEXT_CHARS, _NOTE_CHARS, _NAME_CHARS = 160, 4000, 16_000, 100
-_MAX_IDS = 10_000
-_FOUND_S, _ABSENT_S = 86_400.0, 300.0
-"""How long an id is believed, and how long that there is none: somebody may be creating the group just now."""
 _MAX_ROWS = 10_000
 """Incidents that are looked at in one visit; what was updated later waits for the next."""
 _IDS_A_QUERY = 50  # 32 characters each: an address must stay below 8 KiB
@@ -145,7 +141,7 @@ class _Table(Records[Row]):
         self._journal = journal
         self._console = console
         self._read = (*_READ, config.key_field, *(_KNOWN if table == "problem" else ()))
-        self._ids: dict[tuple[str, str], tuple[str, float]] = {}
+        self._ids: Lookup[str] = Lookup()
 
     # ---- reading ----
 
@@ -263,18 +259,14 @@ class _Table(Records[Row]):
         name = line(name, _NAME_CHARS)
         if not name or re.fullmatch("[0-9a-f]{32}", name):
             return name
-        sys_id, until = self._ids.get((table, name), ("", 0.0))
-        if time.monotonic() < until:
-            return sys_id
+        return self._ids.of((table, name), lambda: self._asked_id(table, name)) or ""
+
+    def _asked_id(self, table: str, name: str) -> str | None:
         try:
             rows = self._client.rows(table, (Term("name", "=", name),), ("sys_id",), limit=2)
         except Denied:
-            rows = []
-        sys_id = rows[0]["sys_id"] if len(rows) == 1 else ""
-        if len(self._ids) >= _MAX_IDS:
-            self._ids.clear()
-        self._ids[table, name] = sys_id, time.monotonic() + (_FOUND_S if sys_id else _ABSENT_S)
-        return sys_id
+            return None
+        return rows[0]["sys_id"] if len(rows) == 1 else None
 
 
 def _journal_text(text: str, order_id: str) -> str:
@@ -505,11 +497,7 @@ def _groups(config: ServiceNowConfig, client: ServiceNow) -> Iterator[Finding]:
                 remedy=f"let {config.user} read sys_user_group",
             )
             return
-        yield Finding(
-            subject="assignment groups",
-            observed=f"{len(rows)} groups are called {name!r}" if len(rows) != 1 else f"{name!r} is there",
-            remedy="" if len(rows) == 1 else "write its sys_id, or correct the name",
-        )
+        yield found_once("assignment groups", name, len(rows), "sys_id")
 
 
 def _journal_access(config: ServiceNowConfig, client: ServiceNow) -> Finding:

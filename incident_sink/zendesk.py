@@ -25,11 +25,12 @@ from typing import Any, Literal
 from msgspec import Struct
 from pydantic import Field
 
+from foreshock.connect.lookup import found_once
 from foreshock.connect.markup import html, line, plain
 from foreshock.connect.ticket_changes import Activity, TicketChanges, Updated
 from foreshock.connect.ticket_life import Change, Move, Records, Seen, Standing, TicketSink
-from foreshock.connect.tickets import digest, is_ours, marker, moment, of_scale, page_of, title, with_marker
-from foreshock.connect.vendors.zendesk import HOOK, KeyUsed, Record, Zendesk, ZendeskAccount, connect, read_time
+from foreshock.connect.tickets import is_ours, marker, moment, of_scale, page_of, read_time, title, with_marker
+from foreshock.connect.vendors.zendesk import HOOK, KeyUsed, Record, Zendesk, ZendeskAccount, connect
 from foreshock.core.contracts import (
     Finding,
     Order,
@@ -207,15 +208,8 @@ class _Tickets(Records[Record]):
             values["comment"] = _comment(change.note, change.order.id)
         return self._client.update(str(record["id"]), self._body(values), record["updated_at"])
 
-    def note(self, order: Order | ProblemOrder, kept: Mapping[str, str]) -> str:
-        """With what the incident is now, where that changed and no field of the ticket carries it."""
-        text = str(order.fields.get("description", ""))
-        if "description" in self._config.fields or kept.get("description") == digest(text):
-            text = ""
-        return _text(order.note, text)
-
-    def told(self, order: Order | ProblemOrder) -> Mapping[str, str]:
-        return {"description": digest(str(order.fields["description"]))} if "description" in order.fields else {}
+    def noted_only(self, order: Order | ProblemOrder) -> str:
+        return "" if "description" in self._config.fields else str(order.fields.get("description", ""))
 
     def link(self, record: Record, incidents: Sequence[Receipt]) -> None:
         """Where a person linked an incident to another problem, that stays; a closed one cannot be linked."""
@@ -581,11 +575,7 @@ def _group_names(config: ZendeskConfig, client: Zendesk) -> Iterator[Finding]:
         return
     for name in names:
         count = sum(name in (str(group["id"]), group.get("name")) for group in groups)
-        yield Finding(
-            subject="groups",
-            observed=f"{name!r} is there" if count == 1 else f"{count} groups are called {name!r}",
-            remedy="" if count == 1 else "write its id, or correct the name",
-        )
+        yield found_once("groups", name, count, "id")
 
 
 def _build(name: str, config: ZendeskConfig, parts: SinkParts) -> TicketSink[Record]:

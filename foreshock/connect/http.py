@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import requests
 import urllib3
@@ -36,6 +36,8 @@ MAX_RETRY_AFTER_S = 3600.0
 DEFAULT_429_WAIT_S = 30.0
 """A server that limits the rate without saying until when gets a probe at most every so often."""
 
+T = TypeVar("T")
+_OTHER_PAGE = "check that the address is the API and not a login or proxy page"
 _CHUNK_BYTES = 64 * 1024
 _DETAIL_CHARS = 300
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
@@ -130,8 +132,23 @@ class Answer(Struct, frozen=True, kw_only=True):
             what = self.headers.get("content-type", "") or "no content type"
             raise Unavailable(
                 f"{self.place} answered HTTP {self.status} with {len(self.body)} bytes that are not JSON ({what})",
-                hint="check that the address is the API and not a login or proxy page",
+                hint=_OTHER_PAGE,
             ) from None
+
+    def part(self, name: str, shape: type[T]) -> T:
+        """What stands under a name in a JSON object. Raises Unavailable where nothing of that shape does."""
+        body = self.json()
+        part = body.get(name) if isinstance(body, dict) else None
+        if not isinstance(part, shape):
+            raise Unavailable(f"{self.place} answered JSON without {name!r}", hint=_OTHER_PAGE)
+        return part
+
+    def rows(self, name: str) -> list[Mapping[str, Any]]:
+        """The same of a list of objects."""
+        rows: list[Any] = self.part(name, list)
+        if not all(isinstance(row, dict) for row in rows):
+            raise Unavailable(f"{self.place} answered {name} that are no records", hint=_OTHER_PAGE)
+        return rows
 
 
 class _Session(requests.Session):

@@ -174,13 +174,20 @@ class Records(ABC, Generic[R]):
         """Carry out a change, in an order of calls in which a repetition after a lost answer ends right; as read back,
         or None where the answer does not show it. Raises Stuck."""
 
+    def noted_only(self, order: Order | ProblemOrder) -> str:
+        """Of an order what no field of a record carries, so that notes have to tell it whenever it changes."""
+        return ""
+
     def note(self, order: Order | ProblemOrder, kept: Mapping[str, str]) -> str:
         """What an order tells people."""
-        return order.note
+        text = self.noted_only(order)
+        changed = text and kept.get("description") != digest(text)
+        return "\n\n".join(filter(None, (order.note, text if changed else "")))
 
     def told(self, order: Order | ProblemOrder) -> Mapping[str, str]:
         """What to keep of what an order told, once it is carried out."""
-        return {}
+        text = self.noted_only(order)
+        return {"description": digest(text)} if text else {}
 
     def adopted(self, record: R) -> None:
         """A record was found whose creation may have been cut short: write what is missing of it."""

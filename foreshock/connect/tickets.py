@@ -117,6 +117,15 @@ def _said(name: str) -> str:
     return f"said {name}"
 
 
+def read_time(text: str) -> datetime | None:
+    """A time in ISO 8601, in UTC where it names no zone; None where it is none."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+
+
 def sequence(at: datetime, record: str, place: int = 0) -> int:
     """The number of a change, from the change alone: its second, then the record, then its place among the changes of
     one record in that second (0..15).

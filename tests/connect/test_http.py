@@ -308,6 +308,16 @@ def test_a_login_page_or_an_empty_answer_does_not_pass_for_success(server, open_
         answer.json()
 
 
+def test_json_of_another_shape_does_not_pass_for_the_records_that_were_asked_for(server, open_http):
+    server.answer = lambda handler: reply(handler, 200, b'{"tickets": [{"id": 1}], "users": [7]}')
+    answer = open_http(server.url).get("/tickets")
+
+    assert answer.rows("tickets") == [{"id": 1}]
+    for name, message in (("groups", "without 'groups'"), ("users", "users that are no records")):
+        with pytest.raises(Unavailable, match=rf"GET /tickets answered .*{message}; check that the address is the API"):
+            answer.rows(name)
+
+
 def test_a_giant_answer_is_not_read_to_its_end(server, open_http):
     server.answer = lambda handler: reply(handler, 200, b"x" * (MAX_BODY_BYTES + 1))
 

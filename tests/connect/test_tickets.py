@@ -1,5 +1,6 @@
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,6 +11,7 @@ from foreshock.connect.tickets import (
     kept_after,
     marker,
     moment,
+    read_time,
     sequence,
     settled,
     with_marker,
@@ -105,3 +107,18 @@ def test_the_second_that_is_running_is_not_settled():
 
     assert settled(now, timedelta(0)) == NOON + timedelta(seconds=7)
     assert settled(now, timedelta(seconds=3)) == NOON + timedelta(seconds=4)
+
+
+@pytest.mark.parametrize(
+    ("text", "at"),
+    [
+        ("2026-11-22T13:00:00+01:00", NOON),
+        ("2026-11-22T12:00:00Z", NOON),
+        ("2026-11-22T14:00:00.000+0200", NOON),
+        ("2026-11-22 12:00:00", NOON),
+        ("", None),
+        ("yesterday", None),
+    ],
+)
+def test_a_time_is_read_with_its_zone_and_without_one_as_utc(text, at):
+    assert read_time(text) == at

@@ -13,7 +13,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
@@ -40,7 +40,6 @@ MAX_PAGES = 50
 _ENTRY = "/api/arsys/v1/entry/"
 _FIELDS = "/api/arsys/v1.0/fields/"
 """Since 20.02: metadata of fields. That it lists all fields of a form where no id is given is UNVERIFIED."""
-_TIMES = ("%Y-%m-%dT%H:%M:%S.%f%z", "%Y-%m-%dT%H:%M:%S%z")
 _TOKEN_LIFETIME_S, _EARLY_S = 1800.0, 60.0
 """How long a token is used that does not say how long it holds, and how long before its end none is used any more."""
 _JWT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_=-]+")
@@ -391,16 +390,6 @@ def time_text(moment: datetime) -> str:
     BMC's pages show none; open integrations use seconds, in quotes, others ISO 8601: UNVERIFIED which servers take it.
     """
     return str(int(moment.timestamp()))
-
-
-def read_time(text: str) -> datetime | None:
-    """A time in an answer, ``2026-11-22T10:00:00.000+0000``; None where it is empty or none."""
-    for form in _TIMES:
-        try:
-            return datetime.strptime(text, form).astimezone(UTC)
-        except ValueError:
-            continue
-    return None
 
 
 def _text_of(query: Sequence[Term | AnyOf]) -> str:

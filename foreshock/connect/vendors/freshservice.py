@@ -18,6 +18,7 @@ from msgspec import Struct
 from pydantic import Field, field_validator
 
 from foreshock.connect.auth import CaFile, Proxy, read_secret, web_address
+from foreshock.connect.tickets import read_time
 from foreshock.core.contracts import ConnectorConfig
 from foreshock.core.errors import Denied, ForeshockError, Missing, Rejected, Unavailable
 
@@ -133,7 +134,7 @@ class Freshservice:
         assert len(query) <= QUERY_CHARS, query
         for page in range(1, _MAX_SEARCH_PAGES + 1):
             params: dict[str, str | int] = {"query": f'"{query}"', "page": page, **self._workspace}
-            rows = _rows(self._call("GET", "/tickets/filter", params), "tickets")
+            rows = self._call("GET", "/tickets/filter", params).rows("tickets")
             found += rows
             if len(rows) < SEARCH_ROWS:
                 return found
@@ -195,7 +196,7 @@ class Freshservice:
     def note(self, id: str, html: str, *, private: bool) -> None:
         """Add a note. Raises Missing."""
         answer = self._call("POST", f"/tickets/{int(id)}/notes", body={"body": html, "private": private})
-        _part(answer, "conversation", dict)
+        answer.part("conversation", dict)
 
     def conversations(self, id: str) -> list[Record]:
         """Notes and replies of a ticket, oldest first."""
@@ -208,7 +209,7 @@ class Freshservice:
         path, token = f"/tickets/{int(id)}/activities", ""
         for _ in range(_MAX_PAGES):
             answer = self._call("GET", path, {"start_token": token} if token else {})
-            found += _rows(answer, "activities")
+            found += answer.rows("activities")
             after = str(answer.json().get("next_page_url") or "")
             token = after.partition("start_token=")[2].partition("&")[0]
             if not token:
@@ -238,15 +239,15 @@ class Freshservice:
         return self._list(f"/problems/{int(id)}/notes", "notes", {})
 
     def note_problem(self, id: str, html: str) -> None:
-        _part(self._call("POST", f"/problems/{int(id)}/notes", body={"body": html}), "note", dict)
+        self._call("POST", f"/problems/{int(id)}/notes", body={"body": html}).part("note", dict)
 
     # ---- people and settings ----
 
     def me(self) -> Record:
         """The agent that we are. Raises Denied where there is none, or we may not look."""
         if self._user.isdigit():
-            return _part(self._call("GET", f"/agents/{self._user}"), "agent", dict)  # type: ignore[no-any-return]
-        rows = _rows(self._call("GET", "/agents", {"email": self._user}), "agents")
+            return self._call("GET", f"/agents/{self._user}").part("agent", dict)
+        rows = self._call("GET", "/agents", {"email": self._user}).rows("agents")
         for row in rows:
             if str(row.get("email")).casefold() == self._user.casefold():
                 return row
@@ -269,7 +270,7 @@ class Freshservice:
     def _asked_person(self, id: int) -> str:
         for path, name in ((f"/agents/{id}", "agent"), (f"/requesters/{id}", "requester")):
             try:
-                found: Record = _part(self._call("GET", path), name, dict)
+                found: Record = self._call("GET", path).part(name, dict)
             except (Missing, Denied):
                 continue
             names = (str(found.get(part) or "") for part in ("first_name", "last_name"))
@@ -284,7 +285,7 @@ class Freshservice:
 
     def assets(self, name: str) -> list[Record]:
         """Assets of exactly this name, as far as the index knows."""
-        rows = _rows(self._call("GET", "/assets", {"search": f"\"name:'{_quoted(name)}'\""}), "assets")
+        rows = self._call("GET", "/assets", {"search": f"\"name:'{_quoted(name)}'\""}).rows("assets")
         return [row for row in rows if row.get("name") == name]
 
     # ---- calls ----
@@ -301,7 +302,7 @@ class Freshservice:
     def _page(self, path: str, name: str, params: Mapping[str, str | int], page: int) -> tuple[list[Record], bool]:
         """Rows of a page, and whether another one comes."""
         answer = self._call("GET", path, {**params, "page": page, "per_page": PAGE_ROWS})
-        return _rows(answer, name), 'rel="next"' in answer.headers.get("link", "")
+        return answer.rows(name), 'rel="next"' in answer.headers.get("link", "")
 
     def _call(
         self, method: str, path: str, params: Mapping[str, str | int] | None = None, *, body: Record | None = None
@@ -389,15 +390,6 @@ def custom(record: Record, field: str) -> str:
     return "" if value is None else str(value)
 
 
-def read_time(text: str) -> datetime | None:
-    """An ISO 8601 time; None where it is none."""
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
-
-
 def _time_text(at: datetime) -> str:
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
@@ -411,25 +403,8 @@ def _quoted(text: str) -> str:
     return text.replace("\\", "\\\\").replace("'", "\\'").replace('"', " ")
 
 
-def _rows(answer: "Answer", name: str) -> list[Record]:
-    rows: list[Record] = _part(answer, name, list)
-    if not all(isinstance(row, dict) for row in rows):
-        raise Unavailable(f"{answer.place} answered {name} that are no records")
-    return rows
-
-
 def _record(answer: "Answer", name: str) -> Record:
-    found: Record = _part(answer, name, dict)
+    found: Record = answer.part(name, dict)
     if not {"id", "status", "updated_at"} <= set(found):
         raise Unavailable(f"{answer.place} answered a {name} without id, status and updated_at")
     return found
-
-
-def _part(answer: "Answer", name: str, shape: type) -> Any:
-    body = answer.json()
-    part = body.get(name) if isinstance(body, dict) else None
-    if not isinstance(part, shape):
-        raise Unavailable(
-            f"{answer.place} answered JSON without {name!r}", hint="check that the address is a Freshservice account"
-        )
-    return part

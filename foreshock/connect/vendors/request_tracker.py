@@ -18,6 +18,7 @@ from msgspec import Struct, structs
 from pydantic import Field, field_validator, model_validator
 
 from foreshock.connect.auth import CaFile, Proxy, read_secret, web_address
+from foreshock.connect.tickets import read_time
 from foreshock.core.contracts import ConnectorConfig
 from foreshock.core.errors import Denied, ForeshockError, Invalid, Missing, Unavailable
 
@@ -324,18 +325,15 @@ def time_text(moment: datetime) -> str:
 
 
 def _page(answer: "Answer") -> tuple[list[Mapping[str, Any]], int | None]:
-    body = answer.json()
-    items = body.get("items") if isinstance(body, dict) else None
-    if not isinstance(items, list) or not all(isinstance(row, dict) for row in items):
-        raise Unavailable(f"{answer.place} answered JSON without a list of items", hint="check that url is an RT")
-    pages = body.get("pages")
+    items = answer.rows("items")
+    pages = answer.json().get("pages")
     return items, int(pages) if isinstance(pages, int | float) else None
 
 
 def _ticket(row: Any, version: str, name: str) -> RTTicket:
     if not isinstance(row, dict) or not {"id", "Status", "Queue", "LastUpdated"} <= set(row):
         raise Unavailable(f"{name} answered a ticket without id, Status, Queue and LastUpdated")
-    at = read_time(str(row["LastUpdated"]))
+    at = _read_time(str(row["LastUpdated"]))
     if at is None:
         raise Unavailable(f"{name} answered a ticket whose LastUpdated is {row['LastUpdated']!r}")
     return RTTicket(
@@ -360,7 +358,7 @@ def _custom(row: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
 
 
 def _event(row: Mapping[str, Any]) -> RTEvent | None:
-    at = read_time(str(row.get("Created") or ""))
+    at = _read_time(str(row.get("Created") or ""))
     if at is None:
         return None
     return RTEvent(
@@ -389,11 +387,7 @@ def _said(answer: "Answer") -> str:
     return "; ".join(map(str, sentences))
 
 
-def read_time(text: str) -> datetime | None:
-    """An ISO 8601 time; None where it is none, or unset (1970)."""
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    at = at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
-    return at if at.year > 1970 else None
+def _read_time(text: str) -> datetime | None:
+    """None where it is none, or unset (1970)."""
+    at = read_time(text)
+    return at if at is not None and at.year > 1970 else None

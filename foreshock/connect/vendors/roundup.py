@@ -118,7 +118,7 @@ class Roundup:
             return None
         if not self._rows("issue", {"id": id}):
             return None
-        data = _data(answer)
+        data = answer.part("data", dict)
         return _issue(data, data.get("attributes"), str(data.get("@etag") or ""), self.name)
 
     def create(self, values: Mapping[str, Any]) -> str:
@@ -169,7 +169,7 @@ class Roundup:
     # ---- calls ----
 
     def _made(self, kind: str, values: Mapping[str, Any]) -> str:
-        id = str(_data(self._call("POST", kind, json=dict(values))).get("id") or "")
+        id = str(self._call("POST", kind, json=dict(values)).part("data", dict).get("id") or "")
         if not id.isdigit():
             raise Unavailable(f"{self.name} said it created a {kind}, but not which")
         return id
@@ -181,7 +181,7 @@ class Roundup:
             paging: dict[str, str | int] = {"@page_size": size, "@page_index": page}
             answer = self._call("GET", kind, {**query, **paging})
             self.listed_at = self._http.server_now if page == 1 else self.listed_at
-            rows = _data(answer).get("collection")
+            rows = answer.part("data", dict).get("collection")
             if not isinstance(rows, list) or not all(isinstance(row, dict) and "id" in row for row in rows):
                 raise Unavailable(f"{answer.place} answered JSON without a collection")
             found += rows
@@ -266,14 +266,6 @@ def read_time(text: str) -> datetime | None:
         return datetime.strptime(text, _TIME).replace(tzinfo=UTC)
     except ValueError:
         return None
-
-
-def _data(answer: "Answer") -> dict[str, Any]:
-    body = answer.json()
-    data = body.get("data") if isinstance(body, dict) else None
-    if not isinstance(data, dict):
-        raise Unavailable(f"{answer.place} answered JSON without data", hint="check that url is a Roundup tracker")
-    return data
 
 
 def _issue(item: Mapping[str, Any], row: Any, etag: str, name: str) -> Issue:

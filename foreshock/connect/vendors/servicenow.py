@@ -279,14 +279,6 @@ def time_text(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime(_TIME)
 
 
-def read_time(text: str) -> datetime | None:
-    """A time of the Table API (UTC); None where it is empty or none."""
-    try:
-        return datetime.strptime(text, _TIME).replace(tzinfo=UTC)
-    except ValueError:
-        return None
-
-
 def _shape(fields: Sequence[str]) -> dict[str, str]:
     return {
         "sysparm_fields": ",".join(fields),

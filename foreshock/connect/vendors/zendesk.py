@@ -11,7 +11,7 @@ import base64
 import hmac
 import json
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -19,6 +19,7 @@ from msgspec import Struct
 from pydantic import Field, field_validator, model_validator
 
 from foreshock.connect.auth import CaFile, Proxy, read_secret, web_address
+from foreshock.connect.tickets import read_time
 from foreshock.core.contracts import ConnectorConfig, Hook
 from foreshock.core.errors import Denied, ForeshockError, Invalid, Missing, Rejected, Unavailable
 
@@ -121,7 +122,7 @@ class Zendesk:
     def tickets(self, ids: Sequence[str]) -> list[Record]:
         """Those of them that are there, at most 100."""
         answer = self._call("GET", "/tickets/show_many.json", {"ids": ",".join(map(str, map(int, ids)))})
-        return _rows(answer, "tickets")
+        return answer.rows("tickets")
 
     def create(self, values: Record, key: str) -> Record:
         """Insert a ticket, once for each ``key`` within two hours. Raises KeyUsed."""
@@ -136,7 +137,7 @@ class Zendesk:
     def comments(self, id: str) -> list[Record]:
         """The newest hundred, newest first."""
         params: dict[str, str | int] = {"sort": "-created_at", "page[size]": PAGE_ROWS}
-        return _rows(self._call("GET", f"/tickets/{int(id)}/comments.json", params), "comments")
+        return self._call("GET", f"/tickets/{int(id)}/comments.json", params).rows("comments")
 
     def audits(self, id: str) -> list[Record]:
         """Everything that ever happened to a ticket, oldest first."""
@@ -149,13 +150,13 @@ class Zendesk:
         answer = self._call("GET", "/incremental/tickets/cursor.json", params)
         body = answer.json()
         after = body.get("after_cursor") if isinstance(body, dict) else None
-        return Export(_rows(answer, "tickets"), str(after or cursor), not isinstance(body, dict) or _ended(body))
+        return Export(answer.rows("tickets"), str(after or cursor), not isinstance(body, dict) or _ended(body))
 
     def oldest_with(self, tag: str) -> datetime | None:
         """When the first ticket with a tag was made, as far as the search index knows."""
         params: dict[str, str | int] = {"query": f'type:ticket tags:"{tag}"', "per_page": 1}
         params |= {"sort_by": "created_at", "sort_order": "asc"}
-        rows = _rows(self._call("GET", "/search.json", params), "results")
+        rows = self._call("GET", "/search.json", params).rows("results")
         return read_time(str(rows[0].get("created_at"))) if rows else None
 
     # ---- people and settings ----
@@ -163,7 +164,7 @@ class Zendesk:
     def me(self) -> Record:
         """The agent that we are. Raises Denied where the account knows nobody by these credentials."""
         answer = self._call("GET", "/users/me.json")
-        user: Record = _part(answer, "user", dict)
+        user: Record = answer.part("user", dict)
         if not user.get("id"):  # an anonymous visitor is answered 200 as well
             raise Denied(f"{answer.place} knows nobody by these credentials", hint="check user and token")
         self._me = int(user["id"])
@@ -178,7 +179,7 @@ class Zendesk:
         unknown = sorted({id for id in ids if id > 0} - set(self._people))
         for first in range(0, len(unknown), PAGE_ROWS):
             wanted = ",".join(map(str, unknown[first : first + PAGE_ROWS]))
-            for user in _rows(self._call("GET", "/users/show_many.json", {"ids": wanted}), "users"):
+            for user in self._call("GET", "/users/show_many.json", {"ids": wanted}).rows("users"):
                 self._people[int(user["id"])] = user
         return {id: _called(self._people.get(id, {}), id) for id in ids}
 
@@ -189,7 +190,7 @@ class Zendesk:
         return self._list("/ticket_fields.json", "ticket_fields", {})
 
     def custom_statuses(self) -> list[Record]:
-        return _rows(self._call("GET", "/custom_statuses.json"), "custom_statuses")
+        return self._call("GET", "/custom_statuses.json").rows("custom_statuses")
 
     # ---- calls ----
 
@@ -199,7 +200,7 @@ class Zendesk:
         for _ in range(MAX_PAGES):
             more: dict[str, str | int] = {"page[after]": after} if after else {}
             answer = self._call("GET", path, {**params, "page[size]": PAGE_ROWS, **more})
-            found += _rows(answer, name)
+            found += answer.rows(name)
             meta = answer.json().get("meta")
             after = str(meta.get("after_cursor") or "") if isinstance(meta, dict) and meta.get("has_more") else ""
             if not after:
@@ -300,15 +301,6 @@ HOOK = Hook(
 """Source: developer.zendesk.com, "Verifying webhook authenticity"."""
 
 
-def read_time(text: str) -> datetime | None:
-    """An ISO 8601 time; None where it is none."""
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
-
-
 def _ended(body: Record) -> bool:
     return bool(body.get("end_of_stream", True)) or not body.get("after_cursor")
 
@@ -317,25 +309,8 @@ def _called(user: Record, id: int) -> str:
     return str(user.get("email") or user.get("name") or id)
 
 
-def _rows(answer: "Answer", name: str) -> list[Record]:
-    rows: list[Record] = _part(answer, name, list)
-    if not all(isinstance(row, dict) for row in rows):
-        raise Unavailable(f"{answer.place} answered {name} that are no records")
-    return rows
-
-
 def _ticket(answer: "Answer") -> Record:
-    ticket: Record = _part(answer, "ticket", dict)
+    ticket: Record = answer.part("ticket", dict)
     if not {"id", "status", "updated_at"} <= set(ticket):
         raise Unavailable(f"{answer.place} answered a ticket without id, status and updated_at")
     return ticket
-
-
-def _part(answer: "Answer", name: str, shape: type) -> Any:
-    body = answer.json()
-    part = body.get(name) if isinstance(body, dict) else None
-    if not isinstance(part, shape):
-        raise Unavailable(
-            f"{answer.place} answered JSON without {name!r}", hint="check that the address is a Zendesk account"
-        )
-    return part
