@@ -776,7 +776,7 @@ class SourceKind(Struct, frozen=True, kw_only=True):
     build: Callable[[str, Any], CmdbSource]
 
 
-# ---- helpers every decoder of ours shares ---------------------------------------------------------------------------
+# ---- what every decoder of ours shares ------------------------------------------------------------------------------
 
 
 def decode_items(

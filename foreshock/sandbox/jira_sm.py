@@ -840,7 +840,7 @@ class JiraSystem(Answering):
             **{name: [self._option(value) for value in values] for name, (_, values) in _SELECTS.items()},
         }
 
-    # ---- helpers ----
+    # ---- what all of it uses ----
 
     def _may(self, permission: str, otherwise: str) -> None:
         if permission not in self.permissions:

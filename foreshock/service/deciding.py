@@ -283,10 +283,6 @@ def read_ticket_change(engine: "Engine", record: Record) -> None:
         evaluate(engine, situation)
 
 
-def _is_replaced(engine: "Engine", situation: Situation) -> bool:
-    return engine.settings.ticket.deleted == "replace" and situation.state is SituationState.OPEN
-
-
 def _differs_still(ticket: Ticket, change: TicketChange) -> bool:
     """Whether what a comparison found is news: a record may have come in between."""
     if change.number != ticket.number:
