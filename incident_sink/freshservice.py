@@ -29,7 +29,7 @@ from typing import Any, Literal, Self
 from msgspec import Struct
 from pydantic import Field, model_validator
 
-from foreshock.connect.lookup import ABSENT_S, found_once
+from foreshock.connect.lookup import ABSENT_S, Groups
 from foreshock.connect.markup import html, html_text, line, plain
 from foreshock.connect.ticket_changes import Activity, TicketChanges, Updated
 from foreshock.connect.ticket_life import Change, Move, Records, Seen, Standing, Stuck, TicketSink
@@ -190,8 +190,7 @@ class _Words:
     def __init__(self, config: FreshserviceConfig, client: Freshservice) -> None:
         self._config = config
         self._client = client
-        self._groups: dict[str, str] = {}
-        self._groups_until = 0.0
+        self._groups = Groups(client.groups)
 
     def of(self, order: Order | ProblemOrder) -> dict[str, str]:
         """What an order has of title, priority, impact, urgency and group."""
@@ -210,24 +209,7 @@ class _Words:
 
     def _group(self, name: str) -> str:
         """Id of the group, of the fall-back, or nothing: an unknown group is no reason to lose an incident."""
-        return self._id_of_group(self._config.groups.get(name, name)) or self._id_of_group(self._config.fallback_group)
-
-    def _id_of_group(self, name: str) -> str:
-        """Id of the one group of this name; an id stands for itself."""
-        name = line(name, _NAME_CHARS)
-        if not name or re.fullmatch("[0-9]{1,18}", name):
-            return name
-        if name not in self._groups and time.monotonic() >= self._groups_until:
-            self._groups_until = time.monotonic() + ABSENT_S
-            try:
-                groups = self._client.groups()
-            except Denied:
-                return ""
-            named: dict[str, list[str]] = {}
-            for group in groups:
-                named.setdefault(str(group.get("name")), []).append(str(group["id"]))
-            self._groups = {each: ids[0] for each, ids in named.items() if len(ids) == 1}
-        return self._groups.get(name, "")
+        return self._groups.id_of(self._config.groups.get(name, name), self._config.fallback_group)
 
     def send(self, call: Callable[[Record], Record], values: Record) -> Record:
         """Without the group where that was deleted since we looked."""
@@ -236,7 +218,7 @@ class _Words:
         except Refused as error:
             if "group_id" not in values or not error.names("group_id"):
                 raise
-        self._groups, self._groups_until = {}, 0.0
+        self._groups.forget()
         return call({name: value for name, value in values.items() if name != "group_id"})
 
     def requester(self) -> dict[str, Any]:
@@ -827,7 +809,7 @@ def _check(config: FreshserviceConfig, client: Freshservice) -> Iterator[Finding
     yield from _custom_fields(config, fields)
     yield from _mandatory(config, fields)
     yield from _states(config, _status_choices(fields.values()))
-    yield from _group_names(config, client)
+    yield from Groups(client.groups).check(*config.groups.values(), config.fallback_group)
     yield _wording(config, client)
 
 
@@ -915,20 +897,6 @@ def _states(config: FreshserviceConfig, known: Mapping[int, str]) -> Iterator[Fi
         observed=f"statuses there are {shown}; {', '.join(wrong) or 'none'} is unknown",
         remedy="write ids of statuses that are there" if wrong else "",
     )
-
-
-def _group_names(config: FreshserviceConfig, client: Freshservice) -> Iterator[Finding]:
-    names = [name for name in dict.fromkeys((*config.groups.values(), config.fallback_group)) if name]
-    if not names:
-        return
-    try:
-        groups = client.groups()
-    except Denied as error:
-        yield Finding(subject="groups", observed=str(error), remedy="let the agent see the groups")
-        return
-    for name in names:
-        count = sum(name in (str(group["id"]), group.get("name")) for group in groups)
-        yield found_once("groups", name, count, "id")
 
 
 def _wording(config: FreshserviceConfig, client: Freshservice) -> Finding:

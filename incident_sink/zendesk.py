@@ -25,7 +25,7 @@ from typing import Any, Literal
 from msgspec import Struct
 from pydantic import Field
 
-from foreshock.connect.lookup import found_once
+from foreshock.connect.lookup import Groups
 from foreshock.connect.markup import html, line, plain
 from foreshock.connect.ticket_changes import Activity, TicketChanges, Updated
 from foreshock.connect.ticket_life import Change, Move, Records, Seen, Standing, TicketSink
@@ -134,7 +134,7 @@ class _Tickets(Records[Record]):
         self._config = config
         self._client = client
         self._console = console
-        self._groups: dict[str, str] = {}
+        self._groups = Groups(client.groups)
 
     # ---- reading ----
 
@@ -263,23 +263,7 @@ class _Tickets(Records[Record]):
 
     def _group(self, name: str) -> str:
         """Id of the group, of the fall-back, or nothing: an unknown group is no reason to lose an incident."""
-        return self._id_of_group(self._config.groups.get(name, name)) or self._id_of_group(self._config.fallback_group)
-
-    def _id_of_group(self, name: str) -> str:
-        """Id of the one group of this name; an id stands for itself."""
-        name = line(name, _NAME_CHARS)
-        if not name or re.fullmatch("[0-9]{1,18}", name):
-            return name
-        if name not in self._groups:
-            try:
-                groups = self._client.groups()
-            except Denied:
-                return ""
-            named: dict[str, list[str]] = {}
-            for group in groups:
-                named.setdefault(str(group.get("name")), []).append(str(group["id"]))
-            self._groups = {each: ids[0] for each, ids in named.items() if len(ids) == 1}
-        return self._groups.get(name, "")
+        return self._groups.id_of(self._config.groups.get(name, name), self._config.fallback_group)
 
 
 def _subject(order: Order | ProblemOrder) -> str:
@@ -482,7 +466,7 @@ def _check(config: ZendeskConfig, client: Zendesk) -> Iterator[Finding]:
     yield _export_access(config, client)
     yield from _fields(config, client)
     yield from _statuses(config, client)
-    yield from _group_names(config, client)
+    yield from Groups(client.groups).check(*config.groups.values(), config.fallback_group)
 
 
 def _key_field(config: ZendeskConfig, client: Zendesk) -> Finding:
@@ -562,20 +546,6 @@ def _statuses(config: ZendeskConfig, client: Zendesk) -> Iterator[Finding]:
             observed=f"custom status {id} {seen}",
             remedy="" if right else f"write the id of an active status of category {category} under `statuses`",
         )
-
-
-def _group_names(config: ZendeskConfig, client: Zendesk) -> Iterator[Finding]:
-    names = [name for name in dict.fromkeys((*config.groups.values(), config.fallback_group)) if name]
-    if not names:
-        return
-    try:
-        groups = client.groups()
-    except Denied as error:
-        yield Finding(subject="groups", observed=str(error), remedy="let the agent see the groups")
-        return
-    for name in names:
-        count = sum(name in (str(group["id"]), group.get("name")) for group in groups)
-        yield found_once("groups", name, count, "id")
 
 
 def _build(name: str, config: ZendeskConfig, parts: SinkParts) -> TicketSink[Record]:

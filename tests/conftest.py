@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import os
+import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -35,6 +37,17 @@ def _require(*programs: str) -> None:
 def require() -> Callable[..., None]:
     """``require("prometheus", "promtool")`` skips the test where a program is missing, and fails it in CI."""
     return _require
+
+
+@pytest.fixture
+def certificate(require: Callable[..., None], tmp_path: Path) -> Path:
+    """A certificate for 127.0.0.1 that signed itself, with its key in the same file."""
+    require("openssl")
+    path = tmp_path / "server.pem"
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=loopback"
+    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(path), "-out", str(path)]
+    subprocess.run([*command.split(), *names], check=True, capture_output=True)
+    return path
 
 
 @pytest.fixture(scope="session")

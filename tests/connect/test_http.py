@@ -3,7 +3,6 @@ import gzip
 import json
 import socket
 import ssl
-import subprocess
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -383,17 +382,6 @@ def test_secrets_appear_in_no_message(server, open_http):
     assert "s3cret" not in message
     assert base64.b64encode(b"svc:hunter2").decode() not in message
     assert "/hooks/***/path" in message
-
-
-@pytest.fixture
-def certificate(require, tmp_path):
-    """A certificate for 127.0.0.1 that signed itself, with its key in the same file."""
-    require("openssl")
-    path = tmp_path / "server.pem"
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=loopback"
-    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(path), "-out", str(path)]
-    subprocess.run([*command.split(), *names], check=True, capture_output=True)
-    return path
 
 
 def test_a_certificate_nobody_vouches_for_is_refused_and_one_from_the_ca_file_taken(server, open_http, certificate):

@@ -1,4 +1,5 @@
-from foreshock.connect.lookup import Lookup
+from foreshock.connect.lookup import ABSENT_S, Groups, Lookup
+from foreshock.core.errors import Denied
 
 
 def test_a_name_is_asked_once_and_that_there_is_none_is_believed_for_minutes_only():
@@ -24,3 +25,25 @@ def test_what_is_forgotten_is_asked_again():
     lookup.forget()
 
     assert lookup.of("web", lambda: 8) == 8
+
+
+def test_a_group_is_known_by_a_name_that_no_other_has_and_an_unknown_one_is_looked_for_later():
+    at, listed = [0.0], [{"id": 1, "name": "dba"}, {"id": 2, "name": "web"}, {"id": 3, "name": "web"}]
+    groups = Groups(lambda: listed, now=lambda: at[0])
+
+    assert [groups.id_of(name, "dba") for name in ("dba", "web", "net", "77", "")] == ["1", "1", "1", "77", "1"]
+    listed.append({"id": 4, "name": "net"})
+    assert groups.id_of("net") == ""
+    at[0] += ABSENT_S
+    assert groups.id_of("net") == "4"
+
+
+def test_groups_that_may_not_be_seen_are_none_and_the_check_says_so():
+    def denied():
+        raise Denied("forbidden")
+
+    groups = Groups(denied)
+
+    assert groups.id_of("dba") == ""
+    assert [finding.remedy for finding in groups.check("dba", "")] == ["let the agent see the groups"]
+    assert list(groups.check("")) == []

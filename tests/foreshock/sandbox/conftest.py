@@ -1,5 +1,3 @@
-import subprocess
-
 import pytest
 
 from foreshock.sandbox.server import SandboxServer
@@ -23,13 +21,3 @@ def server(system, clock):
     with SandboxServer(system, clock=clock) as running:
         yield running
     assert running.failures == []
-
-
-@pytest.fixture
-def certificate(require, tmp_path):
-    require("openssl")
-    path = tmp_path / "server.pem"
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=loopback"
-    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(path), "-out", str(path)]
-    subprocess.run([*command.split(), *names], check=True, capture_output=True)
-    return path
