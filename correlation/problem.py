@@ -345,7 +345,7 @@ def rate(pattern: Pattern) -> str:
     if len(occurrences) < 2:
         return times
     every = (occurrences[-1].opened_at - occurrences[0].opened_at) / (len(occurrences) - 1)
-    return f"{times} in {_span(occurrences)}, every {_rough(every)} on average"
+    return f"{times} in {_span(occurrences)}, every {roughly(every)} on average"
 
 
 def line(occurrence: Occurrence) -> str:
@@ -354,7 +354,7 @@ def line(occurrence: Occurrence) -> str:
     name = f"{occurrence.situation} ({numbers})" if numbers else occurrence.situation
     parts = [f"{name} at {occurrence.opened_at:%Y-%m-%d %H:%M} UTC: {occurrence.title}"]
     if occurrence.ended_at is not None:
-        lasted = _rough(occurrence.ended_at - occurrence.opened_at)
+        lasted = roughly(occurrence.ended_at - occurrence.opened_at)
         parts.append(f"{occurrence.how or 'over'} after {lasted}")
     if occurrence.change:
         parts.append(f"last change before it: {occurrence.change}")
@@ -370,7 +370,7 @@ def again(pattern: Pattern, news: Iterable[str]) -> str:
 def proposal(pattern: Pattern, now: datetime) -> str:
     """Note for a Problem that has not come back for long."""
     return (
-        f"No incident for {_rough(now - over_at(pattern))}: Foreshock proposes to close it. "
+        f"No incident for {roughly(now - over_at(pattern))}: Foreshock proposes to close it. "
         "It closes no problem by itself; should it come back, it is told here, or in a new problem once this is closed."
     )
 
@@ -398,7 +398,7 @@ def before(changes: Iterable[Change], onset: datetime) -> str:
     if last is None:
         return ""
     by = f" by {last.actor}" if last.actor else ""
-    return f"{last.id} {last.title}{by}, {_rough(onset - last.at)} before"[:_MAX_TEXT]
+    return f"{last.id} {last.title}{by}, {roughly(onset - last.at)} before"[:_MAX_TEXT]
 
 
 def cut(text: str) -> str:
@@ -413,10 +413,10 @@ def ordinal(number: int) -> str:
 
 
 def _span(occurrences: Sequence[Occurrence]) -> str:
-    return _rough(occurrences[-1].opened_at - occurrences[0].opened_at)
+    return roughly(occurrences[-1].opened_at - occurrences[0].opened_at)
 
 
-def _rough(span: timedelta) -> str:
+def roughly(span: timedelta) -> str:
     """In the one unit that fits: nobody wants to know the seconds of a month."""
     for unit, seconds in (("day", 86_400), ("hour", 3600), ("minute", 60)):
         number = round(span.total_seconds() / seconds)

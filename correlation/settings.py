@@ -736,6 +736,20 @@ class EvidenceSettings(_Section):
     )
 
 
+class ForecastSettings(_Section):
+    probability: float = Field(
+        default=0.7, gt=0, le=1, description="a forecast at least this likely opens a proactive problem for its CI"
+    )
+    max_open: int = Field(
+        default=10, ge=0, le=1000, description="so many of them at a time are expected at most; 0: forecasts open none"
+    )
+    update_every: Duration = _duration("1h", "sinks hear of a forecast that has changed at most so often")
+    longest: Duration = _duration(
+        "7d", "further forecasts keep one open for this long at most; what has not come true by then was a false alarm"
+    )
+    pause: Duration = _duration("1d", "after a false alarm this model opens none for the same CI for so long")
+
+
 class ProblemSettings(_Section):
     occurrences: int = Field(
         default=3,
@@ -756,6 +770,9 @@ class ProblemSettings(_Section):
         "30d", "a problem that has not come back for this long is proposed for closing; people close it"
     )
     remember: Duration = _duration("365d", "what has not come back for this long is forgotten, with its problem")
+    forecast: ForecastSettings = Field(
+        default_factory=ForecastSettings, description="when a forecast makes a problem before there is an incident"
+    )
 
     @model_validator(mode="after")
     def _remembers_long_enough(self) -> Self:

@@ -35,6 +35,7 @@ class RecordKind(StrEnum):
     OPERATOR = "operator"
     TICKET = "ticket"
     ANOMALIES = "anomalies"
+    FORECASTS = "forecasts"
     LEARNED = "learned"
 
 

@@ -25,10 +25,20 @@ from foreshock.core.contracts import Collector, Record, RecordKind, TicketChange
 from foreshock.core.errors import ConfigError, Malformed, Problem
 from foreshock.core.learned import Learned, versioned
 from foreshock.core.matchers import MAX_EXPRESSION_CHARS, Matcher, parse_matcher
-from foreshock.core.model import Event, Judgement, MaintenanceWindow, Silence, SilenceMatcher, Witness, read_labels
+from foreshock.core.model import (
+    Contribution,
+    Event,
+    Judgement,
+    MaintenanceWindow,
+    Silence,
+    SilenceMatcher,
+    Witness,
+    read_labels,
+)
 from foreshock.service.escalation import GROUP
 from foreshock.service.records import (
     AnomaliesRecord,
+    ForecastsRecord,
     LearnedRecord,
     OperatorRecord,
     OwnAlert,
@@ -209,6 +219,8 @@ class Names:
             self._spoken_of(change.alerts)
         elif entry.kind is RecordKind.ANOMALIES:
             self._name(*(one.ci for one in msgspec.json.decode(entry.body, type=AnomaliesRecord).anomalies))
+        elif entry.kind is RecordKind.FORECASTS:
+            self._name(*(one.ci for one in msgspec.json.decode(entry.body, type=ForecastsRecord).forecasts))
         elif entry.kind is RecordKind.OPERATOR:
             self._of_operator(msgspec.json.decode(entry.body, type=OperatorRecord))
 
@@ -330,6 +342,7 @@ class Anonymiser:
             RecordKind.OPERATOR: (OperatorRecord, self._operator),
             RecordKind.TICKET: (TicketChange, self._ticket),
             RecordKind.ANOMALIES: (AnomaliesRecord, self._anomalies),
+            RecordKind.FORECASTS: (ForecastsRecord, self._forecasts),
             RecordKind.LEARNED: (LearnedRecord, self._learned),
         }
 
@@ -598,6 +611,22 @@ class Anonymiser:
             anomalies=tuple(
                 msgspec.structs.replace(one, ci=self._tokens.name(one.ci), dimension=self.text(one.dimension))
                 for one in read.anomalies
+            )
+        )
+
+    def _forecasts(self, read: ForecastsRecord) -> ForecastsRecord:
+        def part(one: Contribution) -> Contribution:
+            return msgspec.structs.replace(one, name=self.text(one.name), evidence=self.text(one.evidence))
+
+        return ForecastsRecord(
+            forecasts=tuple(
+                msgspec.structs.replace(
+                    one,
+                    ci=self._tokens.name(one.ci),
+                    model=self.text(one.model),
+                    contributions=tuple(map(part, one.contributions)),
+                )
+                for one in read.forecasts
             )
         )
 

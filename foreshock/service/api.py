@@ -364,6 +364,9 @@ async def _or_error(handle: Callable[[Request], Coroutine[Any, Any, Response]], 
             field = ".".join(str(part) for part in (*first["loc"][1:], *said.path)) or field
             return error_answer(422, f"{field}: {said}", said.hint or "see /api/openapi.json", field)
         return error_answer(422, f"{field}: {first['msg']}", "see /api/openapi.json", field)
+    except Invalid as error:
+        field = ".".join(map(str, error.path))
+        return error_answer(422, f"{field}: {error}", error.hint, field)
     except HTTPException as error:
         message, _, hint = str(error.detail).partition("; ")
         return error_answer(error.status_code, message, hint)

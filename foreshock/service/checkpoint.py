@@ -16,6 +16,7 @@ from foreshock.service import (
     escalation,
     evidence,
     feedback,
+    forecasts,
     in_force,
     lifetimes,
     problems,
@@ -76,6 +77,8 @@ def pieces(engine: "Engine") -> Iterator[tuple[str, str, bytes | None]]:
             yield kind, key, recent.saved(engine, key)
         elif kind == "pattern":
             yield kind, key, problems.saved(engine, key)
+        elif kind in ("forecast", "expected"):
+            yield kind, key, forecasts.saved(engine, kind, key)
         elif kind == "judgement":
             judgement = engine.judgements.get(key)
             yield kind, key, None if judgement is None else encode(judgement)
@@ -134,6 +137,7 @@ def restore(engine: "Engine", items: Iterable[tuple[str, str, bytes]]) -> None:
     made_by = fingerprints.FINGERPRINT_VERSION
     usual: list[bytes] = []
     patterns: list[bytes] = []
+    foreseen: dict[str, list[bytes]] = {"forecast": [], "expected": []}
     for kind, key, body in items:
         if kind == "alert":
             alert = read_alert(body)
@@ -149,6 +153,8 @@ def restore(engine: "Engine", items: Iterable[tuple[str, str, bytes]]) -> None:
             usual.append(body)
         elif kind == "pattern":
             patterns.append(body)
+        elif kind in foreseen:
+            foreseen[kind].append(body)
         elif kind == "change":
             engine.changes.add(msgspec.msgpack.decode(body, type=Change))
         elif kind == "judgement":
@@ -185,6 +191,7 @@ def restore(engine: "Engine", items: Iterable[tuple[str, str, bytes]]) -> None:
     evidence.restore(engine, anomalies)
     engine.usual.load(usual)
     problems.restore(engine, patterns)
+    forecasts.restore(engine, foreseen["forecast"], foreseen["expected"])
     _restore_alerts(engine)
     feedback.restore(engine)
     _restore_timers(engine)
@@ -215,3 +222,4 @@ def _restore_timers(engine: "Engine") -> None:
         engine.timers.at(next_change, Due.SUPPRESSION, "")
     lifetimes.watch_what_is_over(engine)
     problems.watch_all(engine)
+    forecasts.watch_all(engine)

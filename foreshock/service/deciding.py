@@ -12,7 +12,17 @@ from correlation.closing import label_of
 from correlation.next_step import Decision, Step, hold_back, may_be_held, next_step
 from foreshock.core.contracts import Order, Record, TicketChange, Verb
 from foreshock.core.model import Alert, Decided, Held, HeldKind, Situation, SituationState, Ticket, TicketState
-from foreshock.service import decisions, escalation, notices, problems, renumbered, sla, umbrella, weighing
+from foreshock.service import (
+    decisions,
+    escalation,
+    forecasts,
+    notices,
+    problems,
+    renumbered,
+    sla,
+    umbrella,
+    weighing,
+)
 from foreshock.service.timers import Due
 
 if TYPE_CHECKING:
@@ -76,6 +86,7 @@ def evaluate(engine: "Engine", situation: Situation) -> None:
     """Clear, resolve, and tell the sinks, as far as it is time."""
     if situation.state is SituationState.OPEN:
         _look_for_the_end(engine, situation)
+    forecasts.look(engine, situation)
     held: tuple[Held, ...] = ()
     for sink, decision, holds in steps(engine, situation):
         held = holds or held

@@ -20,6 +20,7 @@ from correlation.clock import NO_SKEW
 from correlation.evidence import Known as KnownAnomalies
 from correlation.feedback import KeptApart
 from correlation.fold import Outcome
+from correlation.forecast import Forecasts
 from correlation.identity import Family, Scheme
 from correlation.problem import Patterns
 from correlation.recent import Recent
@@ -67,6 +68,7 @@ from foreshock.service import (
     decisions,
     escalation,
     evidence,
+    forecasts,
     in_force,
     lifetimes,
     placing,
@@ -195,7 +197,7 @@ class Engine:
             (
                 *Outcome, "ignored", "malformed", "expired", "flapping", "flaps", "clashes",
                 "opened", "merged", "split", "moved", "reopened", "anomalies", "anomalies_cut", "changes", "below_cut",
-                "umbrellas", "under",
+                "umbrellas", "under", "forecasts", "forecasts_hit", "forecasts_false",
             ),
             0,
         )  # fmt: skip
@@ -207,6 +209,7 @@ class Engine:
         self.said_causes: dict[str, int] = {}
         """By CI: how often people said that it was the cause."""
         self.patterns = Patterns()
+        self.forecasts = Forecasts()
         self.traces = Traces()
         self.umbrellas = Umbrellas()
         self.risen: dict[str, str] = {}
@@ -258,6 +261,8 @@ class Engine:
                 in_force.read_settings(self, record)
             elif record.kind is RecordKind.ANOMALIES:
                 evidence.hear(self, record.body)
+            elif record.kind is RecordKind.FORECASTS:
+                forecasts.hear(self, record.body)
             elif record.kind is RecordKind.LEARNED:
                 in_force.read_learned(self, record)
             if record.kind in _NEW_VERSIONS:
@@ -297,6 +302,8 @@ class Engine:
                 clashes.look(self, key)
             elif due is Due.PROBLEM:
                 problems.look(self, moment)
+            elif due is Due.FORECAST:
+                forecasts.due(self, moment)
             else:
                 lifetimes.evict(self, key)
             if self.touched or self.suppression.waiting:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from correlation import forecast as foresight
 from correlation import problem as recurrence
 from correlation.clock import State
 from foreshock.core.model import HeldKind, SituationState
@@ -34,6 +35,14 @@ def families(engine: "Engine") -> Iterator[Metric]:
         "Patterns of incidents that are remembered: problems by their state, and those that are watched and are none.",
         ("state",),
         [((state,), states[state]) for state in recurrence.STATES],
+    )
+    expected = Counter(each.state for each in engine.forecasts.problems.values())
+    yield labelled(
+        GaugeMetricFamily,
+        "foreshock_proactive_problems",
+        "Problems made of forecasts that are remembered, by state.",
+        ("state",),
+        [((state,), expected[state]) for state in foresight.STATES],
     )
     yield from _of_sources(engine)
     yield gauge(

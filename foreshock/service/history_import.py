@@ -49,7 +49,7 @@ def imported(
     events = ((given.record.at, 0, record) for given in inputs if (record := _kept(given, only_this)) is not None)
     for at, _, record in merge(events, words, key=lambda entry: entry[:2]):
         if last is None:
-            yield at, _operation(RecordKind.SETTINGS, msgspec.structs.replace(settings, sinks=()))
+            yield at, _operation(RecordKind.SETTINGS, msgspec.structs.replace(settings, sinks=(), problem_sinks=()))
             if topology is not None:
                 yield at, _operation(RecordKind.TOPOLOGY, topology)
         last = at if last is None else max(last, at)
@@ -73,7 +73,7 @@ def _kept(given: Input, without_topology: bool) -> NewRecord | None:
     body = record.body
     if record.kind is RecordKind.SETTINGS:
         read = msgspec.json.decode(body, type=SettingsRecord)
-        body = msgspec.json.encode(msgspec.structs.replace(read, sinks=(), source=None))
+        body = msgspec.json.encode(msgspec.structs.replace(read, sinks=(), problem_sinks=(), source=None))
     elif record.kind is RecordKind.OPERATOR:
         done = msgspec.json.decode(body, type=OperatorRecord)
         if not (done.set_silence or done.expire_silence or done.set_window or done.end_window):

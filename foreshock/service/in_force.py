@@ -18,6 +18,7 @@ from foreshock.service import (
     deciding,
     escalation,
     feedback,
+    forecasts,
     lifetimes,
     lineage,
     problems,
@@ -101,6 +102,7 @@ def read_topology(engine: "Engine", record: Record) -> None:
             for alert in engine.members(situation):
                 weighing.weigh(engine, situation, alert)
     use_suppression(engine)
+    forecasts.look_at_all(engine)
     deciding.evaluate_held(engine)
 
 
@@ -191,6 +193,7 @@ def read_settings(engine: "Engine", record: Record) -> None:
             if situation.state is SituationState.OPEN:
                 weighing.weigh(engine, situation)
     problems.watch_all(engine)
+    forecasts.watch_all(engine)
     for situation in sorted(engine.situations.values(), key=lambda each: bool(each.parent)):  # parents tell first
         # One that is over may have a ticket in a sink that was not there, and is again.
         if situation.state is SituationState.OPEN or any(ticket.open for ticket in situation.tickets.values()):

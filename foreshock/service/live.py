@@ -289,8 +289,7 @@ class LiveViews:
     def pattern(self, name: str) -> PatternView | None:
         self._up_to_date()
         with self._runner.looking() as engine:
-            found = patterns.find(engine, name)
-            return None if found is None else patterns.view(engine, found)
+            return patterns.show(engine, name)
 
     def record(self, number: str) -> tuple[DeskRecord, list[DeskNote]] | None:
         record = self._book.get(number)

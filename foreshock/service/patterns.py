@@ -1,10 +1,13 @@
-"""What comes back as people are shown it, as values."""
+"""What comes back, and what is expected, as people are shown it, as values."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
+from correlation import forecast as foresight
 from correlation import problem as recurrence
-from correlation.problem import Pattern
+from correlation.forecast import Expected, Heard
+from correlation.problem import Pattern, Problem
 from foreshock.core.model import Alert, Situation
 from foreshock.service import problems
 from foreshock.service.engine import Engine
@@ -12,14 +15,45 @@ from foreshock.service.views import OccurrenceView, PatternView, ProblemRecordVi
 
 
 def listed(engine: Engine, *, watched: bool, limit: int) -> list[PatternView]:
-    """Problems, the one that came last first; with ``watched`` then what came back and is none yet."""
-    found = [
-        pattern
-        for pattern in engine.patterns.by_id.values()
-        if pattern.problem is not None or (watched and pattern.total > 1)
+    """Problems, the one that came last first; with ``watched`` then what came back, or is forecast, and is none yet."""
+    known = engine.forecasts
+    found: list[tuple[Pattern | Expected | Heard, bool, datetime, str]] = [
+        (each, each.problem is None, each.last.opened_at, each.id)
+        for each in engine.patterns.by_id.values()
+        if each.problem is not None or (watched and each.total > 1)
     ]
-    found.sort(key=lambda each: (each.problem is None, -each.last.opened_at.timestamp(), each.id))
-    return [view(engine, pattern) for pattern in found[:limit]]
+    found += [
+        (each, False, each.ended_at or each.forecast.made_at, each.problem.id) for each in known.problems.values()
+    ]
+    found += [(each, True, each.forecast.made_at, key) for key, each in known.heard.items() if watched and each.reason]
+    found.sort(key=lambda entry: (entry[1], -entry[2].timestamp(), entry[3]))
+    return [_any(engine, each) for each, *_ in found[:limit]]
+
+
+def _any(engine: Engine, found: Pattern | Expected | Heard) -> PatternView:
+    if isinstance(found, Pattern):
+        return view(engine, found)
+    return _proactive(found) if isinstance(found, Expected) else _unheeded(engine, found)
+
+
+def show(engine: Engine, name: str) -> PatternView | None:
+    """By its id, by that of its problem, by a record's number, by one of its situations, or by the CI of a forecast."""
+    pattern = find(engine, name)
+    if pattern is not None:
+        return view(engine, pattern)
+    known = engine.forecasts
+    for expected in known.problems.values():
+        if _is_called(expected.problem, name):
+            return _proactive(expected)
+    if confirmed := known.of(name):
+        return _proactive(confirmed[-1])
+    if (last := known.expected.get(name)) is not None:
+        return _proactive(last)
+    here = [each for each in known.heard.values() if each.forecast.ci == name and each.reason]
+    if here:
+        return _unheeded(engine, max(here, key=lambda each: (each.forecast.made_at, each.forecast.model)))
+    past = known.last(name)
+    return None if past is None else _proactive(past)
 
 
 def find(engine: Engine, name: str) -> Pattern | None:
@@ -27,13 +61,12 @@ def find(engine: Engine, name: str) -> Pattern | None:
     known = engine.patterns.by_id.get(name) or engine.patterns.of(name)
     if known is not None:
         return known
-    for pattern in engine.patterns.by_id.values():
-        problem = pattern.problem
-        if problem is not None and (
-            name == problem.id or any(name in (record.number, record.key) for record in problem.records.values())
-        ):
-            return pattern
-    return None
+    patterns = engine.patterns.by_id.values()
+    return next((each for each in patterns if each.problem is not None and _is_called(each.problem, name)), None)
+
+
+def _is_called(problem: Problem, name: str) -> bool:
+    return name == problem.id or any(name in (record.number, record.key) for record in problem.records.values())
 
 
 def view(engine: Engine, pattern: Pattern) -> PatternView:
@@ -57,19 +90,7 @@ def view(engine: Engine, pattern: Pattern) -> PatternView:
         quiet_since=problem.quiet_since if problem is not None else None,
         known_error=text,
         known_error_in=number,
-        records=tuple(
-            ProblemRecordView(
-                sink=sink,
-                number=record.number,
-                url=record.url,
-                state=record.state,
-                linked=len(record.linked),
-                ended=record.ended,
-                known_error=record.known_error,
-                previous=record.previous,
-            )
-            for sink, record in (problem.records if problem is not None else {}).items()
-        ),
+        records=_records(problem),
         occurrences=tuple(
             OccurrenceView(
                 situation=each.situation,
@@ -88,6 +109,83 @@ def view(engine: Engine, pattern: Pattern) -> PatternView:
     )
 
 
+def _records(problem: Problem | None) -> tuple[ProblemRecordView, ...]:
+    return tuple(
+        ProblemRecordView(
+            sink=sink,
+            number=record.number,
+            url=record.url,
+            state=record.state,
+            linked=len(record.linked),
+            ended=record.ended,
+            known_error=record.known_error,
+            previous=record.previous,
+        )
+        for sink, record in (problem.records if problem is not None else {}).items()
+    )
+
+
+def _proactive(found: Expected) -> PatternView:
+    problem = found.problem
+    number, text = problem.known_error
+    return PatternView(
+        id=problem.id,
+        kind="proactive",
+        problem=problem.id,
+        state="ended" if found.state == "expected" and found.given_up else found.state,
+        title=foresight.title(found.ci),
+        ci=found.ci,
+        names=(),
+        priority=found.priority,
+        assignment_group=found.assignment_group,
+        total=int(bool(found.situation)),
+        reason=foresight.reason(found),
+        rate=foresight.outcome(found) or f"expected until {found.until:%Y-%m-%d %H:%M} UTC",
+        since=problem.opened_at,
+        last_at=found.ended_at or found.forecast.made_at,
+        opened_at=problem.opened_at,
+        quiet_since=found.ended_at if found.state == "expired" else None,
+        known_error=text,
+        known_error_in=number,
+        records=_records(problem),
+        occurrences=(),
+        forecast=found.forecast,
+        services=found.services,
+        expected_until=found.until,
+        confirmed_by=found.situation,
+    )
+
+
+def _unheeded(engine: Engine, heard: Heard) -> PatternView:
+    """A forecast that has made no problem."""
+    forecast = heard.forecast
+    return PatternView(
+        id=forecast.ci,
+        kind="proactive",
+        problem="",
+        state="watched",
+        title=foresight.title(forecast.ci),
+        ci=forecast.ci,
+        names=(),
+        priority=5,
+        assignment_group="",
+        total=0,
+        reason=f"{heard.reason} ({foresight.said(forecast)}, says {forecast.model})",
+        rate="forecast",
+        since=forecast.made_at,
+        last_at=forecast.made_at,
+        opened_at=None,
+        quiet_since=None,
+        known_error="",
+        known_error_in="",
+        records=(),
+        occurrences=(),
+        forecast=forecast,
+        services=engine.topology.services(forecast.ci),
+        expected_until=foresight.over_at(forecast),
+    )
+
+
 def reason(engine: Engine, pattern: Pattern) -> str:
     """Why it is a problem, or why it is none yet, in words."""
     if pattern.problem is not None:
@@ -98,16 +196,21 @@ def reason(engine: Engine, pattern: Pattern) -> str:
 def of_incident(engine: Engine, situation: Situation, alerts: Sequence[Alert]) -> dict[str, Any]:
     """What an ``IncidentView`` tells of it."""
     pattern = problems.pattern_of(engine, situation, alerts)
+    expected = [_foreseen(each) for each in engine.forecasts.of(situation.id)]
     if pattern is None:
-        return {}
+        return {"recurrence": "; ".join(expected), "pattern": situation.id} if expected else {}
     problem = pattern.problem
     return {
         "pattern": pattern.id,
-        "recurrence": words(engine, pattern),
+        "recurrence": "; ".join([words(engine, pattern), *expected]),
         "problem": problem.id if problem is not None else "",
         "known_error": problem.known_error[1] if problem is not None else "",
         "similar": recurrence.similar(pattern, situation.id),
     }
+
+
+def _foreseen(found: Expected) -> str:
+    return f"expected by {found.problem.id}, {foresight.lead(found)} before: {foresight.said(found.forecast)}"
 
 
 def words(engine: Engine, pattern: Pattern) -> str:

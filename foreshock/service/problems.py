@@ -4,6 +4,7 @@ An incident counts from its first ticket write on. A sink hears of a Problem onc
 incident that belongs to it, so that there is something to link.
 """
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -11,12 +12,13 @@ import msgspec
 from correlation import problem as recurrence
 from correlation.closing import label_of
 from correlation.problem import Occurrence, Pattern, Problem, ProblemRecord
-from foreshock.core.contracts import Order, TicketChange, Verb
+from foreshock.core.contracts import TicketChange, Verb
 from foreshock.core.model import Alert, Situation, SituationState, TicketState
+from foreshock.service import forecasts, problem_orders
 from foreshock.service.timers import Due
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import datetime
 
     from foreshock.service.engine import Engine
@@ -36,6 +38,7 @@ def occurred(engine: "Engine", situation: Situation, members: "Sequence[Alert]")
     """A ticket of ``situation``, whose causes are ranked, is written."""
     if not members or situation.state is not SituationState.OPEN:
         return
+    forecasts.look(engine, situation)  # now that its causes are ranked
     known = engine.patterns.of(situation.id)
     if known is not None and (known.problem is not None or _is_of(situation, members, known)):
         _goes_on(engine, known, situation)
@@ -130,6 +133,7 @@ def _goes_on(engine: "Engine", pattern: Pattern, situation: Situation) -> None:
 
 def ticket_heard(engine: "Engine", change: TicketChange) -> None:
     """What a sink, or a person there, says of the ticket of an incident, however long ago that was."""
+    forecasts.ticket_heard(engine, change)
     pattern = engine.patterns.of(change.situation)
     occurrence = pattern.of(change.situation) if pattern is not None else None
     if pattern is None or occurrence is None:
@@ -149,8 +153,11 @@ def ticket_heard(engine: "Engine", change: TicketChange) -> None:
 
 def note(engine: "Engine", situation: Situation, sink: str, verb: Verb) -> str:
     """What the note of a ticket that is opened, or opened again, says of the Problem it belongs to."""
-    pattern = engine.patterns.of(situation.id) if verb in (Verb.OPEN, Verb.REOPEN) else None
-    return "" if pattern is None else recurrence.for_incident(pattern, sink)
+    if verb not in (Verb.OPEN, Verb.REOPEN):
+        return ""
+    pattern = engine.patterns.of(situation.id)
+    known = "" if pattern is None else recurrence.for_incident(pattern, sink)
+    return "\n".join(filter(None, (known, *forecasts.notes(engine, situation, sink))))
 
 
 def telling(engine: "Engine", situation: Situation, sink: str) -> dict[str, Any]:
@@ -181,7 +188,7 @@ def _link(engine: "Engine", pattern: Pattern, sinks: "Iterable[str]") -> None:
         if not news:
             continue
         if record is None or record.state == TicketState.REJECTED or record.ended:
-            record = _next_record(problem, record)
+            record = problem_orders.next_record(problem, record)
             problem.records = {**problem.records, sink: record}
             note = f"Opened by Foreshock: {problem.reason}."
             _order(engine, pattern, sink, Verb.OPEN, note, news)
@@ -189,43 +196,16 @@ def _link(engine: "Engine", pattern: Pattern, sinks: "Iterable[str]") -> None:
             _order(engine, pattern, sink, Verb.UPDATE, recurrence.again(pattern, news), news)
 
 
-def _next_record(problem: Problem, before: ProblemRecord | None) -> ProblemRecord:
-    """The record that a sink is to keep: the first, or one that follows what people ended there."""
-    if before is None:
-        return ProblemRecord(key=problem.id)
-    if not before.ended:
-        return msgspec.structs.replace(before, state=TicketState.PLANNED.value, linked=())
-    number = before.key.removeprefix(problem.id).removeprefix("-")
-    return ProblemRecord(
-        key=f"{problem.id}-{int(number or 1) + 1}", previous=before.number, known_error=before.known_error
-    )
-
-
 def _order(
     engine: "Engine", pattern: Pattern, sink: str, verb: Verb, note: str, incidents: tuple[str, ...] = ()
 ) -> None:
     problem = pattern.problem
     assert problem is not None
-    record, engine.last_order = problem.records[sink], engine.last_order + 1
-    linked = tuple(id for id in (*record.linked, *incidents) if pattern.of(id) is not None)
-    record = msgspec.structs.replace(record, linked=linked)
-    problem.records = {**problem.records, sink: record}
-    engine.effects.problem_orders.append(
-        Order(
-            id=f"{record.key}/{sink}/{engine.last_order}",
-            sink=sink,
-            situation=record.key,
-            key=record.key,
-            verb=verb,
-            version=engine.last_order,
-            at=engine.now,
-            fields=recurrence.fields(pattern, record.previous),
-            note=note,
-            url=f"/problems/{problem.id}",
-            incidents=incidents,
-        )
-    )
-    engine.say("problem", problem.id, verb.value, f"{sink}: {note}"[:2000])
+    record = problem.records[sink]
+    linked = tuple(id for id in record.linked if pattern.of(id) is not None)
+    problem.records = {**problem.records, sink: msgspec.structs.replace(record, linked=linked)}
+    fields = recurrence.fields(pattern, record.previous)
+    problem_orders.order(engine, problem, sink, verb, fields, note, incidents)
     _changed(engine, pattern)
 
 
@@ -237,51 +217,56 @@ def heard(engine: "Engine", change: TicketChange) -> None:
     found = _by_key(engine, change.situation, change.sink)
     if found is None:
         return
-    pattern, record = found
-    problem = pattern.problem
-    assert problem is not None
+    problem, changed = found
+    record = problem.records[change.sink]
     if (read := change.problem) is not None:
-        _read(engine, pattern, change.sink, recurrence.as_read(record, read.ended, read.by, read.known_error))
+        _read(engine, problem, change.sink, recurrence.as_read(record, read.ended, read.by, read.known_error))
+    elif change.sequence > record.heard:
+        told = msgspec.structs.replace(
+            record,
+            heard=change.sequence,
+            state="confirmed" if change.state == "confirmed" else "rejected",
+            number=change.number or record.number,
+            url=change.url or record.url,
+        )
+        problem.records = {**problem.records, change.sink: told}
+        detail = " ".join(filter(None, (change.sink, change.number, change.comment)))
+        engine.say("problem", problem.id, change.state, detail)
+    else:
         return
-    if change.sequence <= record.heard:
-        return
-    told = msgspec.structs.replace(
-        record,
-        heard=change.sequence,
-        state="confirmed" if change.state == "confirmed" else "rejected",
-        number=change.number or record.number,
-        url=change.url or record.url,
-    )
-    problem.records = {**problem.records, change.sink: told}
-    detail = " ".join(filter(None, (change.sink, change.number, change.comment)))
-    engine.say("problem", problem.id, change.state, detail)
-    _changed(engine, pattern)
+    changed()
 
 
-def _read(engine: "Engine", pattern: Pattern, sink: str, now: ProblemRecord) -> None:
-    problem = pattern.problem
-    assert problem is not None
+def _read(engine: "Engine", problem: Problem, sink: str, now: ProblemRecord) -> None:
     before = problem.records[sink]
     problem.records = {**problem.records, sink: now}
     if now.known_error != before.known_error:
         engine.say("problem", problem.id, "known error", f"{sink} {now.number}: {now.known_error or 'none any more'}")
     if now.ended != before.ended:
         engine.say("problem", problem.id, now.ended or "reopened", f"{sink} {now.number}", actor=now.ended_by)
-    _changed(engine, pattern)
 
 
-def _by_key(engine: "Engine", key: str, sink: str) -> tuple[Pattern, ProblemRecord] | None:
-    """The pattern whose record in this sink has the key now; one that was followed by another has not."""
+def _all(engine: "Engine") -> "Iterator[tuple[Problem, Callable[[], None]]]":
+    """Each Problem, recurring or proactive, with what to call when it has changed."""
     for pattern in engine.patterns.by_id.values():
-        record = pattern.problem.records.get(sink) if pattern.problem is not None else None
+        if pattern.problem is not None:
+            yield pattern.problem, partial(_changed, engine, pattern)
+    for expected in engine.forecasts.problems.values():
+        yield expected.problem, partial(forecasts.changed, engine, expected)
+
+
+def _by_key(engine: "Engine", key: str, sink: str) -> "tuple[Problem, Callable[[], None]] | None":
+    """The Problem whose record in this sink has the key now; one that was followed by another has not."""
+    for problem, changed in _all(engine):
+        record = problem.records.get(sink)
         if record is not None and record.key == key:
-            return pattern, record
+            return problem, changed
     return None
 
 
 def records_of(engine: "Engine", sink: str) -> list[ProblemRecord]:
     """The records of Problems that this sink is known to hold."""
-    found = (each.problem.records.get(sink) for each in engine.patterns.by_id.values() if each.problem is not None)
+    found = (problem.records.get(sink) for problem, _ in _all(engine))
     return [record for record in found if record is not None and record.number]
 
 

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from correlation.rule import RuleInstance
 from foreshock.core.learned import Learned
-from foreshock.core.model import CI, Anomaly, JudgementKind, MaintenanceWindow, Relationship, Silence, Witness
+from foreshock.core.model import CI, Anomaly, Forecast, JudgementKind, MaintenanceWindow, Relationship, Silence, Witness
 
 
 class TopologyRecord(Struct, frozen=True, kw_only=True):
@@ -59,6 +59,12 @@ class AnomaliesRecord(Struct, frozen=True, kw_only=True):
     """Body of an ANOMALIES record. The CI of each is a name as its source has it; the engine binds it."""
 
     anomalies: tuple[Anomaly, ...]
+
+
+class ForecastsRecord(Struct, frozen=True, kw_only=True):
+    """Body of a FORECASTS record. The CI of each is a name as its source has it; the engine binds it."""
+
+    forecasts: tuple[Forecast, ...]
 
 
 class Statement(Struct, frozen=True, kw_only=True):

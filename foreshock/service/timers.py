@@ -29,6 +29,7 @@ class Due(IntEnum):
     PROBLEM = 8
     SLA = 9
     ESCALATION = 10
+    FORECAST = 11
 
 
 class Timers:

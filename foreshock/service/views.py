@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from correlation.problem import Past
 from foreshock.core.contracts import DeskAction, DeskNote, DeskRecord
-from foreshock.core.model import Cause, Evidence, Held, Judgement, Moment, Versions
+from foreshock.core.model import Cause, Evidence, Forecast, Held, Judgement, Moment, Versions
 from foreshock.service.records import Statement
 from foreshock.service.report import By, Report
 
@@ -290,17 +290,25 @@ class ProblemRecordView(Struct, frozen=True, kw_only=True):
 
 
 class PatternView(Struct, frozen=True, kw_only=True):
-    """Incidents with the same cause and pattern.
+    """Incidents with the same cause and pattern, or an incident that is forecast.
 
     Attributes:
-        id: of the pattern. problem: id of what it has become, P-1; empty while it is none.
+        kind: recurring, or proactive: made of a forecast.
+        id: of the pattern; of what is proactive the problem's, or the CI where it made none.
+        problem: id of what it has become, P-1; empty while it is none.
         state: watched (no problem), open, quiet (proposed for closing) or ended (by people, in every sink).
         names: of the alerts on the CI. reason: why it is a problem, or why not yet. rate: how often it came, in words.
         total: incidents so far; occurrences: the newest of them, newest first.
         known_error: what people wrote of it in the record known_error_in.
+        forecast: that the problem stands on, or that made none; services: business services that depend on its CI.
+        expected_until, confirmed_by: until when an incident is expected, and the situation that came.
+
+    Of what is proactive, state is watched (no problem), expected, confirmed, expired, or ended (by people, while it was
+    expected).
     """
 
     id: str
+    kind: str = "recurring"
     problem: str
     state: str
     title: str
@@ -319,6 +327,10 @@ class PatternView(Struct, frozen=True, kw_only=True):
     known_error_in: str
     records: tuple[ProblemRecordView, ...]
     occurrences: tuple[OccurrenceView, ...]
+    forecast: Forecast | None = None
+    services: tuple[str, ...] = ()
+    expected_until: Moment | None = None
+    confirmed_by: str = ""
 
 
 class IncidentView(Struct, frozen=True, kw_only=True):
@@ -510,7 +522,8 @@ class Views(Protocol):
         """What has become a problem, the one that came last first; with ``watched`` also what may become one."""
 
     def pattern(self, name: str) -> PatternView | None:
-        """By its id, by that of its problem, by a record's number, or by one of its situations."""
+        """By its id, by that of its problem, by a record's number, by one of its situations, or by the CI of a
+        forecast."""
 
     def record(self, number: str) -> tuple[DeskRecord, list[DeskNote]] | None:
         """A desk record with its notes."""

@@ -40,6 +40,7 @@ from foreshock.service.console import console, not_found
 from foreshock.service.delivery import LOOK, STALE, Lane
 from foreshock.service.delivery_api import delivery_api
 from foreshock.service.engine import Engine
+from foreshock.service.forecasts_api import forecasts_api
 from foreshock.service.front import Front
 from foreshock.service.guard import refuse_cross_site
 from foreshock.service.history_api import history_api
@@ -348,6 +349,7 @@ class Foreshock:
         outgoing = Outgoing(self.lanes, self.outbox, DeadOrders(self.store), self.runner, self.clock)
         application.include_router(delivery_api(outgoing, actor=_actor))
         application.include_router(history_api(self.store, self.runner))
+        application.include_router(forecasts_api(self.runner, self.inbox, actor=_actor, clock=self.clock))
         application.include_router(report_api(self.views))
         application.include_router(learned_api(self.learner, actor=_actor))
         application.include_router(quiet_api(self.quiet, actor=_actor))

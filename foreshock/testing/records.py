@@ -15,6 +15,7 @@ import collectors
 from correlation import rules as rules_package
 from correlation.evidence import MAX_EVIDENCE
 from correlation.fold import Outcome
+from correlation.forecast import MAX_ENDED, MAX_HEARD
 from correlation.next_step import Step
 from correlation.problem import MAX_OCCURRENCES, MAX_PATTERNS
 from correlation.relate import Traces
@@ -40,7 +41,9 @@ from foreshock.core.model import (
     CI,
     Alert,
     Anomaly,
+    Contribution,
     Direction,
+    Forecast,
     Judgement,
     JudgementKind,
     MaintenanceWindow,
@@ -57,6 +60,7 @@ from foreshock.service import deciding, weighing
 from foreshock.service.engine import Effects, Engine
 from foreshock.service.records import (
     AnomaliesRecord,
+    ForecastsRecord,
     LearnedRecord,
     OperatorRecord,
     SettingsRecord,
@@ -322,6 +326,28 @@ class Story:
         )
         return self._add(RecordKind.ANOMALIES, msgspec.json.encode(AnomaliesRecord(anomalies=(found,))))
 
+    def forecast(
+        self,
+        ci: str,
+        probability: float = 0.9,
+        *,
+        horizon_h: float = 24,
+        model: str = "net@1",
+        made_s: float | None = None,
+    ) -> "Story":
+        """An incident is expected on ``ci``; made_s: now if None."""
+        made_at = self.now if made_s is None else self.time(made_s)
+        found = Forecast(
+            ci=ci,
+            made_at=made_at,
+            probability=probability,
+            horizon_h=horizon_h,
+            lead_time_h=horizon_h / 4,
+            model=model,
+            contributions=(Contribution(name="disk", points=1.5, evidence="disk usage rises"),),
+        )
+        return self._add(RecordKind.FORECASTS, msgspec.json.encode(ForecastsRecord(forecasts=(found,))))
+
     def change(self, id: str, *cis: str, title: str = "deploy", at_s: float | None = None) -> "Story":
         """Somebody changed these CIs; at_s: now if None."""
         at = self.now if at_s is None else self.time(at_s)
@@ -497,6 +523,11 @@ class Reading:
             "orders": [msgspec.json.encode(order) for order in self.told.orders],
             "problem orders": [msgspec.json.encode(order) for order in self.told.problem_orders],
             "patterns": {pattern.id: msgspec.json.encode(pattern) for pattern in self.engine.patterns.by_id.values()},
+            "forecasts": {
+                key: msgspec.json.encode(each)
+                for kind in (self.engine.forecasts.heard, self.engine.forecasts.problems)
+                for key, each in kind.items()
+            },
             "judgements": self.told.judgements,
             "notices": self.told.notices,
             "respected": list(self.engine.judgements.values()),
@@ -620,6 +651,26 @@ def check_problems(told: Told, engine: Engine) -> None:
             seen.add(each.situation)
             found = engine.situations.get(each.situation)
             assert found is None or found.state is not SituationState.OPEN or found.tickets
+
+
+def check_forecasts(told: Told, engine: Engine) -> None:
+    """One proactive Problem at most is expected for a CI, none where an incident is open; each is labelled once, at its
+    end; what is remembered is bounded and agrees with itself."""
+    known = engine.forecasts
+    assert len(known.heard) <= MAX_HEARD
+    assert len(known.problems) - len(known.expected) <= MAX_ENDED
+    assert known.expected == {each.ci: each for each in known.problems.values() if each.ended_at is None}
+    for found in known.expected.values():
+        assert found.until > engine.now, f"{found.problem.id} should have expired"
+        assert not found.situation
+        for situation in engine.situations.values():
+            here = situation.state is SituationState.OPEN and found.ci in engine.affected[situation.id]
+            assert not here, f"{found.problem.id} has come true as {situation.id}, and is not confirmed"
+    labelled = [row.subject for row in told.audit if row.kind == "forecast" and row.action in ("hit", "false alarm")]
+    assert len(labelled) == len(set(labelled)), "a proactive problem was labelled twice"
+    assert {id for id, found in known.problems.items() if found.ended_at is not None} <= set(labelled)
+    for id, found in known.problems.items():
+        assert (found in known.of(found.situation)) is bool(found.situation), f"{id} is not found by its situation"
 
 
 def check_resolutions(engine: Engine) -> None:
@@ -851,6 +902,7 @@ def check_forgotten(engine: Engine) -> None:
         "spellings": engine.spellings,
         "judgements": engine.judgements,
         "patterns": engine.patterns,
+        "forecasts": engine.forecasts,
         "kept apart": [engine.apart] if engine.apart else [],
     }
     assert {name: what for name, what in left.items() if what} == {}

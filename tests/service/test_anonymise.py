@@ -16,7 +16,9 @@ from foreshock.core.learned import CoOccurrence, Side, decoded
 from foreshock.core.model import (
     CI,
     Anomaly,
+    Contribution,
     Ended,
+    Forecast,
     Judgement,
     JudgementKind,
     MaintenanceWindow,
@@ -29,6 +31,7 @@ from foreshock.service.front import collector_kinds
 from foreshock.service.recorded import inputs_of
 from foreshock.service.records import (
     AnomaliesRecord,
+    ForecastsRecord,
     LearnedRecord,
     OperatorRecord,
     OwnAlert,
@@ -243,6 +246,9 @@ BODIES: dict[type, str] = {
     SettingsRecord: "correlation sinks rules source problem_sinks",
     AnomaliesRecord: "anomalies",
     Anomaly: "ci metric dimension unit onset at until score direction observed expected detector course course_onset",
+    ForecastsRecord: "forecasts",
+    Forecast: "ci made_at probability horizon_h lead_time_h model contributions",
+    Contribution: "name points evidence",
     OperatorRecord: "set_silence expire_silence set_window end_window only_running judge notice remark past_ends",
     Silence: "id matchers starts_at ends_at created_by comment updated_at annotations",
     MaintenanceWindow: "id title owner comment spans cis descendants services matchers calendar schedule expanded_to "

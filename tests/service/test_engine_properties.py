@@ -20,6 +20,7 @@ from foreshock.testing.records import (
     check_bounds,
     check_counted,
     check_equal,
+    check_forecasts,
     check_forgotten,
     check_identity,
     check_nothing_is_due,
@@ -294,6 +295,22 @@ def measuring(draw: Any) -> Move:
 
 
 @st.composite
+def forecasting(draw: Any) -> Move:
+    """An incident is expected, again, or is said to be no longer; sometimes a sink refuses to hear of it."""
+    ci, probability, model = draw(pick("db1", "db1", "mail", "shop")), draw(pick(0.2, 0.75, 0.95)), draw(pick("a", "b"))
+    horizon_h, ago_s, outcome = draw(pick(0.02, 0.5, 2)), draw(pick(0, 0, 40, 9000)), draw(pick("", "", "rejected"))
+
+    def move(story: Story) -> None:
+        made_s = (story.now - story.start).total_seconds() - ago_s
+        story.forecast(ci, probability, horizon_h=horizon_h, model=model, made_s=made_s)
+        check_forecasts(story.told, story.engine)
+        if outcome:
+            story.sink_says(outcome, "P-1", sequence=len(story.records))
+
+    return move
+
+
+@st.composite
 def judging(draw: Any) -> Move:
     """A person merges, splits, moves, keeps apart, names the cause: of what there is, and sometimes of what is not."""
     kind = draw(pick(*JudgementKind))
@@ -366,6 +383,7 @@ MOVES = st.one_of(
     silencing(),
     measuring(),
     measuring(),
+    forecasting(),
     changing(),
     planning(),
     ticketing(),
@@ -440,6 +458,41 @@ def test_a_problem_has_one_record_in_a_sink_and_is_told_of_each_incident_once(st
     ticks = [story.start + timedelta(seconds=n) for n in data.draw(st.lists(st.integers(0, 9000), max_size=6))]
 
     check_equal(replay(records), replay(records, restarts=restarts, ticks=ticks), f"after restarts at {restarts}")
+
+
+FORESEEN: tuple[dict[str, Any], ...] = (
+    {"problem": {"forecast": {"max_open": 1, "update_every": "1m"}}},
+    {"problem": {"forecast": {"longest": "20m", "pause": "5m", "update_every": "0s"}}},
+    *RECURRING,
+)
+foreseen = stories(
+    FORESEEN, st.one_of(forecasting(), forecasting(), recurring(), firing(), resolving(), judging(), loading)
+)
+
+
+@modest
+@given(foreseen, st.data())
+def test_a_ci_has_one_proactive_problem_at_most_that_comes_true_or_expires_once(story: Story, data: Any):
+    check_forecasts(story.told, story.engine)
+    check_problems(story.told, story.engine)
+    records = story.after(4 * 3600).tick().records
+    check_forecasts(story.told, story.engine)
+    restarts = data.draw(st.lists(st.integers(0, len(records) - 1), max_size=4), label="restarts")
+    ticks = [story.start + timedelta(seconds=n) for n in data.draw(st.lists(st.integers(0, 9000), max_size=6))]
+
+    check_equal(replay(records), replay(records, restarts=restarts, ticks=ticks), f"after restarts at {restarts}")
+
+
+@modest
+@given(foreseen)
+def test_a_forecast_opens_and_changes_no_incident(story: Story):
+    records = story.after(4000).tick().records
+    blind = replay([record for record in records if record.kind is not RecordKind.FORECASTS])
+
+    def orders(told: Any) -> list[Any]:
+        return [(order.situation, order.sink, order.verb, order.at, order.fields["priority"]) for order in told.orders]
+
+    assert orders(story.told) == orders(blind.told)
 
 
 @modest

@@ -27,12 +27,23 @@ from correlation.suppression.transients import Transients
 from correlation.vocabulary import Vocabulary
 from foreshock.core.contracts import Verb
 from foreshock.core.learned import CoOccurrence, Side
-from foreshock.core.model import Alert, Anomaly, Evidence, JudgementKind, Situation, SituationState, SlaClock, Ticket
+from foreshock.core.model import (
+    Alert,
+    Anomaly,
+    Evidence,
+    Forecast,
+    JudgementKind,
+    Situation,
+    SituationState,
+    SlaClock,
+    Ticket,
+)
 from foreshock.service import (
     checkpoint,
     deciding,
     evidence,
     feedback,
+    forecasts,
     lifetimes,
     placing,
     problems,
@@ -46,6 +57,7 @@ from foreshock.testing.records import (
     census,
     check_bounds,
     check_counted,
+    check_forecasts,
     check_forgotten,
     check_identity,
     check_nothing_is_due,
@@ -759,6 +771,49 @@ def propose_at_the_next_record(planter: Planter) -> None:
     planter.setattr(problems, "look", lazy)
 
 
+def restart_without_what_is_expected(planter: Planter) -> None:
+    planter.setattr(forecasts, "restore", lambda engine, heard, expected: None)
+
+
+def expect_again_what_was_heard_before(planter: Planter) -> None:
+    real = forecasts._take
+
+    def forgetful(engine: Engine, forecast: Forecast) -> None:
+        engine.forecasts.heard.clear()
+        real(engine, forecast)
+
+    planter.setattr(forecasts, "_take", forgetful)
+    planter.setattr(forecasts.foresight, "why_not", lambda *_: "")
+
+
+def see_no_incident(planter: Planter) -> None:
+    planter.setattr(forecasts, "look", lambda engine, situation: None)
+
+
+def expect_forever(planter: Planter) -> None:
+    planter.setattr(forecasts, "due", lambda engine, moment: None)
+
+
+def expected_and_come() -> Story:
+    story = Story(*SHOP).forecast("db1").forecast("shop", horizon_h=2).after(3600)
+    return story.fire("db1").after(60).tick().after(7200).forecast("shop", horizon_h=2, made_s=0).tick()
+
+
+def repeated() -> Story:
+    story = Story(*SHOP).forecast("db1", horizon_h=9).after(60).fire("db1").after(60).tick()
+    return story.resolve("db1").after(7200).tick().forecast("db1", horizon_h=9, made_s=0)
+
+
+def foreseen_once(story: Story) -> None:
+    assert [order.verb for order in story.told.problem_orders].count(Verb.OPEN) == 1
+
+
+def foreseen(story: Story) -> None:
+    check_forecasts(story.told, story.engine)
+    labels = [(row.subject, row.action) for row in story.told.audit if row.action in ("hit", "false alarm")]
+    assert labels == [("P-1", "hit"), ("P-2", "false alarm")]
+
+
 def again_and_again() -> Story:
     story = Story(*SHOP)
     for _ in range(4):
@@ -829,6 +884,15 @@ BUGS = [
     ),
     Bug("an incident is linked to its problem again", forget_which_incidents_were_linked, again_and_again, one_problem),
     Bug("a problem is opened with each incident", open_a_problem_with_each_incident, again_and_again, one_problem),
+    Bug(
+        "a restart forgets what is expected",
+        restart_without_what_is_expected,
+        expected_and_come,
+        restarts_change_nothing,
+    ),
+    Bug("a re-sent forecast opens a problem again", expect_again_what_was_heard_before, repeated, foreseen_once),
+    Bug("a forecast that comes true is not confirmed", see_no_incident, expected_and_come, foreseen),
+    Bug("a forecast never expires", expect_forever, expected_and_come, foreseen),
     Bug("nobody proposes to close a quiet problem", propose_at_the_next_record, again_and_again, proposed_for_closing),
     Bug(
         "a restart forgets how fast a situation grew",

@@ -1,4 +1,4 @@
-"""Problems: incidents that come back."""
+"""Problems: incidents that come back, and those that are forecast."""
 
 from collections.abc import Iterable
 from typing import Annotated, Any
@@ -9,30 +9,33 @@ from foreshock.core.errors import ForeshockError
 from foreshock.service.cli.options import DEFAULT_SERVER, Format, Server, TokenFile, client
 from foreshock.service.cli.terminal import Output, tell_lines, tell_rows, told
 
-commands = typer.Typer(help="Incidents that come back, and the problems they make.", no_args_is_help=True)
+commands = typer.Typer(help="Incidents that come back or are forecast, and their problems.", no_args_is_help=True)
+
+_COLUMNS = ("", "problem", "kind", "state", "incidents", "last", "records", "known error", "title")
 
 
 @commands.command("list")
 @told
 def list_problems(
-    watched: Annotated[bool, typer.Option("--all", help="Also what came back, and is no problem yet.")] = False,
+    watched: Annotated[bool, typer.Option("--all", help="Also what is no problem, and why.")] = False,
     limit: Annotated[int, typer.Option(min=1, max=1000)] = 50,
     server: Server = DEFAULT_SERVER,
     token_file: TokenFile = None,
     output: Format = Output.TABLE,
 ) -> None:
-    """Problems, the one that came back last first.
+    """Problems, the one that came back last first; those made of a forecast are proactive.
 
     foreshock problems list --all    # with "2 of 3 in 30d" for what may become one
     """
     found = client(server, token_file).get("/api/v1/patterns", watched=str(watched).lower(), limit=limit)
-    tell_rows(found, output, ("", "problem", "state", "incidents", "last", "records", "known error", "title"), _cells)
+    tell_rows(found, output, _COLUMNS, _cells)
 
 
 def _cells(row: dict[str, Any]) -> Iterable[Any]:
     return (
         f"P{row['priority']}",
         row["problem"] or row["id"],
+        row["kind"],
         row["state"] if row["problem"] else row["reason"],
         row["total"],
         row["last_at"][:16],
@@ -45,7 +48,10 @@ def _cells(row: dict[str, Any]) -> Iterable[Any]:
 @commands.command("show")
 @told
 def show_problem(
-    name: Annotated[str, typer.Argument(help="P-1, a record's number, one of its incidents, or a pattern's id.")],
+    name: Annotated[
+        str,
+        typer.Argument(help="P-1, a record's number, an incident, a pattern's id, or a CI."),
+    ],
     server: Server = DEFAULT_SERVER,
     token_file: TokenFile = None,
     output: Format = Output.TABLE,
@@ -63,6 +69,8 @@ def show_problem(
 
 
 def _lines(view: dict[str, Any]) -> Iterable[str]:
+    if view["kind"] == "proactive":
+        return _forecast_lines(view)
     return (
         f"{view['problem'] or 'no problem'}  P{view['priority']}  {view['state']}  {view['title']}",
         f"why: {view['reason']}",
@@ -73,6 +81,23 @@ def _lines(view: dict[str, Any]) -> Iterable[str]:
         "",
         "incidents, the newest first",
         *(f"  {_incident(each)}" for each in view["occurrences"]),
+    )
+
+
+def _forecast_lines(view: dict[str, Any]) -> Iterable[str]:
+    forecast = view["forecast"]
+    return (
+        f"{view['problem'] or 'no problem'}  P{view['priority']}  proactive, {view['state']}  {view['title']}",
+        f"why{'' if view['problem'] else ' not'}: {view['reason']}",
+        f"made at {forecast['made_at'][:16]}, most likely {forecast['lead_time_h']:g} h later",
+        f"services that depend on it: {', '.join(view['services']) or 'none known'}",
+        *([f"came as {view['confirmed_by']}"] if view["confirmed_by"] else []),
+        *([f"proposed for closing since {view['quiet_since'][:16]}"] if view["quiet_since"] else []),
+        *([f"known error ({view['known_error_in']}): {view['known_error']}"] if view["known_error"] else []),
+        *(_record(record) for record in view["records"]),
+        "",
+        "what speaks for it",
+        *(f"  {each['points']:+.2f}  {each['name']}: {each['evidence']}" for each in forecast["contributions"]),
     )
 
 

@@ -26,6 +26,9 @@ PATTERN_STATES = {
     "open": "open",
     "quiet": "proposed for closing",
     "ended": "ended by people",
+    "expected": "expected",
+    "confirmed": "came true",
+    "expired": "did not come true",
 }
 
 # Direction overrides let a name read backwards ("gpj.exe"); other control characters have no picture at all.

@@ -1,0 +1,236 @@
+"""A forecast opens one proactive problem for its CI, which comes true or expires; it opens no incident."""
+
+import msgspec
+import pytest
+
+from correlation.settings import ForecastSettings
+from foreshock.core.contracts import ProblemReading, RecordKind, TicketChange
+from foreshock.service import patterns
+from foreshock.testing.records import (
+    UNTIL_FORGOTTEN_S,
+    Story,
+    check_forecasts,
+    check_forgotten,
+    check_problems,
+    check_same,
+)
+
+HOUR = 3600.0
+DAY = 24 * HOUR
+SHOP = ("shop depends_on db1", "web depends_on db2")
+
+
+def expecting(probability=0.9, **settings):
+    return Story(*SHOP, criticality={"shop": 2}, settings=settings).forecast("db1", probability)
+
+
+def told(story):
+    return [(order.verb.value, order.key, order.note.split(":")[0]) for order in story.told.problem_orders]
+
+
+def checked(story):
+    check_forecasts(story.told, story.engine)
+    check_problems(story.told, story.engine)
+    check_same(story.records, restarts=range(len(story.records)))
+    return story
+
+
+def view(story, name="P-1"):
+    return patterns.show(story.engine, name)
+
+
+def labels(story):
+    return [
+        (row.subject, row.action) for row in story.told.audit if row.kind == "forecast" and "problem" not in row.action
+    ]
+
+
+def test_a_likely_forecast_opens_a_problem_and_no_incident():
+    story = checked(expecting())
+
+    (order,) = story.told.problem_orders
+    assert (order.verb.value, order.key, order.sink, order.incidents) == ("open", "P-1", "desk", ())
+    assert (order.fields["title"], order.fields["ci"]) == ("Expected: incident on db1", "db1")
+    assert "Business services that depend on it: shop" in order.fields["description"]
+    assert "- disk usage rises (+1.50)" in order.fields["description"]
+    assert order.note == "Opened by Foreshock: 90%: an incident on db1 within 24 hours, says net@1."
+    assert story.told.orders == []
+    assert not story.engine.situations
+
+
+def test_each_sink_that_keeps_problems_hears_of_it():
+    story = Story(*SHOP).settings({}, sinks=("desk", "other")).forecast("db1")
+
+    assert [(order.sink, order.verb.value) for order in checked(story).told.problem_orders] == [
+        ("desk", "open"),
+        ("other", "open"),
+    ]
+
+
+def test_one_that_is_not_likely_enough_opens_none_and_it_is_said_why():
+    story = checked(expecting(0.69))
+
+    assert told(story) == []
+    assert view(story, "db1").reason.startswith("69%, and 70% are needed")
+    assert [each.kind for each in patterns.listed(story.engine, watched=True, limit=9)] == ["proactive"]
+    assert patterns.listed(story.engine, watched=False, limit=9) == []
+    assert [row.action for row in story.told.audit if row.kind == "forecast"] == ["opens no problem"]
+
+
+def test_no_more_than_the_budget_are_expected_at_a_time():
+    settings = {"problem": {"forecast": {"max_open": 1}}}
+    story = Story(*SHOP, settings=settings).forecast("db1").forecast("db2")
+
+    assert told(checked(story)) == [("open", "P-1", "Opened by Foreshock")]
+    assert view(story, "db2").reason.startswith("1 proactive problems are open, and max_open is 1")
+
+    story.after(25 * HOUR).tick().forecast("db2")
+    assert told(checked(story))[-1][:2] == ("open", "P-2")
+
+
+def test_a_repeat_changes_nothing_however_often_and_late_it_is_sent():
+    story = expecting()
+    for pause in (0, 60, 5 * HOUR, 3 * DAY):
+        story.after(pause).forecast("db1", made_s=0)
+
+    assert told(checked(story)) == [
+        ("open", "P-1", "Opened by Foreshock"),
+        ("update", "P-1", "Expired"),
+    ]
+
+
+def test_a_repeat_after_it_came_true_opens_no_other_one():
+    story = expecting().after(HOUR)
+    story.fire("db1").after(60).tick().resolve("db1").after(2 * HOUR).tick().forecast("db1", model="other@1", made_s=0)
+
+    assert [order.key for order in checked(story).told.problem_orders if order.verb.value == "open"] == ["P-1"]
+
+
+def test_a_further_forecast_is_told_when_it_has_changed_and_not_too_often():
+    story = expecting(0.75)
+    story.after(600).forecast("db1", 0.95)
+    assert len(told(checked(story))) == 1, "the hour of update_every is not over"
+
+    story.after(HOUR).forecast("db1", 0.8)
+    assert len(told(checked(story))) == 1, "it has hardly changed"
+
+    story.after(600).forecast("db1", 0.96)
+    assert story.told.problem_orders[-1].note.startswith("Now 96% (it was 75%)")
+    assert "96%" in story.told.problem_orders[-1].fields["description"]
+
+
+def test_what_another_model_thinks_less_likely_changes_nothing():
+    story = expecting(0.9).after(2 * HOUR).forecast("db1", 0.72, model="late@3")
+
+    assert len(told(checked(story))) == 1
+    assert view(story).forecast.model == "net@1"
+
+
+def test_an_incident_on_the_ci_confirms_it_and_each_names_the_other():
+    story = expecting().after(3 * HOUR).fire("db1").after(40).tick()
+    assert told(story)[1:] == [("update", "P-1", "Confirmed")]
+    assert story.told.problem_orders[-1].note == "Confirmed: S-1 began 3 hours after this was opened."
+    assert "Expected by problem P-1, 3 hours before: 90% of net@1." in story.told.orders[0].note
+
+    story.sink_says("confirmed", "S-1", sequence=9, number="INC1").sink_says(
+        "confirmed", "S-1", sequence=9, number="INC1"
+    )
+    assert [order.incidents for order in checked(story).told.problem_orders] == [(), (), ("S-1",)]
+    description = story.told.problem_orders[-1].fields["description"]
+    assert description.endswith("It came true as S-1 (INC1), 3 hours after the problem was opened.")
+    assert labels(story) == [("P-1", "hit")]
+    assert (view(story).state, view(story).confirmed_by) == ("confirmed", "S-1")
+
+
+def test_the_incident_may_begin_elsewhere_and_reach_the_ci_later():
+    story = expecting().after(HOUR).fire("shop").after(5).fire("db1")
+
+    assert checked(story).engine.forecasts.problems["P-1"].situation == "S-1"
+
+
+def test_an_incident_elsewhere_confirms_nothing():
+    story = expecting().after(HOUR).fire("db2").after(60).tick()
+
+    assert view(checked(story)).state == "expected"
+
+
+def test_without_an_incident_it_expires_at_the_horizon_and_closing_is_proposed():
+    story = expecting().after(DAY - 1).tick()
+    assert view(story).state == "expected"
+
+    story.after(1).tick()
+    assert "proposes to close it" in checked(story).told.problem_orders[-1].note
+    assert labels(story) == [("P-1", "false alarm")]
+    assert (view(story).state, view(story).quiet_since) == ("expired", story.now)
+
+
+def test_an_incident_after_the_horizon_confirms_nothing_any_more():
+    story = expecting().after(DAY).fire("db1").after(60).tick()
+
+    assert labels(checked(story)) == [("P-1", "false alarm")]
+
+
+def test_likely_forecasts_keep_it_open_and_unlikely_ones_do_not():
+    story = expecting().after(20 * HOUR).forecast("db1", 0.8).after(5 * HOUR).tick()
+    assert view(story).state == "expected"
+
+    story.forecast("db1", 0.2).after(19 * HOUR).tick()
+    assert view(checked(story)).state == "expired"
+
+
+def test_a_forecast_that_is_repeated_forever_is_wrong_one_day_and_then_heard_less():
+    story = expecting()
+    for _ in range(15):
+        story.after(12 * HOUR).forecast("db1")
+    assert labels(checked(story)) == [("P-1", "false alarm")]
+    assert "P-1 of this model was a false alarm" in view(story, "db1").reason
+
+    story.after(25 * HOUR).forecast("db1")
+    assert told(checked(story))[-1][:2] == ("open", "P-2")
+
+
+def test_while_an_incident_is_open_there_nothing_is_opened():
+    story = Story(*SHOP).fire("db1").after(10).forecast("db1")
+
+    assert told(checked(story)) == []
+    assert view(story, "db1").reason.startswith("S-1 is open there already")
+
+
+def test_what_people_closed_hears_nothing_more_and_frees_the_budget():
+    story = expecting(problem={"forecast": {"max_open": 1}})
+    story.sink_says("confirmed", "P-1", sequence=1, number="PRB1")
+    change = TicketChange(
+        sink="desk", situation="P-1", sequence=0, state="read", problem=ProblemReading(ended="closed")
+    )
+    story._add(RecordKind.TICKET, msgspec.json.encode(change))
+    assert view(story, "PRB1").state == "ended"
+
+    story.after(2 * HOUR).forecast("db1", 0.75).forecast("db2").after(DAY).tick()
+
+    assert [order.key for order in checked(story).told.problem_orders] == ["P-1", "P-2", "P-2"]
+    assert ("P-1", "false alarm") in labels(story)
+
+
+def test_a_sink_that_refused_it_is_asked_again_with_what_is_new():
+    story = expecting(0.75).sink_says("rejected", "P-1", sequence=1).after(2 * HOUR).forecast("db1", 0.95)
+
+    assert [order.verb.value for order in checked(story).told.problem_orders] == ["open", "open"]
+
+
+def test_a_forecast_for_what_the_topology_does_not_know_is_counted_and_forgotten():
+    story = Story(*SHOP).forecast("nowhere")
+
+    assert told(checked(story)) == []
+    assert story.engine.counts["forecasts"] == 1
+    assert not story.engine.forecasts
+
+
+def test_all_of_it_is_forgotten_in_the_end():
+    story = expecting().forecast("db2", 0.3).after(HOUR).fire("db1").after(60).tick().resolve("db1")
+
+    check_forgotten(story.after(UNTIL_FORGOTTEN_S).tick().after(UNTIL_FORGOTTEN_S).tick().engine)
+
+
+@pytest.mark.parametrize("name", ["max_open", "probability"])
+def test_settings_have_defaults_that_are_on(name):
+    assert getattr(ForecastSettings(), name) > 0
