@@ -231,6 +231,14 @@ def test_an_expression_that_matches_too_much_to_be_written_down_is_refused_with_
         written(story.records)
 
 
+def test_a_forecast_names_its_ci_no_more_and_expects_the_same():
+    story = estate().forecast("web-12", 0.9)
+    body = msgspec.json.decode(written(story.records)[-1].body, type=ForecastsRecord)  # type: ignore[union-attr]
+
+    (found,) = body.forecasts
+    assert (found.ci, found.probability) == (tokens.name("web-12"), 0.9)
+
+
 def test_what_nobody_could_read_says_nothing_any_more():
     story = estate().fire("web-1").body(b"web-1 is down")
     last = written(story.records)[-1]

@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from correlation import forecast as foresight
 from correlation.settings import ForecastSettings
 from foreshock.core.contracts import ProblemReading, RecordKind, TicketChange
 from foreshock.service import patterns
@@ -223,6 +224,21 @@ def test_a_forecast_for_what_the_topology_does_not_know_is_counted_and_forgotten
     assert told(checked(story)) == []
     assert story.engine.counts["forecasts"] == 1
     assert not story.engine.forecasts
+
+
+def test_what_is_remembered_is_bounded_and_what_was_over_first_is_forgotten_first(monkeypatch):
+    monkeypatch.setattr(foresight, "MAX_ENDED", 2)
+    monkeypatch.setattr(foresight, "MAX_HEARD", 20)
+    story = Story(*SHOP)
+    for day in range(4):
+        story.forecast("db1", horizon_h=1).after(2 * DAY).tick()
+        assert len(story.engine.forecasts.problems) <= 2, f"after {day + 1} false alarms"
+    for number in range(50):
+        story.forecast("db2", 0.1, model=f"m@{number}").after(1)
+
+    assert list(checked(story).engine.forecasts.problems) == ["P-3", "P-4"]
+    assert len(story.engine.forecasts.heard) <= 20
+    assert "m@49\ndb2" in story.engine.forecasts.heard
 
 
 def test_all_of_it_is_forgotten_in_the_end():
