@@ -7,7 +7,8 @@ Delivery: at least once, one record. A custom field carries the situation's id; 
           The note that opens a ticket stands in its description, so that one call makes all of it; later ones are
           written only if their marker is not there yet. Answers are read back: a status not taken is an error.
 Changes:  read by time of change, and from each ticket's own activities and notes, a minute late (``settle``): who took
-          it, resolved, closed or opened it again, with the close code, and comments. What our agent did is no news.
+          it, resolved, closed or opened it again, with the close code, had it wait and go on, and comments. What our
+          agent did is no news.
 Owner:    a field that a person changed stays theirs (``ownership`` names exceptions); a ticket that people ended stays
           ended. Where a status cannot be left (``final``, or a rule there), a recurrence is a new ticket that names it.
 Problems: opened, noted and linked; that people closed one, or marked it as a known error and wrote down its cause, is
@@ -31,7 +32,7 @@ from pydantic import Field, model_validator
 
 from foreshock.connect.lookup import ABSENT_S, Groups
 from foreshock.connect.markup import html, html_text, line, plain
-from foreshock.connect.ticket_changes import Activity, TicketChanges, Updated
+from foreshock.connect.ticket_changes import Activity, Phase, TicketChanges, Updated, moved, phase_of, reason
 from foreshock.connect.ticket_life import Change, Move, Records, Seen, Standing, Stuck, TicketSink
 from foreshock.connect.tickets import description, is_ours, marker, moment, of_scale, read_time, title, with_marker
 from foreshock.connect.vendors.freshservice import (
@@ -69,7 +70,7 @@ TITLE_TOLD = "Subject"
 """The word with which activities tell a title. UNVERIFIED that they do."""
 STATUSES = {"open": 2, "pending": 3, "resolved": 4, "closed": 5}
 """Every account's own; further ones are read from the ticket form."""
-_OPEN, _RESOLVED, _CLOSED = 2, 4, 5
+_OPEN, _PENDING, _RESOLVED, _CLOSED = 2, 3, 4, 5
 _PROBLEM_OPEN, _PROBLEM_CLOSED = 1, 3
 _TEXT_CHARS = 8000
 _HTML_CHARS = 60_000
@@ -144,6 +145,9 @@ class FreshserviceConfig(FreshserviceAccount, RemoteSinkConfig):
     )
     final: tuple[int, ...] = Field(
         default=(), description="ids of those that are never left: a recurrence opens a new ticket"
+    )
+    waiting: tuple[int, ...] = Field(
+        default=(_PENDING,), description="ids of the statuses in which a ticket waits for somebody, custom ones too"
     )
     close_code_field: str = Field(
         default="", description="name of the custom field in which people say how a ticket ended; empty for none"
@@ -679,9 +683,12 @@ class _Changes(TicketChanges[Record]):
         steps, last = self._steps([_without_title(each) for each in activities], ours)
         if last != ticket["status"]:
             steps, _ = self._steps(activities, ours)
-        ends = {(at, actor) for at, actor, state in steps if state != "taken"}
+        ends = {(at, actor) for at, actor, state, _ in steps if state != "taken"}
         said = {(at, actor): text for at, actor, text in comments}
-        told = [(at, actor, state, said.get((at, actor), "") if state != "taken" else "") for at, actor, state in steps]
+        told = [
+            (at, actor, state, reason(why, said.get((at, actor), "")) if state != "taken" else "")
+            for at, actor, state, why in steps
+        ]
         told += [(at, actor, "commented", text) for at, actor, text in comments if (at, actor) not in ends]
         for at, actor, state, text in sorted(told, key=lambda each: each[0]):
             yield Activity(
@@ -697,39 +704,37 @@ class _Changes(TicketChanges[Record]):
 
     def _steps(
         self, activities: Iterable[Record], ours: Collection[int]
-    ) -> tuple[list[tuple[datetime, str, str]], int]:
-        """(when, who, state) of what activities tell of others than us, oldest first, and the status they end at."""
-        found: list[tuple[datetime, str, str]] = []
+    ) -> tuple[list[tuple[datetime, str, str, str]], int]:
+        """(when, who, state, for what it waits) of what activities tell of others than us, oldest first, and the
+        status they end at."""
+        found: list[tuple[datetime, str, str, str]] = []
         before, us = 0, set()
         for activity in activities:
             if not _has_actor(activity):
                 continue
             at, actor = read_time(str(activity.get("created_at"))), str(activity["actor"].get("name"))
-            agent, after = "", before
+            agent, after, status = "", before, ""
             for part in _parts(activity):
-                after = self._status(_after(part, self._config.said_status)) or after
+                name = _after(part, self._config.said_status)
+                after, status = (self._status(name), name) if self._status(name) else (after, status)
                 agent = _after(part, self._config.said_agent) or agent
-            state, before = self._state(before, after), after
+            states, before = moved(self._phase(before), self._phase(after)), after
             if self._is_us(activity["actor"]["id"], ours):
                 us.add(actor)
                 continue
-            if at is None or (actor == SYSTEM and state == "closed"):
+            if at is None or (actor == SYSTEM and states == ("closed",)):
                 continue  # that it closes what was resolved is no news
-            if agent.casefold() not in NOBODY and agent not in us and state not in ("resolved", "closed"):
-                found.append((at, agent, "taken"))  # who ends a ticket that nobody has may get it by that
-            if state:
-                found.append((at, actor, state))
+            if agent.casefold() not in NOBODY and agent not in us and not {"resolved", "closed"}.intersection(states):
+                found.append((at, agent, "taken", ""))  # who ends a ticket that nobody has may get it by that
+            found += [(at, actor, state, status if state == "pending" else "") for state in states]
         return found, before
 
     def _is_us(self, id: int, ours: Collection[int]) -> bool:
         return id in ours or self._client.is_us(id)
 
-    def _state(self, before: int, after: int) -> str:
-        """What a change of status means."""
-        was, over = before in self._config.over, after in self._config.over
-        if over and after != before:
-            return "closed" if after in (_CLOSED, *self._config.final) else "resolved"
-        return "reopened" if was and not over else ""
+    def _phase(self, status: int) -> Phase:
+        final = (each for each in self._config.over if each in (_CLOSED, *self._config.final))
+        return phase_of(status, self._config.over, tuple(final), self._config.waiting)
 
     def _status(self, name: str) -> int:
         """Id of a status by its name; 0 where there is none."""
@@ -890,7 +895,12 @@ def _states(config: FreshserviceConfig, known: Mapping[int, str]) -> Iterator[Fi
         yield Finding(subject="state mapping", observed="the statuses of the ticket form are not shown: try --create")
         return
     shown = ", ".join(f"{id} {name}" for id, name in known.items())
-    wanted = (("resolved", config.resolved), ("reopened", config.reopened), *(("over", id) for id in config.over))
+    several = (("over", config.over), ("waiting", config.waiting))
+    wanted = (
+        ("resolved", config.resolved),
+        ("reopened", config.reopened),
+        *((setting, id) for setting, ids in several for id in ids),
+    )
     wrong = dict.fromkeys(f"{id} of `{setting}`" for setting, id in wanted if id not in known)
     yield Finding(
         subject="state mapping",

@@ -7,7 +7,8 @@ Delivery: at least once, one record. A label made from the situation's id is wha
           key and its search lags: after a lost answer "absent" is not believed for two minutes. A comment is written
           only if its marker is not there yet. Statuses are reached by the transition that leads there, and read back.
 Changes:  read by ``updated``, from each issue's history and comments, half a minute late (``settle``) because the
-          search lags: who took an issue, resolved, closed or reopened it, with the resolution, and comments.
+          search lags: who took an issue, resolved, closed or reopened it, with the resolution, had it wait and go on,
+          and comments.
 Owner:    a field that a person changed stays theirs (``ownership`` names exceptions); an issue that people ended stays
           ended. What cannot be reopened, by ``final`` or by the workflow, is followed by a new linked issue.
 Limits:   summary 255, description and comments 32,767 characters; limits by the second on each site and issue.
@@ -35,7 +36,7 @@ from pydantic import Field
 
 from foreshock.connect.lookup import ABSENT_S
 from foreshock.connect.markup import adf, adf_text, line, plain, wiki
-from foreshock.connect.ticket_changes import Activity, TicketChanges, Updated
+from foreshock.connect.ticket_changes import MOVES, Activity, Phase, TicketChanges, Updated, moved, phase_of, reason
 from foreshock.connect.ticket_life import Change, Move, Records, Seen, Standing, Stuck, TicketSink
 from foreshock.connect.tickets import description, digest, is_ours, marker, moment, of_scale, title, with_marker
 from foreshock.connect.vendors.jira import (
@@ -143,6 +144,10 @@ class JiraConfig(JiraAccount, RemoteSinkConfig):
     final: tuple[str, ...] = Field(
         default=("Closed", "Canceled"),
         description="statuses that are not left any more: a recurrence opens a new issue",
+    )
+    waiting: tuple[str, ...] = Field(
+        default=("Pending", "Waiting for customer", "On hold"),
+        description="statuses in which an issue waits for somebody",
     )
     problem_link: str = Field(default="Problem/Incident", description="link type from a problem to its incidents")
     workaround_field: str = Field(
@@ -457,22 +462,19 @@ class _Event(Struct, frozen=True):
 
 def _joined(events: Sequence[_Event]) -> list[_Event]:
     """In the order of time; what somebody wrote into the screen of a transition is the transition's comment."""
-    ends = {(event.at.replace(microsecond=0), event.actor): event for event in events if event.state in _ENDS}
+    ends = {(event.at.replace(microsecond=0), event.actor): event for event in events if event.state in MOVES}
     found = []
     for event in sorted(events, key=lambda event: (event.at, event.rank)):
         end = ends.get((event.at.replace(microsecond=0), event.actor))
         if event.state == "commented" and end is not None:
             continue
         said = [each.comment for each in events if event is end and each.state == "commented" and _same(each, event)]
-        found.append(structs.replace(event, comment="\n".join(said)) if said else event)
+        found.append(structs.replace(event, comment=reason(event.comment, "\n".join(said))) if said else event)
     return found
 
 
 def _same(one: _Event, other: _Event) -> bool:
     return one.actor == other.actor and one.at.replace(microsecond=0) == other.at.replace(microsecond=0)
-
-
-_ENDS = ("resolved", "closed", "reopened")
 
 
 class _Changes(TicketChanges[Json]):
@@ -534,26 +536,25 @@ class _Changes(TicketChanges[Json]):
             if at is None or identity(author) in self._us:
                 continue
             items = {str(item.get("fieldId") or item.get("field")): item for item in each.get("items") or ()}
-            for state, actor, code in self._steps(items, called(author)):
-                yield _Event(at, ("history", _number(each.get("id"))), state, actor, code=code)
+            for state, actor, why, code in self._steps(items, called(author)):
+                yield _Event(at, ("history", _number(each.get("id"))), state, actor, why, code)
 
-    def _steps(self, items: Mapping[str, Json], actor: str) -> Iterator[tuple[str, str, str]]:
+    def _steps(self, items: Mapping[str, Json], actor: str) -> Iterator[tuple[str, str, str, str]]:
+        """(state, actor, comment, code)"""
         assigned = items.get("assignee")
         if assigned is not None and assigned.get("to") and assigned["to"] not in self._us:
-            yield "taken", str(assigned.get("toString") or assigned["to"]), ""
-        moved = items.get("status")
-        if moved is None:
+            yield "taken", str(assigned.get("toString") or assigned["to"]), "", ""
+        move = items.get("status")
+        if move is None:
             return
-        name, after = self._status_of(moved)
-        before = self._category_of(str(moved.get("from")))
-        if after == "done":
-            code = str((items.get("resolution") or {}).get("toString") or "")
-            yield ("closed" if name in self._config.final else "resolved"), actor, code
-        elif before == "done":
-            yield "reopened", actor, ""
+        name, code = str(move.get("toString") or ""), str((items.get("resolution") or {}).get("toString") or "")
+        before = self._phase(str(move.get("fromString") or ""), str(move.get("from")))
+        for state in moved(before, self._phase(name, str(move.get("to")))):
+            yield state, actor, name if state == "pending" else "", code if state in ("resolved", "closed") else ""
 
-    def _status_of(self, item: Json) -> tuple[str, str]:
-        return str(item.get("toString") or ""), self._category_of(str(item.get("to")))
+    def _phase(self, name: str, id: str) -> Phase:
+        done = self._category_of(id) == "done"
+        return phase_of(name, (name,) if done else (), self._config.final if done else (), self._config.waiting)
 
     def _category_of(self, id: str) -> str:
         if id not in self._categories:
@@ -679,6 +680,14 @@ def _states(config: JiraConfig, statuses: Sequence[Json]) -> Iterator[Finding]:
         else f"statuses that are done: {', '.join(done) or 'none'}",
         remedy="" if reachable else "write one of them into `resolved` of this sink",
     )
+    if config.waiting:
+        names = sorted(str(each.get("name")) for each in statuses)
+        waits = [name for name in config.waiting if name in names]
+        yield Finding(
+            subject="waiting",
+            observed=f"issues wait in {', '.join(map(repr, waits))}" if waits else f"statuses: {', '.join(names)}",
+            remedy="" if waits else "write those in which issues wait into `waiting` of this sink, or [] for none",
+        )
 
 
 def _links(config: JiraConfig, client: Jira) -> Iterator[Finding]:

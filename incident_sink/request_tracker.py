@@ -9,7 +9,8 @@ Delivery: at least once, one record. A custom field carries the situation's id. 
           answers 200 to a change that it did not make, so the ticket is read back: a status that was not taken is an
           error.
 Changes:  read by ``LastUpdated``, a few seconds late (``settle``), from the tickets' own history: who took a ticket,
-          resolved, rejected or reopened it, comments and correspondence. What ``user`` did is no news.
+          resolved, rejected or reopened it, had it wait and go on, comments and correspondence. What ``user`` did is
+          no news.
 Owner:    a field that a person changed stays theirs (``ownership`` names exceptions); a ticket that people resolved
           stays so. One that they rejected, or merged into another, is over for good: a recurrence opens a new one that
           refers to it.
@@ -29,7 +30,7 @@ from pydantic import Field
 
 from foreshock.connect.lookup import ABSENT_S, Lookup
 from foreshock.connect.markup import html, html_text, line, plain
-from foreshock.connect.ticket_changes import Activity, TicketChanges, Updated
+from foreshock.connect.ticket_changes import Activity, Phase, TicketChanges, Updated, moved, phase_of, reason
 from foreshock.connect.ticket_life import Change, Move, Records, Seen, Standing, TicketSink
 from foreshock.connect.tickets import description, is_ours, marker, of_scale, title, with_marker
 from foreshock.connect.vendors.request_tracker import (
@@ -103,6 +104,7 @@ class RequestTrackerConfig(RequestTrackerAccount, RemoteSinkConfig):
         default=("rejected",),
         description="statuses by which people end a ticket for good; a recurrence opens a new one",
     )
+    waiting: tuple[str, ...] = Field(default=("stalled",), description="statuses in which a ticket waits for somebody")
     fixed: dict[str, str] = Field(
         default_factory=dict,
         description="further fields of a new ticket, such as Requestor, Cc, Owner or a custom field by its name",
@@ -331,7 +333,7 @@ class _Changes(TicketChanges[RTTicket]):
         for place, event in enumerate(events):
             if event.type in _TALK:
                 after = events[place + 1] if place + 1 < len(events) else None
-                if after is not None and self._ends(after) and _one_act(event, after):
+                if after is not None and self._states(after) and _one_act(event, after):
                     carried = event
                 elif text := said.get(event.id, ""):
                     yield self._activity(ticket, event, "commented", event.actor, text)
@@ -340,21 +342,19 @@ class _Changes(TicketChanges[RTTicket]):
                 owner = self._user(event.new)
                 if owner.casefold() not in ("nobody", self._config.user.casefold()):
                     yield self._activity(ticket, event, "taken", owner)
-            elif event.type == "Status" and (state := self._state(event)):
+            for state in self._states(event):
                 comment = said.get(carried.id, "") if carried is not None else ""
-                code = "" if state == "reopened" else event.new
-                yield self._activity(ticket, event, state, event.actor, comment, code)
+                code = event.new if state in ("resolved", "closed") else ""
+                why = reason(event.new, comment) if state == "pending" else comment
+                yield self._activity(ticket, event, state, event.actor, why, code)
             carried = None
 
-    def _ends(self, event: RTEvent) -> bool:
-        return event.type == "Status" and bool(self._state(event))
-
-    def _state(self, event: RTEvent) -> str:
+    def _states(self, event: RTEvent) -> tuple[str, ...]:
         """What a change of status means."""
-        ended = (self._config.resolved, *self._config.final)
-        if event.new in ended:
-            return "resolved" if event.new == self._config.resolved else "closed"
-        return "reopened" if event.old in ended else ""
+        return moved(self._phase(event.old), self._phase(event.new)) if event.type == "Status" else ()
+
+    def _phase(self, status: str) -> Phase:
+        return phase_of(status, (self._config.resolved,), self._config.final, self._config.waiting)
 
     def _activity(
         self, ticket: RTTicket, event: RTEvent, state: str, actor: str, comment: str = "", code: str = ""

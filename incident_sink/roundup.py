@@ -5,9 +5,10 @@ Delivery: at least once, one record. A property of the issue carries the situati
           there, so a search comes before each creation. Fields, note and status go in one call for the version that was
           read (``If-Match``), which Roundup demands: it refuses it if anybody was faster. A note is a message with an
           id of ours (``messageid``), looked for before it is made. The answer is read back.
-Changes:  read by ``activity``, a few seconds late (``settle``): who took an issue, resolved, closed or reopened it, and
-          messages. Roundup's REST interface shows no history, so of several changes between two visits the last is
-          seen, with the name of who changed the issue last. What ``user`` did is no news.
+Changes:  read by ``activity``, a few seconds late (``settle``): who took an issue, resolved, closed or reopened it,
+          had it wait and go on, and messages. Roundup's REST interface shows no history, so of several changes
+          between two visits the last is seen, with the name of who changed the issue last. What ``user`` did is no
+          news.
 Owner:    a property that a person changed stays theirs (``ownership`` names exceptions); an issue that people resolved
           stays so. One with a status of ``final`` is over for good: a recurrence opens a new one that names it.
 Limits:   title 200 characters; messages never change, so a later description comes as one, or in a property of its own
@@ -25,7 +26,18 @@ from msgspec import Struct
 from pydantic import Field
 
 from foreshock.connect.markup import html_text, line, plain
-from foreshock.connect.ticket_changes import Activity, Memory, TicketChanges, Updated
+from foreshock.connect.ticket_changes import (
+    ENDED,
+    WAITS,
+    Activity,
+    Memory,
+    Phase,
+    TicketChanges,
+    Updated,
+    moved,
+    phase_of,
+    reason,
+)
 from foreshock.connect.ticket_life import Change, Move, Records, Seen, Standing, TicketSink
 from foreshock.connect.tickets import description, is_ours, of_scale, title, with_marker
 from foreshock.connect.vendors.roundup import Issue, Message, Roundup, RoundupAccount, connect, time_text
@@ -73,6 +85,9 @@ class RoundupConfig(RoundupAccount, RemoteSinkConfig):
     final: tuple[str, ...] = Field(
         default=("done-cbb",),
         description="statuses by which people end an issue for good; a recurrence opens a new one",
+    )
+    waiting: tuple[str, ...] = Field(
+        default=("deferred", "need-eg"), description="statuses in which an issue waits for somebody"
     )
     fixed: dict[str, str] = Field(
         default_factory=dict, description="further properties of a new issue, such as status or assignedto"
@@ -228,7 +243,6 @@ class _Changes(TicketChanges[Issue]):
         self._config = config
         self._client = client
         self._written = _written(config)
-        self._ended = (config.resolved, *config.final)
         self._memory = Memory[_Told]()
 
     def changes(self, cursor: int) -> list[TicketChange]:
@@ -237,24 +251,36 @@ class _Changes(TicketChanges[Issue]):
 
     def updated(self, start: datetime) -> Updated[Issue]:
         name, prefix = self._config.key_property, self._config.key_prefix
+        self._memory.recall(start, partial(self._waiting, start))
         query = {name: prefix, "activity": f"{time_text(start)};"}
         rows = self._client.issues(query, (name, "status", "assignedto"), sort="activity", limit=_MAX_ROWS)
         ours = [row for row in rows if row.values.get(name, "").startswith(prefix)]  # text is searched anywhere in it
         return Updated(ours, self._client.listed_at, rows[-1].activity if len(rows) == _MAX_ROWS else None)
+
+    def _waiting(self, start: datetime) -> dict[str, _Told]:
+        name, prefix = self._config.key_property, self._config.key_prefix
+        found: dict[str, _Told] = {}
+        for status in self._config.waiting:
+            query = {name: prefix, "status": status, "activity": f";{time_text(start)}"}
+            for row in self._client.issues(query, (name, "status", "assignedto"), limit=_MAX_ROWS):
+                if row.values.get(name, "").startswith(prefix) and row.activity < start:
+                    found[row.id] = _told(row)
+        return found
 
     def activities(self, records: Sequence[Issue], start: datetime, horizon: datetime) -> Iterator[Activity]:
         said = [message for message in self._client.messages(start) if records and self._is_news(message)]
         for issue in records:
             talk = [message for message in said if message.id in issue.messages]
             if issue.activity < horizon:
-                seen = _Told(issue.values.get("status", ""), issue.values.get("assignedto", ""))
+                seen = _told(issue)
                 steps = list(self._steps(issue, self._memory.before(issue.id), seen))
                 for state, actor in steps:
                     carried = [message for message in talk if state != "taken" and _one_act(message, issue, actor)]
                     talk = [message for message in talk if message not in carried]
                     comment = "\n".join(map(_readable, carried))
                     code = seen.status if state in ("resolved", "closed") else ""
-                    yield self._activity(issue, issue.activity, state, actor, comment, code)
+                    why = reason(seen.status, comment) if state == "pending" else comment
+                    yield self._activity(issue, issue.activity, state, actor, why, code)
                 self._memory.tell(issue.id, seen, issue.activity, len(steps))
             for message in talk:
                 yield self._activity(issue, message.at, "commented", message.author, _readable(message))
@@ -267,13 +293,17 @@ class _Changes(TicketChanges[Issue]):
         us = self._config.user
         if seen.assignee not in ("", us) and (before is None or before.assignee != seen.assignee):
             yield "taken", seen.assignee
-        same = before is not None and before.status == seen.status
-        if same or issue.actor == us or self._written.get(issue.id) == seen.status:
-            return
-        if seen.status in self._ended:
-            yield "resolved" if seen.status == self._config.resolved else "closed", issue.actor
-        elif (before is not None and before.status in self._ended) or self._written.get(issue.id) in self._ended:
-            yield "reopened", issue.actor
+        written, was = self._written.get(issue.id), self._phase(before.status) if before is not None else None
+        if was is None and written is not None and self._phase(written) in ENDED:
+            was = self._phase(written)
+        for state in moved(was, self._phase(seen.status)):
+            if issue.actor != us and seen.status != written:
+                yield state, issue.actor
+            elif state in WAITS and before is not None:  # our own write may have come behind it
+                yield state, issue.actor if issue.actor != us else ""
+
+    def _phase(self, status: str) -> Phase:
+        return phase_of(status, (self._config.resolved,), self._config.final, self._config.waiting)
 
     def _activity(
         self, issue: Issue, at: datetime, state: str, actor: str, comment: str = "", code: str = ""
@@ -288,6 +318,10 @@ class _Changes(TicketChanges[Issue]):
             comment=comment,
             code=code,
         )
+
+
+def _told(issue: Issue) -> _Told:
+    return _Told(issue.values.get("status", ""), issue.values.get("assignedto", ""))
 
 
 def _one_act(message: Message, issue: Issue, actor: str) -> bool:
@@ -314,7 +348,7 @@ def _check(config: RoundupConfig, client: Roundup) -> Iterator[Finding]:
     for name in dict.fromkeys(config.properties.values()):
         yield _property(config, client, "properties", name)
     for subject, known, wanted in (
-        ("state mapping", statuses, (config.resolved, config.reopened, *config.final)),
+        ("state mapping", statuses, (config.resolved, config.reopened, *config.final, *config.waiting)),
         ("priority", priorities, config.priority),
     ):
         unknown = [name for name in wanted if name not in known]
@@ -335,7 +369,7 @@ def _property(config: RoundupConfig, client: Roundup, subject: str, name: str) -
     return Finding(subject=subject, observed=f"issues have {name}, and are found by it")
 
 
-_SETTING = {"state mapping": "resolved, reopened or final", "priority": "priority"}
+_SETTING = {"state mapping": "resolved, reopened, final or waiting", "priority": "priority"}
 
 
 def _build(name: str, config: RoundupConfig, parts: SinkParts) -> TicketSink[Issue]:

@@ -8,7 +8,8 @@ Delivery: at least once, one record. An additional field (``key_field``) carries
           answer is read back: a status that was not taken is an error. A group or CI that is not known there is left
           out, and the fall-back group taken.
 Changes:  read by ``last_updated_time``, a few seconds late (``settle``), from each request's own history and notes: who
-          took it, resolved, closed or reopened it, with closure code, and comments. What our technician did is no news.
+          took it, resolved, closed or reopened it, with closure code, had it wait and go on, and comments. What our
+          technician did is no news.
 Owner:    a field that a person changed stays theirs (``ownership`` names exceptions), so does a resolution; a request
           that people ended stays ended. What is over for good (``final``) is followed by a new, linked request.
 Limits:   subject 250 characters; the cloud counts calls by minute and address and gives ten tokens in ten minutes.
@@ -29,7 +30,7 @@ from pydantic import Field
 from foreshock.connect.auth import TokenRefused
 from foreshock.connect.lookup import ABSENT_S
 from foreshock.connect.markup import html, html_text, line, plain
-from foreshock.connect.ticket_changes import Activity, TicketChanges, Updated
+from foreshock.connect.ticket_changes import ENDED, Activity, Phase, TicketChanges, Updated, moved, phase_of
 from foreshock.connect.ticket_life import Change, Move, Records, Seen, Standing, Stuck, TicketSink
 from foreshock.connect.tickets import description, is_ours, marker, of_scale, title, with_marker
 from foreshock.connect.vendors.servicedesk_plus import (
@@ -131,6 +132,9 @@ class ServiceDeskPlusConfig(ServiceDeskPlusAccount, RemoteSinkConfig):
     reopened: str = Field(default="Open", description="status of what begins again")
     final: tuple[str, ...] = Field(
         default=("Closed", "Canceled"), description="statuses that are not left again; a recurrence gets a new request"
+    )
+    waiting: tuple[str, ...] = Field(
+        default=("On Hold",), description="statuses in which a request waits for somebody, as those that stop the timer"
     )
     close_code: str = Field(default="", description="closure code of what Foreshock resolves; empty for none")
     closing: dict[str, str] = Field(
@@ -486,20 +490,23 @@ class _Histories:
                     case "technician" if after and not is_person(after, self._config.user):
                         yield _Event(at, str(row["id"]), "taken", person_of(after))
                     case "status":
-                        state = self._step(shown({"it": before}, "it"), shown({"it": after}, "it"), person_of(by))
-                        if state:
-                            yield _Event(at, str(row["id"]), state, person_of(by), _explanation(record, state))
+                        was, now = shown({"it": before}, "it"), shown({"it": after}, "it")
+                        for state in self._moved(was, now, person_of(by)):
+                            said = now if state == "pending" else _explanation(record, state)
+                            yield _Event(at, str(row["id"]), state, person_of(by), said)
 
-    def _step(self, before: str, after: str, actor: str) -> str:
+    def _moved(self, before: str, after: str, actor: str) -> tuple[str, ...]:
         """What a change of status means; that the system itself closes what was resolved is no news."""
-        ended = (self._config.resolved, *self._config.final)
-        if after in ended:
-            by_itself = before in ended and actor.casefold() in ("", _SYSTEM)
-            return "" if by_itself else "closed" if after in self._config.final else "resolved"
-        return "reopened" if before in ended else ""
+        was, now = self._phase(before), self._phase(after)
+        if was in ENDED and now in ENDED and actor.casefold() in ("", _SYSTEM):
+            return ()
+        return moved(was, now)
+
+    def _phase(self, status: str) -> Phase:
+        return phase_of(status, (self._config.resolved,), self._config.final, self._config.waiting)
 
     def _told_by_itself(self, record: Record) -> Iterator[_Event]:
-        """Without a history, what a request says of its present state; a reopening cannot be told."""
+        """Without a history, what a request says of its present state; neither a reopening nor a wait can be told."""
         id, taker = str(record["id"]), record.get("technician")
         at = time_of(record, "assigned_time", "last_updated_time")
         if taker and at is not None and not is_person(taker, self._config.user):
@@ -627,7 +634,10 @@ def _key_fields(config: ServiceDeskPlusConfig, client: ServiceDeskPlus) -> Itera
 def _choices(config: ServiceDeskPlusConfig, client: ServiceDeskPlus) -> Iterator[Finding]:
     """Whether the names in the settings are those of this system."""
     wanted = {
-        "statuses": ("`resolved`, `reopened` and `final`", (config.resolved, config.reopened, *config.final)),
+        "statuses": (
+            "`resolved`, `reopened`, `final` and `waiting`",
+            (config.resolved, config.reopened, *config.final, *config.waiting),
+        ),
         "priorities": ("`priority`", config.priority),
         "impacts": ("`impact`", config.impact),
         "urgencies": ("`urgency`", config.urgency),

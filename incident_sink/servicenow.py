@@ -6,7 +6,7 @@ Delivery: at least once, one record. ``correlation_id`` carries the situation's 
           idempotency key and no unique index there, so a search comes before each creation, and a note is written only
           if its marker is not there yet. The answer to each write is read back: a state that was not taken is an error.
 Changes:  read by ``sys_updated_on``, a few seconds late (``settle``): who took a ticket, resolved, closed or reopened
-          it, with the close code, and comments. What the account ``user`` did is no news.
+          it, with the close code, that it waits and goes on, and comments. What the account ``user`` did is no news.
 Owner:    a field that a person changed stays theirs (``ownership`` names exceptions); a ticket that people closed stays
           closed. Closed and cancelled incidents cannot be reopened there: a recurrence opens a new one under it.
 Limits:   short_description 160, description and notes 4000 and 16,000 characters; instances limit requests by the hour.
@@ -23,7 +23,7 @@ from pydantic import Field
 
 from foreshock.connect.lookup import Lookup, found_once
 from foreshock.connect.markup import html_text, line, plain
-from foreshock.connect.ticket_changes import Activity, Memory, TicketChanges, Updated
+from foreshock.connect.ticket_changes import WAITS, Activity, Memory, Phase, TicketChanges, Updated, moved, phase_of
 from foreshock.connect.ticket_life import Change, Move, Records, Seen, Standing, TicketSink
 from foreshock.connect.tickets import description, is_ours, marker, of_scale, read_time, title, with_marker
 from foreshock.connect.vendors.servicenow import (
@@ -85,6 +85,18 @@ class ServiceNowConfig(ServiceNowAccount, RemoteSinkConfig):
     reopened: str = Field(default="2", description="value of state for one that is reopened")
     final: tuple[str, ...] = Field(
         default=("7", "8"), description="values of state that cannot be left any more: closed and cancelled"
+    )
+    waiting: tuple[str, ...] = Field(
+        default=("3",), description="values of state in which an incident waits for somebody: on hold"
+    )
+    hold_reasons: dict[str, str] = Field(
+        default_factory=lambda: {
+            "1": "Awaiting Caller",
+            "3": "Awaiting Problem",
+            "4": "Awaiting Vendor",
+            "5": "Awaiting Change",
+        },
+        description="what the values of hold_reason mean: so it is told why an incident waits",
     )
     close_code: str = Field(
         default="Solution provided",
@@ -290,6 +302,7 @@ class _Changes(TicketChanges[Row]):
         "sys_id",
         "number",
         "state",
+        "hold_reason",
         "sys_updated_on",
         "sys_updated_by",
         "assigned_to.user_name",
@@ -317,9 +330,20 @@ class _Changes(TicketChanges[Row]):
             Term("sys_updated_on", ">=", time_text(start)),
         )
         fields = (*self._FIELDS, self._config.key_field)
+        self._memory.recall(start, partial(self._waiting, start))
         rows = self._client.rows(self._config.table, query, fields, order=("sys_updated_on", "sys_id"), limit=_MAX_ROWS)
         last = read_time(rows[-1]["sys_updated_on"]) if len(rows) == _MAX_ROWS else None
         return Updated(rows, self._client.server_now, last)
+
+    def _waiting(self, start: datetime) -> dict[str, _Told]:
+        query = (
+            Term("correlation_display", "=", self._config.display),
+            Term("state", "IN", ",".join(self._config.waiting)),
+            Term("sys_updated_on", "<", time_text(start)),
+        )
+        fields = ("sys_id", "state", "assigned_to.user_name")
+        rows = self._client.rows(self._config.table, query, fields) if self._config.waiting else []
+        return {row["sys_id"]: _Told(row["state"], row["assigned_to.user_name"]) for row in rows}
 
     def activities(self, records: Sequence[Row], start: datetime, horizon: datetime) -> Iterator[Activity]:
         for row in records:
@@ -349,21 +373,26 @@ class _Changes(TicketChanges[Row]):
 
     def _steps(self, row: Row, before: _Told | None, seen: _Told) -> list[tuple[str, str, str, str]]:
         """(state, actor, comment, code) of what people did to an incident since it was told of."""
-        us, config = self._config.user, self._config
+        us = self._config.user
         steps = []
         if seen.assignee not in ("", us) and (before is None or before.assignee != seen.assignee):
             steps.append(("taken", seen.assignee, "", ""))
-        ended = seen.state == config.resolved or seen.state in config.final
-        was_ended = before is not None and (before.state == config.resolved or before.state in config.final)
-        if ended and (before is None or before.state != seen.state):
-            who = row["resolved_by.user_name"] or row["closed_by.user_name"] or row["sys_updated_by"]
-            if who != us:
-                word = "resolved" if seen.state == config.resolved else "closed"
-                steps.append((word, who, row["close_notes"], row["close_code"]))
-        again = was_ended or (before is None and row["reopen_count"] not in ("", "0"))
-        if not ended and again and row["sys_updated_by"] != us:
-            steps.append(("reopened", row["sys_updated_by"], "", ""))
+        now, was = self._phase(seen.state), self._phase(before.state) if before is not None else None
+        if was is None and now is Phase.WORK and row["reopen_count"] not in ("", "0"):
+            was = Phase.RESOLVED
+        last = row["sys_updated_by"]
+        for state in moved(was, now):
+            if state in ("resolved", "closed"):
+                who = row["resolved_by.user_name"] or row["closed_by.user_name"] or last
+                if who != us:
+                    steps.append((state, who, row["close_notes"], row["close_code"]))
+            elif last != us or (state in WAITS and before is not None):  # our note may have come behind it
+                why = self._config.hold_reasons.get(row.get("hold_reason", ""), "On Hold")
+                steps.append((state, last if last != us else "", why if state == "pending" else "", ""))
         return steps
+
+    def _phase(self, state: str) -> Phase:
+        return phase_of(state, (self._config.resolved,), self._config.final, self._config.waiting)
 
     def _comments(self, rows: Sequence[Row], start: datetime) -> Iterator[Activity]:
         by_id = {row["sys_id"]: row for row in rows}
@@ -462,7 +491,7 @@ def _mandatory(config: ServiceNowConfig, client: ServiceNow) -> Iterator[Finding
 
 def _choices(config: ServiceNowConfig, client: ServiceNow) -> Iterator[Finding]:
     wanted = {
-        "state": (config.resolved, config.reopened, *config.final),
+        "state": (config.resolved, config.reopened, *config.final, *config.waiting),
         "close_code": (config.close_code,),
         "impact": config.impact,
         "urgency": config.urgency,
@@ -516,7 +545,7 @@ def _journal_access(config: ServiceNowConfig, client: ServiceNow) -> Finding:
 
 _WRITERS = frozenset({"itil", "sn_incident_write", "itil_admin", "admin"})
 _SETTING = {
-    "state": "resolved, reopened or final",
+    "state": "resolved, reopened, final or waiting",
     "close_code": "close_code",
     "impact": "impact",
     "urgency": "urgency",

@@ -7,7 +7,7 @@ Delivery: at least once, one record. ``external_id`` carries the situation's id,
           go in one call that Zendesk refuses if anybody was faster (``safe_update``); a note is written only if its
           marker is not there yet. The answer is read back: a status that was not taken is an error.
 Changes:  from the incremental export, a minute and a half late (``settle``), and from each ticket's own audits: who
-          took it, solved, closed or reopened it, and comments. What our agent did is no news.
+          took it, solved, closed or reopened it, had it wait and go on, and comments. What our agent did is no news.
 Owner:    a field that a person changed stays theirs (``ownership`` names exceptions); a ticket that people solved stays
           solved. A closed ticket cannot be changed: a recurrence opens a follow-up of it.
 Limits:   subject 150 and comments 8000 characters; the description is the first comment and never changes, so a later
@@ -27,7 +27,7 @@ from pydantic import Field
 
 from foreshock.connect.lookup import Groups
 from foreshock.connect.markup import html, line, plain
-from foreshock.connect.ticket_changes import Activity, TicketChanges, Updated
+from foreshock.connect.ticket_changes import Activity, Phase, TicketChanges, Updated, moved, phase_of, reason
 from foreshock.connect.ticket_life import Change, Move, Records, Seen, Standing, TicketSink
 from foreshock.connect.tickets import is_ours, marker, moment, of_scale, page_of, read_time, title, with_marker
 from foreshock.connect.vendors.zendesk import HOOK, KeyUsed, Record, Zendesk, ZendeskAccount, connect
@@ -59,6 +59,7 @@ _MAX_PAGES = 8  # of the export in one visit; ten a minute are allowed
 _MAX_AUDITED = 20_000
 _OURS = ("subject", "priority", "group_id")
 _SOLVED, _CLOSED = "solved", "closed"
+_WAIT = {"pending": "Pending", "hold": "On-hold"}
 _STANDINGS = {_SOLVED: Standing.ENDED, _CLOSED: Standing.FINAL}
 _PLACEHOLDER = re.compile(r"\{(?=[{%])")
 """Zendesk fills placeholders such as {{ticket.requester.email}} into what agents write (Zendesk Support placeholders).
@@ -94,6 +95,9 @@ class ZendeskConfig(ZendeskAccount, RemoteSinkConfig):
     urgency: tuple[str, str, str] = Field(default=("1", "2", "3"), description="values for urgency 1, 2 and 3")
     statuses: dict[Literal["solved", "open"], int] = Field(
         default_factory=dict, description="ids of custom statuses to use instead of the category's default one"
+    )
+    waiting: tuple[Literal["pending", "hold"], ...] = Field(
+        default=("pending", "hold"), description="status categories in which a ticket waits for somebody"
     )
     solver: int = Field(
         default=0,
@@ -384,7 +388,8 @@ class _Changes(TicketChanges[Record]):
                     case "Comment", _:
                         comment = "" if is_ours(_said(event)) else plain(_said(event), _TEXT_CHARS)
                     case (("Create" | "Change"), "status"):
-                        steps += [step] if (step := _step(status, value)) else []
+                        states = moved(self._phase(status), self._phase(value))
+                        steps += [f"pending {_WAIT[value]}" if state == "pending" else state for state in states]
                         status = value
                     case (("Create" | "Change"), "assignee_id"):
                         if value and value not in (assignee, str(us)):
@@ -399,6 +404,9 @@ class _Changes(TicketChanges[Record]):
             found += _events_of(audit, at, author, steps, comment, code)
         return found
 
+    def _phase(self, status: str) -> Phase:
+        return phase_of(status, (_SOLVED,), (_CLOSED,), self._config.waiting)
+
 
 def _set_by_others(client: Zendesk, number: str) -> set[str]:
     """Names of the fields that somebody else than us set last."""
@@ -411,27 +419,21 @@ def _set_by_others(client: Zendesk, number: str) -> set[str]:
     return {name for name, is_ours in last.items() if not is_ours}
 
 
-def _step(before: str, after: str) -> str:
-    """What a change of status means."""
-    if after in (_SOLVED, _CLOSED):
-        return "resolved" if after == _SOLVED else _CLOSED
-    return "reopened" if before in (_SOLVED, _CLOSED) else ""
-
-
 def _events_of(
     audit: Record, at: datetime, author: int, steps: Sequence[str], comment: str, code: str
 ) -> Iterator[_Event]:
-    """Of one audit; its comment goes along with how the ticket ended or began again, else stands for itself."""
+    """Of one audit; its comment goes along with how the ticket ended, waits or goes on, else stands for itself."""
     carried = False
     ended = any(step in ("resolved", _CLOSED) for step in steps)
     id = str(audit["id"])
     for step in steps:
-        state, _, assignee = step.partition(" ")
+        state, _, rest = step.partition(" ")
         if state == "taken":
             if not ended:  # who solves a ticket that nobody has gets it by that
-                yield _Event(at, id, state, int(assignee))
+                yield _Event(at, id, state, int(rest))
             continue
-        yield _Event(at, id, state, author, "" if carried else comment, "" if state == "reopened" else code)
+        said = reason(rest, "" if carried else comment)
+        yield _Event(at, id, state, author, said, code if state in ("resolved", _CLOSED) else "")
         carried = True
     if comment and not carried:
         yield _Event(at, id, "commented", author, comment)

@@ -7,8 +7,9 @@ again until the cursor shows that it arrived.
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Generic, TypeVar
 
 from msgspec import Struct
@@ -21,6 +22,8 @@ R = TypeVar("R")
 """A record as the system's client shows it."""
 S = TypeVar("S")
 """What is remembered of one."""
+T = TypeVar("T")
+"""A status, as the system's settings name it."""
 
 
 class Updated(Struct, Generic[R], frozen=True):
@@ -54,6 +57,49 @@ class Activity(Struct, frozen=True, kw_only=True):
     actor: str
     comment: str = ""
     code: str = ""
+
+
+class Phase(StrEnum):
+    """What a status of the system means to the promised time of a ticket."""
+
+    WORK = "work"
+    WAIT = "wait"
+    RESOLVED = "resolved"
+    CLOSED = "closed"
+
+
+ENDED = (Phase.RESOLVED, Phase.CLOSED)
+WAITS = ("pending", "resumed")
+"""States of changes that say whether a ticket waits for somebody. Foreshock itself never has one wait."""
+MOVES = (*WAITS, "resolved", "closed", "reopened")
+"""States of changes of which each is a move of the ticket's status; what is said in the same act belongs to it."""
+
+
+def phase_of(status: T, resolved: Collection[T], final: Collection[T], waiting: Collection[T]) -> Phase:
+    """By the settings of a sink; a status that they do not name is at work."""
+    if status in final:
+        return Phase.CLOSED
+    if status in resolved:
+        return Phase.RESOLVED
+    return Phase.WAIT if status in waiting else Phase.WORK
+
+
+def moved(before: Phase | None, after: Phase) -> tuple[str, ...]:
+    """States that tell a move of the status; ``before`` is None where it is not known. A wait that an end ends is not
+    told as going on."""
+    if after is before:
+        return ()
+    if after in ENDED:
+        return (after.value,)
+    again = ("reopened",) if before in ENDED else ()
+    if after is Phase.WAIT:
+        return (*again, "pending")
+    return ("resumed",) if before is Phase.WAIT else again
+
+
+def reason(status: str, comment: str) -> str:
+    """Why a ticket waits: what the system calls that, and what was said with it."""
+    return ": ".join(filter(None, (status, comment)))
 
 
 class TicketChanges(ABC, Generic[R]):
@@ -134,6 +180,14 @@ class Memory(Generic[S]):
     def __init__(self) -> None:
         self._told: dict[str, S] = {}
         self._telling: dict[str, tuple[int, S]] = {}
+        self._is_recalled = False
+
+    def recall(self, start: datetime, waiting: Callable[[], Mapping[str, S]]) -> None:
+        """To be called with the start of each reading. At the first one after a restart it asks which records wait and
+        were not touched since ``start``: that was told before, and that they go on is news."""
+        if not self._is_recalled and start > moment(0):
+            self._told = dict(waiting()) | self._told
+        self._is_recalled = True
 
     def believe(self, cursor: int) -> None:
         """To be called at the beginning of each visit."""

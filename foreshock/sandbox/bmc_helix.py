@@ -682,6 +682,8 @@ class HelixSystem(Answering):
                 changed = {"Status": "Resolved", "Status_Reason": reason, "Resolution": text or "done"}
             case "reopen":
                 changed = {"Status": "Assigned"}
+            case "resume":
+                changed = {"Status": "In Progress" if row.get("Assignee") else "Assigned"}
             case "cancel":
                 changed = {"Status": "Cancelled", "Status_Reason": reason}
             case "wait":

@@ -803,16 +803,16 @@ class FreshserviceSystem(Answering):
                 changed = {"group_id": named[0] if named else None}
             case "comment":
                 self._note(ticket, user, f"<div>{html.escape(text)}</div>", private=True)
-            case "resolve" | "close":
+            case "resolve" | "close" | "wait":
                 if text:
                     self._note(ticket, user, f"<div>{html.escape(text)}</div>", private=True)
-                changed = {"status": 4 if action == "resolve" else 5}
+                changed = {"status": {"resolve": 4, "close": 5, "wait": 3}[action]}
                 changed |= {"custom_fields": {"close_code": code}} if code else {}
             case "merge":
                 note = f"<div>This ticket is closed and merged into ticket {html.escape(text)}</div>"
                 self._note(ticket, user, note, private=False)
                 changed = {"status": 5}
-            case "reopen":
+            case "reopen" | "resume":
                 changed = {"status": 2}
             case "status":
                 changed = {"status": next(id for id, name in _STATUSES.items() if name == text)}

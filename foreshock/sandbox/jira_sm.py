@@ -882,7 +882,11 @@ class JiraSystem(Answering):
                 self._moved(issue, "5", code or "Done", actor)
                 if text:
                     self._commented(issue, actor, text, {})
-            case "reopen":
+            case "wait":
+                self._moved(issue, "4", "", actor)
+                if text:
+                    self._commented(issue, actor, text, {})
+            case "reopen" | "resume":
                 self._moved(issue, "3", "", actor)
             case "close":
                 self._moved(issue, "6", code or "Done", actor)

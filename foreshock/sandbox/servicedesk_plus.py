@@ -725,7 +725,11 @@ class ServiceDeskPlusSystem(Answering):
                 if code or text:
                     named = self._named("closure_codes", code) if code else None
                     changed["closure_info"] = {"closure_code": named, "closure_comments": text or None}
-            case "reopen":
+            case "wait":
+                if text:
+                    self._noted(record, user, html.escape(text), False)
+                changed = {"status": self._named("statuses", "On Hold")}
+            case "reopen" | "resume":
                 changed = {"status": self._named("statuses", "Open")}
             case "retitle":
                 changed = {"subject" if kind == "requests" else "title": text}

@@ -724,6 +724,10 @@ class ServiceNowSystem(Answering):
                 changed = {"state": "2"}
             case "close":
                 changed = {"state": _CLOSED, "close_code": code or "Duplicate", "close_notes": text or "done"}
+            case "wait":
+                changed = {"state": "3", "hold_reason": code or "4", "work_notes": text}
+            case "resume":
+                changed = {"state": "2"}
             case "retitle":
                 changed = {"short_description": text}
             case "workaround":

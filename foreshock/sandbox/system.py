@@ -118,8 +118,8 @@ class System(Protocol):
     def edit(self, number: str, action: str, *, actor: str = "ada", text: str = "", code: str = "") -> None:
         """What a person does in the system's own pages.
 
-        action: take (assign to the actor), assign (to the group ``text``), comment, resolve, reopen, close, retitle
-        (``text`` as title), delete. Raises KeyError for an unknown number.
+        action: take (assign to the actor), assign (to the group ``text``), comment, wait (``text`` says why), resume,
+        resolve, reopen, close, retitle (``text`` as title), delete. Raises KeyError for an unknown number.
         """
 
     def held(self) -> list[Held]:

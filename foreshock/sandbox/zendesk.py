@@ -645,7 +645,9 @@ class ZendeskSystem(Answering):
                 changed = {"status": "solved", "assignee_id": ticket["assignee_id"] or user}
                 changed |= {"comment": {"body": text, "public": False}} if text else {}
                 changed |= {"custom_fields": [{"id": self.close_code, "value": code}]} if code else {}
-            case "reopen":
+            case "wait":
+                changed = {"status": "hold", **({"comment": {"body": text, "public": False}} if text else {})}
+            case "reopen" | "resume":
                 changed = {"status": "open"}
             case "retitle":
                 changed = {"subject": text}

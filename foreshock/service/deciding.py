@@ -190,6 +190,7 @@ def _order(engine: "Engine", situation: Situation, sink: str, verb: Verb, decisi
     situation.tickets[sink] = msgspec.structs.replace(
         ticket,
         open=verb is not Verb.RESOLVE,
+        pending=ticket.pending if verb is Verb.UPDATE else "",
         kept_open_by="",
         priority=situation.priority,
         version=situation.version,

@@ -157,7 +157,8 @@ class RequestTracker(TicketServer):
         }
 
     def edit(self, number: str, action: str, *, actor: str = "ada", text: str = "", code: str = "") -> None:
-        status = {"resolve": "resolved", "reopen": "open", "close": "rejected"}.get(action, "")
+        statuses = {"wait": "stalled", "resume": "open", "resolve": "resolved", "reopen": "open", "close": "rejected"}
+        status = statuses.get(action, "")
         if action == "comment" or (text and status):
             said = {"Content": text, "ContentType": "text/plain", **({"Status": status} if status else {})}
             self._write("POST", f"/ticket/{number}/comment", said, actor)
@@ -254,6 +255,15 @@ make_server("127.0.0.1", int(sys.argv[2]), RequestDispatcher(sys.argv[1])).serve
 """
 
 
+_ROUNDUP_STATUS = {
+    "wait": "need-eg",
+    "resume": "in-progress",
+    "resolve": "resolved",
+    "reopen": "in-progress",
+    "close": "done-cbb",
+}
+
+
 class Roundup(TicketServer):
     """Roundup's classic tracker on SQLite, with our properties; ada and bob administrate it. As the account we are,
     because the package lies in our environment."""
@@ -294,8 +304,8 @@ class Roundup(TicketServer):
                 values["assignedto"] = actor
             case "retitle":
                 values["title"] = text
-            case "resolve" | "reopen" | "close":
-                values["status"] = {"resolve": "resolved", "reopen": "in-progress", "close": "done-cbb"}[action]
+            case "wait" | "resume" | "resolve" | "reopen" | "close":
+                values["status"] = _ROUNDUP_STATUS[action]
             case _:
                 assert action in ("comment", "delete"), action
         path, etag = f"issue/{number}", {"If-Match": issue["@etag"]}

@@ -473,12 +473,20 @@ def test_custom_statuses_are_told_by_their_names_on_the_form(stage):
     stage.person(receipt.number, "status", text="Pending")
 
     assert [change.state for change in first] == ["resolved"]
-    assert [change.state for change in stage.news(first[-1].sequence)] == ["reopened"]
+    again = stage.news(first[-1].sequence)
+    assert [(change.state, change.comment) for change in again] == [("reopened", ""), ("pending", "Pending")]
 
 
-def test_a_pause_is_no_news_and_neither_is_that_freshservice_closes_what_was_resolved(stage):
+def test_custom_statuses_in_which_a_ticket_waits_are_told_by_their_names(stage):
+    stage.restart(waiting=[3, 6])
     receipt = stage.deliver(Verb.OPEN)
-    stage.person(receipt.number, "status", text="Pending")
+    stage.person(receipt.number, "status", text="Waiting on vendor")
+
+    assert [(change.state, change.comment) for change in stage.news()] == [("pending", "Waiting on vendor")]
+
+
+def test_that_freshservice_closes_what_was_resolved_is_no_news(stage):
+    receipt = stage.deliver(Verb.OPEN)
     receipt = stage.deliver(Verb.RESOLVE, receipt, version=2)
     stage.clock.move(3 * 86_400)
     stage.system._write(ticket(stage, receipt.number), {"status": 5}, 0)

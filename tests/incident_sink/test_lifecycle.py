@@ -329,6 +329,84 @@ def test_a_reopening_by_a_person_is_read_back(stage):
     assert [change.state for change in stage.sink.changes(first[-1].sequence)] == ["reopened"]
 
 
+WAITS_FOR = {
+    "bmc_helix": "Client Action Required",
+    "freshservice": "Pending: the vendor",
+    "jira_sm": "Pending: the vendor",
+    "request_tracker": "stalled: the vendor",
+    "roundup": "need-eg: the vendor",
+    "servicedesk_plus": "On Hold",
+    "servicenow": "Awaiting Vendor",
+    "zendesk": "On-hold: the vendor",
+}
+
+
+def told_after(stage, cursor, *actions, **details):
+    """States and comments of what is told once people did that, and the cursor behind it."""
+    for action in actions:
+        stage.person(stage.one().number, action, **details)
+    stage.settle()
+    found = [change for change in stage.sink.changes(cursor) if change.state != "commented"]
+    return [(change.state, change.comment) for change in found], max((each.sequence for each in found), default=cursor)
+
+
+def test_that_a_ticket_waits_is_told_once_with_the_reason_and_that_it_goes_on(stage):
+    receipt = stage.deliver(Verb.OPEN)
+
+    waits, cursor = told_after(stage, 0, "wait", text="the vendor")
+    receipt = stage.deliver(Verb.UPDATE, receipt, version=2, title="worse", note="it grows")
+    nothing, _ = told_after(stage, cursor)
+    goes_on, cursor = told_after(stage, cursor, "resume", actor="bob")
+
+    assert waits == [("pending", WAITS_FOR[stage.kind.kind])]
+    assert nothing == []
+    assert goes_on == [("resumed", "")]
+    assert told_after(stage, cursor) == ([], cursor)
+
+
+@pytest.mark.parametrize("updated", [False, True], ids=["untouched", "updated by Foreshock"])
+def test_after_a_restart_a_wait_is_not_told_again_and_its_end_is(stage, updated):
+    receipt = stage.deliver(Verb.OPEN)
+    stage.deliver(Verb.OPEN, situation="S-2")
+    _, cursor = told_after(stage, 0, "wait", text="the vendor")
+    stage.person(stage.one("S-2").number, "take")
+    stage.settle()
+    cursor = max(change.sequence for change in stage.sink.changes(cursor))
+    if updated:
+        stage.deliver(Verb.UPDATE, receipt, version=2, title="worse", note="it grows")
+
+    stage.restart()
+    nothing, _ = told_after(stage, cursor)
+    goes_on, cursor = told_after(stage, cursor, "resume")
+
+    assert nothing == []
+    assert [state for state, _ in goes_on] == ["resumed"]
+    stage.restart()
+    assert told_after(stage, cursor) == ([], cursor)
+
+
+def test_a_ticket_that_waits_is_told_as_resolved_only_once_it_is_resolved(stage):
+    stage.deliver(Verb.OPEN)
+    _, cursor = told_after(stage, 0, "wait", text="the vendor")
+
+    ended, cursor = told_after(stage, cursor, "resolve")
+    again, _ = told_after(stage, cursor, "reopen")
+
+    assert [state for state, _ in ended] == ["resolved"]
+    assert [state for state, _ in again] == ["reopened"]
+
+
+def test_waits_that_follow_each_other_are_told_each(stage):
+    stage.deliver(Verb.OPEN)
+    told, cursor = [], 0
+    for _ in range(2):
+        for action in ("wait", "resume"):
+            found, cursor = told_after(stage, cursor, action)
+            told += [state for state, _ in found]
+
+    assert told == ["pending", "resumed", "pending", "resumed"]
+
+
 def test_changes_have_the_same_numbers_after_a_restart_and_are_given_until_they_arrived(stage):
     receipt = stage.deliver(Verb.OPEN)
     stage.person(receipt.number, "take")

@@ -75,7 +75,7 @@ def test_settings_that_cannot_work_are_refused(settings, message):
     [
         ({"key_property": "no_such"}, "key field", "add no_such=String() to issue in schema.py"),
         ({"properties": {"ci": "no_such"}}, "properties", "add no_such=String() to issue in schema.py"),
-        ({"resolved": "over"}, "state mapping", "write known names into resolved, reopened or final"),
+        ({"resolved": "over"}, "state mapping", "write known names into resolved, reopened, final or waiting"),
         ({"priority": list("abcde")}, "priority", "write known names into priority"),
     ],
 )

@@ -599,7 +599,7 @@ def test_the_request_of_a_stranger_is_not_looked_at_and_a_problem_is_no_news(sta
     ("settings", "subject", "remedy"),
     [
         ({"key_field": "udf_sline_77"}, "key field", "add a single-line field to requests"),
-        ({"resolved": "Done"}, "statuses", "`resolved`, `reopened` and `final`"),
+        ({"resolved": "Done"}, "statuses", "`resolved`, `reopened`, `final` and `waiting`"),
         ({"priority": ["P1", "P2", "P3", "P4", "P5"]}, "priorities", "`priority`"),
         ({"fallback_group": "Nobody"}, "groups", "`groups` and `fallback_group`"),
         ({"user": "ada@example.com"}, "user", f"write '{USER}' as user"),

@@ -212,7 +212,7 @@ def test_comments_that_may_not_be_read_stop_nothing_else_and_are_told(stage):
             "fixed: {u_site: …}",
         ),
         (lambda system: None, {"close_code": "Solved (Permanently)"}, "close_code", "into close_code of this sink"),
-        (lambda system: None, {"resolved": "66"}, "state", "into resolved, reopened or final of this sink"),
+        (lambda system: None, {"resolved": "66"}, "state", "into resolved, reopened, final or waiting of this sink"),
         (lambda system: None, {"fallback_group": "Nobody"}, "assignment groups", "correct the name"),
     ],
 )

@@ -123,6 +123,17 @@ def test_time_stands_while_the_ticket_waits_for_somebody():
     assert rows == [("paused", "pending: the vendor; 1m are gone"), ("runs on", "1m are gone")]
 
 
+def test_a_wait_that_we_ended_with_the_ticket_stops_no_time_once_it_is_reopened():
+    story = pending(broken().after(MINUTE))
+    story.resolve("db", ended_s=None).after(10 * MINUTE).tick()
+    story.fire("db", severity="critical", holds_s=100 * HOUR).after(MINUTE).tick()
+    assert [ticket.open for ticket in story.situation().tickets.values()] == [True]
+
+    story.after(5 * HOUR).tick()
+
+    assert [what for _, _, what in told(story)] == ["resolve"] * 3
+
+
 def test_time_stands_while_planned_work_covers_all_that_is_active():
     story = broken()
     begin = OPENED_S + 5 * MINUTE
