@@ -161,6 +161,9 @@ def example() -> dict[str, Any]:
 
 def _title(telling: Telling) -> str:
     situation, umbrella = telling.situation, telling.umbrella
+    if umbrella is not None and umbrella.storm:
+        rest = f", and {count(umbrella.total, 'more situation')}" if umbrella.total else ""
+        return f"Storm of incidents: {situation.title}{rest}"
     if umbrella is not None and umbrella.ci:
         return f"{named(umbrella)}: {count(umbrella.total + 1, 'situation')} below it, {situation.title}"
     if umbrella is not None:

@@ -96,6 +96,8 @@ def _without_ticket(situation: Situation, now: datetime, settings: TicketSetting
     due = (since or situation.opened_at) + settings.delay_of(situation.priority)
     if situation.cleared_at is not None:
         return Decision(Step.WAIT, "no alert is active; it may have recovered")
+    if situation.umbrella is not None and situation.umbrella.storm:
+        return Decision(Step.OPEN, "tickets are due too fast: this one is for what follows, too")
     if situation.umbrella is not None:
         return Decision(Step.OPEN, "other situations came under it")
     if now < due:

@@ -337,6 +337,13 @@ class TicketSettings(_Section):
         le=5,
         description="situations below this priority (a larger number) open no ticket; they stay in the console",
     )
+    max_new_per_minute: int = Field(
+        default=60,
+        ge=0,
+        le=1_000,
+        description="where more tickets than this would be opened within a minute, one of them is for all the rest; "
+        "what is more urgent than the rest has its own, up to twice as many; 0: no such brake",
+    )
     close_codes: dict[Annotated[str, Field(min_length=1, max_length=100)], Label] = Field(
         default_factory=dict,
         description="what it means that people close a ticket with this code, in their system's words: real, no_fault, "

@@ -42,7 +42,12 @@ def named(umbrella: Summary) -> str:
 
 def in_words(umbrella: Summary) -> str:
     """What an umbrella is for, in a sentence or two."""
-    where = f"began below {named(umbrella)}" if umbrella.ci else "are one problem with it and no longer fit into it"
+    if umbrella.storm:
+        where = "came when tickets were due faster than `ticket.max_new_per_minute` lets them be opened"
+    elif umbrella.ci:
+        where = f"began below {named(umbrella)}"
+    else:
+        where = "are one problem with it and no longer fit into it"
     return (
         f"This ticket is also for {count(umbrella.total, 'situation')} that {where}; {umbrella.open} of them are not "
         f"over. All together: {count(umbrella.alerts, 'alert')} on {count(umbrella.cis, 'CI')}, "

@@ -16,10 +16,11 @@ from datetime import datetime
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from correlation.group import number
 from correlation.settings import UmbrellaSettings
-from foreshock.core.model import Held, HeldKind, Situation, SituationState, TicketState
+from foreshock.core.model import Held, HeldKind, Situation, SituationState, TicketState, Umbrella
 from foreshock.core.topology import Reach, Topology
 
 ABOVE = Reach(max_cost=6.0, most=128)
@@ -57,7 +58,8 @@ class Summary(Struct, frozen=True, kw_only=True):
     """What an umbrella amounts to now, with what its holder has itself.
 
     Attributes:
-        ci: what all have in common, kind: of that; empty where the holder was only too full.
+        ci: what all have in common, kind: of that; empty where the holder was only too full, and in a storm.
+        storm: they have nothing in common but that tickets were due too fast.
         total, open: situations that came under it, and those that are not over.
         alerts, active, cis: of the holder and of those that are not over.
         ticketed: how many of those have a ticket of their own that is open; tickets: the numbers of some.
@@ -74,6 +76,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     ticketed: int
     tickets: tuple[str, ...]
     worst: tuple[str, ...]
+    storm: bool = False
 
 
 class Umbrellas:
@@ -290,8 +293,18 @@ def _take(index: dict[str, list[Any]], name: str, key: Any) -> None:
 
 
 def _place(situation: Situation) -> str:
-    """An umbrella stands for what it is over."""
-    return situation.umbrella.ci if situation.umbrella is not None and situation.umbrella.ci else situation.first_ci
+    """An umbrella stands for what it is over; what came in a storm is in no one place."""
+    umbrella = situation.umbrella
+    if umbrella is None:
+        return situation.first_ci
+    return "" if umbrella.storm else umbrella.ci or situation.first_ci
+
+
+def both(one: Umbrella, other: Umbrella) -> Umbrella:
+    """Who held the second holds what the first one does, too."""
+    storm = min(filter(None, (one.storm, other.storm)), default=0)
+    ci = "" if storm else one.ci or other.ci
+    return replace(one, ci=ci, storm=storm, total=one.total + other.total)
 
 
 def risen_at(situation: Situation) -> datetime:
@@ -305,8 +318,9 @@ def is_closed(situation: Situation) -> bool:
 
 
 def may_come_under(situation: Situation) -> bool:
-    """What a person said is a problem of its own has a ticket of its own."""
-    return situation.state is SituationState.OPEN and not situation.parent and not situation.shaped_by
+    """What a person said is a problem of its own has a ticket of its own; what has the ticket for a storm keeps it."""
+    free = situation.state is SituationState.OPEN and not situation.parent and not situation.shaped_by
+    return free and not (situation.umbrella is not None and situation.umbrella.storm)
 
 
 def choose(situations: Sequence[Situation], ci: str, affected: Mapping[str, Collection[str]]) -> Situation:
@@ -319,12 +333,14 @@ def held(parent: Situation | None, sink: str, now: datetime, settings: UmbrellaS
     ticket = None if parent is None else parent.tickets.get(sink)
     if parent is None or ticket is None or (ticket.state is TicketState.REJECTED and not ticket.number):
         return None
+    storm = parent.umbrella is not None and bool(parent.umbrella.storm)
+    kind = HeldKind.STORM if storm else HeldKind.UMBRELLA
+    if ticket.open and storm:
+        return Held(kind=kind, id=parent.id, reason=f"tickets were due too fast: {parent.id} has the one for the rest")
     if ticket.open:
-        return Held(
-            kind=HeldKind.UMBRELLA, id=parent.id, reason=f"{parent.id} has the ticket for all under its umbrella"
-        )
+        return Held(kind=kind, id=parent.id, reason=f"{parent.id} has the ticket for all under its umbrella")
     until = ticket.closed_at + settings.grace if ticket.closed_by and ticket.closed_at is not None else now
     if until <= now:
         return None
     reason = f"{ticket.closed_by} closed the ticket of {parent.id}, which was for all under its umbrella"
-    return Held(kind=HeldKind.UMBRELLA, id=parent.id, reason=reason, until=until)
+    return Held(kind=kind, id=parent.id, reason=reason, until=until)

@@ -474,7 +474,8 @@ class Decided(Struct, frozen=True, gc=False, kw_only=True):
 class HeldKind(StrEnum):
     """What suppresses: a person asked (SILENCE), planned work (MAINTENANCE), another alert explains it (INHIBITION),
     nothing fires while a flapping alert is held open (FLAPPING), its like recovers by itself (TRANSIENT), there are too
-    few of it (THRESHOLD), another situation has the ticket for it and its like (UMBRELLA)."""
+    few of it (THRESHOLD), another situation has the ticket for it and its like (UMBRELLA), or for all that comes while
+    tickets are due too fast (STORM)."""
 
     SILENCE = "silence"
     MAINTENANCE = "maintenance"
@@ -483,6 +484,7 @@ class HeldKind(StrEnum):
     TRANSIENT = "transient"
     THRESHOLD = "threshold"
     UMBRELLA = "umbrella"
+    STORM = "storm"
 
 
 class Held(Struct, frozen=True, gc=False, kw_only=True):
@@ -491,7 +493,7 @@ class Held(Struct, frozen=True, gc=False, kw_only=True):
     Attributes:
         kind: which suppressor.
         id: of the silence, window or rule; of an inhibition the fingerprint of the alert that explains; of a transient
-            the class; of a flapping alert its fingerprint; of an umbrella the situation that holds it.
+            the class; of a flapping alert its fingerprint; of an umbrella or a storm the situation that holds it.
         reason: in words.
         until: when this reason ends by itself; None: only when something changes.
         alerts: how many active alerts of the situation it covers.
@@ -514,15 +516,18 @@ class Umbrella(Struct, frozen=True, gc=False, kw_only=True):
     """Situations that come under one of them, which has the one ticket for all: its children.
 
     Attributes:
-        ci: what they have in common; empty where it only holds what no longer fits into its situation.
+        ci: what they have in common; empty where it only holds what no longer fits into its situation, and in a
+            storm.
         since: when the first came under it. total: how many came so far, over or not.
         enough: while at least half as many come in ``umbrella.within``, it takes all that begins below ``ci``.
+        storm: it is for what came when tickets were due too fast, of this priority or less urgent; 0: it is not.
     """
 
     ci: str = ""
     since: Moment
     total: int = 0
     enough: int = 0
+    storm: int = 0
 
 
 class News(Struct, frozen=True, gc=False, kw_only=True):

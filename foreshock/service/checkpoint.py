@@ -13,6 +13,7 @@ from correlation.suppression.suppression import Suppression
 from foreshock.core import identity as fingerprints
 from foreshock.core.model import Alert, Change, Judgement, Moment, Situation, SituationState, Versions
 from foreshock.service import (
+    brake,
     escalation,
     evidence,
     feedback,
@@ -88,6 +89,8 @@ def pieces(engine: "Engine") -> Iterator[tuple[str, str, bytes | None]]:
             yield kind, key, encode(engine.learned)
         elif kind == "settings":
             yield kind, key, encode(in_force.settings_record(engine))
+        elif kind == "brake":
+            yield kind, key, encode(engine.brake)
         elif kind == "lineage":
             yield kind, key, encode(engine.lineage)
     for kind, key in engine.suppression.unsaved():
@@ -138,6 +141,7 @@ def restore(engine: "Engine", items: Iterable[tuple[str, str, bytes]]) -> None:
     usual: list[bytes] = []
     patterns: list[bytes] = []
     foreseen: dict[str, list[bytes]] = {"forecast": [], "expected": []}
+    braked = b""
     for kind, key, body in items:
         if kind == "alert":
             alert = read_alert(body)
@@ -165,6 +169,8 @@ def restore(engine: "Engine", items: Iterable[tuple[str, str, bytes]]) -> None:
             in_force.use_settings(engine, msgspec.msgpack.decode(body, type=SettingsRecord))
         elif kind == "lineage":
             engine.lineage = msgspec.msgpack.decode(body, type=tuple[InForce, ...])
+        elif kind == "brake":
+            braked = body
         elif kind == "rule":
             learned[key] = body
         elif kind == "learned":
@@ -192,6 +198,8 @@ def restore(engine: "Engine", items: Iterable[tuple[str, str, bytes]]) -> None:
     engine.usual.load(usual)
     problems.restore(engine, patterns)
     forecasts.restore(engine, foreseen["forecast"], foreseen["expected"])
+    if braked:
+        brake.restore(engine, braked)
     _restore_alerts(engine)
     feedback.restore(engine)
     _restore_timers(engine)

@@ -1,6 +1,6 @@
 """After each record or timer: what is over, and what every sink should hear now. Tickets are decided here alone."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -13,6 +13,7 @@ from correlation.next_step import Decision, Step, hold_back, may_be_held, next_s
 from foreshock.core.contracts import Order, Record, TicketChange, Verb
 from foreshock.core.model import Alert, Decided, Held, HeldKind, Situation, SituationState, Ticket, TicketState
 from foreshock.service import (
+    brake,
     decisions,
     escalation,
     forecasts,
@@ -86,9 +87,10 @@ def evaluate(engine: "Engine", situation: Situation) -> None:
     """Clear, resolve, and tell the sinks, as far as it is time."""
     if situation.state is SituationState.OPEN:
         _look_for_the_end(engine, situation)
+        brake.come_out(engine, situation)
     forecasts.look(engine, situation)
     held: tuple[Held, ...] = ()
-    for sink, decision, holds in steps(engine, situation):
+    for sink, decision, holds in _decided(engine, situation):
         held = holds or held
         decisions.note_step(engine, situation, sink, decision)
         if decision.again_at is not None:
@@ -104,6 +106,13 @@ def evaluate(engine: "Engine", situation: Situation) -> None:
         problems.ended(engine, situation)
         engine.effects.ended[situation.id] = engine.encode(situation)
     engine.dirty_situations[situation.id] = None
+
+
+def _decided(engine: "Engine", situation: Situation) -> Iterable[tuple[str, Decision, tuple[Held, ...]]]:
+    found = list(steps(engine, situation))
+    if any(decision.step is Step.OPEN for _, decision, _ in found) and brake.due(engine, situation):
+        return steps(engine, situation)
+    return found
 
 
 def _look_for_the_end(engine: "Engine", situation: Situation) -> None:
@@ -146,6 +155,8 @@ def steps(engine: "Engine", situation: Situation) -> Iterator[tuple[str, Decisio
                 held = umbrella.held(engine, situation, sink)
             if not held:
                 held = suppressed = holds(engine, situation) if suppressed is None else suppressed
+            if not held and decision.step is Step.OPEN:
+                held = brake.waits(engine, situation, sink)
             decision = hold_back(decision, situation, ticket, held)
         yield sink, decision, held if decision.step is Step.HOLD else ()
 
@@ -172,7 +183,7 @@ def _order(engine: "Engine", situation: Situation, sink: str, verb: Verb, decisi
     weighing.conclude(engine, situation)
     summary = umbrella.summary(engine, situation)
     members = engine.members(situation)
-    found = weighing.assigned(engine, situation.causes, members, summary.ci if summary is not None else "")
+    found = weighing.assigned(engine, situation.causes, members, summary)
     if found.group and found.group != situation.assignment_group:
         engine.say("situation", situation.id, "assigned", f"{found.group}: {found.reason}")
     situation.assignment_group, situation.assignment_reason = found.group, found.reason

@@ -15,6 +15,7 @@ from msgspec import Raw, Struct
 
 from correlation import cause, fold, variants
 from correlation.bind import Binding, bind
+from correlation.brake import Brake
 from correlation.budget import Budget
 from correlation.clock import NO_SKEW
 from correlation.evidence import Known as KnownAnomalies
@@ -62,6 +63,7 @@ from foreshock.core.model import (
 from foreshock.core.severity import Severity
 from foreshock.core.topology import Topology
 from foreshock.service import (
+    brake,
     checkpoint,
     clashes,
     deciding,
@@ -198,6 +200,7 @@ class Engine:
                 *Outcome, "ignored", "malformed", "expired", "flapping", "flaps", "clashes",
                 "opened", "merged", "split", "moved", "reopened", "anomalies", "anomalies_cut", "changes", "below_cut",
                 "umbrellas", "under", "forecasts", "forecasts_hit", "forecasts_false",
+                "umbrellas", "under", "storms", "braked",
             ),
             0,
         )  # fmt: skip
@@ -212,6 +215,7 @@ class Engine:
         self.forecasts = Forecasts()
         self.traces = Traces()
         self.umbrellas = Umbrellas()
+        self.brake = Brake()
         self.risen: dict[str, str] = {}
         """Situations that opened or were reopened within this record, each with the one that was too full for it."""
         self.grown: dict[str, None] = {}
@@ -300,6 +304,8 @@ class Engine:
                 escalation.due(self, key)
             elif due is Due.CLASH and clashes.was_seen_at(self, key, moment - clashes.AFTER):
                 clashes.look(self, key)
+            elif due is Due.STORM:
+                brake.look(self)
             elif due is Due.PROBLEM:
                 problems.look(self, moment)
             elif due is Due.FORECAST:

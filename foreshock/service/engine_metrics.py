@@ -70,6 +70,8 @@ def _of_situations(engine: "Engine") -> Iterator[Metric]:
         [((state,), count) for state, count in states.items()],
     )
     yield gauge("foreshock_situations_under_umbrella", "Open situations for which another one has the ticket.", under)
+    storm = float(engine.brake.since is not None)
+    yield gauge("foreshock_storm", "1 while tickets are due too fast, so that one is opened for the rest.", storm)
     yield labelled(
         GaugeMetricFamily,
         "foreshock_situations_held",

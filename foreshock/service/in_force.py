@@ -15,6 +15,7 @@ from foreshock.core.contracts import Record
 from foreshock.core.model import SituationState
 from foreshock.core.topology import Topology
 from foreshock.service import (
+    brake,
     deciding,
     escalation,
     feedback,
@@ -194,6 +195,7 @@ def read_settings(engine: "Engine", record: Record) -> None:
                 weighing.weigh(engine, situation)
     problems.watch_all(engine)
     forecasts.watch_all(engine)
+    brake.look(engine)
     for situation in sorted(engine.situations.values(), key=lambda each: bool(each.parent)):  # parents tell first
         # One that is over may have a ticket in a sink that was not there, and is again.
         if situation.state is SituationState.OPEN or any(ticket.open for ticket in situation.tickets.values()):

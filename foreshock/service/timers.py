@@ -30,6 +30,7 @@ class Due(IntEnum):
     SLA = 9
     ESCALATION = 10
     FORECAST = 11
+    STORM = 12
 
 
 class Timers:

@@ -37,7 +37,7 @@ def rise(engine: "Engine") -> None:
         situation = engine.situations.get(id)
         if situation is None or situation.state is not SituationState.OPEN:
             continue
-        parent = _parent(engine, situation.parent or full)
+        parent = standing(engine, situation.parent or full)
         before, situation.parent = situation.parent, ""
         situation.was_under = before if parent is None else ""
         engine.umbrellas.add(situation, engine.now)
@@ -52,7 +52,7 @@ def rise(engine: "Engine") -> None:
             _come_together(engine, situation)
 
 
-def _parent(engine: "Engine", id: str) -> Situation | None:
+def standing(engine: "Engine", id: str) -> Situation | None:
     """Who holds the umbrella that ``id`` is under, or could: the open one it is now; None if that is over."""
     situation = engine.situations.get(id)
     while situation is not None and situation.merged_into:
@@ -84,7 +84,7 @@ def _come_together(engine: "Engine", situation: Situation) -> None:
 
 def overflow(engine: "Engine", situation: Situation, other: Situation) -> None:
     """They are one problem, and too large to be one situation."""
-    parent, child = (_parent(engine, each.id) for each in (situation, other))
+    parent, child = (standing(engine, each.id) for each in (situation, other))
     if parent is None or child is None or parent is child or is_closed(parent) or not may_come_under(child):
         return
     if other.id in engine.risen:
@@ -97,7 +97,7 @@ def _open_umbrella(engine: "Engine", holder: Situation, found: Found, others: in
     within = format_duration(engine.settings.umbrella.within)
     told = f"{len(found.situations)} situations below {found.ci} within {within}: one umbrella over them"
     known = holder.umbrella or _new(engine)
-    _hold(engine, holder, msgspec.structs.replace(known, ci=found.ci, enough=others))
+    hold(engine, holder, msgspec.structs.replace(known, ci=found.ci, enough=others))
     engine.touch(holder.id).notes.append(told)
     ticket_text.tell(holder, told)
 
@@ -107,7 +107,8 @@ def _new(engine: "Engine") -> Umbrella:
     return Umbrella(since=engine.now)
 
 
-def _hold(engine: "Engine", holder: Situation, umbrella: Umbrella) -> None:
+def hold(engine: "Engine", holder: Situation, umbrella: Umbrella) -> None:
+    """It holds this one now."""
     if holder.id in engine.risen:
         holder.umbrella = umbrella
         return
@@ -125,8 +126,10 @@ def come_under(engine: "Engine", child: Situation, parent: Situation, why: str) 
     held, child.umbrella, child.parent = child.umbrella, None, parent.id
     engine.umbrellas.add(child, engine.now)
     known = parent.umbrella or _new(engine)
-    more = 1 + (held.total if held is not None else 0)
-    parent.umbrella = msgspec.structs.replace(known, total=known.total + more)
+    if held is not None and (wider := umbrellas.both(known, held)) != known:
+        hold(engine, parent, wider)
+        known = wider
+    parent.umbrella = msgspec.structs.replace(known, total=known.total + 1)
     engine.touch(parent.id).came_under += 1
     for each in under:
         _hand_over(engine, each, parent)
@@ -182,9 +185,8 @@ def merged(engine: "Engine", loser: Situation, winner: Situation) -> None:
     if held is None:
         return
     parent = _top(engine, winner)
-    known = parent.umbrella or msgspec.structs.replace(held, total=0)
-    total = known.total + held.total - (winner in under)
-    _hold(engine, parent, msgspec.structs.replace(known, ci=known.ci or held.ci, total=total))
+    known = held if parent.umbrella is None else umbrellas.both(parent.umbrella, held)
+    hold(engine, parent, msgspec.structs.replace(known, total=known.total - (winner in under)))
     for child in under:
         if child is not parent:
             _hand_over(engine, child, parent)
@@ -195,10 +197,11 @@ def respect(engine: "Engine") -> None:
     """A person said that something is not related: what is under an umbrella all the same leaves it."""
     for child in [each for each in engine.situations.values() if each.parent and each.state is SituationState.OPEN]:
         if child.id not in engine.risen and feedback.kept_apart(engine, engine.situations[child.parent], child):
-            _let_go(engine, child)
+            let_go(engine, child)
 
 
-def _let_go(engine: "Engine", child: Situation) -> None:
+def let_go(engine: "Engine", child: Situation) -> None:
+    """It tells of itself again."""
     parent = child.parent
     engine.umbrellas.drop(child)
     child.parent = ""
@@ -267,6 +270,7 @@ def summary(engine: "Engine", parent: Situation) -> Summary | None:
     return Summary(
         ci=held.ci,
         kind=engine.topology.kind(held.ci),
+        storm=bool(held.storm),
         total=held.total,
         open=len(under),
         alerts=alerts,

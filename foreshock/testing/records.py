@@ -44,6 +44,7 @@ from foreshock.core.model import (
     Contribution,
     Direction,
     Forecast,
+    HeldKind,
     Judgement,
     JudgementKind,
     MaintenanceWindow,
@@ -710,6 +711,19 @@ def unsuppressed(records: Iterable[Record]) -> list[Record]:
     return kept
 
 
+def unbraked(records: Iterable[Record]) -> list[Record]:
+    """The same, but all tickets may be opened at once."""
+    return [_with_settings(r, "ticket", max_new_per_minute=0) if r.kind is RecordKind.SETTINGS else r for r in records]
+
+
+def _with_settings(record: Record, section: str, **chosen: Any) -> Record:
+    read = msgspec.json.decode(record.body, type=SettingsRecord)
+    correlation = {**read.correlation, section: {**read.correlation.get(section, {}), **chosen}}
+    return msgspec.structs.replace(
+        record, body=msgspec.json.encode(msgspec.structs.replace(read, correlation=correlation))
+    )
+
+
 def without_people(records: Iterable[Record]) -> list[Record]:
     return [record for record in records if record.kind is not RecordKind.TICKET]
 
@@ -718,9 +732,12 @@ def check_only_creation_is_held(records: Sequence[Record]) -> None:
     """Invariant 4: with and without suppression the same situations end at the same moments, and a ticket that is open
     then is resolved at that moment.
 
+    Read without a brake: who has the ticket for a storm follows from what is due, and is over when the rest is.
+
     Of two that are merged the one with a ticket goes on, which may be another one where nothing is held back; from then
     on the two stories are not about the same situations.
     """
+    records = unbraked(records)
     held, free = replay(without_people(records)), replay(unsuppressed(records))
     ends = _told_of(held, "resolved")
     if _told_of(held, "merged") == _told_of(free, "merged"):
@@ -824,6 +841,34 @@ def check_umbrellas(engine: Engine) -> None:
         if situation.state is SituationState.OPEN:
             again.add(situation, engine.now)
     assert engine.umbrellas.state() == again.state(), "who is under which umbrella is not what the situations say"
+
+
+def check_brake(story: Story) -> None:
+    """Whatever stands back while tickets are due too fast has a ticket that stands for it, or opens its own when there
+    is room; and no minute has more new tickets than twice the bound, but for what never stands back."""
+    engine = story.engine
+    for situation in engine.situations.values():
+        for sink, decision, held in deciding.steps(engine, situation):
+            for one in held if decision.step is Step.HOLD else ():
+                if one.kind is not HeldKind.STORM:
+                    continue
+                ticket = engine.situations[one.id].tickets.get(sink)
+                stands = ticket is not None and (ticket.open or bool(ticket.closed_by))
+                assert stands or one.until is not None, f"{sink}: nothing stands for {situation.id}, held by {one.id}"
+    most = max(settings.ticket.max_new_per_minute for settings in story.in_force)
+    if not all(settings.ticket.max_new_per_minute for settings in story.in_force):
+        return
+    exempt = _held_an_umbrella(story.told) | {s.id for s in engine.situations.values() if s.umbrella or s.shaped_by}
+    for sink in engine.sinks:
+        opened = [order for order in story.told.orders if order.verb is Verb.OPEN and order.sink == sink]
+        times = [order.at for order in opened if order.situation not in exempt]
+        for index, at in enumerate(times):
+            count = sum(at - each < seconds(60) for each in times[: index + 1])
+            assert count <= 2 * most + len(engine.judgements), f"{count} tickets were opened in {sink} by {at}"
+
+
+def _held_an_umbrella(told: Told) -> set[str]:
+    return {row.subject for row in told.audit if row.action == "storm began" or "came under it" in row.detail}
 
 
 def check_words_kept(engine: Engine) -> None:

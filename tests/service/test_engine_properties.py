@@ -18,6 +18,7 @@ from foreshock.testing.records import (
     Story,
     census,
     check_bounds,
+    check_brake,
     check_counted,
     check_equal,
     check_forecasts,
@@ -78,6 +79,21 @@ SETTINGS: tuple[dict[str, Any], ...] = (
     {"fold": {"identity": [{"by": ["host"]}], "sources": [{"late_is_clock": True}], "expire_after": "1m"}},
     {"fold": {"identity": [{"source": "eu", "match": ["alertname=Down"], "without": ["host"]}, {"by": ["alertname"]}]}},
 )
+BRAKING: tuple[dict[str, Any], ...] = (
+    {"group": {"threshold": 1.0}, "ticket": {"max_new_per_minute": 1, "delay": "5s"}, "umbrella": {"grace": "90s"}},
+    {
+        "group": {"threshold": 0.9, "max_alerts": 2, "reopen": "10m"},
+        "umbrella": {"situations": 2, "share": 0.1, "within": "2m", "grace": "30s"},
+        "ticket": {"max_new_per_minute": 2, "delay": "0s", "deleted": "replace"},
+    },
+    {
+        "group": {"threshold": 1.0, "quiet": "30s"},
+        "fold": {"identity": [{"without": ["severity", "pod"]}]},
+        "priority": {"several": 2, "wide": 3},
+        "ticket": {"max_new_per_minute": 1, "delay": "0s", "delay_by_priority": {}},
+    },
+)
+"""More tickets become due than may be opened."""
 RECURRING: tuple[dict[str, Any], ...] = tuple(
     {
         "problem": {"occurrences": 2, "within": "3h", "quiet": quiet, "remember": "5h", "min_priority": 5},
@@ -370,7 +386,7 @@ PAIRS = tuple(
 )
 learning: st.SearchStrategy[Move] = st.integers(0, len(PAIRS)).map(lambda n: lambda story: story.learned(*PAIRS[:n]))
 tuning: st.SearchStrategy[Move] = st.tuples(
-    pick(*SETTINGS, *SUPPRESSING), pick(("desk",), ("desk", "other")), pick(*RULES)
+    pick(*SETTINGS, *SUPPRESSING, *BRAKING), pick(("desk",), ("desk", "other")), pick(*RULES)
 ).map(lambda chosen: lambda story: tune(story, *chosen))
 MOVES = st.one_of(
     firing(),
@@ -399,7 +415,9 @@ PAUSES = pick(0, 0, 0.25, 1, 4, 5, 17, 30, 61, 119, 120, 121, 240, 301, 700, 180
 
 
 @st.composite
-def stories(draw: Any, settings: Any = (*SETTINGS, *SUPPRESSING), moves: st.SearchStrategy[Move] = MOVES) -> Story:
+def stories(
+    draw: Any, settings: Any = (*SETTINGS, *SUPPRESSING, *BRAKING), moves: st.SearchStrategy[Move] = MOVES
+) -> Story:
     story = Story(
         *CHAIN,
         criticality={"shop": 1, "mail": 3},
@@ -493,6 +511,51 @@ def test_a_forecast_opens_and_changes_no_incident(story: Story):
         return [(order.situation, order.sink, order.verb, order.at, order.fields["priority"]) for order in told.orders]
 
     assert orders(story.told) == orders(blind.told)
+
+
+@st.composite
+def storming(draw: Any) -> Move:
+    """More at once than tickets may be opened; then something happens to the one that is for the rest."""
+    first, number, every_s = draw(pick(0, 0, 4)), draw(st.integers(2, 7)), draw(pick(0, 1, 20))
+    severities, holds_s = draw(st.lists(pick(*WORDS[:2]), min_size=7, max_size=7)), draw(pick(120, 3600, 3600))
+    what = draw(pick("", "", "rejected", "confirmed", "closed", "taken", "deleted", "over"))
+    worse, pause_s = draw(pick("", "", "x4", "x5")), draw(pick(0, 20, 95))
+
+    def move(story: Story) -> None:
+        for each in range(number):
+            story.fire(f"x{first + each}", severity=severities[each], holds_s=holds_s).after(every_s)
+        story.after(pause_s).tick()
+        holder = story.engine.brake.holder or "S-1"
+        if what in ("rejected", "confirmed"):
+            number_of = "" if what == "rejected" else "INC7"
+            story.sink_says(what, holder, sequence=len(story.records), number=number_of)
+        elif what == "over":
+            story.resolve(*(alert.ci for alert in story.engine.alerts.values() if alert.situation == holder))
+        elif what:
+            story.person(what, holder)
+        if worse:
+            story.fire(worse, name="Worse", severity="critical").fire(*CIS[:3], name="Worse", severity="critical")
+
+    return move
+
+
+brakings = stories(
+    BRAKING,
+    st.one_of(storming(), storming(), storming(), firing(), resolving(), ticketing(), judging(), silencing(), ticking),
+)
+
+
+@modest
+@given(brakings)
+def test_what_stands_back_in_a_storm_has_a_ticket_that_stands_for_it(story: Story):
+    check_brake(story)
+    check_brake(story.after(61).tick())
+    check_nothing_is_due(story.engine)
+    check_umbrellas(story.engine)
+    check_tickets(story.told.orders, story.touched)
+    check_equal(
+        replay(story.records), replay(story.records, restarts=range(len(story.records))), "when saved after each record"
+    )
 
 
 @modest

@@ -14,6 +14,7 @@ import pytest
 
 from correlation import fold, identity, rekey, sla, variants
 from correlation.below import Below
+from correlation.brake import Brake
 from correlation.nearby import Nearby
 from correlation.next_step import Decision, Step, next_step
 from correlation.problem import Pattern
@@ -39,6 +40,7 @@ from foreshock.core.model import (
     Ticket,
 )
 from foreshock.service import (
+    brake,
     checkpoint,
     deciding,
     evidence,
@@ -56,6 +58,7 @@ from foreshock.testing.records import (
     Story,
     census,
     check_bounds,
+    check_brake,
     check_counted,
     check_forecasts,
     check_forgotten,
@@ -869,7 +872,45 @@ def warned_when_promised(story: Story) -> None:
     assert levels[0] == (timedelta(hours=3, minutes=30), 50)
 
 
+def too_fast() -> Story:
+    """Tickets become due faster than they may be opened; the sink refuses the one that is for the rest, and what is
+    most urgent comes last."""
+    settings = {"group": {"threshold": 0.6}, "ticket": {"max_new_per_minute": 2}}
+    story = Story(settings=settings)
+    for each in range(6):
+        story.fire(f"h{each}", severity="warning").after(1)
+    story.after(31).fire("db1", severity="critical").after(31).tick()
+    return story.sink_says("rejected", "S-3", number="").after(1).tick().after(61).tick()
+
+
+def let_all_go_at_once(planter: Planter) -> None:
+    planter.setattr(brake, "waits", lambda engine, situation, sink: ())
+
+
+def let_the_urgent_drown(planter: Planter) -> None:
+    real = Brake.begin
+    planter.setattr(Brake, "begin", lambda self, priority, now, most: real(self, 1, now, most))
+
+
+def look_at_the_rate_no_more(planter: Planter) -> None:
+    planter.setattr(Brake, "full_until", lambda self, priority, now, most: None)
+
+
+def braked(story: Story) -> None:
+    check_brake(story)
+
+
+def the_urgent_was_told_of(story: Story) -> None:
+    urgent = story.engine.situation_of(story.alert("db1"))
+    assert urgent is not None
+    assert not urgent.parent
+
+
 BUGS = [
+    Bug("a restart forgets that there is a storm", save_nothing_of("brake"), too_fast, restarts_change_nothing),
+    Bug("a refused umbrella lets a storm through at once", let_all_go_at_once, too_fast, braked),
+    Bug("the most urgent drowns in a storm", let_the_urgent_drown, too_fast, the_urgent_was_told_of),
+    Bug("nobody counts new tickets", look_at_the_rate_no_more, too_fast, braked),
     Bug("a restart forgets what is gone of a promise", restart_without("sla", None), promised, restarts_change_nothing),
     Bug(
         "a restart forgets that service hours begin", restart_without("urged", None), promised, restarts_change_nothing

@@ -46,7 +46,7 @@ CONVERGED_WITHIN_S = 240.0
 """How long is waited at all; how long it took is printed."""
 
 SETTINGS = {
-    "ticket": {"delay": "200ms", "delay_by_priority": {1: "100ms"}, "update_every": "1s"},
+    "ticket": {"max_new_per_minute": 0, "delay": "200ms", "delay_by_priority": {1: "100ms"}, "update_every": "1s"},
     "group": {"quiet": "300ms", "reopen": "20s", "join": "5s"},
     "umbrella": {"situations": 0},
 }
