@@ -301,9 +301,10 @@ def _place(situation: Situation) -> str:
 
 
 def both(one: Umbrella, other: Umbrella) -> Umbrella:
-    """Who held the second holds what the first one does, too."""
-    storm = min(filter(None, (one.storm, other.storm)), default=0)
-    ci = "" if storm else one.ci or other.ci
+    """Who holds the first one holds what the second one did, too. Whether it is for a storm stays, so that nothing
+    changes for those under it."""
+    ci = one.ci if one.storm else one.ci or other.ci
+    storm = min(one.storm, other.storm or one.storm)
     return replace(one, ci=ci, storm=storm, total=one.total + other.total)
 
 

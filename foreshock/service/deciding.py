@@ -97,6 +97,8 @@ def evaluate(engine: "Engine", situation: Situation) -> None:
             engine.timers.look_at(situation.id, decision.again_at)
         if decision.step in _VERBS:
             _order(engine, situation, sink, _VERBS[decision.step], decision)
+            if decision.step in (Step.OPEN, Step.REOPEN):
+                _tell_those_under(engine, situation)
     _note_held(engine, situation, held)
     sla.look(engine, situation)
     escalation.look(engine, situation)
@@ -113,6 +115,13 @@ def _decided(engine: "Engine", situation: Situation) -> Iterable[tuple[str, Deci
     if any(decision.step is Step.OPEN for _, decision, _ in found) and brake.due(engine, situation):
         return steps(engine, situation)
     return found
+
+
+def _tell_those_under(engine: "Engine", parent: Situation) -> None:
+    """Its ticket is open now: what else held those under it is no longer the reason."""
+    for child in umbrella.children(engine, parent):
+        if child.held:
+            evaluate(engine, child)
 
 
 def _look_for_the_end(engine: "Engine", situation: Situation) -> None:

@@ -109,6 +109,7 @@ def _new(engine: "Engine") -> Umbrella:
 
 def hold(engine: "Engine", holder: Situation, umbrella: Umbrella) -> None:
     """It holds this one now."""
+    engine.dirty_situations[holder.id] = None
     if holder.id in engine.risen:
         holder.umbrella = umbrella
         return

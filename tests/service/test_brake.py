@@ -4,7 +4,7 @@ from typing import Any
 
 from foreshock.core.contracts import Verb
 from foreshock.core.model import HeldKind, JudgementKind, Situation, SituationState
-from foreshock.testing.records import Story, check_brake, check_nothing_is_due, check_umbrellas
+from foreshock.testing.records import Story, check_brake, check_nothing_is_due, check_same, check_umbrellas
 
 ALONE = {"threshold": 0.6, "quiet": "2m"}
 
@@ -222,3 +222,11 @@ def test_a_site_that_fails_in_a_storm_still_has_its_ticket():
     assert opened(story) == ["S-1", "S-2", "S-3", "S-5"]
     assert story.situation("S-5").umbrella is not None
     assert story.situation("S-5").umbrella.ci == "site"
+
+
+def test_what_is_merged_into_one_that_stands_back_counts_there_after_a_restart_too():
+    story = storm(8).after(61).tick().person("closed", "S-3").after(301).tick()
+    story.judge(JudgementKind.MERGE, situation="S-7", other="S-3").after(1).tick()
+
+    assert story.situation("S-7").parent == "S-6"
+    check_same(story.records, restarts=range(len(story.records)))

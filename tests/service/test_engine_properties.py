@@ -541,7 +541,7 @@ def storming(draw: Any) -> Move:
 
 brakings = stories(
     BRAKING,
-    st.one_of(storming(), storming(), storming(), firing(), resolving(), ticketing(), judging(), silencing(), ticking),
+    st.one_of(storming(), storming(), storming(), firing(), resolving(), ticketing(), judging(), ticking),
 )
 
 

@@ -282,3 +282,11 @@ def test_a_storm_of_a_site_is_one_ticket():
     assert len(story.verbs()) <= 1 + 240 / 60
     assert max(len(order.fields["description"]) for order in story.told.orders) < 4_000
     check_umbrellas(story.engine)
+
+
+def test_what_was_explained_says_that_the_umbrella_holds_it_once_that_has_a_ticket():
+    story = site().silence("quiet", 'host=~"h.*"', for_s=120).fire("h0", "h1", "h2").after(60).tick()
+    assert held(story.situation("S-3")) == [(HeldKind.SILENCE, "quiet")]
+
+    story.fire("h0", name="Loud", labels={"host": "h0", "team": "x"}).after(61).tick()
+    assert held(story.situation("S-3")) == [(HeldKind.UMBRELLA, "S-1")]
