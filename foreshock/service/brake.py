@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from foreshock.service.engine import Engine
 
 
-def waits(engine: "Engine", situation: Situation, sink: str) -> tuple[Held, ...]:
+def waits(engine: "Engine", situation: Situation) -> tuple[Held, ...]:
     """Why a situation that is due to open a ticket does not yet, where another's ticket does not stand for it; empty if
     it may, or comes under an umbrella first."""
     if not _most(engine) or _is_exempt(situation):
@@ -32,13 +32,27 @@ def waits(engine: "Engine", situation: Situation, sink: str) -> tuple[Held, ...]
             return ()
         return (Held(kind=HeldKind.STORM, id=engine.brake.holder, reason="tickets are due too fast"),)
     parent = _standing_parent(engine, situation)
-    if parent is None:
+    if until is None or parent is None:
         return ()
-    reason = f"as many tickets as may be were opened within the last minute, and that of {parent.id} is not for it"
-    for said in situation.decided:  # what was said holds, so that it does not matter how often one asks
-        if (said.sink, said.reason) == (sink, reason) and said.until is not None and said.until > engine.now:
-            until = said.until
-    return () if until is None else (Held(kind=HeldKind.STORM, id=parent.id, reason=reason, until=until),)
+    return (Held(kind=HeldKind.STORM, id=parent.id, reason=_no_room(parent), until=until),)
+
+
+def waits_on(engine: "Engine", situation: Situation, sink: str) -> tuple[Held, ...]:
+    """What ``waits`` has said of it and is not over yet; empty if nothing. It holds until then, whatever else happens,
+    so that it does not matter how often one asks."""
+    parent = _standing_parent(engine, situation)
+    if parent is None or not _most(engine) or _is_exempt(situation):
+        return ()
+    reason = _no_room(parent)
+    return tuple(
+        Held(kind=HeldKind.STORM, id=parent.id, reason=reason, until=said.until)
+        for said in situation.decided
+        if (said.sink, said.reason) == (sink, reason) and said.until is not None and said.until > engine.now
+    )
+
+
+def _no_room(parent: Situation) -> str:
+    return f"as many tickets as may be were opened within the last minute, and that of {parent.id} is not for it"
 
 
 def come_out(engine: "Engine", situation: Situation) -> None:

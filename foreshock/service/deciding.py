@@ -9,6 +9,7 @@ from correlation import body
 from correlation import ticket as ticket_text
 from correlation.body import Telling
 from correlation.closing import label_of
+from correlation.group import number
 from correlation.next_step import Decision, Step, hold_back, may_be_held, next_step
 from foreshock.core.contracts import Order, Record, TicketChange, Verb
 from foreshock.core.model import Alert, Decided, Held, HeldKind, Situation, SituationState, Ticket, TicketState
@@ -70,11 +71,14 @@ def _tell_of_touched(engine: "Engine") -> None:
 
 
 def _look_at_released(engine: "Engine") -> None:
+    found: dict[str, Situation] = {}
     for released in engine.suppression.released():
         alert = engine.known_alert(released)
         situation = None if alert is None else engine.situation_of(alert)
         if situation is not None and (situation.held or escalation.is_held_back(situation)):
-            evaluate(engine, situation)
+            found[situation.id] = situation
+    for id in sorted(found, key=number):  # where not all may open a ticket, it matters who is first
+        evaluate(engine, found[id])
 
 
 def _parents_first(engine: "Engine", touched: Mapping[str, "Touched"]) -> list[tuple[str, "Touched"]]:
@@ -162,10 +166,12 @@ def steps(engine: "Engine", situation: Situation) -> Iterator[tuple[str, Decisio
         if may_be_held(decision, situation, ticket):
             if decision.step is not Step.UPDATE:
                 held = umbrella.held(engine, situation, sink)
+            if not held and decision.step is Step.OPEN:
+                held = brake.waits_on(engine, situation, sink)
             if not held:
                 held = suppressed = holds(engine, situation) if suppressed is None else suppressed
             if not held and decision.step is Step.OPEN:
-                held = brake.waits(engine, situation, sink)
+                held = brake.waits(engine, situation)
             decision = hold_back(decision, situation, ticket, held)
         yield sink, decision, held if decision.step is Step.HOLD else ()
 
@@ -192,7 +198,8 @@ def _order(engine: "Engine", situation: Situation, sink: str, verb: Verb, decisi
     weighing.conclude(engine, situation)
     summary = umbrella.summary(engine, situation)
     members = engine.members(situation)
-    found = weighing.assigned(engine, situation.causes, members, summary)
+    common, storm = (summary.ci, summary.storm) if summary is not None else ("", False)
+    found = weighing.assigned(engine, situation.causes, members, common, storm=storm)
     if found.group and found.group != situation.assignment_group:
         engine.say("situation", situation.id, "assigned", f"{found.group}: {found.reason}")
     situation.assignment_group, situation.assignment_reason = found.group, found.reason

@@ -9,7 +9,6 @@ import msgspec
 from correlation import assign, cause, prioritise
 from correlation.assign import Assigned
 from correlation.feedback import said_first
-from correlation.umbrella import Summary
 from foreshock.core.model import Alert, Cause, Change, Moment, Situation, SituationState, Trend, Urged
 from foreshock.core.topology import Topology
 from foreshock.service import evidence, umbrella
@@ -219,13 +218,14 @@ def doubt(engine: "Engine", causes: Sequence[Cause]) -> str:
 
 
 def assigned(
-    engine: "Engine", causes: Sequence[Cause], members: Sequence[Alert], holds: Summary | None = None
+    engine: "Engine", causes: Sequence[Cause], members: Sequence[Alert], common: str = "", *, storm: bool = False
 ) -> Assigned:
-    """Who should get its ticket. holds: what it holds over others."""
+    """Who should get its ticket. common: the CI that all under its umbrella has in common. storm: it is for what has
+    nothing in common."""
     default = engine.settings.assignment.default
-    if holds is not None and holds.storm and default:
+    if storm and default:
         return Assigned(default, "it is for incidents that have nothing in common: the default group")
-    ids, common = [candidate.ci for candidate in causes], holds.ci if holds is not None else ""
+    ids = [candidate.ci for candidate in causes]
     return assign.assigned(ids, members, engine.topology, engine.settings.assignment, common)
 
 

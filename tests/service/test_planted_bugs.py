@@ -884,7 +884,7 @@ def too_fast() -> Story:
 
 
 def let_all_go_at_once(planter: Planter) -> None:
-    planter.setattr(brake, "waits", lambda engine, situation, sink: ())
+    planter.setattr(brake, "waits", lambda engine, situation: ())
 
 
 def let_the_urgent_drown(planter: Planter) -> None:
