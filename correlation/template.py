@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn
-from zoneinfo import ZoneInfo
 
+from correlation.calendars import read_zone
 from foreshock.core.errors import Invalid
 
 if TYPE_CHECKING:
@@ -228,10 +228,7 @@ def _time(value: Any, zone: str = "UTC") -> str:
     """``2026-03-02 12:00:00 CET``: a moment in a time zone (IANA name)."""
     if not isinstance(value, datetime):
         return ""
-    try:
-        return f"{value.astimezone(ZoneInfo(zone)):%Y-%m-%d %H:%M:%S %Z}"
-    except (KeyError, ValueError, OSError):
-        raise ValueError(f"{zone!r} is no time zone; write one such as Europe/Berlin") from None
+    return f"{value.astimezone(read_zone(zone)):%Y-%m-%d %H:%M:%S %Z}"
 
 
 def _plural(number: Any, word: str) -> str:
