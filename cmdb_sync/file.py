@@ -17,6 +17,7 @@ import time
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -35,9 +36,11 @@ from foreshock.connect.config import (
     read_text,
     read_yaml,
 )
-from foreshock.core.contracts import ConnectorConfig, Snapshot, SourceKind
+from foreshock.core.cmdb import CmdbConfig, CmdbPage, Item, SourceKind, Tie
+from foreshock.core.contracts import Finding, Snapshot
 from foreshock.core.errors import ConfigError, Invalid, Problem
 from foreshock.core.model import CI, Relationship
+from foreshock.core.quantities import Duration
 from foreshock.core.topology import DIRECTIONS
 
 FORMAT_VERSION = 1
@@ -65,7 +68,20 @@ _NODE_COLUMNS = {"node": "id", "id": "id", "type": "kind", **{key: key for key i
 _EDGE_COLUMNS = {"source": "source", "target": "target", "relation": "type"}
 
 
-class FileConfig(ConnectorConfig):
+class FileConfig(CmdbConfig):
+    every: Duration = Field(
+        default=timedelta(seconds=5),
+        ge=timedelta(seconds=1),
+        le=timedelta(days=7),
+        description="how often is looked whether the files changed",
+    )
+    max_retire: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="files that would retire a larger share of their CIs are refused until a person allows it: "
+        "`foreshock cmdb sync NAME --accept-retire N`; more than elsewhere, because people edit them",
+    )
     path: Path = Field(
         description="YAML or JSON file, or a folder with nodes.csv and topology.csv", examples=["topology.yaml"]
     )
@@ -103,7 +119,7 @@ class FileConfig(ConnectorConfig):
 
 
 class FileSource:
-    """Raises ConfigError from ``fetch`` with every problem of the files."""
+    """Raises ConfigError with every problem of the files."""
 
     def __init__(self, name: str, config: FileConfig) -> None:
         self._config = config
@@ -111,7 +127,34 @@ class FileSource:
     def fetch(self) -> Snapshot:
         return _Reading(self._config, _open(self._config.path, self._config.columns)).snapshot()
 
+    def page(self, cursor: str, mark: str) -> CmdbPage:
+        stamp = self.stamp()
+        if mark and stamp == mark:
+            return CmdbPage(mark=mark)
+        read = self.fetch()
+        return CmdbPage(
+            items=[_item(ci) for ci in read.cis],
+            ties=[Tie(source=one.source, type=one.type, target=one.target) for one in read.relationships],
+            mark=stamp,
+            whole=True,
+            expected=len(read.cis) + len(read.relationships),
+            problems=read.warnings,
+        )
+
+    def check(self) -> list[Finding]:
+        try:
+            read = self.fetch()
+        except ConfigError as error:
+            return [
+                Finding(subject="file", observed=str(problem), remedy=problem.hint or "mend it there")
+                for problem in error.problems
+            ]
+        return [
+            Finding(subject="file", observed=f"holds {len(read.cis)} CIs and {len(read.relationships)} relationships")
+        ]
+
     def stamp(self) -> str:
+        """Another one whenever the files may hold something else than before; empty where that cannot be told."""
         path = self._config.path
         try:
             found = [file.stat() for file in ([path / name for name in TABLES] if path.is_dir() else [path])]
@@ -121,6 +164,19 @@ class FileSource:
         if time.time() - max(max(one.st_mtime, one.st_ctime) for one in found) < _SETTLED_S:
             return ""
         return " ".join(f"{one.st_ino}:{one.st_size}:{one.st_mtime_ns}:{one.st_ctime_ns}" for one in found)
+
+
+def _item(ci: CI) -> Item:
+    return Item(
+        id=ci.id,
+        name=ci.name,
+        kind=ci.kind,
+        handle=ci.id,
+        aliases=ci.aliases,
+        owner=ci.owner,
+        criticality=ci.criticality,
+        environment=ci.environment,
+    )
 
 
 # ---- the three shapes, as two tables --------------------------------------------------------------------------------
@@ -493,5 +549,6 @@ SOURCE = SourceKind(
     title="CIs and relationships in YAML, JSON or CSV files",
     facts="the format is our own, version 1; CSV as RFC 4180 has it",
     config=FileConfig,
-    build=FileSource,
+    build=lambda name, config, parts: FileSource(name, config),
+    local=True,
 )

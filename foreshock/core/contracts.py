@@ -756,27 +756,6 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
 
 
-class CmdbSource(Protocol):
-    """One instance of a CMDB source."""
-
-    def fetch(self) -> Snapshot:
-        """Everything the source holds. Raises ConfigError (a person must edit something), Unavailable or Denied."""
-
-    def stamp(self) -> str:
-        """Cheap, and another one whenever ``fetch`` may give something else than before; empty where that cannot be
-        told. Never raises."""
-
-
-class SourceKind(Struct, frozen=True, kw_only=True):
-    """Declaration of a CMDB source."""
-
-    kind: str
-    title: str
-    facts: str
-    config: type[ConnectorConfig]
-    build: Callable[[str, Any], CmdbSource]
-
-
 # ---- what every decoder of ours shares ------------------------------------------------------------------------------
 
 

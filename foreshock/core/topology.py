@@ -21,6 +21,7 @@ class Direction(Enum):
     SOURCE_SUFFERS = "a failure of the target spreads to the source"
     TARGET_SUFFERS = "a failure of the source spreads to the target"
     BOTH_SUFFER = "a failure of either spreads to the other"
+    NEITHER_SUFFERS = "no failure is known to spread along it"
 
 
 DIRECTIONS: Mapping[str, Direction] = {
@@ -30,13 +31,16 @@ DIRECTIONS: Mapping[str, Direction] = {
     "uses": Direction.SOURCE_SUFFERS,
     "calls": Direction.SOURCE_SUFFERS,
     "member_of": Direction.SOURCE_SUFFERS,
+    "located_in": Direction.SOURCE_SUFFERS,
     "powered_by": Direction.SOURCE_SUFFERS,
     "stored_on": Direction.SOURCE_SUFFERS,
     "contains": Direction.TARGET_SUFFERS,
     "hosts": Direction.TARGET_SUFFERS,
     "supports": Direction.TARGET_SUFFERS,
     "powers": Direction.TARGET_SUFFERS,
+    "sends_data_to": Direction.TARGET_SUFFERS,
     "connects_to": Direction.BOTH_SUFFER,
+    "related_to": Direction.NEITHER_SUFFERS,
 }
 """Relationship types and how failures spread along them. A type not listed is refused where a person wrote it."""
 
@@ -97,9 +101,9 @@ class Topology:
         self._needed_by: dict[str, dict[str, tuple[float, str]]] = {}
         for relation in self.relationships:
             direction = DIRECTIONS.get(relation.type, Direction.SOURCE_SUFFERS)
-            if direction is not Direction.TARGET_SUFFERS:
+            if direction in (Direction.SOURCE_SUFFERS, Direction.BOTH_SUFFER):
                 self._add_need(relation.source, relation.target, relation.type)
-            if direction is not Direction.SOURCE_SUFFERS:
+            if direction in (Direction.TARGET_SUFFERS, Direction.BOTH_SUFFER):
                 self._add_need(relation.target, relation.source, relation.type)
         self._upstream: dict[str, dict[str, Hop]] = {}
         self._around: dict[str, Around] = {}

@@ -58,7 +58,8 @@ from foreshock.connect.config import (
 )
 from foreshock.connect.on_call import OnCallKind
 from foreshock.core import registry
-from foreshock.core.contracts import Collector, ConnectorConfig, SinkKind, SourceKind
+from foreshock.core.cmdb import SourceKind
+from foreshock.core.contracts import Collector, ConnectorConfig, SinkKind
 from foreshock.core.errors import ConfigError, Invalid, Problem
 from foreshock.core.quantities import Duration, Size, parse_size
 from foreshock.service.maintenance import Entry

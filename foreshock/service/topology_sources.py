@@ -1,8 +1,12 @@
 """The CMDB sources of the settings, read together."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from hashlib import blake2b
 
-from foreshock.core.contracts import CmdbSource
+import msgspec
+
+from foreshock.connect.http import Http
+from foreshock.core.cmdb import CmdbPage, CmdbParts, CmdbSource, Item
 from foreshock.core.model import CI, Relationship
 from foreshock.service.records import TopologyRecord
 from foreshock.service.settings import SourceInstance, source_kinds
@@ -10,26 +14,53 @@ from foreshock.service.settings import SourceInstance, source_kinds
 Stamp = tuple[tuple[SourceInstance, str], ...]
 
 
-def stamp(instances: Sequence[SourceInstance]) -> Stamp | None:
-    """Another one whenever ``read`` may give something else; None where a source cannot tell. It is looked every few
-    seconds, and reading a hundred thousand CIs takes one."""
-    found = tuple((instance, _source(instance).stamp()) for instance in instances)
-    return found if all(said for _, said in found) else None
+def source(instance: SourceInstance) -> CmdbSource:
+    return source_kinds()[instance.kind].build(instance.name, instance.config, CmdbParts(http=Http))
 
 
-def read(instances: Sequence[SourceInstance]) -> TopologyRecord:
-    """All together; a CI that several know is taken from the first. Raises what ``CmdbSource.fetch`` raises."""
+def unchanged(instances: Sequence[SourceInstance], stamp: Stamp | None) -> bool:
+    """Whether ``read`` would give what it gave when ``stamp`` was taken. Reading a hundred thousand CIs takes a second,
+    so files are asked first."""
+    if stamp is None or tuple(instance for instance, _ in stamp) != tuple(instances):
+        return False
+    return all(mark and not source(instance).page("", mark).whole for instance, mark in stamp)
+
+
+def read(instances: Sequence[SourceInstance]) -> tuple[TopologyRecord, Stamp]:
+    """All together; a CI that several know is taken from the first. Raises what ``CmdbSource.page`` raises."""
     cis: dict[str, CI] = {}
     relationships: dict[Relationship, None] = {}
-    versions = []
+    stamp = []
     for instance in instances:
-        snapshot = _source(instance).fetch()
-        versions.append(snapshot.version)
-        for ci in snapshot.cis:
-            cis.setdefault(ci.id, ci)
-        relationships.update(dict.fromkeys(snapshot.relationships))
-    return TopologyRecord(version="+".join(versions), cis=tuple(cis.values()), relationships=tuple(relationships))
+        mark = ""
+        for page in pages(source(instance)):
+            mark = page.mark
+            for item in page.items:
+                cis.setdefault(item.id, _ci(item))
+            for tie in page.ties:
+                relationships[Relationship(source=tie.source, type=tie.type, target=tie.target)] = None
+        stamp.append((instance, mark))
+    content = sorted(map(msgspec.json.encode, (*cis.values(), *relationships)))
+    version = blake2b(b"\n".join(content), digest_size=6).hexdigest()
+    return TopologyRecord(version=version, cis=tuple(cis.values()), relationships=tuple(relationships)), tuple(stamp)
 
 
-def _source(instance: SourceInstance) -> CmdbSource:
-    return source_kinds()[instance.kind].build(instance.name, instance.config)
+def pages(source: CmdbSource) -> Iterator[CmdbPage]:
+    """A whole reading."""
+    page = source.page("", "")
+    yield page
+    while page.next:
+        page = source.page(page.next, "")
+        yield page
+
+
+def _ci(item: Item) -> CI:
+    return CI(
+        id=item.id,
+        kind=item.kind,
+        name=item.name,
+        aliases=item.aliases,
+        owner=item.owner,
+        criticality=item.criticality,
+        environment=item.environment,
+    )

@@ -462,12 +462,11 @@ class Foreshock:
         """Read the sources if they may have changed; a new version becomes a record. A source that cannot be read
         leaves the old topology in force."""
         instances = self.settings.topology
-        stamp = topology_sources.stamp(instances)
-        if stamp is not None and stamp == self._topology_stamp:
-            self._topology_error = ""
-            return
         try:
-            read = topology_sources.read(instances)
+            if topology_sources.unchanged(instances, self._topology_stamp):
+                self._topology_error = ""
+                return
+            read, stamp = topology_sources.read(instances)
         except ForeshockError as error:
             self._topology_error = str(error)
             if not self.settings.topology:

@@ -11,8 +11,9 @@ import pytest
 from pydantic import ValidationError
 
 from foreshock.connect.config import load, parse_yaml
-from foreshock.core.contracts import ConnectorConfig, Snapshot, SourceKind
-from foreshock.core.topology import DIRECTIONS, Topology
+from foreshock.connect.http import Http
+from foreshock.core.cmdb import CmdbConfig, CmdbPage, CmdbParts, SourceKind
+from foreshock.core.topology import DIRECTIONS
 from foreshock.service.settings import Settings, source_kinds
 from foreshock.service.settings_files import example
 
@@ -21,15 +22,15 @@ SAMPLES = Path(__file__).parents[1] / "samples" / "cmdb_sync"
 pytestmark = pytest.mark.parametrize("declared", source_kinds().values(), ids=source_kinds())
 
 
-def snapshot(declared: SourceKind) -> Snapshot:
+def whole(declared: SourceKind) -> CmdbPage:
     config = load(SAMPLES / declared.kind / "config.yaml", declared.config)
-    return declared.build("sample", config).fetch()
+    return declared.build("sample", config, CmdbParts(http=Http)).page("", "")
 
 
 def test_the_declaration_is_complete(declared: SourceKind):
     assert declared.title
     assert declared.facts
-    assert issubclass(declared.config, ConnectorConfig)
+    assert issubclass(declared.config, CmdbConfig)
     assert callable(declared.build)
 
 
@@ -57,19 +58,15 @@ def test_the_instance_in_the_example_file_can_be_configured(declared: SourceKind
     assert Settings.model_validate(data).topology[0].kind == declared.kind
 
 
-def test_the_same_content_has_the_same_version(declared: SourceKind):
-    first, second = snapshot(declared), snapshot(declared)
-
-    assert first == second
-    assert first.version
+def test_the_same_content_gives_the_same_reading(declared: SourceKind):
+    assert whole(declared) == whole(declared)
 
 
-def test_a_snapshot_is_whole_and_can_be_walked(declared: SourceKind):
-    found = snapshot(declared)
-    ids = [ci.id for ci in found.cis]
+def test_a_whole_reading_holds_both_ends_of_each_relationship(declared: SourceKind):
+    found = whole(declared)
+    ids = [item.id for item in found.items]
 
     assert ids
     assert len(set(ids)) == len(ids)
-    assert {end for one in found.relationships for end in (one.source, one.target)} <= set(ids)
-    assert {one.type for one in found.relationships} <= set(DIRECTIONS)
-    assert Topology(found.cis, found.relationships, version=found.version).named(ids[0]) == (ids[0],)
+    assert {end for tie in found.ties for end in (tie.source, tie.target)} <= set(ids)
+    assert {tie.type for tie in found.ties} <= set(DIRECTIONS)

@@ -144,7 +144,7 @@ relations: []
 
 def test_an_unknown_relationship_type_is_answered_with_the_known_ones(write: Write):
     with pytest.raises(
-        ConfigError, match=r"did you mean 'depends_on'\? \(known: depends_on, .*connects_to\).*`relations`"
+        ConfigError, match=r"did you mean 'depends_on'\? \(known: depends_on, .*related_to\).*`relations`"
     ):
         fetch(write(SHOP.replace("depends_on", "dependson")))
 

@@ -39,6 +39,7 @@ def test_failures_spread_the_way_the_relationship_says(kind: str):
         Direction.SOURCE_SUFFERS: (True, False),
         Direction.TARGET_SUFFERS: (False, True),
         Direction.BOTH_SUFFER: (True, True),
+        Direction.NEITHER_SUFFERS: (False, False),
     }
     assert (left_suffers, right_suffers) == expected[DIRECTIONS[kind]]
 
@@ -54,6 +55,7 @@ def shortest(ties: list[Relationship], costs: dict[str, float]) -> dict[tuple[st
             Direction.SOURCE_SUFFERS: [(relation.source, relation.target)],
             Direction.TARGET_SUFFERS: [(relation.target, relation.source)],
             Direction.BOTH_SUFFER: [(relation.source, relation.target), (relation.target, relation.source)],
+            Direction.NEITHER_SUFFERS: [],
         }[DIRECTIONS[relation.type]]
         for way in ways:
             far[way] = min(far[way], costs.get(relation.type, 1.0))

@@ -35,9 +35,9 @@ def oracle(ties: Iterable[Relationship], costs: Mapping[str, float]) -> "nx.DiGr
         direction = DIRECTIONS.get(tie.type, Direction.SOURCE_SUFFERS)
         cost = costs.get(tie.type, 1.0)
         ways = []
-        if direction is not Direction.TARGET_SUFFERS:
+        if direction in (Direction.SOURCE_SUFFERS, Direction.BOTH_SUFFER):
             ways.append((tie.source, tie.target))
-        if direction is not Direction.SOURCE_SUFFERS:
+        if direction in (Direction.TARGET_SUFFERS, Direction.BOTH_SUFFER):
             ways.append((tie.target, tie.source))
         for dependent, needed in ways:
             if dependent == needed:

@@ -65,7 +65,7 @@ def import_history(
         read = read_topology(topology, columns)
         known = TopologyRecord(version=read.version, cis=read.cis, relationships=read.relationships)
     elif settings.topology:
-        known = topology_sources.read(settings.topology)
+        known, _ = topology_sources.read(settings.topology)
     is_capture = not (columns and columns.alerts) and input.is_file() and capture.head_of(input) is not None
     said = sorted(capture.judgements(input), key=lambda one: one.at) if is_capture else []
     record = SettingsRecord(

@@ -121,6 +121,7 @@ def init(folder: Annotated[Path, typer.Argument(help="Where to write the files."
 @told
 def check(config: Config = None) -> None:
     """Read the configuration, rules, topology and calendars as a start would, and list every problem."""
+    from foreshock.service import topology_sources
     from foreshock.service.maintenance import planned
     from foreshock.service.rule_files import load_rules
     from foreshock.service.settings import load_settings, polled_kinds, source_kinds
@@ -141,13 +142,17 @@ def check(config: Config = None) -> None:
             problems += error.problems
     for instance in settings.topology:
         try:
-            snapshot = source_kinds()[instance.kind].build(instance.name, instance.config).fetch()
+            source = topology_sources.source(instance)
+            page = source.page("", "") if source_kinds()[instance.kind].local else None
         except ConfigError as error:
             problems += error.problems
             continue
-        for warning in snapshot.warnings:
+        if page is None:
+            print_lines(f"topology {instance.name}: not asked")
+            continue
+        for warning in page.problems:
             complain(warning, color="yellow")
-        print_lines(f"topology {instance.name}: {len(snapshot.cis)} CIs, {len(snapshot.relationships)} relationships")
+        print_lines(f"topology {instance.name}: {len(page.items)} CIs, {len(page.ties)} relationships")
     try:
         planned(settings.maintenance, datetime.now(UTC))
     except ConfigError as error:
