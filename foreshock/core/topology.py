@@ -66,6 +66,26 @@ class Reach(Struct, frozen=True):
     most: int
 
 
+class TopologyDelta(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What makes one version of a topology of another: what is gone goes first, then what is put comes.
+
+    Attributes:
+        put_cis: new, or changed: the whole CI as it is now. gone_cis: ids.
+        put_relationships: new. gone_relationships: those with this source, type and target. A relationship of a CI that
+            is gone stays until it is named here.
+
+    What is put although it is there, or gone although it is not, changes nothing.
+    """
+
+    put_cis: tuple[CI, ...] = ()
+    gone_cis: tuple[str, ...] = ()
+    put_relationships: tuple[Relationship, ...] = ()
+    gone_relationships: tuple[Relationship, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.put_cis or self.gone_cis or self.put_relationships or self.gone_relationships)
+
+
 _Steps = Mapping[str, Mapping[str, tuple[float, str]]]
 
 
@@ -122,6 +142,22 @@ class Topology:
         known = needs.get(dependency)
         if known is None or cost < known[0]:
             needs[dependency] = self._needed_by.setdefault(dependency, {})[dependent] = (cost, kind)
+
+    def patched(self, delta: TopologyDelta, *, version: str) -> "Topology":
+        """The topology after ``delta``, with the same costs and horizon; this one stays as it is.
+
+        CIs and relationships keep their places, new ones come behind, so that the answers are those of a topology
+        built from ``cis`` and ``relationships`` of the result.
+        """
+        left = set(delta.gone_cis)
+        cis = {id: ci for id, ci in self.cis.items() if id not in left}
+        cis.update((ci.id, ci) for ci in delta.put_cis)
+        gone = {(tie.source, tie.type, tie.target) for tie in delta.gone_relationships}
+        ties = {(tie.source, tie.type, tie.target): tie for tie in self.relationships}
+        ties = {key: tie for key, tie in ties.items() if key not in gone}
+        for tie in delta.put_relationships:
+            ties.setdefault((tie.source, tie.type, tie.target), tie)
+        return Topology(cis.values(), ties.values(), version=version, costs=self._costs, max_cost=self._reach.max_cost)
 
     def upstream(self, ci: str) -> Mapping[str, Hop]:
         """What ``ci`` depends on, directly or not, nearest first and with itself at cost 0."""

@@ -5,13 +5,14 @@ import time
 from itertools import pairwise
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foreshock.core import topology as topology_module
 from foreshock.core.model import CI, Relationship
-from foreshock.core.topology import DIRECTIONS, Direction, Topology
+from foreshock.core.topology import DIRECTIONS, Direction, Topology, TopologyDelta
 
 NAMES = "abcdefg"
 
@@ -243,3 +244,49 @@ def test_only_so_many_answers_are_kept_and_those_worked_out_again_are_the_same(m
 
     assert len(built._upstream) <= 2
     assert {name: dict(built.upstream(name)) for name in "abcd"} == first
+
+
+# ---- versions -------------------------------------------------------------------------------------------------------
+
+
+def test_a_delta_makes_a_new_version_and_leaves_the_old_one_as_it_was():
+    old = graph("web runs_on host1", "web depends_on db", "db runs_on host2", version="1")
+    delta = TopologyDelta(
+        put_cis=(CI(id="db", name="Orders"), CI(id="host3")),
+        gone_cis=("host2", "never there"),
+        put_relationships=(tie("db runs_on host3"), tie("web depends_on db")),
+        gone_relationships=(tie("db runs_on host2"), tie("web uses db")),
+    )
+
+    new = old.patched(delta, version="2")
+
+    assert (new.version, sorted(new.upstream("web"))) == ("2", ["db", "host1", "host3", "web"])
+    assert (new.named("orders"), new.named("host2")) == (("db",), ())
+    assert len(new.relationships) == 3
+    assert (old.version, sorted(old.upstream("web"))) == ("1", ["db", "host1", "host2", "web"])
+    assert (old.named("orders"), old.named("host2")) == ((), ("host2",))
+
+
+def test_what_a_delta_both_ends_and_puts_is_there():
+    old = graph("web runs_on host1")
+
+    new = old.patched(
+        TopologyDelta(
+            put_cis=(CI(id="web", name="Shop"),),
+            gone_cis=("web",),
+            put_relationships=(tie("web runs_on host1"),),
+            gone_relationships=(tie("web runs_on host1"),),
+        ),
+        version="2",
+    )
+
+    assert (new.named("shop"), list(new.needs("web"))) == (("web",), ["host1"])
+
+
+def test_a_delta_is_the_same_after_json_and_after_msgpack():
+    delta = TopologyDelta(put_cis=(CI(id="a", aliases=("10.0.0.1",)),), gone_relationships=(tie("a uses b"),))
+
+    for codec in (msgspec.json, msgspec.msgpack):
+        assert codec.decode(codec.encode(delta), type=TopologyDelta) == delta
+    assert delta
+    assert not TopologyDelta()
