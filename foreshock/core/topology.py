@@ -1,10 +1,12 @@
 """The graph of configuration items, and the two questions correlation asks it: what does this CI depend on, and which
 CI does this name mean?
 
-Read-only once built; a new version is a new object, so a swap is one assignment.
+Read-only once built; a new version is a new object, so a swap is one assignment. No answer depends on the order in
+which CIs and relationships were given: a topology that grew by deltas, or was saved in parts, answers as a whole one.
 """
 
 import heapq
+import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from enum import Enum
@@ -140,7 +142,7 @@ class Topology:
         dependent, dependency = intern(dependent), intern(dependency)
         needs = self._needs.setdefault(dependent, {})
         known = needs.get(dependency)
-        if known is None or cost < known[0]:
+        if known is None or (cost, kind) < known:
             needs[dependency] = self._needed_by.setdefault(dependency, {})[dependent] = (cost, kind)
 
     def patched(self, delta: TopologyDelta, *, version: str) -> "Topology":
@@ -269,14 +271,14 @@ class Topology:
         return self._needed_by.get(ci, _NOWHERE)
 
     def around(self, ci: str) -> Around:
-        """For a random step from ``ci``: how many steps there are, up and down; the neighbours; and the share of the
-        steps that goes to each, None where all have the same. A step of twice the cost is half as probable."""
+        """For a random step from ``ci``: how many steps there are, up and down; the neighbours, sorted; and the share
+        of the steps that goes to each, None where all have the same. A step of twice the cost is half as probable."""
         found = self._around.get(ci)
         if found is None:
             if len(self._around) >= _MAX_REMEMBERED:
                 self._around.clear()
             up, down = self._needs.get(ci, _NOWHERE), self._needed_by.get(ci, _NOWHERE)
-            neighbours = (*up, *(there for there in down if there not in up)) if up and down else (*up, *down)
+            neighbours = tuple(sorted({*up, *down}))
             found = self._around[ci] = (len(up) + len(down), neighbours, None if self.even else _shares(up, down))
         return found
 
@@ -322,7 +324,7 @@ class Topology:
         for ci in self.cis.values():
             for name in {ci.id.lower(), ci.name.lower(), *(alias.lower() for alias in ci.aliases)} - {""}:
                 names.setdefault(name, []).append(ci.id)
-        return {name: tuple(ids) for name, ids in names.items()}
+        return {name: tuple(sorted(ids)) for name, ids in names.items()}
 
     def _index_services(self) -> dict[str, tuple[str, ...]]:
         """From each service that has a criticality down to all it needs, however far: impact has no horizon."""
@@ -346,5 +348,5 @@ def _shares(up: Mapping[str, tuple[float, str]], down: Mapping[str, tuple[float,
     weights: dict[str, float] = {}
     for there, (cost, _) in (*up.items(), *down.items()):
         weights[there] = max(weights.get(there, 0.0), 1.0 / cost)
-    total = sum(weights.values())
+    total = math.fsum(weights.values())
     return {there: weight / total for there, weight in weights.items()}

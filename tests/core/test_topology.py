@@ -118,15 +118,25 @@ def test_even_steps_and_costs_that_say_the_same_give_the_same_walk(ties: list[Re
         assert list(even.upstream(name).items()) == list(same.upstream(name).items())
 
 
-@given(TIES, st.randoms(use_true_random=False))
-def test_the_order_of_relationships_does_not_matter(ties: list[Relationship], random: Any):
-    shuffled = list(ties)
-    random.shuffle(shuffled)
-
-    one, other = Topology((), ties), Topology((), shuffled)
+@settings(max_examples=200)
+@given(TIES, COSTS, st.randoms(use_true_random=False))
+def test_the_order_of_cis_and_relationships_does_not_matter(ties: list[Relationship], costs: Any, random: Any):
+    cis = [
+        CI(id=name, name="the same", kind="vm" if name < "d" else "app", criticality=ord(name) % 3) for name in NAMES
+    ]
+    one = Topology(cis, ties, costs=costs)
+    random.shuffle(cis)
+    other = Topology(cis, random.sample(ties, len(ties)), costs=costs)
 
     for name in NAMES:
         assert list(one.upstream(name).items()) == list(other.upstream(name).items())
+        for told in (Topology.around, Topology.services, Topology.neighbours, Topology.dependents_by_kind):
+            assert told(one, name) == told(other, name)
+        for there in NAMES:
+            assert one.relation(name, there) == other.relation(name, there)
+            assert one.path(name, there) == other.path(name, there)
+            assert one.way(name, there) == other.way(name, there)
+    assert one.named("the same") == other.named("the same")
 
 
 def test_what_depends_on_itself_or_in_a_circle_ends():
