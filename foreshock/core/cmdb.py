@@ -5,7 +5,7 @@ by page and says what each is; which objects of several sources are one thing is
 """
 
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -189,6 +189,47 @@ class CmdbSource(Protocol):
         Unavailable where nothing can be asked."""
 
 
+class WorkState(StrEnum):
+    """How far planned work has come. PLANNED: it will take place, as far as is known; what still waits to be allowed is
+    not listed at all."""
+
+    PLANNED = "planned"
+    RUNNING = "running"
+    DONE = "done"
+    CANCELLED = "cancelled"
+
+
+class PlannedWork(Struct, frozen=True, kw_only=True):
+    """A change request or a maintenance window, as a system holds it.
+
+    Attributes:
+        id: its number there, for people; unique in the source.
+        starts_at, ends_at: as planned. began_at, ended_at: as it happened, where the system says so.
+        cis: ids of items of the same source, or names. services: business services, the same way.
+        owner: the person or group that does it.
+    """
+
+    id: str
+    title: str
+    state: WorkState
+    starts_at: Moment
+    ends_at: Moment
+    began_at: Moment | None = None
+    ended_at: Moment | None = None
+    cis: tuple[str, ...] = ()
+    services: tuple[str, ...] = ()
+    owner: str = ""
+    url: str = ""
+
+
+class WorkSource(CmdbSource, Protocol):
+    """A source whose system plans work, too (``SourceKind.plans_work``)."""
+
+    def work(self, start: datetime, end: datetime) -> Sequence[PlannedWork]:
+        """What was allowed and touches start..end by its plan or in fact, and what was called off of it; bounded.
+        Raises Unavailable, Denied, Rejected."""
+
+
 class CmdbConfig(ConnectorConfig):
     """What every source lets a person set."""
 
@@ -213,6 +254,25 @@ class CmdbConfig(ConnectorConfig):
     )
 
 
+class WorkUse(StrEnum):
+    """What is made of planned work. EVIDENCE: once it begins, a candidate for the cause of what follows. QUIET: what it
+    touches, besides, opens no tickets in the time that was planned."""
+
+    OFF = "off"
+    EVIDENCE = "evidence"
+    QUIET = "quiet"
+
+
+class WorkConfig(CmdbConfig):
+    """What sources that plan work let a person set besides."""
+
+    changes: WorkUse = Field(
+        default=WorkUse.EVIDENCE,
+        description="what is made of change requests there: evidence (candidates for causes once they begin), quiet "
+        "(besides, alerts in their planned time on what they touch open no tickets) or off",
+    )
+
+
 class CmdbParts(Struct, frozen=True, kw_only=True):
     """What a source may need of the rest. http: a ``connect.http.Http`` factory."""
 
@@ -225,6 +285,7 @@ class SourceKind(Struct, frozen=True, kw_only=True):
     Attributes:
         title, facts: one line for people; sources of the API facts with their dates.
         local: reads files of this machine, so a mistake there is the person's who starts Foreshock.
+        plans_work: its sources are a ``WorkSource``, and ``config`` is a ``WorkConfig``.
     """
 
     kind: str
@@ -233,3 +294,4 @@ class SourceKind(Struct, frozen=True, kw_only=True):
     config: type[CmdbConfig]
     build: Callable[[str, Any, CmdbParts], CmdbSource]
     local: bool = False
+    plans_work: bool = False

@@ -813,7 +813,7 @@ class MaintenanceWindow(Struct, frozen=True, kw_only=True):
         calendar: the iCalendar text that the spans were read from; empty where they were just given.
         schedule: the recurrence as it was written, empty for one that happens once.
         expanded_to: spans that begin before are known; None where there are no others.
-        origin: "operator", or "configuration" where it is kept in a file.
+        origin: "operator", "configuration" where it is kept in a file, or the name of the source that plans it.
     """
 
     id: str

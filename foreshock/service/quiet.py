@@ -55,7 +55,7 @@ class WindowView(Struct, frozen=True, kw_only=True):
         state: running, planned or over.
         spans: the one that runs and the next ones, at most 5. schedule: how it recurs, as it was written; empty if not.
         scope: number of CIs in scope now; 0 where labels alone decide. cut: there are more than can be in one scope.
-        origin: operator, or configuration where it is kept in a file.
+        origin: operator, configuration where it is kept in a file, or the source of CIs that it comes from.
         held: incidents it holds now.
     """
 
@@ -277,8 +277,8 @@ class LiveQuiet:
 
     # ---- what comes round by itself, and what files say ----
 
-    def keep(self, wanted: Sequence[MaintenanceWindow], *, actor: str) -> bool:
-        """Bring the windows that are kept in the configuration to what it says now; whether anything differed."""
+    def keep(self, wanted: Sequence[MaintenanceWindow], *, actor: str, origin: str = "configuration") -> bool:
+        """Bring the windows of an origin to what it says now, all that are not over; whether anything differed."""
         now = self._clock()
         ids = {made.id for made in wanted}
         with self._runner.looking() as engine:
@@ -287,7 +287,7 @@ class LiveQuiet:
         gone = [
             id
             for id, active in known.items()
-            if active.window.origin == "configuration" and id not in ids and not active.is_over(now)
+            if active.window.origin == origin and id not in ids and not active.is_over(now)
         ]
         self._set(news, actor)
         for id in gone:
@@ -307,9 +307,8 @@ class LiveQuiet:
         with self._runner.looking() as engine:
             active = engine.suppression.windows.get(id)
         if active is not None and active.window.origin != "operator":
-            raise Rejected(
-                f"{id} is kept in the configuration file", hint="change it there; a span that runs can be ended here"
-            )
+            where = active.window.origin.replace("configuration", "the configuration file")
+            raise Rejected(f"{id} is kept in {where}", hint="change it there; a span that runs can be ended here")
 
     def _set(self, windows: Iterable[MaintenanceWindow], actor: str) -> None:
         windows = list(windows)

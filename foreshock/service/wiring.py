@@ -18,6 +18,7 @@ from correlation.problem import ProblemRecord
 from foreshock import __version__
 from foreshock.connect.auth import read_secret
 from foreshock.connect.http import CALL_S, Http
+from foreshock.core.cmdb import WorkConfig, WorkSource
 from foreshock.core.contracts import (
     Collector,
     KnownErrorSink,
@@ -36,6 +37,7 @@ from foreshock.service.alertmanager_api import alertmanager_api
 from foreshock.service.apart import FrontApart
 from foreshock.service.api import api
 from foreshock.service.applying import Files, LiveRules
+from foreshock.service.cmdb.work import AllPlans, Plans
 from foreshock.service.console import console, not_found
 from foreshock.service.delivery import LOOK, STALE, Lane
 from foreshock.service.delivery_api import delivery_api
@@ -66,6 +68,7 @@ from foreshock.service.settings import (
     Settings,
     SettingsSource,
     SinkInstance,
+    SourceInstance,
     on_call_kinds,
     rule_kinds,
     sink_kinds,
@@ -87,6 +90,7 @@ _TICK = timedelta(seconds=0.25)
 _TOPOLOGY_POLL = timedelta(seconds=10)
 _MEMORY = timedelta(seconds=2)
 _MAINTENANCE = timedelta(hours=1)
+_WORK = timedelta(seconds=30)
 _SHADOW = timedelta(seconds=10)
 _RETENTION = timedelta(hours=1)
 _RECONCILE = timedelta(minutes=5)
@@ -182,6 +186,7 @@ class Foreshock:
             demo=demo,
         )
         self.quiet = LiveQuiet(self.runner, self.inbox, self.clock)
+        self.planned_work = AllPlans(self._plans_of, self.clock)
         application = Guarded(self._application(), front.access)
         self.hooks = Hooks(application, self._doors(), clock=self.clock, closed=self.closed)
 
@@ -205,6 +210,7 @@ class Foreshock:
         self.scheduler.every(_MEMORY, "memory", memory.give_back)
         self.scheduler.every(_RETENTION, "retention", self._retain)
         self.scheduler.every(_MAINTENANCE, "maintenance", self.quiet.extend)
+        self.scheduler.every(_WORK, "planned work", self._take_planned_work, soon=True)
         self.scheduler.every(_RECONCILE, "reconcile", self._reconcile)
         for name, reader in self.problem_readers.items():
             self.scheduler.every(_PROBLEMS, f"problems of {name}", reader.run)
@@ -481,6 +487,14 @@ class Foreshock:
             body = msgspec.json.encode(read)
             self.inbox.append_now(NewRecord(kind=RecordKind.TOPOLOGY, body=body, source="topology", actor="foreshock"))
         self._topology_stamp = stamp
+
+    def _take_planned_work(self) -> None:
+        self.planned_work.run(self.settings.topology)
+
+    def _plans_of(self, instance: SourceInstance) -> Plans:
+        source = cast(WorkSource, topology_sources.source(instance))
+        use = cast(WorkConfig, instance.config).changes
+        return Plans(instance.name, source, use, windows=self.quiet, append=self.inbox.append_now, clock=self.clock)
 
     def _retain(self) -> None:
         now, bounds = self.clock(), self.settings.retention
