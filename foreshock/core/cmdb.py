@@ -112,7 +112,8 @@ class Tie(Struct, frozen=True, kw_only=True, gc=False):
     """One relationship of one source: ``source`` <type> ``target``, both ids of its items.
 
     Attributes:
-        id: unique in the source; empty where it has none: then the three are its identity.
+        id: unique in the source; empty where it has none: then the three are its identity. Where a field of an object
+            says it, name both (``device:12/rack``): then another value replaces it, and none is said by ``gone_ties``.
         type: one of ``core.topology.DIRECTIONS``. class_name: the source's own word.
     """
 
@@ -140,8 +141,8 @@ class CmdbPage(Struct, frozen=True, kw_only=True):
 
     Attributes:
         items, ties: new or changed; of one that comes twice in a reading the later counts.
-        gone: ids of items that are no more. gone_ties: keys of ties.
-        flaws: what could not be read.
+        gone: ids of items that are no more. gone_ties: keys of ties. A page deletes first, then it puts.
+        flaws: what could not be read. It counts as named, so it is not gone.
         next: cursor of the next page, in the source's own words; empty: this is the last.
         mark: with the last page: where the next reading goes on; empty where the source cannot tell what changed, so
             that each reading is whole.

@@ -13,7 +13,8 @@ class Fault(StrEnum):
     """What happens to one request instead of an answer.
 
     LOST: it is carried out, then the connection is cut. RESET: the connection is cut before. DELAY: answered late.
-    ERROR, LIMITED, DENIED, FORBIDDEN: refused in the system's own shape (500, 429, 401, 403). SLOW: the body drips.
+    ERROR, LIMITED, DENIED, FORBIDDEN: refused in the system's own shape (500, 429, 401, 403). MASKED: the body of ERROR
+    with status 200. SLOW: the body drips.
     TRUNCATED: carried out, the body ends in the middle of its JSON. HTML: carried out, then a proxy's page instead of
     JSON. HUGE: a body of 10 MB. DUPLICATE: the request arrives twice; only of methods that a proxy may repeat
     (RFC 9110 section 9.2.2).
@@ -26,6 +27,7 @@ class Fault(StrEnum):
     LIMITED = "limited"
     DENIED = "denied"
     FORBIDDEN = "forbidden"
+    MASKED = "masked"
     SLOW = "slow"
     TRUNCATED = "truncated"
     HTML = "html"

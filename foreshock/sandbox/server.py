@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import requests
 import uvicorn
-from msgspec import Struct
+from msgspec import Struct, structs
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from foreshock.sandbox.faults import Fault, Faults, parse_rates
@@ -55,7 +55,8 @@ class SandboxServer:
         delays: seconds that DELAY and SLOW take.
 
     Besides the system's own paths it answers at a side door, for whoever stands outside the process:
-    ``POST /_sim/edit`` {"number", "action", …} (``System.edit``), ``POST /_sim/faults`` {"rates": "lost=0.1"},
+    ``POST /_sim/edit`` {"number", "action", …} (``System.edit``), ``POST /_sim/cmdb`` {"do": "put_ci", "name": …}
+    (``CmdbSystem``; answers what that returns), ``POST /_sim/faults`` {"rates": "lost=0.1"},
     ``POST /_sim/habits`` {"token_limit": 0} (numbers among the system's attributes), ``GET /_sim/held``,
     ``GET /_sim/ledger``.
 
@@ -180,6 +181,8 @@ class SandboxServer:
             if fault in _REFUSALS:
                 assert fault is not None
                 return self.system.refuse(fault)
+            if fault is Fault.MASKED:
+                return structs.replace(self.system.refuse(Fault.ERROR), status=200)
             if fault is Fault.DUPLICATE and request.method in _REPEATABLE:
                 self._note(request, self.system.handle(request), None)
             return self.system.handle(request)
@@ -211,6 +214,10 @@ class SandboxServer:
                     if self.webhook is not None:
                         threading.Thread(target=self.announce, args=(edit["number"],), daemon=True).start()
                     return Reply(body={})
+                case "POST", "cmdb":
+                    with self.lock:
+                        done = _do(self.system, **request.json())
+                    return Reply(body={"result": done})
                 case "POST", "habits":
                     with self.lock:
                         _set_habits(self.system, request.json())
@@ -226,7 +233,18 @@ class SandboxServer:
                     return Reply(body=[_plain(entry) for entry in self.ledger.entries()])
         except (KeyError, TypeError, ValueError) as error:
             return Reply(status=400, body={"error": f"{type(error).__name__}: {error}"})
-        return Reply(status=404, body={"error": "known: POST edit, POST faults, POST habits, GET held, GET ledger"})
+        known = "known: POST edit, POST cmdb, POST faults, POST habits, GET held, GET ledger"
+        return Reply(status=404, body={"error": known})
+
+
+_DOABLE = frozenset({"put_ci", "change_ci", "delete_ci", "relate", "unrelate", "spoil_ci", "expire", "forbid", "fill"})
+
+
+def _do(system: System, do: str, **details: Any) -> Any:
+    """Raises ValueError for what this system cannot be told."""
+    if do not in _DOABLE or not hasattr(system, do):
+        raise ValueError(f"{do!r} is nothing that can be done here")
+    return getattr(system, do)(**details)
 
 
 def _set_habits(system: System, habits: Mapping[str, float]) -> None:
@@ -294,7 +312,7 @@ async def _cut(scope: Any) -> None:
     await asyncio.sleep(0.01)  # until uvicorn has noticed, or it would complain that nothing was answered
 
 
-def settings_text(kind: str, settings: Mapping[str, Any]) -> str:
-    """The entry of a configuration file that uses a stand-in."""
-    lines = ["sinks:", f"  - name: {kind}", f"    kind: {kind}"]
+def settings_text(part: str, kind: str, settings: Mapping[str, Any]) -> str:
+    """The entry of a configuration file that uses a stand-in. part: ``sinks`` or ``topology``."""
+    lines = [f"{part}:", f"  - name: {kind}", f"    kind: {kind}"]
     return "\n".join([*lines, *(f"    {name}: {json.dumps(value)}" for name, value in settings.items())])

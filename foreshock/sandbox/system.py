@@ -1,4 +1,5 @@
-"""What a stand-in of an ITSM system is made of. One file in this folder is one system; its name is the sink's kind."""
+"""What a stand-in of an ITSM system or a CMDB is made of. One file in this folder is one system; its name is the kind
+of the sink and of the source that can be tried on it."""
 
 import base64
 import binascii
@@ -107,7 +108,7 @@ class Held(Struct, frozen=True, kw_only=True):
 
 
 class System(Protocol):
-    """One stand-in. It is called by one thread at a time."""
+    """One stand-in. It is called by one thread at a time. One that holds CIs is a ``sandbox.cmdb.CmdbSystem`` too."""
 
     def handle(self, request: Request) -> Reply:
         """Answer one request, and do what it asks."""
@@ -150,6 +151,13 @@ class Answering(ABC):
             reply = refused.reply
         return structs.replace(reply, effects=tuple(self._effects))
 
+    def edit(self, number: str, action: str, *, actor: str = "ada", text: str = "", code: str = "") -> None:
+        """Of a system that keeps no tickets; the others say it themselves."""
+        raise KeyError(number)
+
+    def held(self) -> list[Held]:
+        return []
+
     @abstractmethod
     def _routed(self, request: Request) -> Reply:
         """Carry out one request. Raises Refused."""
@@ -171,18 +179,20 @@ class Simulator(Struct, frozen=True, kw_only=True):
     """Declaration of a stand-in, as ``SIMULATOR`` in its file.
 
     Attributes:
-        kind: of the sink that it stands in for; the file's name.
-        build: a fresh system; its arguments are the clock and a seed.
+        kind: of the sink or source that it stands in for; the file's name.
+        build: a fresh system; its arguments are the clock and a seed. With ``source_settings`` it is a ``CmdbSystem``.
         settings: configuration of a sink for it, for the address it listens at: keys of the sink's own settings. Files
-            that it needs (passwords, mode 0600) are written into the folder that is given.
-        variants: further settings by name, for another edition of the system that the same stand-in serves.
+            that it needs (passwords, mode 0600) are written into the folder that is given. None: it keeps no tickets.
+        source_settings: the same of a CMDB source. None: it holds no CIs.
+        variants: further settings of a sink by name, for another edition of the system that the same stand-in serves.
         call: what it posts to its webhook, for the number of a ticket, the time and the webhook's secret.
     """
 
     kind: str
     title: str
     build: Callable[[Clock, int], System]
-    settings: Callable[[str, Path], Mapping[str, Any]]
+    settings: Callable[[str, Path], Mapping[str, Any]] | None = None
+    source_settings: Callable[[str, Path], Mapping[str, Any]] | None = None
     variants: Mapping[str, Callable[[str, Path], Mapping[str, Any]]] = {}
     call: Callable[[str, datetime, str], Call] = token_call
 

@@ -731,7 +731,7 @@ class ForeshockServer(Server):
 
 
 class Sandbox(Server):
-    """``foreshock sandbox KIND``, a stand-in of an ITSM system in a process of its own.
+    """``foreshock sandbox KIND``, a stand-in of an ITSM system or a CMDB in a process of its own.
 
     Attributes:
         ledger: file of what it was asked and what it did.
@@ -748,8 +748,15 @@ class Sandbox(Server):
 
     def entry(self, name: str, **more: Any) -> dict[str, Any]:
         """Of the list of sinks in a configuration."""
-        settings = simulators()[self.kind].settings(self.url, self.folder)
-        return {"name": name, "kind": self.kind, **settings, **more}
+        settings = simulators()[self.kind].settings
+        assert settings is not None, f"{self.kind} keeps no tickets"
+        return {"name": name, "kind": self.kind, **settings(self.url, self.folder), **more}
+
+    def source(self, name: str, **more: Any) -> dict[str, Any]:
+        """Of the list of sources (``topology``) in a configuration."""
+        settings = simulators()[self.kind].source_settings
+        assert settings is not None, f"{self.kind} holds no CIs"
+        return {"name": name, "kind": self.kind, **settings(self.url, self.folder), **more}
 
     def set_faults(self, rates: str) -> None:
         self._side_door("faults", {"rates": rates})
@@ -761,16 +768,20 @@ class Sandbox(Server):
         """What a person does there, ``System.edit``."""
         self._side_door("edit", {"number": number, "action": action, **details})
 
+    def cmdb(self, do: str, **details: Any) -> Any:
+        """What a person does with CIs there, ``CmdbSystem``; what that returns."""
+        return self._side_door("cmdb", {"do": do, **details})["result"]
+
     def held(self) -> list[dict[str, Any]]:
         """All tickets and problems as they are now, fields of ``sandbox.system.Held``."""
         with urllib.request.urlopen(f"{self.url}/_sim/held", timeout=60) as answer:
             found: list[dict[str, Any]] = json.load(answer)
         return found
 
-    def _side_door(self, what: str, value: Any) -> None:
+    def _side_door(self, what: str, value: Any) -> Any:
         body = json.dumps(value).encode()
-        with urllib.request.urlopen(f"{self.url}/_sim/{what}", data=body, timeout=60) as answer:
-            answer.read()
+        with urllib.request.urlopen(f"{self.url}/_sim/{what}", data=body, timeout=120) as answer:
+            return json.load(answer)
 
     def _prepare(self) -> None:
         pass

@@ -25,7 +25,7 @@ from foreshock.store.store import Store
 from foreshock.testing.tickets import SteppedClock, make_order
 
 SINKS = kinds(incident_sink, "SINK", SinkKind)
-SIMULATED = simulators()
+SIMULATED = {kind: simulator for kind, simulator in simulators().items() if simulator.settings is not None}
 STAGED = SIMULATED | {
     f"{kind}-{name}": structs.replace(simulator, settings=settings)
     for kind, simulator in SIMULATED.items()
@@ -52,6 +52,7 @@ class Stage:
         self.faults = Faults(seed=seed)
         self.system: Any = simulator.build(self.clock, seed)
         self.server = SandboxServer(self.system, faults=self.faults, clock=self.clock, delays=(0.05, 0.05)).start()
+        assert simulator.settings is not None, f"{simulator.kind} keeps no tickets"
         self.settings = {**simulator.settings(self.server.url, folder), **config}
         self.sink: Any = self.restart()
 

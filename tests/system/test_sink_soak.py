@@ -25,9 +25,9 @@ import pytest
 
 from correlation.rule import shipped
 from foreshock.sandbox.ledger import read_ledger
-from foreshock.sandbox.system import simulators
 from foreshock.service.settings import rule_kinds
 from foreshock.testing.servers import ForeshockServer, Sandbox, ServerFailed, eventually, foreshock_environment
+from foreshock.testing.sinks import SIMULATED
 from foreshock.testing.warm import WarmForeshock
 
 SITUATIONS = int(os.environ.get("FORESHOCK_SOAK_SITUATIONS", "60"))
@@ -154,7 +154,7 @@ def test_each_situation_has_one_ticket_in_each_system_whatever_fails(
     off = [{"name": rule.name, "kind": rule.kind, "enabled": False} for rule in shipped(rule_kinds())]
     rules.write_text(json.dumps(off))
     with ExitStack() as stack:
-        sandboxes = [stack.enter_context(Sandbox(kind, seed=SEED)) for kind in simulators()]
+        sandboxes = [stack.enter_context(Sandbox(kind, seed=SEED)) for kind in SIMULATED]
         environment = foreshock_environment({"FORESHOCK_TEST_PATIENCE": str(PATIENCE_S)})
         warm = stack.enter_context(closing(WarmForeshock(environment)))
         sinks = [sandbox.entry(sandbox.kind, poll="2s") for sandbox in sandboxes]

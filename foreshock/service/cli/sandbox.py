@@ -1,4 +1,4 @@
-"""Local stand-ins of the ITSM systems, for who has no tenant at hand."""
+"""Local stand-ins of ITSM systems and CMDBs, for who has no tenant at hand."""
 
 from pathlib import Path
 from typing import Annotated
@@ -34,7 +34,7 @@ def sandbox(
         Path | None, typer.Option(help="File with the secret that proves it; the sink's webhook_secret_file.")
     ] = None,
 ) -> None:
-    """Stand in for an ITSM system on this machine, to try Foreshock without a tenant. Ctrl-C ends it.
+    """Stand in for an ITSM system or a CMDB on this machine, to try Foreshock without a tenant. Ctrl-C ends it.
 
     It prints what to paste into the configuration. Everything it was asked, and what it did, is in FOLDER/KIND.jsonl.
 
@@ -46,6 +46,8 @@ def sandbox(
 
     People act through a side door:
     curl -d '{"number": "INC0010001", "action": "resolve"}' localhost:8430/_sim/edit
+
+    curl -d '{"do": "put_ci", "name": "db7"}' localhost:8430/_sim/cmdb
 
     Foreshock hears of it at once:
     foreshock sandbox zendesk --hook http://localhost:8420/hooks/zendesk --hook-secret-file hook.secret
@@ -78,8 +80,13 @@ def sandbox(
         raise ForeshockError(f"port {port} cannot be used: {error.strerror}", hint="choose another --port") from None
     if hook:
         server.webhook = Webhook(hook, secret, known[kind].call)
-    with writing(folder):
-        settings = editions.get(edition, known[kind].settings)(server.url, folder.absolute())
     print_lines(f"# {known[kind].title} stands at {server.url}; put this into the configuration:")
-    print_lines(*settings_text(kind, settings).splitlines())
+    for part, settings in (
+        ("sinks", editions.get(edition, known[kind].settings)),
+        ("topology", known[kind].source_settings),
+    ):
+        if settings is not None:
+            with writing(folder):
+                entry = settings(server.url, folder.absolute())
+            print_lines(*settings_text(part, kind, entry).splitlines())
     server.serve()
