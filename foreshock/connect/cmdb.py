@@ -1,19 +1,71 @@
 """What CMDB sources share: text that is bounded and inert, cursors that any process can go on from, flaws."""
 
 import unicodedata
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
+from pydantic import Field, field_validator
 
-from foreshock.core.cmdb import Expired, Flaw
-from foreshock.core.errors import Malformed
+from foreshock.core.cmdb import GENERIC, RELATED, CmdbConfig, Expired, Flaw, Tie
+from foreshock.core.errors import Invalid, Malformed
+from foreshock.core.topology import DIRECTIONS
 
 MAX_TEXT_CHARS = 512
 _MAX_PAYLOAD_CHARS = 2000
 _MAX_READ_CHARS = 4 * MAX_TEXT_CHARS  # what is cut off anyway need not be normalised: a name may have a million
 
+IGNORE = "ignore"
+"""In ``kinds`` and ``relations``: leave these out."""
+INVERSE = "inverse "
+"""In front of a relationship type: it reads the other way round."""
+
 T = TypeVar("T", bound=Struct)
+
+
+class MappedConfig(CmdbConfig):
+    """Of sources whose classes and relations people make themselves: what they mean, beyond what the source knows."""
+
+    kinds: dict[str, str] = Field(
+        default_factory=dict,
+        description="classes there in our words or yours, for example {cmdb_ci_acc: power}, whatever the case; "
+        f"{IGNORE} leaves a class out",
+    )
+    relations: dict[str, str] = Field(
+        default_factory=dict,
+        description="relations there in our words, for example {Feeds: powers} or {Fed by: inverse powers}, whatever "
+        f"the case; {IGNORE} leaves a relation out",
+    )
+
+    @field_validator("relations")
+    @classmethod
+    def _are_types(cls, relations: dict[str, str]) -> dict[str, str]:
+        for word, type_ in relations.items():
+            if type_ != IGNORE and type_.removeprefix(INVERSE) not in DIRECTIONS:
+                hint = f"known: {', '.join(DIRECTIONS)}; with `inverse ` in front the other way round; or {IGNORE}"
+                raise Invalid(f"{type_!r} is not a relationship type", hint=hint, path=(word,))
+        return relations
+
+
+def folded(*tables: Mapping[str, str]) -> dict[str, str]:
+    """Tables of words as one in which case does not count; a later one wins."""
+    return {word.casefold(): meaning for table in tables for word, meaning in table.items()}
+
+
+def kind_of(class_name: str, kinds: Mapping[str, str]) -> str:
+    """By a ``folded`` table; ``GENERIC`` where it says nothing."""
+    return kinds.get(class_name.casefold(), GENERIC)
+
+
+def tie_of(id: str, source: str, word: str, target: str, relations: Mapping[str, str]) -> Tie | None:
+    """``source`` <word> ``target`` by a ``folded`` table: ``RELATED`` where it says nothing, None where it ignores."""
+    type_ = relations.get(word.casefold(), RELATED)
+    if type_ == IGNORE:
+        return None
+    if type_.startswith(INVERSE):
+        source, target, type_ = target, source, type_.removeprefix(INVERSE)
+    return Tie(id=id, source=source, type=type_, target=target, class_name=word)
 
 
 def text(value: Any, what: str) -> str:
