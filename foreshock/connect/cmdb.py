@@ -1,5 +1,6 @@
 """What CMDB sources share: text that is bounded and inert, cursors that any process can go on from, flaws."""
 
+import re
 import unicodedata
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -120,3 +121,15 @@ def flaw(id: Any, error: Exception, raw: Any) -> Flaw:
         error=str(error)[:MAX_TEXT_CHARS],
         payload=payload[:_MAX_PAYLOAD_CHARS],
     )
+
+
+_CRITICALITY = {"critical": 1, "high": 2, "medium": 3, "low": 4}
+_LEVEL = re.compile(r"(?:tier|level|p)?[ _-]?([1-4])(?:[ _:-].*)?")
+
+
+def criticality(value: Any) -> int:
+    """1 (most) to 4 for a level as systems and people write it: ``1``, ``tier-2``, ``3 - less critical``, ``high``; 0
+    for what says nothing of it."""
+    word = str(value or "").strip().lower()
+    found = _LEVEL.fullmatch(word)
+    return int(found[1]) if found is not None else _CRITICALITY.get(word, 0)
