@@ -72,7 +72,7 @@ class Journal:
     def __init__(self, url: str, *, writing: bool = True) -> None:
         self.url = url
         self.dialect = "sqlite" if url.startswith("sqlite") else "postgresql"
-        self.lock = _Turn(self.path if writing else None)
+        self.lock = Turn(self.path if writing else None)
         self._compressor = threading.local()
         self._insert = {table: self._sql(_insert_text(table)) for table in COLUMNS}
         self._driver: Any = _driver(self.dialect)
@@ -374,7 +374,7 @@ class Journal:
                 cursor.execute(self._sql("DELETE FROM checkpoint_block WHERE number < ?"), (step.blocks_gone_before,))
 
 
-class _Turn:
+class Turn:
     """One writer at a time, among the threads of all processes. SQLite itself would let those who wait sleep and try
     again; in this queue they go on at once. The kernel gives the turn back for a process that dies."""
 

@@ -58,8 +58,12 @@ def differences(engine: "Engine") -> list[str]:
 
     from foreshock.store.tables import metadata
 
+    def ours(name: str | None, kind: str, parent: object) -> bool:
+        return kind != "table" or name is None or not name.startswith("cmdb_")  # the CMDB store may be beside this one
+
     with engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": False})
+        opts = {"compare_type": False, "include_name": ours}
+        context = MigrationContext.configure(connection, opts=opts)
         return [str(difference) for difference in compare_metadata(context, metadata)]
 
 
