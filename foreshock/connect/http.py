@@ -1,12 +1,14 @@
 """HTTP for connectors: every call has a time-out, a bound on the answer, and an error that says what happens next.
 
-No retries here: whether a call may be repeated is decided where its meaning is known (``service.delivery``).
+A call that changes something is never repeated here: whether it may be is decided where its meaning is known
+(``service.delivery``). One that only reads is, where there is a budget for it (``connect.calls``).
 Limit: the time-outs bound the connect, each wait for bytes and the whole body, not headers that drip in byte by byte;
 such a server holds up its own lane and no other.
 """
 
 import base64
 import json
+import random
 import re
 import ssl
 import time
@@ -24,6 +26,7 @@ from requests import PreparedRequest
 from requests.adapters import HTTPAdapter
 
 from foreshock import __version__
+from foreshock.connect.calls import MAX_IN_A_ROW, PAUSE_S, QUICK_S, Made, RetryBudget
 from foreshock.core.errors import ConfigError, Denied, ForeshockError, Problem, Rejected, Unavailable
 
 CONNECT_TIMEOUT_S = 5.0
@@ -44,6 +47,7 @@ _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _TAGS = re.compile(r"<[^>]{0,500}>")
 # Turned away or timed out before the request was read in full (RFC 9110 and 8470); try again later.
 _LATER = frozenset({408, 425, 429})
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})  # RFC 9110 section 9.2.1
 # A gateway answers; what stands behind it may be at work on the request still (RFC 9110 sections 15.6.3 and 15.6.5).
 _OF_GATEWAYS = frozenset({502, 504})
 
@@ -172,6 +176,8 @@ class Http:
     Attributes:
         server_now: the server's own clock, by its last good answer; None before it, or where that does not say.
         heard: called with the headers of each answer, names in lower case.
+        made: called at the end of each call, repetitions too.
+        retries: for calls that change nothing and fail quickly; their answers are JSON. None: each is made once.
     Raises: ConfigError where ``ca_file`` holds no certificates.
     """
 
@@ -189,6 +195,8 @@ class Http:
         read_timeout_s: float = READ_TIMEOUT_S,
         max_body_bytes: int = MAX_BODY_BYTES,
         heard: Callable[[Mapping[str, str]], None] = lambda headers: None,
+        made: Callable[[Made], None] = lambda made: None,
+        retries: RetryBudget | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         assert base_url.startswith(("http://", "https://")), base_url
@@ -205,6 +213,8 @@ class Http:
         self._secrets = secrets
         self._read_refusal = read_refusal
         self._heard = heard
+        self._made = made
+        self._retries = retries
         self._session = _Session()
         # The environment could bring a netrc password, a proxy or a certificate bundle that nobody configured here.
         self._session.trust_env = False
@@ -240,15 +250,52 @@ class Http:
         json: Any = None,
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
+        safe: bool | None = None,
     ) -> Answer:
-        """One call, no redirects, no retries.
+        """One call, no redirects.
 
         Args:
             path: appended to the base URL as it is; quote its parts.
             json, body: one of them or neither; ``body`` goes out byte by byte as given.
+            safe: whether it changes nothing there; None: as its method says. A search by POST is safe.
         Raises: Unavailable (no answer, 408, 425, 429, 5xx, a redirect, an answer too long), Denied (401, 403, 407),
             Rejected (any other 4xx).
         """
+        safe = method in _SAFE if safe is None else safe
+        repeated = 0
+        while True:
+            quick_until = time.monotonic() + QUICK_S
+            try:
+                answer = self._request(method, path, params, json, body, headers)
+                if safe and self._retries is not None and answer.body and time.monotonic() < quick_until:
+                    answer.json()  # a page instead of JSON, or half of it, is no answer either
+            except ForeshockError as error:
+                self._made(Made(safe, error))
+                quick = time.monotonic() < quick_until
+                if not (safe and quick and repeated < MAX_IN_A_ROW and self._may_repeat(error)):
+                    raise
+                repeated += 1
+                time.sleep(random.uniform(0.0, PAUSE_S))
+            else:
+                self._made(Made(safe, None))
+                if self._retries is not None:
+                    self._retries.earn()
+                return answer
+
+    def _may_repeat(self, error: ForeshockError) -> bool:
+        """Not where nobody listens, nor where the server said when, or that it refuses."""
+        passing = isinstance(error, Unavailable) and not error.unsent and not error.retry_after_s
+        return passing and self._retries is not None and self._retries.spend()
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str | int] | None,
+        json: Any,
+        body: bytes | None,
+        headers: Mapping[str, str] | None,
+    ) -> Answer:
         place = self._redact(f"{self.instance} at {method} {path.partition('?')[0]}")
         deadline = time.monotonic() + sum(self._timeout)
         try:

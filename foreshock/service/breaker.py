@@ -1,12 +1,13 @@
 """When a lane makes no calls: one sink's trouble must not become hammering, and no single order may stop the others.
 
-A breaker with one probe: it opens when calls for several situations fail, waits with full jitter, then lets one call
-through, whose outcome alone decides. Calls that were under way when it opened settle their own orders and decide
-nothing. Nothing here reads a clock or waits.
+A breaker with one probe that judges calls, not orders: an order is several calls, of which one fails easily, and a
+system that answers most calls is worked on, with pauses. It opens when hardly any call works, waits with full jitter,
+then lets one order through; a call of it that is answered ends the rest. Calls that were under way when it opened
+settle their own orders and decide nothing. Nothing here reads a clock or waits.
 """
 
-from collections import OrderedDict
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -16,10 +17,12 @@ FIRST_BACKOFF_S = 1.0
 MAX_BACKOFF_S = 300.0
 MAX_RETRY_AFTER_S = 3600.0
 DENIED_PROBE_S = 300.0
-FAILURES = 5
-"""So many failures in a row, of at least two situations, open the breaker, or so many among the last ``WINDOW``
-situations: a sink that fails every second call fills neither quickly by itself."""
-WINDOW = 10
+WINDOW = 16
+"""Calls that are judged together, the newest."""
+FAILURES = 12
+"""So many failures among them, of at least two situations, open the breaker."""
+PAUSE = timedelta(seconds=1)
+"""So long, times the share of the last ``WINDOW`` calls that failed, a connection pauses whose order failed."""
 STEADY = timedelta(minutes=1)
 """An outage is over when the sink has worked so long, or for ``WINDOW`` calls: trouble that comes and goes is one."""
 
@@ -34,6 +37,12 @@ def backoff_s(failures: int, jitter: float, retry_after_s: float | None = None) 
     """
     ceiling = min(MAX_BACKOFF_S, FIRST_BACKOFF_S * 2.0 ** min(failures, 32))
     return max(FIRST_BACKOFF_S, ceiling * jitter, min(retry_after_s or 0.0, MAX_RETRY_AFTER_S))
+
+
+def denied_s(refusals: int, jitter: float) -> float:
+    """Seconds to wait after credentials were refused so many times in a row: one refusal may be a slip of the system;
+    after a few accounts are locked."""
+    return DENIED_PROBE_S if refusals > 1 else backoff_s(1, jitter)
 
 
 def lies_ahead(moment: datetime, now: datetime, longest_s: float = MAX_RETRY_AFTER_S) -> bool:
@@ -60,15 +69,16 @@ class News(StrEnum):
 
 
 class Breaker:
-    """One sink's. A call is stamped with ``period`` when it begins; its outcome is told with that stamp.
+    """One sink's. An order is stamped with ``period`` when it begins; what became of its calls is told with that stamp.
 
     Args: jitter: draws evenly from 0..1.
 
     Attributes:
-        hold: why no calls are made; it stays until a probe has worked.
-        resume_at: when the probe may be made. error: of the newest failure that counts; empty while all is well.
+        hold: why no calls are made. ASKED ends at its time, the others when a probe has worked.
+        resume_at: until when it rests; then the probe may be made. error: of the newest order whose last call failed;
+            empty while all is well.
         since: when the outage began; None while there is none. lasted_s: how long the last one lasted.
-        failures: in a row.
+        failures: calls that failed in a row.
     """
 
     def __init__(self, jitter: Callable[[], float]) -> None:
@@ -80,47 +90,47 @@ class Breaker:
         self.failures = 0
         self.period = 0
         self._jitter = jitter
-        self._row: set[str] = set()  # situations whose calls failed since one worked
-        self._window: OrderedDict[str, bool] = OrderedDict()  # situation: whether its newest call worked
+        self._window: deque[tuple[str, bool]] = deque(maxlen=WINDOW)  # situation, and whether the call worked
         self._probes = 0  # that failed in a row
+        self._refusals = 0  # of our credentials, in a row
         self._worked_since: datetime | None = None
         self._calls_since = 0
 
     def held(self, now: datetime) -> bool:
         return self.hold is not Hold.NONE and self.resume_at is not None and lies_ahead(self.resume_at, now)
 
-    def failed(self, situation: str, error: Exception, now: datetime, stamp: int) -> News:
-        """A call failed by an error of the sink's, not of the order's."""
-        asked_s = error.retry_after_s if isinstance(error, Unavailable) else None
+    @property
+    def pause(self) -> timedelta:
+        """For a connection whose order failed just now. The only failure in a while costs none."""
+        return PAUSE * max(0, sum(not worked for _, worked in self._window) - 1) / WINDOW
+
+    def heard(self, situation: str, calls: Sequence[Exception | None], now: datetime, stamp: int) -> News:
+        """What became of the calls of one order, oldest first: None where the sink answered, be it a refusal of the
+        order, else the error, which is the sink's and not the order's."""
+        if not calls:
+            return News.NONE
+        last = calls[-1]
+        asked_s = max((each.retry_after_s or 0.0 for each in calls if isinstance(each, Unavailable)), default=0.0)
         if stamp < self.period:  # it began before the sink was given a rest: the rest may be asked to be longer
             if asked_s and self.resume_at is not None:
                 self.resume_at = max(self.resume_at, now + timedelta(seconds=backoff_s(1, 0.0, asked_s)))
             return News.NONE
-        self.failures += 1
-        self.error = str(error)
-        if self.hold is not Hold.NONE:
-            return self._open(error, asked_s, now)
-        self._note(situation, worked=False)
-        self._row.add(situation)
-        if isinstance(error, Denied) or asked_s or self._too_many():
-            return self._open(error, asked_s, now)
-        return News.NONE
-
-    def worked(self, situation: str, now: datetime, stamp: int) -> News:
-        """A call came back with an answer, be it a refusal of the order."""
-        if stamp < self.period:
-            return News.NONE
-        if self.hold is not Hold.NONE:
-            self.hold, self.resume_at, self._probes = Hold.NONE, None, 0
-            self._window.clear()
-            self._worked_since, self._calls_since = now, 0
-        self.failures, self.error = 0, ""
-        self._row.clear()
-        self._note(situation, worked=True)
+        self.error = "" if last is None else str(last)
+        self._refusals = self._refusals + 1 if isinstance(last, Denied) else 0
+        if self.hold is not Hold.NONE and None in calls and not (self._refusals or asked_s):
+            self._resume(now)
+        for error in calls:
+            self.failures = 0 if error is None else self.failures + 1
+            self._window.append((situation, error is None))
+        self._calls_since += len(calls)
+        if self.hold is not Hold.NONE or self._refusals or asked_s or self._too_many():
+            return self._open(asked_s, now)
         return self.look(now)
 
     def look(self, now: datetime) -> News:
-        """Whether an outage has ended meanwhile."""
+        """Whether a time that the sink named is over, or an outage, meanwhile."""
+        if self.hold is Hold.ASKED and not self.held(now):
+            self._resume(now)
         since = self._worked_since
         if self.since is None or since is None or self.hold is not Hold.NONE:
             return News.NONE
@@ -130,22 +140,20 @@ class Breaker:
         self.since = self._worked_since = None
         return News.ENDED
 
-    def _note(self, situation: str, *, worked: bool) -> None:
-        self._calls_since += 1
-        self._window[situation] = worked
-        self._window.move_to_end(situation)
-        if len(self._window) > WINDOW:
-            self._window.popitem(last=False)
-
     def _too_many(self) -> bool:
-        in_a_row = self.failures >= FAILURES and len(self._row) > 1
-        return in_a_row or sum(not worked for worked in self._window.values()) >= FAILURES
+        failed = [situation for situation, worked in self._window if not worked]
+        return len(failed) >= FAILURES and len(set(failed)) > 1
 
-    def _open(self, error: Exception, asked_s: float | None, now: datetime) -> News:
+    def _resume(self, now: datetime) -> None:
+        self.hold, self.resume_at, self._probes = Hold.NONE, None, 0
+        self._window.clear()
+        self._worked_since, self._calls_since = now, 0
+
+    def _open(self, asked_s: float, now: datetime) -> News:
         self.period += 1
         self._probes += 1
-        if isinstance(error, Denied):
-            self.hold, wait_s = Hold.DENIED, DENIED_PROBE_S
+        if self._refusals:
+            self.hold, wait_s = Hold.DENIED, denied_s(self._refusals, self._jitter())
         elif asked_s:
             self.hold, wait_s = Hold.ASKED, backoff_s(1, 0.0, asked_s)
         else:

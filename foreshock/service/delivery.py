@@ -25,11 +25,12 @@ from queue import Empty, SimpleQueue
 import structlog
 from msgspec import Struct, structs
 
+from foreshock.connect.calls import Made
 from foreshock.core.contracts import Receipt, Sink, TicketChange, Verb
 from foreshock.core.errors import Denied, Fenced, Rejected, Unavailable
 from foreshock.core.model import Moment, TicketState
 from foreshock.service import carrying
-from foreshock.service.breaker import DENIED_PROBE_S, MAX_RETRY_AFTER_S, Breaker, Hold, News, backoff_s, lies_ahead
+from foreshock.service.breaker import MAX_RETRY_AFTER_S, Breaker, Hold, News, backoff_s, denied_s, lies_ahead
 from foreshock.service.heard import Heard
 from foreshock.service.rate import Rate
 from foreshock.store.outbox import NEVER_OPENED, Outbox, Pending, TicketRow, Turn
@@ -114,13 +115,14 @@ def outcome_of(error: Exception) -> Outcome:
             return Outcome.FAILED
 
 
-def state_after(error: Exception, step: Step, ticket: TicketRow | None) -> TicketState:
-    """How far the ticket's write has got after a call that failed. A request without effect leaves it as it was."""
-    if step is Step.SEARCH:
+def state_after(error: Exception, step: Step, ticket: TicketRow | None, made: Sequence[Made] = ()) -> TicketState:
+    """How far the ticket's write has got after an attempt that failed. One without effect leaves it as it was.
+
+    Args: made: its calls, empty where the sink does not say.
+    """
+    if step is Step.SEARCH or carrying.may_be_done(made, error):
         return TicketState.UNKNOWN
-    if isinstance(error, Denied) or (isinstance(error, Unavailable) and error.unsent):
-        return TicketState.CONFIRMED if ticket is not None and ticket.number else TicketState.PLANNED
-    return TicketState.UNKNOWN
+    return TicketState.CONFIRMED if ticket is not None and ticket.number else TicketState.PLANNED
 
 
 # ---- the lane -------------------------------------------------------------------------------------------------------
@@ -151,7 +153,8 @@ class LaneStatus(Struct, frozen=True, kw_only=True):
 
 
 class Call(Struct, frozen=True, kw_only=True):
-    """One call to a sink. connection: which. stamp: of the breaker. began: when it was committed."""
+    """One attempt at an order: one call to a sink, which may make several to its system. connection: which. stamp: of
+    the breaker. began: when it was committed."""
 
     connection: int
     row: Pending
@@ -161,9 +164,10 @@ class Call(Struct, frozen=True, kw_only=True):
 
 
 class Result(Struct, frozen=True, kw_only=True):
-    """answer: None where a search found nothing."""
+    """made: what became of the calls to the system. answer: None where a search found nothing."""
 
     call: Call
+    made: tuple[Made, ...]
     answer: Receipt | Exception | None
     seconds: float
 
@@ -188,7 +192,9 @@ class Lane:
 
     Args:
         sink: the first connection; alone it serves all threads, so it must be fit for them.
-        more: further connections. reader: reads what people did; ``sink`` where it is left out.
+        more: further connections.
+        made: of each connection the list that its calls to the system are appended to; without it an attempt counts as
+            one call. reader: reads what people did; ``sink`` where it is left out.
         report: appends a change to the inbox and returns when it is on disk; may raise, then it is called again later.
         index_delay: ``SinkKind.index_delay_s``.
         patience: how long the system may be at work on a call that nobody waits for any more.
@@ -215,6 +221,7 @@ class Lane:
         *,
         now: Callable[[], datetime],
         more: Sequence[Sink] = (),
+        made: Sequence[list[Made]] = (),
         reader: Sink | None = None,
         index_delay: timedelta = timedelta(0),
         patience: timedelta = timedelta(0),
@@ -231,6 +238,7 @@ class Lane:
         self.changes_read = 0
         self.crashes = 0
         self._sinks = (sink, *more)
+        self._made = made or [[] for _ in self._sinks]
         self._reader = reader or sink
         self._outbox = outbox
         self._report = report
@@ -251,6 +259,7 @@ class Lane:
         self._settled: list[Settled] = []
         self._untold: list[TicketChange] = []
         self._told: list[int] = []
+        self._pauses: dict[int, datetime] = {}
         self._surprises: Counter[int] = Counter()
         self._waiting = False
         self._hasten_at: datetime | None = None
@@ -393,9 +402,9 @@ class Lane:
     def _step(self) -> bool:
         """Whether there is more to do at once."""
         self._collect()
+        self._look_at_breaker()
         moved = self._turn()
         self._tell()
-        self._look_steady()
         return moved or bool(self._told) or not self._results.empty()
 
     def _take_over(self) -> None:
@@ -417,6 +426,9 @@ class Lane:
             resume_at = self._breaker.resume_at if self._breaker.held(now) else self._scarce_until(now)
         if resume_at is not None:
             return min(now + self._look, resume_at)
+        self._pauses = {number: until for number, until in self._pauses.items() if lies_ahead(until, now)}
+        if self._pauses:
+            return min(now + self._look, *self._pauses.values())
         due = None if self._calls else self._outbox.next_due(self.name)
         read_at = None if self._threads else self._next_reading()
         return max(now, min(moment for moment in (now + self._look, due, read_at) if moment is not None))
@@ -505,6 +517,7 @@ class Lane:
         if held or probing or self._scarce_until(now):
             return
         idle = [number for number in range(len(self._sinks)) if number not in self._calls]
+        idle = [number for number in idle if not lies_ahead(self._pauses.get(number, now), now)]
         self._refill(idle, now)
         if hold is not Hold.NONE:  # an order that never failed tells most about the sink
             waiting = [self._ready[number][0] for number in idle if self._ready[number]]
@@ -553,7 +566,8 @@ class Lane:
 
     def _ask(self, sink: Sink, call: Call) -> Result:
         started = time.perf_counter()
-        row = call.row
+        row, made = call.row, self._made[call.connection]
+        made.clear()
         answer: Receipt | Exception | None
         try:
             if self._now() - call.began > STALE:
@@ -567,7 +581,7 @@ class Lane:
                     raise Unavailable(f"{self.name} answered order {row.order.id} without naming its record")
         except Exception as error:
             answer = error
-        return Result(call=call, answer=answer, seconds=time.perf_counter() - started)
+        return Result(call=call, made=tuple(made), answer=answer, seconds=time.perf_counter() - started)
 
     def _collect(self) -> None:
         """What became of the calls that ended; what there is to write of them waits for the next transaction."""
@@ -585,16 +599,12 @@ class Lane:
     def _note(self, result: Result) -> None:
         """Tell the breaker, the counters and the log."""
         call, answer, now = result.call, result.answer, self._now()
-        situation = call.row.order.situation
-        outcome = _outcome_word(call.step, answer)
-        self._count(outcome, result.seconds)
-        news = News.NONE
+        self._count(_outcome_word(call.step, answer), result.seconds)
         with self._lock:
-            held = self._breaker.hold
+            held, outcomes = self._breaker.hold, carrying.outcomes(result.made, answer)
+            news = self._breaker.heard(call.row.order.situation, outcomes, now, call.stamp)
             if isinstance(answer, Unavailable | Denied):
-                news = self._breaker.failed(situation, answer, now, call.stamp)
-            elif outcome is not Outcome.FAILED:
-                news = self._breaker.worked(situation, now, call.stamp)
+                self._pauses[call.connection] = now + self._breaker.pause
             if held is not Hold.NONE and self._breaker.hold is Hold.NONE:
                 self._waiting, self._hasten_at = True, now
         self._tell_log(news, now)
@@ -608,7 +618,7 @@ class Lane:
         elif news is News.ENDED:
             _log.info("sink_back", sink=self.name, after_s=round(breaker.lasted_s, 1))
 
-    def _look_steady(self) -> None:
+    def _look_at_breaker(self) -> None:
         now = self._now()
         with self._lock:
             news = self._breaker.look(now)
@@ -673,7 +683,7 @@ class Lane:
         wait_s = 0.0 if outcome is Outcome.DENIED else backoff_s(attempts, self._jitter(), retry_after_s)
         if attempts == TROUBLE and self._breaker.since is None:
             _log.warning("order_delayed", sink=self.name, order=row.order.id, attempts=attempts, error=message)
-        state, next_at = state_after(error, step, row.ticket), now + timedelta(seconds=wait_s)
+        state, next_at = state_after(error, step, row.ticket, result.made), now + timedelta(seconds=wait_s)
         lost = step is Step.SEND and state is TicketState.UNKNOWN
         ended = ended_at(error, now, self._patience) if lost else None
         return self._again(row, message, state, next_at, attempts, ended)
@@ -785,14 +795,14 @@ class Lane:
         asked_s = error.retry_after_s if isinstance(error, Unavailable) else None
         wait_s = backoff_s(self._read_failures, self._jitter(), asked_s)
         if isinstance(error, Denied):
-            wait_s = DENIED_PROBE_S
+            wait_s = denied_s(self._read_failures, self._jitter())
         self._read_at = now + timedelta(seconds=wait_s)
         self._count(outcome_of(error), 0.0)
         if self._read_failures == 1:
             _log.warning("sink_changes_unread", sink=self.name, error=self._unread)
         if asked_s:
             with self._lock:
-                news = self._breaker.failed("", error, now, self._breaker.period)
+                news = self._breaker.heard("", [error], now, self._breaker.period)
             self._tell_log(news, now)
 
     def _count(self, outcome: Outcome, seconds: float, times: int = 1) -> None:

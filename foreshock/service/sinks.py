@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
+from foreshock.connect.calls import Made, RetryBudget
 from foreshock.connect.http import Http
 from foreshock.core.contracts import DeskBook, RemoteSinkConfig, Sink, SinkParts
 from foreshock.service.settings import SinkInstance, sink_kinds
@@ -13,10 +14,12 @@ def build_sink(
     console: str,
     book: DeskBook,
     heard: Callable[[Mapping[str, str]], None] = lambda headers: None,
+    made: Callable[[Made], None] = lambda made: None,
 ) -> Sink:
-    """A sink as it stands in the configuration; ``heard`` gets the headers of each answer to it. Raises ConfigError,
-    for example where a secret cannot be read."""
-    parts = SinkParts(http=partial(Http, heard=heard), book=book, console=console)
+    """A sink as it stands in the configuration; ``heard`` gets the headers of each answer to it, ``made`` each call.
+    Raises ConfigError, for example where a secret cannot be read."""
+    http = partial(Http, heard=heard, made=made, retries=RetryBudget())
+    parts = SinkParts(http=http, book=book, console=console)
     return sink_kinds()[instance.kind].build(instance.name, instance.config, parts)
 
 

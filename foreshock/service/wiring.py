@@ -4,7 +4,7 @@ import dataclasses
 import shutil
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, cast
 
@@ -17,6 +17,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from correlation.problem import ProblemRecord
 from foreshock import __version__
 from foreshock.connect.auth import read_secret
+from foreshock.connect.calls import Made
 from foreshock.connect.http import CALL_S, Http
 from foreshock.core.cmdb import WorkConfig, WorkSource
 from foreshock.core.contracts import (
@@ -262,22 +263,27 @@ class Foreshock:
 
             rate = Rate(remote.connections if remote else 1, self.clock)
 
-            def build(instance: SinkInstance = instance, rate: Rate = rate) -> Sink:
+            def build(
+                made: Callable[[Made], None] = lambda made: None, instance: SinkInstance = instance, rate: Rate = rate
+            ) -> Sink:
                 """Another one for each thread: their connections are not for several at once."""
-                return build_sink(instance, self.settings.url, self.desk, rate.heard)
+                return build_sink(instance, self.settings.url, self.desk, rate.heard, made)
 
             if kind.searches:
                 find[instance.name] = build().find
             if kind.known_errors:
                 self.problem_readers[instance.name] = self._problem_reader(instance.name, cast(KnownErrorSink, build()))
+            made: list[list[Made]] = [[] for _ in range(remote.connections if remote else 1)]
+            writers = [build(calls.append) for calls in made]
             lanes.append(
                 Lane(
                     instance.name,
-                    build(),
+                    writers[0],
                     self.outbox,
                     self._report,
                     now=self.clock,
-                    more=[build() for _ in range(remote.connections - 1)] if remote else (),
+                    more=writers[1:],
+                    made=made,
                     reader=build(),
                     index_delay=timedelta(seconds=kind.index_delay_s),
                     patience=timedelta(seconds=CALL_S) + STALE if remote else timedelta(0),

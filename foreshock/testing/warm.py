@@ -134,10 +134,12 @@ def _warm_up() -> None:
 def _be_impatient(seconds: float) -> None:
     from msgspec import structs
 
-    from foreshock.service import breaker, delivery, settings
+    from foreshock.connect import limits
+    from foreshock.service import breaker, settings
 
-    breaker.MAX_BACKOFF_S = breaker.MAX_RETRY_AFTER_S = seconds
-    breaker.DENIED_PROBE_S = delivery.DENIED_PROBE_S = seconds  # type: ignore[attr-defined]
+    limits.MAX_RESET_S = seconds
+    breaker.FIRST_BACKOFF_S = seconds / 4
+    breaker.MAX_BACKOFF_S = breaker.MAX_RETRY_AFTER_S = breaker.DENIED_PROBE_S = seconds
     kinds: Any = settings.sink_kinds()
     for name, kind in kinds.items():
         kinds[name] = structs.replace(kind, index_delay_s=min(kind.index_delay_s, INDEX_DELAY_S))

@@ -11,6 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from foreshock.connect import http as http_module
+from foreshock.connect.calls import AT_FIRST, RetryBudget
 from foreshock.connect.http import (
     DEFAULT_429_WAIT_S,
     MAX_BODY_BYTES,
@@ -109,6 +111,86 @@ def test_a_call_carries_path_parameters_body_and_credentials(server, open_http):
     assert request.headers["Authorization"] == "Bearer s3cret-token"
     assert request.headers["User-Agent"].startswith("foreshock/")
     assert (answer.status, answer.headers["x-rate"], answer.json()) == (201, "7", {"result": {"number": "INC1"}})
+
+
+# ---- repetitions ----
+
+
+def falters(server, times, status=500):
+    """The first so many requests fail."""
+    server.answer = lambda handler: reply(handler, status if len(server.requests) <= times else 200, b"{}")
+
+
+@pytest.fixture
+def calm(monkeypatch):
+    monkeypatch.setattr(http_module, "PAUSE_S", 0.0)
+
+
+def test_a_call_that_only_reads_is_repeated_and_each_is_told(server, open_http, calm):
+    falters(server, 2)
+    made = []
+
+    answer = open_http(server.url, retries=RetryBudget(), made=made.append).get("/")
+
+    assert answer.status == 200
+    assert [(each.safe, type(each.error)) for each in made] == [
+        (True, Unavailable),
+        (True, Unavailable),
+        (True, type(None)),
+    ]
+
+
+@pytest.mark.parametrize("body", [b'{"result": [', b"<html>Your session has expired</html>"])
+def test_half_an_answer_or_a_page_in_its_place_is_none(server, open_http, calm, body):
+    server.answer = lambda handler: reply(handler, 200, b"{}" if len(server.requests) > 1 else body)
+    made = []
+
+    answer = open_http(server.url, retries=RetryBudget(), made=made.append).get("/")
+
+    assert answer.json() == {}
+    assert [type(each.error) for each in made] == [Unavailable, type(None)]
+
+
+def test_a_search_by_post_is_repeated_where_it_is_called_safe(server, open_http, calm):
+    falters(server, 1)
+
+    assert open_http(server.url, retries=RetryBudget()).post("/search", json={}, safe=True).status == 200
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
+def test_a_call_that_changes_something_is_never_repeated(server, open_http, calm, method):
+    falters(server, 1)
+    made = []
+
+    with pytest.raises(Unavailable):
+        open_http(server.url, retries=RetryBudget(), made=made.append).request(method, "/", json={})
+
+    assert len(server.requests) == 1
+    assert [(each.safe, type(each.error)) for each in made] == [(False, Unavailable)]
+
+
+@pytest.mark.parametrize(("status", "error"), [(429, Unavailable), (401, Denied), (404, Rejected)])
+def test_what_the_server_said_no_to_is_not_repeated(server, open_http, calm, status, error):
+    falters(server, 1, status)
+
+    with pytest.raises(error):
+        open_http(server.url, retries=RetryBudget()).get("/")
+
+    assert len(server.requests) == 1
+
+
+def test_a_system_that_is_down_gets_few_calls_more_and_one_that_falters_is_asked_again(server, open_http, calm):
+    http = open_http(server.url, retries=RetryBudget())
+    falters(server, 10**6)
+    for _ in range(20):
+        with pytest.raises(Unavailable):
+            http.get("/")
+    while_down = len(server.requests)
+    server.answer = lambda handler: reply(handler, 500 if len(server.requests) % 8 == 5 else 200, b"{}")
+    for _ in range(40):
+        http.post("/", json={}, safe=True)
+
+    assert while_down == 20 + AT_FIRST
 
 
 def test_basic_credentials_may_hold_any_letter(server, open_http):

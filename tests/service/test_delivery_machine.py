@@ -330,7 +330,7 @@ def as_if_ended(error, now, patience):
     return now
 
 
-def as_if_unsent(error, step, ticket):
+def as_if_unsent(error, step, ticket, made):
     return TicketState.CONFIRMED if ticket is not None and ticket.number else TicketState.PLANNED
 
 
@@ -427,7 +427,7 @@ PLANTED = [
     Bug("what may have arrived is sent again", patched(delivery, "state_after", as_if_unsent), (Fault.LOST,)),
     Bug("who was taken over goes on", patched(Tickets, "outbox_of", Open), takeover=True),
     Bug("a late answer is written", without_any_check, takeover=True),
-    Bug("all sinks share a lane", one_lane_for_all, (Fault.DENIED,)),
+    Bug("all sinks share a lane", one_lane_for_all, (Fault.DENIED, Fault.DENIED)),
     Bug("an early absent is believed", patched(delivery, "believed_at", never_wait), (Fault.LOST,)),
     Bug("a call is thought over when nobody waits for it", patched(delivery, "ended_at", as_if_ended), (Fault.LATE,)),
     Bug("told before told", patched(Tickets, "turn_of", Forgetful), inbox_faults=("killed before the sync",)),

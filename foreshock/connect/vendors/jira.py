@@ -101,7 +101,7 @@ class Jira:
             asked["properties"] = list(properties)
         found: list[Json] = []
         for _ in range(MAX_PAGES):
-            answer = self._call("POST", "/search/jql" if self.cloud else "/search", json=asked)
+            answer = self._call("POST", "/search/jql" if self.cloud else "/search", json=asked, safe=True)
             body = _object(answer)
             issues = _list(answer, body, "issues")
             found += issues
@@ -164,7 +164,7 @@ class Jira:
         for first in range(0, len(ids), PAGE):
             asked: Json = {"issueIdsOrKeys": list(ids[first : first + PAGE]), "fieldIds": list(fields)}
             for _ in range(MAX_PAGES):
-                answer = self._call("POST", "/changelog/bulkfetch", json=asked)
+                answer = self._call("POST", "/changelog/bulkfetch", json=asked, safe=True)
                 body = _object(answer)
                 for part in _list(answer, body, "issueChangeLogs"):
                     found.setdefault(str(part.get("issueId")), []).extend(part.get("changeHistories") or ())
@@ -239,9 +239,14 @@ class Jira:
                 return
 
     def _call(
-        self, method: str, path: str, params: Mapping[str, str | int] | None = None, json: Any = None
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str | int] | None = None,
+        json: Any = None,
+        safe: bool | None = None,
     ) -> "Answer":
-        answer = self._http.request(method, self._root + path, params=params, json=json)
+        answer = self._http.request(method, self._root + path, params=params, json=json, safe=safe)
         for header, said in LOGIN_HEADERS.items():
             if (seen := answer.headers.get(header, "")) and seen in said:
                 raise Denied(f"{answer.place} took us for anonymous ({header}: {seen})", hint=_LOGIN_HINT)
