@@ -43,7 +43,10 @@ LOGIN_HEADERS = {"x-seraph-loginreason": ("AUTHENTICATED_FAILED", "AUTHENTICATIO
 class JiraAccount(ConnectorConfig):
     """How to reach a site, and as whom."""
 
-    url: str = Field(description="address of the site, https://NAME.atlassian.net, or of the Data Center")
+    url: str = Field(
+        description="address of the site, https://NAME.atlassian.net, or of the Data Center",
+        examples=["https://example.atlassian.net"],
+    )
     edition: Literal["cloud", "data_center"] = Field(
         default="cloud", description="`cloud`, or `data_center` for Jira on own servers"
     )
@@ -190,6 +193,22 @@ class Jira:
 
     def myself(self) -> Json:
         return _object(self._call("GET", "/myself"))
+
+    def fields(self) -> list[Json]:
+        """All fields, with ``id`` and ``name``."""
+        answer = self._call("GET", "/field")
+        return _rows(answer, answer.json())
+
+    def assets_workspace(self) -> str:
+        """Id of the workspace that holds the site's Assets. Raises Denied where there is none for us."""
+        answer = self._http.get("/rest/servicedeskapi/assets/workspace")
+        rows = _list(answer, _object(answer), "values")
+        if not rows:
+            raise Denied(
+                f"{answer.place} names no workspace",
+                hint="Assets needs Premium or Enterprise of Jira Service Management, and an account with a licence",
+            )
+        return str(rows[0].get("workspaceId"))
 
     def statuses(self) -> dict[str, tuple[str, str]]:
         """(name, key of its category) by id: the category is new, indeterminate or done."""
