@@ -122,6 +122,11 @@ _IDENTIFIERS = tuple(type_ for type_ in IdType if type_.value in ATTRIBUTES)
 
 
 class JiraAssetsConfig(MappedConfig, WorkConfig, JiraAccount):
+    user: str = Field(
+        description="e-mail address of the account that Foreshock reads as (Data Center: its user name, or "
+        '"" for a personal access token)',
+        examples=["foreshock@example.com"],
+    )
     schemas: tuple[str, ...] = Field(
         min_length=1, description="names or ids of the object schemas to read", examples=[["ITSM"]]
     )
