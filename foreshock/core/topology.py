@@ -5,16 +5,16 @@ Read-only once built; a new version is a new object, so a swap is one assignment
 which CIs and relationships were given: a topology that grew by deltas, or was saved in parts, answers as a whole one.
 """
 
-import heapq
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from enum import Enum
-from sys import intern
+from itertools import chain
 
 from msgspec import Struct
 
 from foreshock.core.model import CI, Relationship
+from foreshock.core.naming import canonical, canonical_all
 
 
 class Direction(Enum):
@@ -47,8 +47,11 @@ DIRECTIONS: Mapping[str, Direction] = {
 """Relationship types and how failures spread along them. A type not listed is refused where a person wrote it."""
 
 
-_NOWHERE: Mapping[str, tuple[float, str]] = {}
+_Step = tuple[float, str]
+_Steps = dict[str, dict[str, _Step]]
+_NOWHERE: Mapping[str, _Step] = {}
 _MAX_REMEMBERED = 10_000  # CIs for which an answer is kept; beyond it all are worked out again
+_MAX_HOPS = 250_000  # of all walks that are kept: some 30 MB
 
 
 Around = tuple[int, tuple[str, ...], Mapping[str, float] | None]
@@ -88,14 +91,45 @@ class TopologyDelta(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return bool(self.put_cis or self.gone_cis or self.put_relationships or self.gone_relationships)
 
 
-_Steps = Mapping[str, Mapping[str, tuple[float, str]]]
+class Touched(Struct, frozen=True):
+    """What may be answered in another way since the version before.
+
+    Attributes:
+        cis: ids of CIs that are new, gone or changed, and of the ends of such relationships.
+        names: canonical spellings that mean other CIs than they did, or that mean some for the first or last time.
+    """
+
+    cis: frozenset[str]
+    names: frozenset[str]
+
+
+class Relationships(Collection[Relationship]):
+    """Relationships, each once, in a tenth of the memory: ``of`` has for each source its types and targets in turn."""
+
+    __slots__ = ("_count", "of")
+
+    def __init__(self, of: dict[str, tuple[str, ...]], count: int) -> None:
+        self.of, self._count = of, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Relationship]:
+        for source, flat in self.of.items():
+            for kind, target in _pairs(flat):
+                yield Relationship(source=source, type=kind, target=target)
+
+    def __contains__(self, tie: object) -> bool:
+        return isinstance(tie, Relationship) and (tie.type, tie.target) in _pairs(self.of.get(tie.source, ()))
 
 
 class Topology:
     """CIs and typed, directed relationships, indexed for correlation.
 
+    Where an answer is several they are sorted; steps by cost, and then by id.
+
     Args:
-        costs: cost of one step along a relationship type; 1.0 where not named.
+        costs: cost of one step along a relationship type, more than 0; 1.0 where not named.
         max_cost: walks end beyond this cost.
     Bounds: a walk visits at most ``MAX_REACH`` CIs, nearest first, so a hub costs latency, never correctness.
     """
@@ -113,61 +147,107 @@ class Topology:
         max_cost: float = 3.0,
     ) -> None:
         self.version = version
-        self.cis: dict[str, CI] = {intern(ci.id): ci for ci in cis}
-        self.relationships = tuple(relationships)
-        self._costs = dict(costs or {})
+        self.touched: Touched | None = None
+        """What ``patched`` changed; None where this was built whole."""
+        self.cis: dict[str, CI] = {ci.id: ci for ci in cis}
+        self._ways = _Ways(costs or {})
         self._reach = Reach(max_cost, self.MAX_REACH)
-        self.even = True
-        """Whether every step there is costs 1."""
-        self._needs: dict[str, dict[str, tuple[float, str]]] = {}
-        self._needed_by: dict[str, dict[str, tuple[float, str]]] = {}
-        for relation in self.relationships:
-            direction = DIRECTIONS.get(relation.type, Direction.SOURCE_SUFFERS)
-            if direction in (Direction.SOURCE_SUFFERS, Direction.BOTH_SUFFER):
-                self._add_need(relation.source, relation.target, relation.type)
-            if direction in (Direction.TARGET_SUFFERS, Direction.BOTH_SUFFER):
-                self._add_need(relation.target, relation.source, relation.type)
+        self.relationships = _gathered(relationships, self.cis)
+        self._needs, self._needed_by = _drawn(self.relationships, self._ways)
+        self._uneven = sum(step[0] != 1.0 for steps in self._needs.values() for step in steps.values())
+        self._counts = Counter(ci.kind for ci in self.cis.values())
+        self._critical = sum(1 for ci in self.cis.values() if ci.criticality)
+        self._names = _names_of(self.cis.values())
+        self._services: dict[str, tuple[str, ...]] = {}
+        self._forget()
+
+    def _forget(self) -> None:
         self._upstream: dict[str, dict[str, Hop]] = {}
+        self._hops = 0
         self._around: dict[str, Around] = {}
         self._kinds: dict[str, Counter[tuple[str, str]]] = {}
-        self._counts = Counter(ci.kind for ci in self.cis.values())
-        self._names = self._index_names()
-        self._services = self._index_services()
 
-    def _add_need(self, dependent: str, dependency: str, kind: str) -> None:
-        if dependent == dependency:
-            return
-        cost = self._costs.get(kind, 1.0)
-        self.even = self.even and cost == 1.0
-        dependent, dependency = intern(dependent), intern(dependency)
-        needs = self._needs.setdefault(dependent, {})
-        known = needs.get(dependency)
-        if known is None or (cost, kind) < known:
-            needs[dependency] = self._needed_by.setdefault(dependency, {})[dependent] = (cost, kind)
+    @property
+    def even(self) -> bool:
+        """Whether every step there is costs 1."""
+        return not self._uneven
 
     def patched(self, delta: TopologyDelta, *, version: str) -> "Topology":
         """The topology after ``delta``, with the same costs and horizon; this one stays as it is.
 
-        CIs and relationships keep their places, new ones come behind, so that the answers are those of a topology
-        built from ``cis`` and ``relationships`` of the result.
+        Its answers are those of a topology built from what there is then. What did not change is shared, so that the
+        price is that of the change; ``touched`` tells what did.
         """
-        left = set(delta.gone_cis)
-        cis = {id: ci for id, ci in self.cis.items() if id not in left}
-        cis.update((ci.id, ci) for ci in delta.put_cis)
-        gone = {(tie.source, tie.type, tie.target) for tie in delta.gone_relationships}
-        ties = {(tie.source, tie.type, tie.target): tie for tie in self.relationships}
-        ties = {key: tie for key, tie in ties.items() if key not in gone}
-        for tie in delta.put_relationships:
-            ties.setdefault((tie.source, tie.type, tie.target), tie)
-        return Topology(cis.values(), ties.values(), version=version, costs=self._costs, max_cost=self._reach.max_cost)
+        new = object.__new__(Topology)
+        new.version, new._ways, new._reach = version, self._ways, self._reach
+        changed, names = new._take_cis(self, delta)
+        ends = new._take_relationships(self, delta)
+        new._services = self._services.copy()
+        new._forget_services([*changed, *(dependency for _, dependency in ends)])
+        new._forget()
+        new.touched = Touched(frozenset(chain(changed, chain.from_iterable(ends))), names)
+        return new
+
+    def _take_cis(self, old: "Topology", delta: TopologyDelta) -> tuple[list[str], frozenset[str]]:
+        """The CIs of ``old`` after ``delta``: ids of those that changed, and the names that mean something else."""
+        self.cis, self._counts, self._critical = old.cis.copy(), old._counts.copy(), old._critical
+        for id in delta.gone_cis:
+            self.cis.pop(id, None)
+        self.cis.update((ci.id, ci) for ci in delta.put_cis)
+        changed = []
+        renamed: dict[str, dict[str, bool]] = {}
+        for id in dict.fromkeys((*delta.gone_cis, *(ci.id for ci in delta.put_cis))):
+            before, now = old.cis.get(id), self.cis.get(id)
+            if before == now:
+                continue
+            changed.append(id)
+            for ci, one in ((before, -1), (now, 1)):
+                if ci is not None:
+                    self._counts[ci.kind] += one
+                    self._critical += one if ci.criticality else 0
+            was, becomes = (_spellings(ci) if ci is not None else set() for ci in (before, now))
+            for name in was ^ becomes:
+                renamed.setdefault(name, {})[id] = name in becomes
+        self._names = old._names.copy()
+        for name, bearers in renamed.items():
+            others = (id for id in _ids(self._names.get(name)) if id not in bearers)
+            _name(self._names, name, [*others, *(id for id, bears in bearers.items() if bears)])
+        return changed, frozenset(renamed)
+
+    def _take_relationships(self, old: "Topology", delta: TopologyDelta) -> list[tuple[str, str]]:
+        """The relationships of ``old`` after ``delta``: which CI needs which in another way than it did, or not any
+        more."""
+        self.relationships, pairs = _changed(old.relationships, delta, self.cis)
+        self._uneven = old._uneven
+        kinds = _KindsBetween(self.relationships.of, self._ways)
+        up: dict[str, dict[str, _Step | None]] = {}
+        down: dict[str, dict[str, _Step | None]] = {}
+        for dependent, dependency in dict.fromkeys(chain.from_iterable(((a, b), (b, a)) for a, b in pairs)):
+            before = old._needs.get(dependent, _NOWHERE).get(dependency)
+            now = kinds.step(dependent, dependency)
+            if now != before:
+                self._uneven += (now is not None and now[0] != 1.0) - (before is not None and before[0] != 1.0)
+                up.setdefault(dependent, {})[dependency] = down.setdefault(dependency, {})[dependent] = now
+        self._needs, self._needed_by = _edited(old._needs, up), _edited(old._needed_by, down)
+        return [(dependent, dependency) for dependent, steps in up.items() for dependency in steps]
+
+    def _forget_services(self, changed: Iterable[str]) -> None:
+        """Of these CIs, and of all that they need: what a CI needs has known ones only where the CI has."""
+        todo = list(changed)
+        while todo:
+            here = todo.pop()
+            if self._services.pop(here, None) is not None:
+                todo.extend(self._needs.get(here, _NOWHERE))
 
     def upstream(self, ci: str) -> Mapping[str, Hop]:
         """What ``ci`` depends on, directly or not, nearest first and with itself at cost 0."""
         found = self._upstream.get(ci)
         if found is None:
-            if len(self._upstream) >= _MAX_REMEMBERED:
-                self._upstream.clear()
-            found = self._upstream[ci] = self._walk(ci, self._needs)
+            found = self._walk(ci, self._needs)
+            self._hops += len(found)
+            if self._hops > _MAX_HOPS:
+                self._upstream, self._hops = {}, len(found)
+            self._upstream[ci] = found
         return found
 
     def downstream(self, ci: str) -> Mapping[str, Hop]:
@@ -183,36 +263,43 @@ class Topology:
         return self._walk(ci, self._needed_by, reach)
 
     def _walk(self, start: str, steps: _Steps, reach: Reach | None = None) -> dict[str, Hop]:
+        """Level by level, a level being what can be reached at the same cost, each in the order of ids.
+
+        Of the steps from one CI only as many are looked at as there is room for: those beyond, which cost as much or
+        more and come later, would find no room.
+        """
         reach = self._reach if reach is None else reach
-        return self._by_levels(start, steps, reach) if self.even else self._by_cost(start, steps, reach)
-
-    def _by_levels(self, start: str, steps: _Steps, reach: Reach) -> dict[str, Hop]:
-        """The walk where every step costs 1, as it is unless somebody set costs: several times as fast, same answer."""
-        done = {start: Hop(0.0, start)}
-        level, cost = [start], 0.0
-        while level and cost + 1.0 <= reach.max_cost and len(done) < reach.most:
-            cost += 1.0
-            found: dict[str, Hop] = {}
-            for here in level:
-                for there in steps.get(here, _NOWHERE):
-                    if there not in done and there not in found:
-                        found[there] = Hop(cost, here)
-            level = sorted(found)[: reach.most - len(done)]
-            for there in level:
-                done[there] = found[there]
-        return done
-
-    def _by_cost(self, start: str, steps: _Steps, reach: Reach) -> dict[str, Hop]:
+        max_cost, most = reach.max_cost, reach.most
         done: dict[str, Hop] = {}
-        queue: list[tuple[float, str, str]] = [(0.0, start, start)]
-        while queue and len(done) < reach.most:
-            cost, here, before = heapq.heappop(queue)
-            if here in done:
+        waiting: dict[float, dict[str, str]] = {0.0: {start: start}}
+        while waiting:
+            cost = min(waiting)
+            level = waiting.pop(cost)
+            fresh = sorted([here for here in level if here not in done]) if len(level) > 1 else [*level]
+            if len(fresh) == 1 and fresh[0] in done:
                 continue
-            done[here] = Hop(cost, before)
-            for there, (step, _) in steps.get(here, _NOWHERE).items():
-                if there not in done and cost + step <= reach.max_cost:
-                    heapq.heappush(queue, (cost + step, there, here))
+            room = most - len(done) - len(fresh)
+            for here in fresh[: most - len(done)]:
+                done[here] = Hop(cost, level[here])
+            if room <= 0:
+                break
+            for here in fresh:
+                left = room
+                for there, (step, _) in steps.get(here, _NOWHERE).items():
+                    if there in done:
+                        continue
+                    further = cost + step
+                    if further > max_cost:
+                        break
+                    found = waiting.get(further)
+                    if found is None:
+                        found = waiting[further] = {}
+                    known = found.get(there)
+                    if known is None or here < known:
+                        found[there] = here
+                    left -= 1
+                    if not left:
+                        break
         return done
 
     def path(self, ci: str, upstream: str) -> tuple[str, ...]:
@@ -309,39 +396,255 @@ class Topology:
         return tuple(sorted({*self._needs.get(ci, {}), *self._needed_by.get(ci, ())}))
 
     def named(self, name: str) -> tuple[str, ...]:
-        """Ids of the CIs that go by ``name`` (id, name or alias, without regard to case); several if it is
-        ambiguous."""
+        """Ids of the CIs that go by ``name`` (id, name or alias, however it is spelt), sorted; several if it is
+        ambiguous. What is an id letter by letter means that CI alone."""
         if (ci := self.cis.get(name)) is not None:
             return (ci.id,)  # ours, not the label's: one string for all alerts on it
-        return self._names.get(name.lower(), ())
+        return self.known_as(canonical(name))
+
+    def known_as(self, spelling: str) -> tuple[str, ...]:
+        """Ids of the CIs with an id, a name or an alias of this canonical spelling, sorted."""
+        return _ids(self._names.get(spelling))
 
     def services(self, ci: str) -> tuple[str, ...]:
-        """Business services that depend on ``ci``, most critical first, at most ``MAX_SERVICES``."""
-        return self._services.get(ci, ())
+        """Business services that depend on ``ci``, however far, most critical first, at most ``MAX_SERVICES``: impact
+        has no horizon. What is found on the way is kept, so that all of it is found once."""
+        found = self._services.get(ci)
+        if found is None:
+            if not self._critical or not (ci in self.cis or ci in self._needs or ci in self._needed_by):
+                return ()
+            for part in self._circles_above(ci):
+                self._settle(part)
+            found = self._services[ci]
+        return found
 
-    def _index_names(self) -> dict[str, tuple[str, ...]]:
-        names: dict[str, list[str]] = {}
-        for ci in self.cis.values():
-            for name in {ci.id.lower(), ci.name.lower(), *(alias.lower() for alias in ci.aliases)} - {""}:
-                names.setdefault(name, []).append(ci.id)
-        return {name: tuple(sorted(ids)) for name, ids in names.items()}
+    def _settle(self, part: list[str]) -> None:
+        """The services of CIs that all depend on each other, when those of what depends on them are known."""
+        members = set(part)
+        above: dict[int, tuple[str, ...]] = {}
+        for here in part:
+            for there in self._needed_by.get(here, _NOWHERE):
+                if there not in members:
+                    known = self._services[there]
+                    above[id(known)] = known
+        own = [here for here in part if (ci := self.cis.get(here)) is not None and ci.criticality]
+        if len(above) == 1 and not own:
+            (found,) = above.values()
+        else:
+            reached = sorted((self.cis[one].criticality, one) for one in {*own, *chain.from_iterable(above.values())})
+            found = tuple(service for _, service in reached[: self.MAX_SERVICES])
+        for here in part:
+            self._services[here] = found
 
-    def _index_services(self) -> dict[str, tuple[str, ...]]:
-        """From each service that has a criticality down to all it needs, however far: impact has no horizon."""
-        critical = sorted((ci.criticality, ci.id) for ci in self.cis.values() if ci.criticality)
-        found: dict[str, list[str]] = {}
-        for _, service in critical:
-            seen, todo = {service}, [service]
-            while todo:
-                here = todo.pop()
-                reached = found.setdefault(here, [])
-                if len(reached) < self.MAX_SERVICES:
-                    reached.append(service)
-                for there in self._needs.get(here, {}):
-                    if there not in seen:
-                        seen.add(there)
-                        todo.append(there)
-        return {ci: tuple(services) for ci, services in found.items()}
+    def _circles_above(self, start: str) -> Iterator[list[str]]:
+        """Tarjan's strongly connected components of what depends on ``start`` and is not settled yet: before each
+        component all comes that depends on it."""
+        index: dict[str, int] = {start: 0}
+        low = {start: 0}
+        path = [start]
+        work = [(start, iter(self._needed_by.get(start, _NOWHERE)))]
+        while work:
+            here, rest = work[-1]
+            for there in rest:
+                if there in self._services:
+                    continue
+                if there not in index:
+                    index[there] = low[there] = len(index)
+                    path.append(there)
+                    work.append((there, iter(self._needed_by.get(there, _NOWHERE))))
+                    break
+                low[here] = min(low[here], index[there])  # still on the path: what left it is settled
+            else:
+                work.pop()
+                if work:
+                    low[work[-1][0]] = min(low[work[-1][0]], low[here])
+                if low[here] == index[here]:
+                    part = [path.pop()]
+                    while part[-1] != here:
+                        part.append(path.pop())
+                    yield part
+
+
+# ---- relationships as steps -----------------------------------------------------------------------------------------
+
+
+class _Ways:
+    """What a relationship of a type means: the step from its source to its target, and the one back; None for none."""
+
+    def __init__(self, costs: Mapping[str, float]) -> None:
+        self._costs = costs
+        self._known: dict[str, tuple[_Step | None, _Step | None]] = {}
+
+    def of(self, kind: str) -> tuple[_Step | None, _Step | None]:
+        found = self._known.get(kind)
+        if found is None:
+            direction = DIRECTIONS.get(kind, Direction.SOURCE_SUFFERS)
+            step = (self._costs.get(kind, 1.0), kind)
+            there = step if direction in (Direction.SOURCE_SUFFERS, Direction.BOTH_SUFFER) else None
+            back = step if direction in (Direction.TARGET_SUFFERS, Direction.BOTH_SUFFER) else None
+            found = self._known[kind] = (there, back)
+        return found
+
+
+def _pairs(flat: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """Type and target in turn."""
+    parts = iter(flat)
+    return zip(parts, parts, strict=True)
+
+
+def _gathered(relationships: Iterable[Relationship], cis: Mapping[str, CI]) -> Relationships:
+    """By source, with one string for each id and type, however often it was decoded."""
+    same: dict[str, str] = {id: id for id in cis}
+    one = same.setdefault
+    by_source: dict[str, list[tuple[str, str]]] = {}
+    for tie in relationships:
+        source = one(tie.source, tie.source)
+        found = by_source.get(source)
+        if found is None:
+            found = by_source[source] = []
+        found.append((one(tie.type, tie.type), one(tie.target, tie.target)))
+    of, count = {}, 0
+    while by_source:  # which empties what is read, so that not all is there twice
+        source, pairs = by_source.popitem()
+        of[source] = flat = tuple(chain.from_iterable(dict.fromkeys(pairs)))
+        count += len(flat) // 2
+    return Relationships(dict(reversed(of.items())), count)
+
+
+def _drawn(relationships: Relationships, ways: _Ways) -> tuple[_Steps, _Steps]:
+    """What each CI needs, and what needs it; of several relationships between two the cheapest, then by type."""
+    needs: _Steps = {}
+    needed_by: _Steps = {}
+    for source, flat in relationships.of.items():
+        for kind, target in _pairs(flat):
+            if source == target:
+                continue
+            there, back = ways.of(kind)
+            if there is not None:
+                _draw(needs, source, target, there)
+                _draw(needed_by, target, source, there)
+            if back is not None:
+                _draw(needs, target, source, back)
+                _draw(needed_by, source, target, back)
+    for steps in (needs, needed_by):
+        for ci, found in steps.items():
+            if len(found) > 1:
+                steps[ci] = _in_order(found)
+    return needs, needed_by
+
+
+def _draw(steps: _Steps, here: str, there: str, step: _Step) -> None:
+    found = steps.get(here)
+    if found is None:
+        steps[here] = {there: step}
+    elif there not in found or step < found[there]:
+        found[there] = step
+
+
+def _in_order(steps: Mapping[str, _Step]) -> dict[str, _Step]:
+    ordered = sorted(steps)
+    costs = {step[0] for step in steps.values()}
+    if len(costs) > 1:
+        ordered.sort(key=lambda there: steps[there][0])
+    return {there: steps[there] for there in ordered}
+
+
+class _KindsBetween:
+    """The step from one CI to another by all relationships that there are now, for few of very many pairs."""
+
+    def __init__(self, of: Mapping[str, tuple[str, ...]], ways: _Ways) -> None:
+        self._of, self._ways = of, ways
+        self._by_target: dict[str, dict[str, list[str]]] = {}
+
+    def step(self, dependent: str, dependency: str) -> _Step | None:
+        if dependent == dependency:
+            return None
+        there = (self._ways.of(kind)[0] for kind in self._between(dependent, dependency))
+        back = (self._ways.of(kind)[1] for kind in self._between(dependency, dependent))
+        return min((step for step in (*there, *back) if step is not None), default=None)
+
+    def _between(self, source: str, target: str) -> list[str]:
+        found = self._by_target.get(source)
+        if found is None:
+            found = self._by_target[source] = {}
+            for kind, there in _pairs(self._of.get(source, ())):
+                found.setdefault(there, []).append(kind)
+        return found.get(target, [])
+
+
+def _changed(
+    old: Relationships, delta: TopologyDelta, cis: Mapping[str, CI]
+) -> tuple[Relationships, list[tuple[str, str]]]:
+    """The relationships after ``delta``, and between which CIs they are not what they were."""
+
+    def same(id: str) -> str:
+        return cis[id].id if id in cis else id
+
+    by_source: dict[str, dict[tuple[str, str], bool]] = {}
+    for there, ties in ((False, delta.gone_relationships), (True, delta.put_relationships)):
+        for tie in ties:
+            by_source.setdefault(same(tie.source), {})[tie.type, same(tie.target)] = there
+    of, count = old.of.copy(), len(old)
+    changed = []
+    for source, said in by_source.items():
+        before = dict.fromkeys(_pairs(of.get(source, ())))
+        now = [pair for pair in before if said.get(pair, True)]
+        now += [pair for pair, there in said.items() if there and pair not in before]
+        changed += [(source, target) for (kind, target), there in said.items() if there != ((kind, target) in before)]
+        count += len(now) - len(before)
+        if now:
+            of[source] = tuple(chain.from_iterable(now))
+        else:
+            of.pop(source, None)
+    return Relationships(of, count), changed
+
+
+def _edited(old: _Steps, changes: Mapping[str, Mapping[str, _Step | None]]) -> _Steps:
+    new = old.copy()
+    for ci, steps in changes.items():
+        all_steps = {**old.get(ci, _NOWHERE), **steps}
+        left = {there: step for there, step in all_steps.items() if step is not None}
+        if left:
+            new[ci] = _in_order(left)
+        else:
+            new.pop(ci, None)
+    return new
+
+
+# ---- names ----------------------------------------------------------------------------------------------------------
+
+_Names = dict[str, str | tuple[str, ...]]
+"""By canonical spelling, the one CI that goes by it, or several, sorted."""
+
+
+def _spellings(ci: CI) -> set[str]:
+    return canonical_all([name for name in (ci.id, ci.name, *ci.aliases) if name])
+
+
+def _names_of(cis: Iterable[CI]) -> _Names:
+    names: _Names = {}
+    several: dict[str, list[str]] = {}
+    for ci in cis:
+        for name in _spellings(ci):
+            first = names.setdefault(name, ci.id)
+            if first is not ci.id:
+                several.setdefault(name, [first]).append(ci.id)  # type: ignore[list-item]
+    for name, ids in several.items():
+        _name(names, name, ids)
+    return names
+
+
+def _name(names: _Names, name: str, ids: list[str]) -> None:
+    if len(ids) == 1:
+        names[name] = ids[0]
+    elif ids:
+        names[name] = tuple(sorted(ids))
+    else:
+        names.pop(name, None)
+
+
+def _ids(found: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    return () if found is None else (found,) if isinstance(found, str) else found
 
 
 def _shares(up: Mapping[str, tuple[float, str]], down: Mapping[str, tuple[float, str]]) -> dict[str, float]:

@@ -242,5 +242,5 @@ def topology_record(engine: "Engine") -> TopologyRecord:
     return TopologyRecord(
         version=engine.topology.version,
         cis=tuple(engine.topology.cis.values()),
-        relationships=engine.topology.relationships,
+        relationships=tuple(engine.topology.relationships),
     )

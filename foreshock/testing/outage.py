@@ -21,7 +21,7 @@ def recorded_outage() -> bytes:
         if first == "correlation":
             sections.setdefault(section, {})[".".join(key)] = value
     topology = demo.topology()
-    cis, ties = tuple(topology.cis.values()), topology.relationships
+    cis, ties = tuple(topology.cis.values()), tuple(topology.relationships)
     bodies: list[tuple[RecordKind, float, Any]] = [
         (RecordKind.SETTINGS, 0.0, SettingsRecord(correlation=sections, sinks=("desk",))),
         (RecordKind.TOPOLOGY, 0.0, TopologyRecord(version="demo", cis=cis, relationships=ties)),

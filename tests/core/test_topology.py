@@ -248,7 +248,7 @@ def test_services_in_a_circle_end():
 
 
 def test_only_so_many_answers_are_kept_and_those_worked_out_again_are_the_same(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(topology_module, "_MAX_REMEMBERED", 2)
+    monkeypatch.setattr(topology_module, "_MAX_HOPS", 7)
     built = graph("a depends_on b", "b depends_on c", "c depends_on d")
     first = {name: dict(built.upstream(name)) for name in "abcd"}
 
@@ -300,3 +300,98 @@ def test_a_delta_is_the_same_after_json_and_after_msgpack():
         assert codec.decode(codec.encode(delta), type=TopologyDelta) == delta
     assert delta
     assert not TopologyDelta()
+
+
+# Few ids and names, so that they meet: one CI's name is another's id, names come and go with CIs.
+CIS = st.lists(
+    st.builds(
+        CI,
+        id=st.sampled_from(NAMES),
+        name=st.sampled_from(["", "A", "x.", "X"]),
+        aliases=st.lists(st.sampled_from(["b", "C", "y"]), max_size=2).map(tuple),
+        criticality=st.sampled_from([0, 0, 1, 2]),
+        kind=st.sampled_from(["vm", "rack"]),
+    ),
+    max_size=6,
+)
+DELTAS = st.builds(
+    TopologyDelta,
+    put_cis=CIS.map(tuple),
+    gone_cis=st.lists(st.sampled_from(NAMES), max_size=3).map(tuple),
+    put_relationships=TIES.map(tuple),
+    gone_relationships=TIES.map(tuple),
+)
+
+
+def answers(topology: Topology) -> dict[str, Any]:
+    """All that can be asked, in the order in which it is told."""
+    names = [*NAMES, "A", "X", "x", "y", "stranger"]
+    return {
+        "numbers": (len(topology.cis), len(topology.relationships), topology.even),
+        "kinds": [topology.count(kind) for kind in ("vm", "rack")],
+        **{f"named {name}": topology.named(name) for name in names},
+        **{f"up {name}": list(topology.upstream(name).items()) for name in names},
+        **{f"down {name}": list(topology.downstream(name).items()) for name in names},
+        **{
+            f"steps {name}": (list(topology.steps_up(name).items()), list(topology.steps_down(name).items()))
+            for name in names
+        },
+        **{f"around {name}": topology.around(name) for name in names},
+        **{f"dependents {name}": topology.dependents_by_kind(name) for name in names},
+        **{f"services {name}": topology.services(name) for name in names},
+        "ways": [topology.way(one, other) for one in NAMES for other in NAMES],
+    }
+
+
+@settings(max_examples=60)
+@given(CIS, TIES, st.lists(DELTAS, min_size=1, max_size=3), COSTS, st.booleans(), st.randoms(use_true_random=False))
+def test_a_patched_topology_answers_like_one_built_whole_in_any_order(
+    cis: list[CI], ties: list[Relationship], deltas: list[TopologyDelta], costs: Any, asked: bool, random: Any
+):
+    topology = Topology(cis, ties, costs=costs)
+    for delta in deltas:
+        if asked:  # what was worked out before must not be told after
+            before = answers(topology)
+        new = topology.patched(delta, version="2")
+        if asked:
+            assert answers(topology) == before
+        topology = new
+    all_cis, all_ties = list(topology.cis.values()), list(topology.relationships)
+    random.shuffle(all_cis)
+    random.shuffle(all_ties)
+
+    assert answers(topology) == answers(Topology(all_cis, all_ties, costs=costs))
+
+
+@settings(max_examples=100)
+@given(CIS, TIES, DELTAS)
+def test_what_is_not_touched_is_answered_as_before(cis: list[CI], ties: list[Relationship], delta: TopologyDelta):
+    old = Topology(cis, ties)
+    new = old.patched(delta, version="2")
+
+    assert new.touched is not None
+    for name in [*NAMES, "x", "y"]:
+        if name not in new.touched.names:
+            assert (new.known_as(name), new.named(name)) == (old.known_as(name), old.named(name))
+        if name not in new.touched.cis:
+            assert new.cis.get(name) == old.cis.get(name)
+            assert (new.steps_up(name), new.steps_down(name)) == (old.steps_up(name), old.steps_down(name))
+
+
+def test_a_relationship_that_comes_twice_is_one():
+    topology = graph("a depends_on b", "a uses b", "a depends_on b")
+
+    assert sorted(topology.relationships, key=str) == [tie("a depends_on b"), tie("a uses b")]
+    assert len(topology.relationships) == 2
+    assert tie("a uses b") in topology.relationships
+    assert tie("b uses a") not in topology.relationships
+
+
+def test_what_was_found_of_services_stays_where_nothing_above_changed():
+    old = graph("shop depends_on db", "db runs_on host", "mail depends_on mx", criticality={"shop": 1, "mail": 2})
+    assert (old.services("host"), old.services("mx")) == (("shop",), ("mail",))
+
+    new = old.patched(TopologyDelta(put_relationships=(tie("mail depends_on db"),)), version="2")
+
+    assert set(new._services) == {"mail", "mx", "shop"}
+    assert new.services("host") == ("shop", "mail")
