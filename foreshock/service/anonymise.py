@@ -12,7 +12,7 @@ Left as they are: names of labels, ``severity``, kinds of CIs, names of rules, t
 
 import hmac
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -26,15 +26,18 @@ from foreshock.core.errors import ConfigError, Malformed, Problem
 from foreshock.core.learned import Learned, versioned
 from foreshock.core.matchers import MAX_EXPRESSION_CHARS, Matcher, parse_matcher
 from foreshock.core.model import (
+    CI,
     Contribution,
     Event,
     Judgement,
     MaintenanceWindow,
+    Relationship,
     Silence,
     SilenceMatcher,
     Witness,
     read_labels,
 )
+from foreshock.core.topology import TopologyDelta
 from foreshock.service.escalation import GROUP
 from foreshock.service.records import (
     AnomaliesRecord,
@@ -209,9 +212,11 @@ class Names:
             self._of_events(entry)
         elif entry.kind is RecordKind.TOPOLOGY:
             topology = msgspec.json.decode(entry.body, type=TopologyRecord)
-            for ci in topology.cis:
+            delta = topology.delta or TopologyDelta()
+            for ci in (*topology.cis, *delta.put_cis):
                 self._name(ci.id, ci.name, ci.owner, *ci.aliases)
-            for tie in topology.relationships:
+            self._name(*delta.gone_cis)
+            for tie in (*topology.relationships, *delta.put_relationships, *delta.gone_relationships):
                 self._name(tie.source, tie.target)
         elif entry.kind is RecordKind.TICKET:
             change = msgspec.json.decode(entry.body, type=TicketChange)
@@ -434,20 +439,34 @@ class Anonymiser:
     # ---- other records ----
 
     def _topology(self, read: TopologyRecord) -> TopologyRecord:
-        name = self._tokens.name
+        delta = read.delta
         return TopologyRecord(
             version=self.text(read.version),
-            cis=tuple(
-                msgspec.structs.replace(
-                    ci, id=name(ci.id), name=name(ci.name), aliases=tuple(map(name, ci.aliases)), owner=name(ci.owner)
-                )
-                for ci in read.cis
-            ),
-            relationships=tuple(
-                msgspec.structs.replace(tie, source=name(tie.source), target=name(tie.target))
-                for tie in read.relationships
+            cis=self._cis(read.cis),
+            relationships=self._ties(read.relationships),
+            base=self.text(read.base),
+            delta=None
+            if delta is None
+            else TopologyDelta(
+                put_cis=self._cis(delta.put_cis),
+                gone_cis=tuple(map(self._tokens.name, delta.gone_cis)),
+                put_relationships=self._ties(delta.put_relationships),
+                gone_relationships=self._ties(delta.gone_relationships),
             ),
         )
+
+    def _cis(self, cis: Iterable[CI]) -> tuple[CI, ...]:
+        name = self._tokens.name
+        return tuple(
+            msgspec.structs.replace(
+                ci, id=name(ci.id), name=name(ci.name), aliases=tuple(map(name, ci.aliases)), owner=name(ci.owner)
+            )
+            for ci in cis
+        )
+
+    def _ties(self, ties: Iterable[Relationship]) -> tuple[Relationship, ...]:
+        name = self._tokens.name
+        return tuple(msgspec.structs.replace(tie, source=name(tie.source), target=name(tie.target)) for tie in ties)
 
     def _settings(self, read: SettingsRecord) -> SettingsRecord:
         bare = msgspec.structs.replace(read, source=None)  # who applied them, and why

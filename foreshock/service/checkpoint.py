@@ -27,7 +27,7 @@ from foreshock.service import (
     weighing,
 )
 from foreshock.service.lineage import InForce
-from foreshock.service.records import LearnedRecord, SettingsRecord, TopologyRecord
+from foreshock.service.records import LearnedRecord, SettingsRecord
 from foreshock.service.sharing import Sharing
 from foreshock.service.sources import SourceCount
 from foreshock.service.timers import Due
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 class Saved(Struct, frozen=True, kw_only=True):
     """Counters that belong to no alert or situation. record: the last that was read, which what timers do is told with;
     fingerprints: the version that alerts are saved with; ahead, suspended: the budget of the rules; said_causes: as
-    ``Engine.said_causes``."""
+    ``Engine.said_causes``; topology: the version in force."""
 
     now: Moment
     record: int = 0
@@ -56,6 +56,7 @@ class Saved(Struct, frozen=True, kw_only=True):
     ahead: dict[str, int] = {}
     suspended: dict[str, str] = {}
     said_causes: dict[str, int] = {}
+    topology: str = ""
 
 
 def pieces(engine: "Engine") -> Iterator[tuple[str, str, bytes | None]]:
@@ -68,6 +69,7 @@ def pieces(engine: "Engine") -> Iterator[tuple[str, str, bytes | None]]:
         yield "situation", key, None if situation is None else encode(situation)
     for part in sorted(engine.usual.changed):
         yield "usual", part, engine.usual.save(part)
+    graph: list[str] = []
     for kind, key in sorted(engine.dirty):
         if kind == "rule":
             memory = next((rule.memory for rule in engine.rules if rule.tag == key), None)
@@ -84,7 +86,7 @@ def pieces(engine: "Engine") -> Iterator[tuple[str, str, bytes | None]]:
             judgement = engine.judgements.get(key)
             yield kind, key, None if judgement is None else encode(judgement)
         elif kind == "topology":
-            yield kind, key, encode(in_force.topology_record(engine))
+            graph.append(key)
         elif kind == "learned":
             yield kind, key, encode(engine.learned)
         elif kind == "settings":
@@ -93,6 +95,8 @@ def pieces(engine: "Engine") -> Iterator[tuple[str, str, bytes | None]]:
             yield kind, key, encode(engine.brake)
         elif kind == "lineage":
             yield kind, key, encode(engine.lineage)
+    for key, body in engine.saved_topology.pieces(engine.topology, graph):
+        yield "topology", key, body
     for kind, key in engine.suppression.unsaved():
         item = engine.suppression.item(kind, key)
         yield kind, key, None if item is None else encode(item)
@@ -112,6 +116,7 @@ def pieces(engine: "Engine") -> Iterator[tuple[str, str, bytes | None]]:
         ahead=engine.budget.ahead,
         suspended=engine.budget.suspended,
         said_causes=engine.said_causes,
+        topology=engine.topology.version,
     )
     yield "saved", "", encode(counters)
 
@@ -134,7 +139,8 @@ def restore(engine: "Engine", items: Iterable[tuple[str, str, bytes]]) -> None:
     read_alert = msgspec.msgpack.Decoder(Alert).decode
     read_situation = msgspec.msgpack.Decoder(Situation).decode
     sharing = Sharing()
-    topology: TopologyRecord | None = None
+    graph: list[tuple[str, bytes]] = []
+    version = ""
     learned: dict[str, bytes] = {}
     anomalies: list[bytes] = []
     made_by = fingerprints.FINGERPRINT_VERSION
@@ -164,7 +170,7 @@ def restore(engine: "Engine", items: Iterable[tuple[str, str, bytes]]) -> None:
         elif kind == "judgement":
             engine.judgements[key] = msgspec.msgpack.decode(body, type=Judgement)
         elif kind == "topology":
-            topology = msgspec.msgpack.decode(body, type=TopologyRecord)
+            graph.append((key, body))
         elif kind == "settings":
             in_force.use_settings(engine, msgspec.msgpack.decode(body, type=SettingsRecord))
         elif kind == "lineage":
@@ -185,9 +191,9 @@ def restore(engine: "Engine", items: Iterable[tuple[str, str, bytes]]) -> None:
             engine.last_problem = saved.problems
             engine.counts |= saved.counts
             engine.budget.ahead, engine.budget.suspended = saved.ahead, saved.suspended
-            made_by, engine.said_causes = saved.fingerprints, saved.said_causes
-    if topology is not None:
-        in_force.use_topology(engine, topology)
+            made_by, engine.said_causes, version = saved.fingerprints, saved.said_causes, saved.topology
+    topology = engine.saved_topology.restore(engine, graph)
+    in_force.use_topology(engine, msgspec.structs.replace(topology, version=version or topology.version))
     for situation in engine.situations.values():
         sharing.situation(situation, engine.alerts)
     engine.situations = dict(sorted(engine.situations.items(), key=lambda item: situation_number(item[0])))

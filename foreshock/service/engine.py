@@ -83,6 +83,7 @@ from foreshock.service import (
 from foreshock.service.lineage import InForce
 from foreshock.service.ourselves import OURSELVES
 from foreshock.service.records import LearnedRecord
+from foreshock.service.saved_topology import SavedTopology
 from foreshock.service.sharing import Sharing
 from foreshock.service.sources import Sender, SourceCount
 from foreshock.service.tally import Tallies
@@ -179,6 +180,7 @@ class Engine:
         self.sinks: tuple[str, ...] = ()
         self.problem_sinks: tuple[str, ...] = ()
         self.topology = Topology()
+        self.saved_topology = SavedTopology()
         self.learned = LearnedRecord(learned=NOTHING)
         self.now = _EPOCH
         self.alerts: dict[str, Alert] = {}
@@ -555,6 +557,12 @@ class Engine:
         )
         sender = self._sender(OURSELVES, OURSELVES.kind)
         self.fold(sender.known.get(bytes(event.labels)), event, self.now, sender, None)
+
+    def report_end(self, labels: Mapping[str, str]) -> None:
+        """What ``report`` told is over, if anything was told."""
+        alert = self.alerts.get(self.identity(OURSELVES, OURSELVES.kind, encode_texts(labels)))
+        if alert is not None and alert.firing:
+            self.report(labels, "")
 
     def members(self, situation: Situation) -> list[Alert]:
         """Its alerts in order of joining."""

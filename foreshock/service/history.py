@@ -12,6 +12,7 @@ from foreshock.core.errors import Malformed
 from foreshock.core.learned import Occurrence, class_of
 from foreshock.core.model import Ended, Event, read_labels
 from foreshock.core.topology import Topology
+from foreshock.service import topologies
 from foreshock.service.recorded import Input
 from foreshock.service.records import TopologyRecord
 
@@ -41,7 +42,7 @@ class Recorded:
             record = given.record
             if record.kind is RecordKind.TOPOLOGY and not self._given:
                 read = msgspec.json.decode(record.body, type=TopologyRecord)
-                self.topology, self._bound = Topology(read.cis, read.relationships, version=read.version), {}
+                self.topology, self._bound = topologies.after(self.topology, read), {}
             elif record.kind is RecordKind.EVENTS and record.collector in self._collectors:
                 yield from self._of_events(self._collectors[record.collector], record.body, record.at)
 

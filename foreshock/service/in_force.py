@@ -1,10 +1,12 @@
 """What is in force: topology, settings, rules, silences, and what was learned, each taken over from a record."""
 
 from collections.abc import Mapping
+from sys import intern
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from correlation.bind import Binding
 from correlation.group import number as situation_number
 from correlation.identity import Scheme
 from correlation.relate import Traces, View
@@ -12,7 +14,7 @@ from correlation.rule import RuleInstance, RuleKind, build, changes, shipped
 from correlation.settings import read_recorded
 from correlation.umbrella import Umbrellas
 from foreshock.core.contracts import Record
-from foreshock.core.model import SituationState
+from foreshock.core.model import Alert, SituationState
 from foreshock.core.topology import Topology
 from foreshock.service import (
     brake,
@@ -28,13 +30,15 @@ from foreshock.service import (
     sources,
     weighing,
 )
-from foreshock.service.ourselves import suspension
+from foreshock.service.ourselves import suspension, topology_refusal
 from foreshock.service.records import LearnedRecord, OperatorRecord, SettingsRecord, TopologyRecord
 from foreshock.service.timers import Due
+from foreshock.service.topologies import Fit, fit
 
 if TYPE_CHECKING:
     from foreshock.service.engine import Engine
 
+RETIRED = intern("the topology has it no more: kept until the situation is over")
 _WEAK = 4  # candidates down to this part of the threshold are heard: several weak ones may be enough together
 
 
@@ -81,20 +85,22 @@ def suppression_changed(engine: "Engine") -> None:
 
 def read_topology(engine: "Engine", record: Record) -> None:
     read = msgspec.json.decode(record.body, type=TopologyRecord)
-    use_topology(engine, read)
-    engine.dirty.add(("topology", ""))
-    engine.say(
-        "topology",
-        read.version,
-        "loaded",
-        f"{len(read.cis)} CIs, {len(read.relationships)} relationships",
-        actor=record.actor,
-    )
+    before = engine.topology
+    match fit(read, before.version, {each.topology for each in engine.versions}):
+        case Fit.KNOWN:
+            return
+        case Fit.STRANGE:
+            _refuse_topology(engine, read, record)
+            return
+        case Fit.NEXT if read.delta is not None:
+            engine.topology = before.patched(read.delta, version=read.version)
+            engine.saved_topology.changed(engine, read.delta)
+        case _:
+            use_topology(engine, read)
+            engine.saved_topology.all_changed(engine)
+    engine.say("topology", read.version, "loaded", _what_came(read), actor=record.actor)
     for alert in engine.alerts.values():
-        binding = engine.bind(alert, alert.read_labels())
-        if (binding.ci, binding.how, binding.peers) != (alert.ci, alert.bound_by, alert.peers):
-            alert.ci, alert.bound_by, alert.peers = binding.ci, binding.how, binding.peers
-            engine.dirty_alerts[alert.fingerprint] = None
+        bind_anew(engine, alert, before)
     rebuild_traces(engine)
     for situation in list(engine.situations.values()):
         if situation.state is SituationState.OPEN:
@@ -105,6 +111,52 @@ def read_topology(engine: "Engine", record: Record) -> None:
     use_suppression(engine)
     forecasts.look_at_all(engine)
     deciding.evaluate_held(engine)
+    engine.report_end(topology_refusal())
+
+
+def _refuse_topology(engine: "Engine", read: TopologyRecord, record: Record) -> None:
+    """Whoever publishes sees by the version in force that it was, and sends a whole one."""
+    there = engine.topology.version or "none"
+    detail = f"it builds on version {read.base or 'none'}, and {there} is in force"
+    engine.say("topology", read.version, "refused", detail, actor=record.actor)
+    engine.report(topology_refusal(), f"topology {read.version} was refused, {there} stays in force: {detail}")
+
+
+def _what_came(read: TopologyRecord) -> str:
+    delta = read.delta
+    if delta is None:
+        return f"{len(read.cis)} CIs, {len(read.relationships)} relationships"
+    return (
+        f"after {read.base or 'none'}: {len(delta.put_cis)} CIs new or changed, {len(delta.gone_cis)} gone; "
+        f"{len(delta.put_relationships)} relationships new, {len(delta.gone_relationships)} gone"
+    )
+
+
+def bind_anew(engine: "Engine", alert: Alert, before: Topology) -> None:
+    """before: the topology until now."""
+    binding = engine.bind(alert, alert.read_labels())
+    if binding.ci not in engine.topology.cis and _stays(engine, alert, before):
+        binding = Binding(alert.ci, RETIRED, binding.peers)
+    if (binding.ci, binding.how, binding.peers) != (alert.ci, alert.bound_by, alert.peers):
+        alert.ci, alert.bound_by, alert.peers = binding.ci, binding.how, binding.peers
+        engine.dirty_alerts[alert.fingerprint] = None
+
+
+def _stays(engine: "Engine", alert: Alert, before: Topology) -> bool:
+    """Whether its CI is gone while its situation is open: that goes on where it was, until it is over."""
+    situation = engine.situation_of(alert)
+    if not alert.ci or alert.ci in engine.topology.cis or situation is None:
+        return False
+    return situation.state is SituationState.OPEN and (alert.ci in before.cis or alert.bound_by == RETIRED)
+
+
+def leave_the_retired(engine: "Engine", alert: Alert) -> None:
+    """It begins again: where its situation is over, a CI that is gone is no longer its place."""
+    situation = engine.situation_of(alert)
+    if alert.bound_by != RETIRED or (situation is not None and situation.state is SituationState.OPEN):
+        return
+    binding = engine.bind(alert, alert.read_labels())
+    alert.ci, alert.bound_by, alert.peers = binding.ci, binding.how, binding.peers
 
 
 def use_suppression(engine: "Engine") -> None:

@@ -24,6 +24,7 @@ from foreshock.core.model import Label, Moment
 from foreshock.service import in_force, training
 from foreshock.service.engine import Engine
 from foreshock.service.inbox import Inbox
+from foreshock.service.period import topology_before
 from foreshock.service.records import LearnedRecord
 from foreshock.service.runner import Runner
 from foreshock.service.training import Task, piece
@@ -116,14 +117,15 @@ class Learner:
             raise Rejected("a training is under way", hint="ask again when it is over")
         try:
             labels = tuple(row for one in self._store.judgements(limit=_MAX_JUDGEMENTS) for row in feedback.labels(one))
+            begin = max(0, self._runner.position - _MAX_RECORDS)
             with self._runner.looking() as engine:
                 task = Task(
                     settings=self._settings.model_dump(mode="json"),
                     topology=in_force.topology_record(engine),
-                    head=_head(engine) if labels else (),
+                    head=self._head(engine, begin) if labels else (),
                     labels=labels,
                 )
-            return train_apart(task, chain(self._situations(self._clock() - since), self._records(labels)))
+            return train_apart(task, chain(self._situations(self._clock() - since), self._records(labels, begin)))
         finally:
             self._busy.release()
 
@@ -133,15 +135,23 @@ class Learner:
         for body in chain(bodies, self._store.ended(since)):
             yield piece("ended", body)
 
-    def _records(self, labels: Sequence[Label]) -> Iterator[bytes]:
-        """From a while before the first alert that somebody spoke of; of too many the newest."""
+    def _records(self, labels: Sequence[Label], at: int) -> Iterator[bytes]:
+        """Behind record ``at``, from a while before the first alert that somebody spoke of."""
         if not labels:
             return
         since = min(label.alert.onset for label in labels) - _BEFORE_A_LABEL
-        at = max(0, self._runner.position - _MAX_RECORDS)
         while records := self._store.journal.records(at, limit=_CHUNK, upto=self._runner.position):
             yield from (piece("record", msgspec.json.encode(record)) for record in records if record.at >= since)
             at = records[-1].number
+
+    def _head(self, engine: Engine, number: int) -> tuple[Record, ...]:
+        """Settings and topology as they are now: what they were at record ``number`` is not kept."""
+        topology = topology_before(self._store.journal, number, in_force.topology_record(engine))
+        bodies = (
+            (RecordKind.SETTINGS, msgspec.json.encode(in_force.settings_record(engine))),
+            (RecordKind.TOPOLOGY, msgspec.json.encode(topology)),
+        )
+        return tuple(Record(number=0, at=_LONG_AGO, kind=kind, body=body) for kind, body in bodies)
 
     # ---- versions ----
 
@@ -221,16 +231,6 @@ class Learner:
             pinned=in_force and used.pinned,
             card=tuple(card(learned)),
         )
-
-
-def _head(engine: Engine) -> tuple[Record, ...]:
-    """Settings and topology as they are now: what they were before the history is not kept."""
-    settings, topology = in_force.settings_record(engine), in_force.topology_record(engine)
-    bodies = (
-        (RecordKind.SETTINGS, msgspec.json.encode(settings)),
-        (RecordKind.TOPOLOGY, msgspec.json.encode(topology)),
-    )
-    return tuple(Record(number=0, at=_LONG_AGO, kind=kind, body=body) for kind, body in bodies)
 
 
 def train_apart(task: Task, pieces: Iterable[bytes]) -> Learned:

@@ -7,7 +7,7 @@ from correlation import fold, variants
 from correlation import ticket as ticket_text
 from correlation.clock import NO_SKEW
 from foreshock.core.model import Alert, Situation, SituationState
-from foreshock.service import clashes, feedback, placing, sources, weighing
+from foreshock.service import clashes, feedback, in_force, placing, sources, weighing
 from foreshock.service.timers import Due
 
 if TYPE_CHECKING:
@@ -200,6 +200,7 @@ def forget_spellings(engine: "Engine", unit: Alert) -> None:
 
 def fired_again(engine: "Engine", alert: Alert, was_flaps: int) -> None:
     if not flaps_on(engine, alert, was_flaps):
+        in_force.leave_the_retired(engine, alert)
         engine.suppression.rose(alert)
         placing.goes_on(engine, alert)
         _begins_to_flap(engine, alert)

@@ -34,3 +34,8 @@ def suspension(rule: str) -> dict[str, str]:
 def refusal() -> dict[str, str]:
     """Labels of the alert that settings or rules were refused, and the old ones stay in force."""
     return {"alertname": "ForeshockFilesRefused", "ci": NAME, "severity": "warning"}
+
+
+def topology_refusal() -> dict[str, str]:
+    """Labels of the alert that a new version of the topology was refused, and the old one stays in force."""
+    return {"alertname": "ForeshockTopologyRefused", "ci": NAME, "severity": "warning"}

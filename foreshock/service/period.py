@@ -1,7 +1,7 @@
 """A part of the inbox that can be understood by itself: with what was in force when it begins, and from early enough
 that what was open then is known."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from foreshock.core.contracts import Record, RecordKind
 from foreshock.core.model import MaintenanceWindow, Moment, Silence
-from foreshock.service import in_force
+from foreshock.service import in_force, topologies
 from foreshock.service.engine import Engine
 from foreshock.service.records import LearnedRecord, OperatorRecord, SettingsRecord, TopologyRecord
 from foreshock.store.journal import Journal
@@ -63,7 +63,17 @@ def present(engine: Engine) -> Present:
     )
 
 
-def period(store: Store, now: Present, since: datetime | None, until: datetime | None) -> Period:
+AsOf = Callable[[datetime], TopologyRecord | None]
+"""The topology at a moment, whole; None where that is not known."""
+
+
+def period(
+    store: Store,
+    now: Present,
+    since: datetime | None,
+    until: datetime | None,
+    as_of: AsOf = lambda moment: None,
+) -> Period:
     """since, until: of what is to be told; None: all there is."""
     journal = store.journal
     upto = journal.last_record()[0] if until is None else journal.last_before(until)
@@ -79,7 +89,7 @@ def period(store: Store, now: Present, since: datetime | None, until: datetime |
     return Period(
         since=since,
         until=until,
-        head=tuple(_head(journal, now, after)) if after > 0 else (),
+        head=tuple(_head(journal, now, after, as_of)) if after > 0 else (),
         after=after,
         upto=upto,
         last_at=last_at,
@@ -95,15 +105,25 @@ def begins(opened_at: Sequence[datetime], since: datetime, until: datetime) -> d
     return max(earliest, min((*opened_at, since - LEAD)))
 
 
-def _head(journal: Journal, now: Present, number: int) -> Iterator[Record]:
+def _head(journal: Journal, now: Present, number: int, as_of: AsOf) -> Iterator[Record]:
     """Records up to ``number`` that are still in force behind it. For what is forgotten, what is in force now stands
-    in."""
+    in; for the topology what ``as_of`` knows."""
     first = journal.records(number, limit=1)
     begin = first[0].at if first else now.now
-    found = [record for record in journal.in_force(number) if _lasts(record, begin)]
+    graph = topologies.folded(journal.back_to(RecordKind.TOPOLOGY, topologies.is_whole, upto=number))
+    others = (record for record in journal.in_force(number) if _lasts(record, begin))
+    found = sorted((*graph, *others), key=lambda record: record.number)
     at = min((record.at for record in found), default=begin)
+    if not graph:
+        now = msgspec.structs.replace(now, topology=topology_before(journal, number, as_of(begin) or now.topology))
     yield from (Record(number=0, at=at, kind=kind, body=body) for kind, body in _stand_ins(now, found, begin))
     yield from found
+
+
+def topology_before(journal: Journal, number: int, now: TopologyRecord) -> TopologyRecord:
+    """What stands in for a topology that is forgotten, where a reader goes on with the record behind ``number``."""
+    first = journal.oldest(RecordKind.TOPOLOGY, after=number)
+    return topologies.standing_in(now, None if first is None else msgspec.json.decode(first.body, type=TopologyRecord))
 
 
 def _lasts(record: Record, begin: datetime) -> bool:

@@ -8,14 +8,24 @@ from msgspec import Struct
 from correlation.rule import RuleInstance
 from foreshock.core.learned import Learned
 from foreshock.core.model import CI, Anomaly, Forecast, JudgementKind, MaintenanceWindow, Relationship, Silence, Witness
+from foreshock.core.topology import TopologyDelta
 
 
-class TopologyRecord(Struct, frozen=True, kw_only=True):
-    """Body of a TOPOLOGY record: a whole version, so that replay sees what the engine saw."""
+class TopologyRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Body of a TOPOLOGY record: a version of the topology, so that replay sees what the engine saw. ``topologies``
+    says what comes of one after the other.
+
+    Attributes:
+        version: named so by whoever made it; it is compared with others, and nothing else.
+        cis, relationships: all of it, where there is no delta.
+        delta: what makes this version of the version ``base``, in place of all of it.
+    """
 
     version: str
-    cis: tuple[CI, ...]
-    relationships: tuple[Relationship, ...]
+    cis: tuple[CI, ...] = ()
+    relationships: tuple[Relationship, ...] = ()
+    base: str = ""
+    delta: TopologyDelta | None = None
 
 
 class How(StrEnum):

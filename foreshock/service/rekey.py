@@ -40,8 +40,7 @@ def rekey(engine: "Engine") -> str:
     homeless = _rename_members(engine, become, room)
     know_all(engine)
     for alert in engine.alerts.values():
-        binding = engine.bind(alert, alert.read_labels())
-        alert.ci, alert.bound_by, alert.peers = binding.ci, binding.how, binding.peers
+        in_force.bind_anew(engine, alert, engine.topology)
         lifetimes.watch(engine, alert)
         clashes.look(engine, alert.fingerprint)
     in_force.rebuild_traces(engine)

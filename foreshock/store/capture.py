@@ -17,8 +17,8 @@ from foreshock.core.errors import ConfigError, Problem
 from foreshock.core.model import Judgement, Moment
 from foreshock.store.moments import from_micros
 
-FORM = 1
-"""Of the file. A program refuses a newer form than it knows."""
+FORM = 2
+"""Of the file. A program refuses a newer form than it knows. 2: versions of the topology may be deltas."""
 _HEAD = "foreshock_capture"
 _GROUP_ROWS = 4096
 _GROUP_BYTES = 8 * 2**20

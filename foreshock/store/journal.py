@@ -12,7 +12,7 @@ they take turns, checkpoints included, so it cannot occur.
 import fcntl
 import os
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -37,6 +37,7 @@ _ADVISORY_LOCK = 0x464F5245  # "FORE"
 # As the index ``ix_inbox_kind`` has it, or SQLite would not use it: of the rows most are events and ticks.
 _OF_KIND = "SELECT number FROM inbox WHERE kind NOT IN ('events', 'tick') AND kind = ? AND number <= ? ORDER BY number"
 _NEWEST_OF_KIND = f"{_OF_KIND} DESC LIMIT 1"
+_OLDEST_OF_KIND = f"{_OF_KIND.replace('<=', '>')} LIMIT 1"
 
 COLUMNS = {
     "inbox": ("number", "at", "kind", "collector", "source", "actor", "items", "body"),
@@ -290,14 +291,30 @@ class Journal:
         found = self._rows(statement, to_micros(moment))
         return found[0][0] if found else 0
 
+    def oldest(self, kind: RecordKind, *, after: int) -> Record | None:
+        """The oldest record of a kind behind ``after``, if there is one. Not for events and ticks."""
+        found = self._rows(_OLDEST_OF_KIND, kind.value, after)
+        return self.records(found[0][0] - 1, limit=1)[0] if found else None
+
     def in_force(self, number: int) -> list[Record]:
-        """What the records up to ``number`` left in force, as far as they are not forgotten: the newest of settings,
-        topology and what was learned, and all that people did; in order."""
+        """What the records up to ``number`` left in force, as far as they are not forgotten: the newest of settings and
+        of what was learned, and all that people did; in order. Of topology see ``back_to``."""
         wanted = set()
-        for kind in (RecordKind.SETTINGS, RecordKind.TOPOLOGY, RecordKind.LEARNED):
+        for kind in (RecordKind.SETTINGS, RecordKind.LEARNED):
             wanted |= {row[0] for row in self._rows(_NEWEST_OF_KIND, kind.value, number)}
         wanted |= {row[0] for row in self._rows(_OF_KIND, RecordKind.OPERATOR.value, number)}
         return [record for each in sorted(wanted) for record in self.records(each - 1, limit=1, upto=each)]
+
+    def back_to(self, kind: RecordKind, is_whole: Callable[[Record], bool], *, upto: int) -> list[Record]:
+        """The records of a kind up to a number that are needed to know what they left in force: the newest that is
+        whole and those behind it, in order. As far as they are not forgotten."""
+        found: list[Record] = []
+        while (record := self.newest(kind, upto=upto)) is not None:
+            found.append(record)
+            if is_whole(record):
+                break
+            upto = record.number - 1
+        return found[::-1]
 
     def _pack(self, body: bytes) -> bytes:
         compressor = getattr(self._compressor, "value", None)

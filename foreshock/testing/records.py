@@ -57,6 +57,7 @@ from foreshock.core.model import (
     Span,
 )
 from foreshock.core.registry import kinds
+from foreshock.core.topology import Topology, TopologyDelta
 from foreshock.service import deciding, weighing
 from foreshock.service.engine import Effects, Engine
 from foreshock.service.records import (
@@ -68,6 +69,7 @@ from foreshock.service.records import (
     Statement,
     TopologyRecord,
 )
+from foreshock.service.topologies import Fit, Fold, fit
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 COLLECTORS = kinds(collectors, "COLLECTOR", Collector)
@@ -280,6 +282,35 @@ class Story:
             RecordKind.TOPOLOGY,
             msgspec.json.encode(TopologyRecord(version=f"v{len(self.records)}", cis=cis, relationships=ties)),
         )
+
+    def delta(
+        self,
+        *put: str,
+        gone: Sequence[str] = (),
+        cis: Sequence[CI] = (),
+        gone_cis: Sequence[str] = (),
+        base: str | None = None,
+        version: str = "",
+    ) -> "Story":
+        """What makes a new version of the topology in force, or of ``base``. put, gone: relationships, as sentences;
+        CIs that they name and nobody knows come along. version: its name, a new one where empty."""
+        new, old = (
+            tuple(Relationship(source=s, type=t, target=o) for s, t, o in (one.split() for one in sentences))
+            for sentences in (put, gone)
+        )
+        known = self.engine.topology.cis.keys() | {ci.id for ci in cis}
+        names = dict.fromkeys(name for tie in new for name in (tie.source, tie.target))
+        read = TopologyRecord(
+            version=version or f"v{len(self.records)}",
+            base=self.engine.topology.version if base is None else base,
+            delta=TopologyDelta(
+                put_cis=(*cis, *(CI(id=name) for name in names if name not in known)),
+                gone_cis=tuple(gone_cis),
+                put_relationships=new,
+                gone_relationships=old,
+            ),
+        )
+        return self._add(RecordKind.TOPOLOGY, msgspec.json.encode(read))
 
     def settings(
         self,
@@ -534,8 +565,13 @@ class Reading:
             "respected": list(self.engine.judgements.values()),
             "counts": dict(self.engine.counts),
             "active": self.engine.active,
-            "alerts": set(self.engine.alerts),
+            "alerts": {alert.fingerprint: (alert.ci, alert.bound_by) for alert in self.engine.alerts.values()},
+            "topology": (self.engine.topology.version, *_content(self.engine.topology)),
         }
+
+
+def _content(topology: Topology) -> tuple[dict[str, CI], set[Relationship]]:
+    return dict(topology.cis), set(topology.relationships)
 
 
 def replay(
@@ -583,6 +619,20 @@ def replay(
             flush()
     flush()
     return Reading(engine, told)
+
+
+def with_whole_topologies(records: Iterable[Record]) -> list[Record]:
+    """The same with a whole version in place of each delta that comes into force."""
+    fold, found = Fold(), []
+    fold.version = ""
+    for record in records:
+        if record.kind is RecordKind.TOPOLOGY:
+            read = msgspec.json.decode(record.body, type=TopologyRecord)
+            comes = fit(read, fold.version or "") in (Fit.WHOLE, Fit.NEXT)
+            fold.read(read)
+            record = msgspec.structs.replace(record, body=msgspec.json.encode(fold.whole())) if comes else record
+        found.append(record)
+    return found
 
 
 # ---- what must hold for every story ---------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from foreshock.core.model import (
     Silence,
     Witness,
 )
+from foreshock.core.topology import TopologyDelta
 from foreshock.service.anonymise import Tokens, anonymised, read_choice, read_key
 from foreshock.service.front import collector_kinds
 from foreshock.service.recorded import inputs_of
@@ -239,6 +240,23 @@ def test_a_forecast_names_its_ci_no_more_and_expects_the_same():
     assert (found.ci, found.probability) == (tokens.name("web-12"), 0.9)
 
 
+def test_a_delta_of_the_topology_names_nothing_any_more_and_fits_what_it_builds_on():
+    story = estate().delta("web-99 runs_on db-1", gone_cis=["web-1"], gone=["web-1 depends_on db-1"])
+    whole, part = (
+        msgspec.json.decode(one.body, type=TopologyRecord)
+        for one in written(story.records)
+        if isinstance(one, Record) and one.kind is RecordKind.TOPOLOGY
+    )
+    delta = part.delta
+
+    assert delta is not None
+    assert part.base == whole.version
+    assert delta.gone_cis == (tokens.name("web-1"),)
+    assert delta.put_relationships[0].source == tokens.name("web-99")
+    assert delta.gone_relationships[0].source == tokens.name("web-1")
+    assert b"web-" not in msgspec.json.encode(part)
+
+
 def test_what_nobody_could_read_says_nothing_any_more():
     story = estate().fire("web-1").body(b"web-1 is down")
     last = written(story.records)[-1]
@@ -248,7 +266,8 @@ def test_what_nobody_could_read_says_nothing_any_more():
 
 
 BODIES: dict[type, str] = {
-    TopologyRecord: "version cis relationships",
+    TopologyRecord: "version cis relationships base delta",
+    TopologyDelta: "put_cis gone_cis put_relationships gone_relationships",
     CI: "id kind name aliases owner criticality environment implied",
     Relationship: "source type target",
     SettingsRecord: "correlation sinks rules source problem_sinks",

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from correlation.rule import RuleInstance
 from foreshock.core.contracts import RecordKind, Verb
 from foreshock.core.learned import CoOccurrence, Side, Standing
-from foreshock.core.model import Direction, JudgementKind, SituationState
+from foreshock.core.model import CI, Direction, JudgementKind, SituationState
 from foreshock.service.engine import Engine
+from foreshock.service.records import TopologyRecord
 from foreshock.testing.records import (
     UNTIL_FORGOTTEN_S,
     Story,
@@ -34,6 +35,7 @@ from foreshock.testing.records import (
     check_words_kept,
     replay,
     shipped_rules,
+    with_whole_topologies,
 )
 
 CIS = ("shop", "api", "db1", "web", "mail", "stray")
@@ -357,6 +359,27 @@ loading: st.SearchStrategy[Move] = pick(CHAIN, OTHER_CHAIN).map(
 )
 
 
+@st.composite
+def patching(draw: Any, bases: tuple[str | None, ...] = (None,)) -> Move:
+    """Some of the topology changes; sometimes the record comes twice. bases: what it builds on; None: what is in
+    force."""
+    put = draw(st.lists(pick(*CHAIN, *OTHER_CHAIN, "stray uses db1"), max_size=3))
+    gone = draw(st.lists(pick(*CHAIN, *OTHER_CHAIN), max_size=3))
+    gone_cis = draw(st.lists(pick(*CIS), max_size=2, unique=True))
+    criticality, alias = draw(pick(None, 0, 1, 3)), draw(pick("", "", "stray", "web"))
+    base, again = draw(pick(*bases)), draw(st.booleans())
+
+    def move(story: Story) -> None:
+        aliases = (alias,) if alias else ()
+        cis = () if criticality is None else (CI(id="shop", criticality=criticality, aliases=aliases),)
+        story.delta(*put, gone=gone, cis=cis, gone_cis=gone_cis, base=base)
+        if again:
+            last = msgspec.json.decode(story.records[-1].body, type=TopologyRecord)
+            story.delta("db1 runs_on nowhere", base=last.base, version=last.version)
+
+    return move
+
+
 def tune(
     story: Story, settings: dict[str, Any], sinks: tuple[str, ...], rules: tuple[RuleInstance, ...] | None
 ) -> None:
@@ -408,6 +431,8 @@ MOVES = st.one_of(
     judging(),
     ticking,
     loading,
+    patching(),
+    patching(),
     learning,
     tuning,
 )
@@ -452,6 +477,27 @@ def test_the_same_records_give_the_same_situations_however_they_are_read(story: 
     )
     for way in ways:
         check_equal(plain, replay(records, **way), f"when read with {way}")
+
+
+drifting = stories(
+    moves=st.one_of(
+        firing(), firing(), resolving(), changing(), planning(), measuring(), patching(), patching(),
+        patching((None, "another")), loading, judging(), ticking, tuning,
+    )
+)  # fmt: skip
+
+
+@modest
+@given(drifting, st.data())
+def test_a_delta_comes_to_what_the_whole_version_comes_to(story: Story, data: Any):
+    records = story.after(4000).tick().records
+    restarts = data.draw(st.lists(st.integers(0, len(records) - 1), max_size=4), label="restarts")
+    by_deltas = replay(records)
+
+    check_equal(by_deltas, replay(records, restarts=restarts), f"after restarts at {restarts}")
+    check_equal(by_deltas, replay(with_whole_topologies(records)), "when each version comes whole")
+    check_structure(by_deltas.engine)
+    check_umbrellas(by_deltas.engine)
 
 
 @modest

@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 
 from correlation.settings import CorrelationSettings
 from foreshock.core.contracts import NewRecord, RecordKind
-from foreshock.core.model import JudgementKind
+from foreshock.core.model import CI, JudgementKind
 from foreshock.service import past
 from foreshock.service.client import Client
 from foreshock.service.front import collector_kinds
@@ -22,11 +22,13 @@ from foreshock.service.period import Period, begins, period, present
 from foreshock.service.plan.compare import Plan
 from foreshock.service.plan.run import plan
 from foreshock.service.recorded import inputs_of
-from foreshock.service.records import OperatorRecord
+from foreshock.service.records import OperatorRecord, TopologyRecord
 from foreshock.service.replay import AS_RECORDED, Version, prepared
 from foreshock.service.runner import Runner
 from foreshock.service.settings import rule_kinds
+from foreshock.service.topologies import Fold
 from foreshock.store import migrations
+from foreshock.store.journal import Journal
 from foreshock.store.store import Store
 from foreshock.testing.records import NOON, Story, Told, new_engine, seconds, shipped_rules
 
@@ -152,6 +154,56 @@ def test_what_retention_has_forgotten_is_as_it_is_now(store: Store):
         "works",
     ]
     assert all(one.at <= story.time(4 * DAY_S) for one in found.head)
+
+
+def drifting() -> Story:
+    """Each day a relationship comes and one goes, and the database of the day is in trouble."""
+    story = Story("shop depends_on db0")
+    for day in range(1, 10):
+        story.at(day * DAY_S).delta(f"shop depends_on db{day}", gone=[f"shop depends_on db{day - 1}"])
+        story.after(60).fire(f"db{day}", "shop").after(1800).resolve(f"db{day}", "shop")
+    return story.after(60).tick()
+
+
+def needs(found: Period, journal: Journal) -> list[list[str]]:
+    """What the shop depends on after each record of topology of a period."""
+    fold, seen = Fold(), []
+    for record in (*found.head, *journal.records(found.after, limit=10_000, upto=found.upto)):
+        if record.kind is RecordKind.TOPOLOGY:
+            fold.read(msgspec.json.decode(record.body, type=TopologyRecord))
+            seen.append(sorted(tie.target for tie in fold.whole().relationships))
+    return seen
+
+
+def test_a_topology_that_came_by_deltas_is_brought_along_whole(store: Store):
+    found = Running(store, drifting()).period(8.5 * DAY_S)
+    (head,) = (record for record in found.head if record.kind is RecordKind.TOPOLOGY)
+
+    assert msgspec.json.decode(head.body, type=TopologyRecord).delta is None
+    assert needs(found, store.journal) == [["db7"], ["db8"], ["db9"]]
+
+
+def test_where_the_topology_before_is_forgotten_the_deltas_behind_it_lead_to_what_is_in_force(store: Store):
+    running = Running(store, drifting())
+    with store.write() as connection:
+        connection.exec_driver_sql("DELETE FROM inbox WHERE number < 20")
+    seen = needs(running.period(None), store.journal)
+
+    assert seen[0] == ["db9"]
+    assert seen[-1] == ["db9"]
+    assert len(seen) > 3
+
+
+def test_where_another_store_knows_the_topology_before_that_is_brought_along(store: Store):
+    running = Running(store, drifting())
+    with store.write() as connection:
+        connection.exec_driver_sql("DELETE FROM inbox WHERE number < 20")
+    then = TopologyRecord(version="elsewhere", cis=(CI(id="shop"), CI(id="old")), relationships=())
+    found = period(store, present(running.runner.engine), None, None, lambda moment: then)
+    seen = needs(found, store.journal)
+
+    assert seen[0] == []
+    assert seen[-1] == ["db9"]
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,7 @@ from foreshock.service import (
     sources,
 )
 from foreshock.service.engine import Engine
+from foreshock.service.saved_topology import SavedTopology
 from foreshock.testing.records import (
     UNTIL_FORGOTTEN_S,
     Story,
@@ -363,6 +364,10 @@ def let_a_circle_explain_itself(planter: Planter) -> None:
     planter.setattr(inhibition, "_circles", lambda topology, types: {})
 
 
+def save_no_deltas(planter: Planter) -> None:
+    planter.setattr(SavedTopology, "changed", lambda self, engine, delta: None)
+
+
 # ---- the stories ----------------------------------------------------------------------------------------------------
 
 
@@ -374,6 +379,10 @@ def silenced_and_over() -> Story:
     return (
         Story().fire("db1").at(60).tick().silence("q", 'host="db1"', for_s=9000).at(100).resolve("db1").at(400).tick()
     )
+
+
+def drifted() -> Story:
+    return Story(*SHOP).fire("db2").delta("api runs_on db2").after(5).fire("shop").after(70).tick()
 
 
 def timed_out() -> Story:
@@ -907,6 +916,7 @@ def the_urgent_was_told_of(story: Story) -> None:
 
 
 BUGS = [
+    Bug("a restart forgets how the topology changed", save_no_deltas, drifted, restarts_change_nothing),
     Bug("a restart forgets that there is a storm", save_nothing_of("brake"), too_fast, restarts_change_nothing),
     Bug("a refused umbrella lets a storm through at once", let_all_go_at_once, too_fast, braked),
     Bug("the most urgent drowns in a storm", let_the_urgent_drown, too_fast, the_urgent_was_told_of),

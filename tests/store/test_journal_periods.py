@@ -32,8 +32,8 @@ def test_a_moment_is_found(filled: Store):
 
 
 def test_what_is_in_force_is_the_newest_of_each_kind_and_all_that_people_did(filled: Store):
-    assert [record.number for record in filled.journal.in_force(4)] == [1, 2, 4]
-    assert [record.number for record in filled.journal.in_force(8)] == [2, 4, 5]
+    assert [record.number for record in filled.journal.in_force(4)] == [1, 4]
+    assert [record.number for record in filled.journal.in_force(8)] == [4, 5]
 
 
 def test_the_newest_of_a_kind_lies_between_two_numbers(filled: Store):
@@ -42,6 +42,30 @@ def test_the_newest_of_a_kind_lies_between_two_numbers(filled: Store):
         return None if found is None else found.number
 
     assert (newest(), newest(upto=4), newest(after=4), newest(after=5)) == (5, 1, 5, None)
+
+
+def test_what_builds_on_others_is_read_back_to_the_newest_that_is_whole(filled: Store):
+    kinds = (RecordKind.TOPOLOGY, RecordKind.TOPOLOGY, RecordKind.EVENTS, RecordKind.TOPOLOGY)
+    bodies = (b"whole", b"part", b"", b"part")
+    records = zip(kinds, bodies, strict=True)
+    filled.journal.append(
+        [(9 + at, after(9 + at), NewRecord(kind=kind, body=body)) for at, (kind, body) in enumerate(records)]
+    )
+
+    def back(upto: int, whole: bytes) -> list[int]:
+        found = filled.journal.back_to(RecordKind.TOPOLOGY, lambda record: record.body == whole, upto=upto)
+        return [record.number for record in found]
+
+    assert (back(12, b"whole"), back(11, b"whole"), back(9, b"whole")) == ([9, 10, 12], [9, 10], [9])
+    assert (back(12, b"part"), back(12, b"forgotten"), back(1, b"whole")) == ([12], [2, 9, 10, 12], [])
+
+
+def test_the_next_of_a_kind_lies_behind_a_number(filled: Store):
+    def oldest(after: int) -> int | None:
+        found = filled.journal.oldest(RecordKind.SETTINGS, after=after)
+        return None if found is None else found.number
+
+    assert (oldest(0), oldest(1), oldest(5)) == (1, 5, None)
 
 
 def test_the_oldest_record_may_be_forgotten(filled: Store):
@@ -65,8 +89,9 @@ def test_an_inbox_is_filled_once(filled: Store):
 def test_looking_for_what_is_rare_does_not_read_what_is_not(store: Store):
     if store.dialect != "sqlite":
         pytest.skip("a planner of PostgreSQL decides by what the table holds")
-    from foreshock.store.journal import _NEWEST_OF_KIND
+    from foreshock.store.journal import _NEWEST_OF_KIND, _OLDEST_OF_KIND
 
-    with store.read() as connection:
-        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {_NEWEST_OF_KIND}", ("settings", 9)).all()
-    assert "ix_inbox_kind" in str(plan)
+    for statement in (_NEWEST_OF_KIND, _OLDEST_OF_KIND):
+        with store.read() as connection:
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", ("settings", 9)).all()
+        assert "ix_inbox_kind" in str(plan)

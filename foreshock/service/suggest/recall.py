@@ -18,7 +18,7 @@ from foreshock.core.model import Alert, Judgement, Link, Moment, Situation, Situ
 from foreshock.core.topology import Topology
 from foreshock.service.engine import Engine
 from foreshock.service.recorded import Input
-from foreshock.service.records import OperatorRecord, TopologyRecord
+from foreshock.service.records import OperatorRecord
 from foreshock.service.replay import Version, prepared
 
 _MAX_COMMENTS = 20
@@ -170,8 +170,7 @@ def recall(
 
 class _Reader:
     def __init__(self, engine: Engine, topology: Snapshot | None, said: list[Judgement]) -> None:
-        self._engine, self._snapshot = engine, topology
-        self._given = topology is not None
+        self._engine, self._given = engine, topology
         self._said = deque(said)
         self._number = 0
         self._whole = True
@@ -218,9 +217,6 @@ class _Reader:
 
     def _step(self, record: Record, *, is_input: bool) -> None:
         engine = self._engine
-        if record.kind is RecordKind.TOPOLOGY and not self._given:
-            read = msgspec.json.decode(record.body, type=TopologyRecord)
-            self._snapshot = Snapshot(cis=read.cis, relationships=read.relationships, version=read.version)
         effects = engine.step([(record, None)])
         if is_input:
             self._last_at = record.at
@@ -334,7 +330,7 @@ class _Reader:
             settings=engine.settings,
             rules=engine.rule_instances,
             topology=engine.topology,
-            snapshot=self._snapshot,
+            snapshot=self._given or _snapshot(engine.topology),
             events=sum(source.events for source in engine.sources.values()),
             first_at=self._first_at,
             last_at=self._last_at,
@@ -345,6 +341,13 @@ class _Reader:
             crossings=self._crossings,
             merged=self._merged,
         )
+
+
+def _snapshot(topology: Topology) -> Snapshot | None:
+    if not topology.version:
+        return None
+    cis, ties = tuple(topology.cis.values()), tuple(topology.relationships)
+    return Snapshot(version=topology.version, cis=cis, relationships=ties)
 
 
 def _is_about_situations(record: Record) -> bool:

@@ -71,7 +71,8 @@ def read(
         digest.update(msgspec.json.encode((record.at, record.kind, record.source)))
         digest.update(record.body)
         if record.kind is RecordKind.TOPOLOGY:
-            types |= _types(msgspec.json.decode(record.body, type=TopologyRecord).relationships)
+            read = msgspec.json.decode(record.body, type=TopologyRecord)
+            types |= _types(read.relationships if read.delta is None else read.delta.put_relationships)
         kept.append(given)
         items.append(taken_apart(record, collectors))
     if not kept:
