@@ -3,6 +3,8 @@
 Facts: those of ``foreshock.connect.vendors.servicenow`` and ``incident_sink.servicenow``; exercised by the third-party
     clients pysnc 1.2.1 and pysnow 0.7.17 as well.
 
+Its CMDB has classes that extend each other, relationships with types, and tombstones in ``sys_audit_delete``.
+
 It copies what matters to a client: a term with an unknown field is silently dropped from a query; unknown fields of a
 body are ignored, and a reference that leads nowhere is blanked; text is cut to its length; priority follows from impact
 and urgency whatever was written; journal fields append and read back empty; what is closed stays closed; problems do
@@ -10,7 +12,10 @@ not change state through the Table API.
 """
 
 import base64
+import functools
+import itertools
 import re
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -20,6 +25,7 @@ from urllib.parse import quote, urlencode
 
 from msgspec import Struct
 
+from foreshock.sandbox.cmdb import Cmdb, Relation, Trait
 from foreshock.sandbox.faults import Fault
 from foreshock.sandbox.system import (
     Answering,
@@ -93,7 +99,33 @@ _CI = {
     **_strings("install_status operational_status environment category", 40),
     **_references("sys_user_group", "support_group assignment_group"),
     **_references("sys_user", "owned_by"),
+    **_references("cmn_location", "location"),
 }
+_SERVICE = {**_CI, **_strings("busines_criticality", 40)}
+_PARENTS = {
+    "cmdb_ci_service": "cmdb_ci",
+    "cmdb_ci_service_discovered": "cmdb_ci_service",
+    "cmdb_ci_business_app": "cmdb_ci",
+    "cmdb_ci_appl": "cmdb_ci",
+    "cmdb_ci_app_server": "cmdb_ci_appl",
+    "cmdb_ci_db_instance": "cmdb_ci_appl",
+    "cmdb_ci_database": "cmdb_ci",
+    "cmdb_ci_computer": "cmdb_ci",
+    "cmdb_ci_server": "cmdb_ci_computer",
+    "cmdb_ci_linux_server": "cmdb_ci_server",
+    "cmdb_ci_win_server": "cmdb_ci_server",
+    "cmdb_ci_vm_instance": "cmdb_ci",
+    "cmdb_ci_netgear": "cmdb_ci",
+    "cmdb_ci_ip_switch": "cmdb_ci_netgear",
+    "cmdb_ci_ip_router": "cmdb_ci_netgear",
+    "cmdb_ci_cluster": "cmdb_ci",
+    "cmdb_ci_kubernetes_cluster": "cmdb_ci_cluster",
+    "cmdb_ci_storage_device": "cmdb_ci",
+    "cmdb_ci_datacenter": "cmdb_ci",
+    "cmdb_ci_rack": "cmdb_ci",
+    "u_badge_reader": "cmdb_ci",
+}
+"""Table: the one it extends. Not the real tree in all its levels, and without what plugins bring (``cmdb_ci_api``)."""
 TABLES: dict[str, dict[str, Field]] = {
     "incident": {
         **_TASK,
@@ -126,8 +158,9 @@ TABLES: dict[str, dict[str, Field]] = {
     "sys_choice": {**_SYSTEM, **_strings("name element value label")},
     "sys_dictionary": {**_SYSTEM, **_strings("name element"), "mandatory": Field("boolean")},
     "cmdb_ci": _CI,
-    "cmdb_ci_server": _CI,
-    "cmdb_ci_service": _CI,
+    **{table: _SERVICE if table.startswith("cmdb_ci_service") else _CI for table in _PARENTS},
+    "cmn_location": {**_SYSTEM, **_strings("name")},
+    "sys_audit_delete": {**_SYSTEM, **_strings("tablename documentkey")},
     "cmdb_rel_type": {**_SYSTEM, **_strings("name parent_descriptor child_descriptor")},
     "cmdb_rel_ci": {
         **_SYSTEM,
@@ -135,7 +168,17 @@ TABLES: dict[str, dict[str, Field]] = {
         **_references("cmdb_rel_type", "type"),
     },
 }
-_PARENTS = {"cmdb_ci_server": "cmdb_ci", "cmdb_ci_service": "cmdb_ci"}
+RELATION_TYPES = (
+    "Runs on::Runs",
+    "Hosted on::Hosts",
+    "Virtualized by::Virtualizes",
+    "Depends on::Used by",
+    "Contains::Contained by",
+    "Members::Member of",
+    "Connects to::Connected by",
+    "Uses::Used by",
+    "Barks at::Barked at by",
+)
 _PREFIX = {"incident": "INC", "problem": "PRB", "change_request": "CHG"}
 _INDEXED = frozenset({"correlation_id", "element_id", "number", "name", "user_name"})
 _STATES = {"incident": ("1", "2", "3", "6", "7", "8"), "problem": ("101", "102", "103", "104", "106", "107")}
@@ -174,8 +217,44 @@ class ServiceNowSystem(Answering):
         too_slow: whether lists break off as if they ran too long.
     """
 
+    cmdb = Cmdb(
+        class_name="cmdb_ci_server",
+        kind="server",
+        relation=Relation("Runs on::Runs", "cmdb_ci_appl", "cmdb_ci_server", "runs_on"),
+        unmapped_class="u_badge_reader",
+        unmapped_relation=Relation("Barks at::Barked at by", "cmdb_ci_appl", "cmdb_ci_server", "related_to"),
+        shows={
+            "owner": ("Database", "Network"),
+            "contact": ("Ada Lovelace", "System Administrator"),
+            "environment": ("production", "test"),
+            "location": ("Hall 1", "Hall 2"),
+            "retired": (False, True),
+            "serial": ("SN-1", "SN-2"),
+            "asset_tag": ("P-1", "P-2"),
+            "fqdn": ("one.example.com", "two.example.com"),
+            "ip": ("192.0.2.1", "192.0.2.2"),
+            "mac": ("00:00:5e:00:53:01", "00:00:5e:00:53:02"),
+            "record": ("42", "43"),
+        },
+        permissions=(
+            "cmdb_ci_server",
+            "cmdb_ci_server.name",
+            "cmdb_rel_ci",
+            "cmdb_rel_type",
+            "sys_user_group",
+            "cmn_location",
+            "sys_audit_delete",
+        ),
+        lacks={Trait.EXPIRY: "a place in a table is the last sys_id that was read, and a mark is a time"},
+    )
+
     def __init__(self, clock: Clock, seed: int = 1) -> None:
         super().__init__(clock, seed)
+        self._by_id: dict[str, dict[str, str]] = {}
+        self._sorted: dict[str, list[str]] = {}
+        self._updates: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        self._spoilt: set[str] = set()
+        self.page_rows = 0
         self._rows: dict[str, dict[str, dict[str, str]]] = {table: {} for table in TABLES}
         self._index: dict[tuple[str, str], dict[str, dict[str, None]]] = defaultdict(dict)
         self._numbers: dict[str, int] = defaultdict(lambda: 10_000)
@@ -366,15 +445,17 @@ class ServiceNowSystem(Answering):
             return Reply(body=b'{"result":[{"sys_id":"Transaction cancelled: maximum execution time exceeded')
         query = given.get("sysparm_query", "")
         plain = [f"{name}={value}" for name, value in given.items() if not name.startswith("sysparm_")]
-        rows = self._select(table, "^".join(filter(None, [*plain, query])))
         if not self._reads(user, table):
             raise _Refused(403, "Insufficient rights to query records")
         limit = _number(given.get("sysparm_limit"), _MAX_ROWS)
+        limit = min(limit, self.page_rows) if self.page_rows else limit
         offset = _number(given.get("sysparm_offset"), 0)
+        counted = not _flag(request, "sysparm_no_count")
+        rows, total = self._select(table, "^".join(filter(None, [*plain, query])), None if counted else offset + limit)
         page = rows[offset : offset + limit]
-        headers = {} if _flag(request, "sysparm_no_count") else {"X-Total-Count": str(len(rows))}
-        if not _flag(request, "sysparm_suppress_pagination_header"):
-            headers["Link"] = _links(request, limit, offset, len(rows))
+        headers = {"X-Total-Count": str(total)} if counted else {}
+        if counted and not _flag(request, "sysparm_suppress_pagination_header"):
+            headers["Link"] = _links(request, limit, offset, total)
         if not rows and request.path.startswith("/api/now/v1/"):
             raise _Refused(404, "No Record found", "Record doesn't exist or ACL restricts the record retrieval")
         return Reply(
@@ -406,6 +487,8 @@ class ServiceNowSystem(Answering):
             if field is None or self._hidden(user, table, name):
                 continue
             found[name] = self._value(field, value, given, base)
+        if row["sys_id"] in self._spoilt and "name" in found:
+            found["name"] = [found["name"]]
         return found
 
     def _value(self, field: Field, value: str, given: Mapping[str, str], base: str) -> Any:
@@ -441,7 +524,8 @@ class ServiceNowSystem(Answering):
 
     # ---- queries ----
 
-    def _select(self, table: str, query: str) -> list[dict[str, str]]:
+    def _select(self, table: str, query: str, enough: int | None = None) -> tuple[list[dict[str, str]], int]:
+        """The rows of a query and how many they are; of a query by sys_id only so many as are enough."""
         order: list[tuple[str, bool]] = []
         groups: list[list[list[tuple[str, str, str]]]] = [[]]
         for term in query.split("^"):
@@ -458,18 +542,55 @@ class ServiceNowSystem(Answering):
             read = self._term(table, term.removeprefix("OR") if joined else term)
             if read is None:
                 if self.no_rows_for_invalid:
-                    return []
+                    return [], 0
                 continue  # the habit that surprises everyone: the rest of the query is carried out
             if joined and groups[-1]:
                 groups[-1][-1].append(read)
             else:
                 groups[-1].append([read])
+        if order == [("sys_id", False)] and len(groups) == 1:
+            return self._by_place(table, groups[0], enough)
         found = {row["sys_id"]: row for group in groups for row in self._meeting(table, group)}
         rows = list(found.values())
         for name, down in reversed(order or [("sys_created_on", False)]):
             if self._walk(table, {}, name)[0] is not None:
                 rows.sort(key=lambda row: self._walk(table, row, name)[1], reverse=down)
-        return rows
+        return rows, len(rows)
+
+    def _by_place(
+        self, table: str, group: Sequence[Sequence[tuple[str, str, str]]], enough: int | None
+    ) -> tuple[list[dict[str, str]], int]:
+        """What keyset paging asks for, without a look at all rows: they may be hundreds of thousands."""
+        alone = [terms[0] for terms in group if len(terms) == 1]
+        after = max((value for name, operator, value in alone if (name, operator) == ("sys_id", ">")), default="")
+        since = max(
+            (value for name, operator, value in alone if name == "sys_updated_on" and operator in (">=", ">")),
+            default="",
+        )
+        if since:
+            ids = sorted({id for each in _family(table) for id in self._updated_since(each, since) if id > after})
+        else:
+            all_ids = self._all_ids(table)
+            ids = all_ids[bisect_right(all_ids, after) :] if after else all_ids
+            if all(term[:2] == ("sys_id", ">") for term in alone) and len(alone) == len(group):
+                return [self._by_id[id] for id in (ids if enough is None else ids[:enough])], len(ids)
+        meeting = (
+            row
+            for id in ids
+            if (row := self._find(table, id)) is not None
+            and all(any(self._holds(table, row, term) for term in terms) for terms in group)
+        )
+        rows = list(meeting if enough is None else itertools.islice(meeting, enough))
+        return rows, len(rows)
+
+    def _all_ids(self, table: str) -> list[str]:
+        if table not in self._sorted:
+            self._sorted[table] = sorted(id for each in _family(table) for id in self._rows[each])
+        return self._sorted[table]
+
+    def _updated_since(self, table: str, since: str) -> Iterable[str]:
+        updates = self._updates[table]
+        return (id for _, id in updates[bisect_left(updates, (since, "")) :])
 
     def _term(self, table: str, term: str) -> tuple[str, str, str] | None:
         found = _OPERATOR.match(term)
@@ -551,7 +672,9 @@ class ServiceNowSystem(Answering):
         row |= written
         if table in _PREFIX:
             self._derive(table, row, {}, user)
-        self._rows[table][row["sys_id"]] = row
+        self._rows[table][row["sys_id"]] = self._by_id[row["sys_id"]] = row
+        self._noted(table, row)
+        self._sorted.clear()
         for name in _INDEXED.intersection(row):
             self._index[table, name].setdefault(row[name].casefold(), {})[row["sys_id"]] = None
         self._journalise(table, row, values, user)
@@ -580,6 +703,7 @@ class ServiceNowSystem(Answering):
             "sys_updated_by": user,
             "sys_mod_count": str(int(row["sys_mod_count"]) + 1),
         }
+        self._noted(table, row)
         if table in _PREFIX:
             self._derive(table, row, before, user)
             said = f"state {row['state']}" if row["state"] != before["state"] else "updated"
@@ -661,9 +785,21 @@ class ServiceNowSystem(Answering):
                 noted = True
         return noted
 
-    def _remove(self, row: Mapping[str, str]) -> None:
+    def _noted(self, table: str, row: Mapping[str, str]) -> None:
+        """In the order of time, which only goes forward."""
+        self._updates[table].append((row["sys_updated_on"], row["sys_id"]))
+
+    def _remove(self, row: Mapping[str, str], *, trace: bool = True) -> None:
         table = row["sys_class_name"]
-        del self._rows[table][row["sys_id"]]
+        if table in _family("cmdb_ci"):
+            for tie in [each for each in self._all("cmdb_rel_ci") if row["sys_id"] in (each["parent"], each["child"])]:
+                self._remove(tie, trace=trace)
+        del self._rows[table][row["sys_id"]], self._by_id[row["sys_id"]]
+        self._sorted.clear()
+        if trace:
+            self._insert(
+                "sys_audit_delete", {"tablename": table, "documentkey": row["sys_id"]}, "system", display=False
+            )
         for name in _INDEXED.intersection(row):
             self._index[table, name].get(row[name].casefold(), {}).pop(row["sys_id"], None)
         self._effects.append(f"{table} {row.get('number', row['sys_id'])} deleted {row.get('correlation_id', '')}")
@@ -673,7 +809,8 @@ class ServiceNowSystem(Answering):
         return [row for each in _family(table) for row in self._rows[each].values()]
 
     def _find(self, table: str, sys_id: str) -> dict[str, str] | None:
-        return next((row for each in _family(table) if (row := self._rows[each].get(sys_id)) is not None), None)
+        row = self._by_id.get(sys_id)
+        return row if row is not None and row["sys_class_name"] in _family(table) else None
 
     # ---- who may what ----
 
@@ -690,7 +827,13 @@ class ServiceNowSystem(Answering):
         return table not in self.unreadable
 
     def _hidden(self, user: str, table: str, name: str) -> bool:
-        return f"{table}.{name}" in self.unreadable and "admin" not in self.roles.get(user, ())
+        if not self.unreadable or "admin" in self.roles.get(user, ()):
+            return False
+        head, _, rest = name.partition(".")
+        if f"{table}.{head}" in self.unreadable:
+            return True
+        to = TABLES[table][head].to if rest else ""
+        return bool(rest) and (to in self.unreadable or self._hidden(user, to, rest))
 
     def _may(self, user: str, table: str, what: str) -> None:
         roles = self.roles.get(user, set())
@@ -742,6 +885,73 @@ class ServiceNowSystem(Answering):
             row |= {"state": state, "problem_state": state}
         self._change(table, row, changed, actor, display=False)
 
+    # ---- what people do with CIs ----
+
+    def put_ci(self, name: str, class_name: str = "", **shown: Any) -> str:
+        values = {"name": name, "install_status": "1", "operational_status": "1", **self._columns(shown)}
+        return self.insert(class_name or self.cmdb.class_name, **values)["sys_id"]
+
+    def change_ci(self, id: str, **shown: Any) -> None:
+        row = self._by_id[id]
+        self._change(row["sys_class_name"], row, self._columns(shown), "admin", display=False)
+
+    def delete_ci(self, id: str, *, trace: bool = True) -> None:
+        self._remove(self._by_id[id], trace=trace)
+
+    def relate(self, source: str, target: str, word: str = "") -> str:
+        (type_,) = self._index["cmdb_rel_type", "name"][(word or self.cmdb.relation.word).casefold()]
+        return self.insert("cmdb_rel_ci", parent=source, child=target, type=type_)["sys_id"]
+
+    def unrelate(self, key: str) -> None:
+        self._remove(self._by_id[key])
+
+    def spoil_ci(self, id: str) -> None:
+        self._spoilt.add(id)
+        self._change(self._by_id[id]["sys_class_name"], self._by_id[id], {"category": "spoilt"}, "admin", display=False)
+
+    def expire(self) -> None:
+        """Nothing does here."""
+
+    def forbid(self, permission: str) -> None:
+        self.unreadable.add(permission)
+
+    def fill(self, cis: int, relationships: int) -> None:
+        """An estate: services need applications, which run on servers, which hang on switches."""
+        classes = ("cmdb_ci_service", *["cmdb_ci_appl"] * 9, *["cmdb_ci_linux_server"] * 9, "cmdb_ci_ip_switch")
+        ids = [
+            self.put_ci(
+                f"{classes[number % 20].removeprefix('cmdb_ci_')}-{number}",
+                classes[number % 20],
+                serial=f"SN-{number:08}",
+                fqdn=f"host-{number}.example.com",
+                ip=f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}",
+                owner=("Database", "Network", "Service Desk")[number % 3],
+                environment="production",
+                location="Hall 1",
+            )
+            for number in range(cis)
+        ]
+        for number in range(relationships):
+            step = number // cis + 1
+            self.relate(ids[number % cis], ids[(number + step * step) % cis], RELATION_TYPES[number % 6])
+
+    def _columns(self, shown: Mapping[str, Any]) -> dict[str, str]:
+        """What ``cmdb.shows`` names, as columns of a CI."""
+        found: dict[str, str] = {}
+        for name, value in shown.items():
+            match name:
+                case "owner":
+                    found["support_group"] = next(iter(self._index["sys_user_group", "name"][value.casefold()]))
+                case "contact":
+                    found["owned_by"] = next(iter(self._index["sys_user", "name"][value.casefold()]))
+                case "location":
+                    found["location"] = next(iter(self._index["cmn_location", "name"][value.casefold()]))
+                case "retired":
+                    found["install_status"] = "7" if value else "1"
+                case _:
+                    found[_COLUMNS.get(name, name)] = value
+        return found
+
     def _by_number(self, number: str) -> dict[str, str]:
         for table in _PREFIX:
             for sys_id in self._index[table, "number"].get(number.casefold(), ()):
@@ -778,6 +988,11 @@ class ServiceNowSystem(Answering):
         self.insert("sys_user_has_role", user=self._id_of_user(USER), role=itil)
         for group in ("Database", "Network", "Service Desk"):
             self.insert("sys_user_group", name=group, active="true")
+        for name in ("Hall 1", "Hall 2"):
+            self.insert("cmn_location", name=name)
+        for name in RELATION_TYPES:
+            parent, _, child = name.partition("::")
+            self.insert("cmdb_rel_type", name=name, parent_descriptor=parent, child_descriptor=child)
         for name in ("db1", "web1"):
             self.insert("cmdb_ci_server", name=name)
         self.insert("cmdb_ci_service", name="shop")
@@ -791,12 +1006,21 @@ class ServiceNowSystem(Answering):
         self.insert("sys_dictionary", name="task", element="short_description", mandatory="true")
 
 
+_COLUMNS = {
+    "serial": "serial_number",
+    "ip": "ip_address",
+    "mac": "mac_address",
+    "record": "correlation_id",
+    "criticality": "busines_criticality",
+}
 _LINKS = {"problem_id": "problem", "parent_incident": "incident"}
 
 
+@functools.cache
 def _family(table: str) -> tuple[str, ...]:
-    """A table and those that extend it."""
-    return (table, *(child for child, parent in _PARENTS.items() if parent == table))
+    """A table and those that extend it, or those in turn."""
+    children = (child for child, parent in _PARENTS.items() if parent == table)
+    return (table, *(each for child in children for each in _family(child)))
 
 
 def _unauthenticated() -> Reply:
@@ -854,4 +1078,19 @@ def _settings(url: str, folder: Path) -> dict[str, Any]:
     }
 
 
-SIMULATOR = Simulator(kind="servicenow", title="ServiceNow", build=ServiceNowSystem, settings=_settings)
+def _source_settings(url: str, folder: Path) -> dict[str, Any]:
+    return {
+        "url": url,
+        "user": USER,
+        "password_file": secret_file(folder, "servicenow.password", PASSWORD),
+        "tables": ["cmdb_ci_service", "cmdb_ci_appl", "cmdb_ci_server", "cmdb_ci_netgear", "u_badge_reader"],
+    }
+
+
+SIMULATOR = Simulator(
+    kind="servicenow",
+    title="ServiceNow",
+    build=ServiceNowSystem,
+    settings=_settings,
+    source_settings=_source_settings,
+)

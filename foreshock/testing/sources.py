@@ -163,24 +163,31 @@ class Bench:
             made.append((*ends, self.world.relate(*ends, chosen.word)))
         return made
 
-    def repeating(self, times: int) -> None:
-        """The second page is answered with the first one, so many times; 0: for ever."""
+    def read_repeated(self, times: int) -> Reading:
+        """A reading whose second page is answered with the first one once more, as by a cache between, so many times;
+        0: for ever."""
         handle = self.world.handle
         said: dict[str, Reply] = {}
-        repeated = 0
+        left = 0
 
         def again(request: Request) -> Reply:
-            nonlocal repeated
+            nonlocal left
+            if left and request.path in said:
+                left -= 1
+                return said[request.path]
             reply: Reply = handle(request)
-            if request.method not in ("GET", "POST") or not reply.body:
-                return reply
-            first = said.setdefault(request.path, reply)
-            if first is reply or (times and repeated >= times):
-                return reply
-            repeated += 1
-            return first
+            said[request.path] = reply
+            return reply
+
+        def begin(page: int) -> None:
+            nonlocal left
+            left = (times or -1) if page == 1 else left
 
         self.world.handle = again
+        try:
+            return self.read(between=begin)
+        finally:
+            self.world.handle = handle
 
     def close(self) -> None:
         if self.server is not None:
