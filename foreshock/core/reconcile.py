@@ -111,7 +111,7 @@ class Rules(Struct, frozen=True, kw_only=True):
     kinds: Mapping[str, str] = {}
     precedence: Mapping[str, tuple[str, ...]] = {}
     identify: tuple[str, ...] = tuple(RULES)
-    placeholders: frozenset[str] = frozenset()
+    placeholders: tuple[str, ...] = ()
 
 
 class ConflictKind(StrEnum):
@@ -346,6 +346,7 @@ class _Groups:
     def __init__(self, said: Sequence[Said], rules: Rules) -> None:
         self.said = said
         self._rules = rules
+        self._meaningless = frozenset(rules.placeholders)
         self._root = list(range(len(said)))
         self._members: dict[int, list[int]] = {}
         self._marks: dict[tuple[int, bool], _Marks] = {}
@@ -379,12 +380,11 @@ class _Groups:
         """By rule the keys that several objects hold, with their holders in rank order."""
         first: dict[str, int] = {}
         found: dict[str, dict[str, list[int]]] = {name: {} for name in RULES}
-        meaningless = self._rules.placeholders
         for place, one in enumerate(self.said):
             for part in _parts(one.item):
                 key = _key(*part)  # text, which costs the garbage collector nothing
                 before = first.setdefault(key, place)
-                if before != place and part[2] not in meaningless:
+                if before != place and part[2] not in self._meaningless:
                     holders = found[part[0]].setdefault(key, [before])
                     if holders[-1] != place:
                         holders.append(place)
@@ -505,7 +505,7 @@ class _Groups:
             for place in self._of(group):
                 item = self.said[place].item
                 for name, scope, value in _parts(item) if careful else _typed(item, _DECISIVE):
-                    if (name in _TELLING or name in _DECISIVE) and value not in self._rules.placeholders:
+                    if (name in _TELLING or name in _DECISIVE) and value not in self._meaningless:
                         fresh[name, scope].add(value)
                 if careful and item.environment:
                     fresh["environment", ""].add(_environment(item.environment))
@@ -706,7 +706,7 @@ def _comparable(attribute: str, item: Item) -> object:
 
 _SCOPED = (IdType.IP, IdType.PROVIDER, IdType.KUBERNETES)
 _UNIQUE_CHARS = 16
-"""Record ids that are as long are unique by nature; shorter ones are numbers, which get their source before them."""
+"""Record ids that are as long are unique by nature; shorter ones are numbers, which mean nothing without a source."""
 
 
 def _aliases(known: set[str], members: Sequence[Said]) -> Iterator[str]:
@@ -726,10 +726,10 @@ def _also(one: Said) -> Iterator[str]:
     yield from item.aliases
     for each in item.identifiers:
         value = each.value.strip()
-        if each.type is IdType.HOSTNAME:
+        if each.type is IdType.HOSTNAME or (each.type is IdType.RECORD and len(value) >= _UNIQUE_CHARS):
             yield value
         elif each.type is IdType.RECORD:
-            yield _record(each.scope, value)
+            continue
         elif normal := _NORMAL[each.type](value):
             if each.type is IdType.IP:
                 value = normal
@@ -737,9 +737,5 @@ def _also(one: Said) -> Iterator[str]:
                 yield value
             if each.scope and each.type in _SCOPED:
                 yield f"{each.scope}/{value}"
-    if item.id != item.handle:
-        yield _record(one.source, item.id)
-
-
-def _record(system: str, id: str) -> str:
-    return id if len(id) >= _UNIQUE_CHARS else f"{system}:{id}"
+    if len(item.id) >= _UNIQUE_CHARS:
+        yield item.id

@@ -62,6 +62,7 @@ from foreshock.core.cmdb import SourceKind
 from foreshock.core.contracts import Collector, ConnectorConfig, SinkKind
 from foreshock.core.errors import ConfigError, Invalid, Problem
 from foreshock.core.quantities import Duration, Size, parse_size
+from foreshock.core.reconcile import ATTRIBUTES, RULES, Rules, fold
 from foreshock.service.maintenance import Entry
 from foreshock.service.tokens import tokens
 from predictor.settings import LearnSettings
@@ -75,7 +76,7 @@ _SERVICE_LINK = re.compile(r"FORESHOCK_(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_[0
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?")
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]")
 
-LIVE = frozenset({"correlation", "rules", "topology", "maintenance", "retention", "disk_guard", "log"})
+LIVE = frozenset({"correlation", "rules", "topology", "reconcile", "maintenance", "retention", "disk_guard", "log"})
 """Settings that a reload puts into force, each with all below it. The others need a restart."""
 
 Kind = SourceKind | SinkKind | RuleKind | Collector | OnCallKind
@@ -349,6 +350,42 @@ class NotifySettings(Section):
     )
 
 
+class ReconcileSettings(Section):
+    """Which objects of several sources of topology are one CI, and whose word counts. The sources lead in the order in
+    which ``topology`` names them."""
+
+    identify: tuple[str, ...] = Field(
+        default=tuple(RULES), description="by what objects of two sources are found to be one, the surest first"
+    )
+    precedence: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict,
+        description="by attribute of a CI the sources to take it from, before all others: {owner: [netbox]}; "
+        f"attributes: {', '.join(ATTRIBUTES)}",
+    )
+    placeholders: tuple[str, ...] = Field(
+        default=(),
+        description="serial numbers, names and the like that identify nothing here; the usual ones, such as "
+        "To be filled by O.E.M., are known",
+    )
+
+    @field_validator("identify")
+    @classmethod
+    def _are_rules(cls, identify: tuple[str, ...]) -> tuple[str, ...]:
+        for index, name in enumerate(identify):
+            if name not in RULES or name in identify[:index]:
+                what = "stands there twice" if name in RULES else "identifies nothing"
+                raise Invalid(f"{name!r} {what}", hint=f"known: {', '.join(RULES)}", path=(index,))
+        return identify
+
+    @field_validator("precedence")
+    @classmethod
+    def _are_attributes(cls, precedence: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        for name in precedence:
+            if name not in ATTRIBUTES:
+                raise Invalid(f"{name!r} is no attribute", hint=f"known: {', '.join(ATTRIBUTES)}", path=(name,))
+        return precedence
+
+
 class Settings(Section):
     """Everything that can be set. Made by ``load_settings``; tests make it directly."""
 
@@ -386,6 +423,9 @@ class Settings(Section):
     )
     topology: tuple[SourceInstance, ...] = Field(
         default=(), description="sources of CIs and relationships; or only the path of a topology file or folder"
+    )
+    reconcile: ReconcileSettings = Field(
+        default_factory=ReconcileSettings, description="how objects of several sources of topology become one CI"
     )
     maintenance: tuple[Entry, ...] = Field(
         default=(), description="planned work: while it runs, what it covers opens no ticket"
@@ -447,6 +487,28 @@ class Settings(Section):
                 known = f"there are {', '.join(able)}" if able else "there is none yet"
                 raise Invalid(f"no sink that carries messages is called {sink!r}", hint=known, path=path)
         return self
+
+    @model_validator(mode="after")
+    def _takes_from_sources(self) -> Self:
+        known = [source.name for source in self.topology]
+        for attribute, names in self.reconcile.precedence.items():
+            for index, name in enumerate(names):
+                if name not in known:
+                    hint = f"there are {', '.join(known)}" if known else "there is none yet"
+                    path = ("reconcile", "precedence", attribute, index)
+                    raise Invalid(f"no source of topology is called {name!r}", hint=hint, path=path)
+        return self
+
+    @property
+    def identification(self) -> Rules:
+        """How objects of the sources become CIs."""
+        return Rules(
+            sources=tuple(source.name for source in self.topology),
+            kinds={source.name: source.kind for source in self.topology},
+            precedence=self.reconcile.precedence,
+            identify=self.reconcile.identify,
+            placeholders=tuple(map(fold, self.reconcile.placeholders)),
+        )
 
     @field_validator("listen")
     @classmethod

@@ -304,3 +304,40 @@ correlation:
     )
     assert both.startswith("foreshock.yaml:6:9: correlation.fold.identity[2]: an identity rule has both")
     assert bad.startswith("foreshock.yaml:7:29: correlation.fold.identity[3].match[1]: '(' is not a valid expression")
+
+
+def test_how_sources_become_one_is_set_by_names_of_sources_attributes_and_rules(write: Write):
+    config = write("""\
+topology:
+  - {name: netbox, kind: file, path: a.yaml}
+  - {name: cmdb, kind: file, path: b.yaml}
+reconcile:
+  identify: [serial, name]
+  precedence: {owner: [cmdb]}
+  placeholders: [SPARE PART]
+""")
+
+    rules = load_settings(config, {}, {}).identification
+
+    assert rules.sources == ("netbox", "cmdb")
+    assert rules.kinds == {"netbox": "file", "cmdb": "file"}
+    assert rules.precedence == {"owner": ("cmdb",)}
+    assert rules.identify == ("serial", "name")
+    assert rules.placeholders == ("spare part",)
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "problem"),
+    [
+        ("identify: [serial, shoe_size]", "reconcile.identify[1]", "'shoe_size' identifies nothing"),
+        ("identify: [serial, serial]", "reconcile.identify[1]", "'serial' stands there twice"),
+        ("precedence: {colour: [cmdb]}", "reconcile.precedence.colour", "'colour' is no attribute"),
+        ("precedence: {owner: [cmdb]}", "reconcile.precedence.owner[0]", "no source of topology is called 'cmdb'"),
+    ],
+)
+def test_a_word_that_reconciliation_does_not_know_is_told_with_its_place(
+    text: str, path: str, problem: str, write: Write
+):
+    (told,) = problems(write(f"reconcile:\n  {text}\n"))
+
+    assert f"{path}: {problem}" in told
