@@ -15,7 +15,8 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,7 @@ class JiraSystem(Answering):
         self.limited = 0
         self.search_rows = _MAX_ROWS
         self._issues: dict[str, dict[str, Any]] = {}
+        self._labelled: defaultdict[str, set[str]] = defaultdict(set)  # ids of issues that ever had the label
         self._ids = 10_000
         self._number = 0
         self._links: list[tuple[str, str, str, str]] = []
@@ -409,6 +411,8 @@ class JiraSystem(Answering):
             "key": issue["key"],
             "id": issue["id"],
         }
+        for label in document["labels"]:
+            self._labelled[label.casefold()].add(issue["id"])
         issue["indexed"] = [*visible[-1:], *(each for each in issue["indexed"] if each[0] > horizon), (now, document)]
 
     def _record(self, issue: dict[str, Any], author: str, items: list[dict[str, Any]]) -> None:
@@ -639,7 +643,7 @@ class JiraSystem(Answering):
             raise _Refused(400, "Unbounded JQL queries are not allowed here. Add a search restriction to your query.")
         now = self._clock()
         found = []
-        for issue in self._issues.values():
+        for issue in self._candidates(terms):
             seen = [document for at, document in issue["indexed"] if at <= now - self.index_lag]
             document = issue["indexed"][-1][1] if issue["id"] in reconciled else seen[-1] if seen else None
             if document is not None and all(_meets(document, *term, now) for term in terms):
@@ -650,6 +654,16 @@ class JiraSystem(Answering):
                 raise _Refused(400, f"Not able to sort using field '{name}'.")
             found.sort(key=lambda pair: _sortable(pair[0], name.casefold()), reverse=way.upper() == "DESC")
         return [issue for _, issue in found]
+
+    def _candidates(self, terms: Sequence[tuple[str, str, list[str]]]) -> Iterable[dict[str, Any]]:
+        """Oldest first; of many issues a search for a label does not look at all."""
+        labels = [
+            words[0].casefold() for name, operator, words in terms if (name, operator) == ("labels", "=") and words
+        ]
+        if not labels:
+            return self._issues.values()
+        ids = min((self._labelled.get(label, set()) for label in labels), key=len)
+        return [self._issues[id] for id in sorted(ids, key=int) if id in self._issues]
 
     # ---- how things are shown ----
 

@@ -693,7 +693,7 @@ class ForeshockServer(Server):
             path += "?" + urllib.parse.urlencode(query, doseq=True)
         reply = self.ask("GET", path)
         if reply.status != 200:
-            raise ServerFailed(f"GET {path} answered {reply.status}: {reply.body[:500].decode(errors='replace')}")
+            raise self._failed(f"answered {reply.status} to GET {path}: {reply.body[:500].decode(errors='replace')}")
         return reply.json()
 
     def incidents(self, state: str = "all") -> list[dict[str, Any]]:
