@@ -181,6 +181,9 @@ class Umbrellas:
             if len(self._wide) >= _MAX_REMEMBERED:
                 self._wide.clear()
             enough = max(2, self.settings.situations)
+            if self._topology.even and len(self._topology.steps_down(ci)) >= enough:
+                self._wide[ci] = True  # a hub, whose dependents need not be put in order to be counted
+                return True
             below = self._topology.walk_down(ci, Reach(BELOW.max_cost, enough))
             found = self._wide[ci] = len(below) >= enough
         return found

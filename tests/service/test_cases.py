@@ -208,6 +208,34 @@ def test_what_people_do_and_nothing_comes_of_it_is_a_failure(tmp_path: Path, sai
     assert told_of(result).splitlines() == ["at 1m:", f"  - {done}", f"    {why}"]
 
 
+def test_the_topology_may_change_in_mid_case(tmp_path: Path):
+    fire = "{at: 2m, fire: Full on db2}, {at: 2m10s, fire: Errors on api}"
+    apart = f"[{{at: 5m, situations: [{one('Full on db2')}, {one('Errors on api')}]}}]"
+    together = "[{at: 5m, situations: [{alerts: [Full on db2, Errors on api]}]}]"
+    moved = "{at: 1m, relate: api depends_on db2}, {at: 1m, unrelate: api depends_on db1}, {at: 90s, retire: db1}"
+
+    assert told_of(played(tmp_path, f"[{fire}]", apart)) == ""
+    assert told_of(played(tmp_path, f"[{moved}, {fire}]", together)) == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ("unrelate: shop uses db1", "the topology has no shop uses db1 then"),
+        ("retire: [db1, db7]", "the topology has no CI db7 then"),
+    ],
+)
+def test_what_the_topology_does_not_have_cannot_go(tmp_path: Path, change: str, why: str):
+    assert why in told_of(
+        played(tmp_path, f"[{BOTH}, {{at: 1m, {change}}}]", "[{at: 2m, situations: [], others: true}]")
+    )
+
+
+def test_a_relationship_that_no_failure_spreads_along_is_a_mistake_in_the_file(tmp_path: Path):
+    with pytest.raises(ConfigError, match="'shop likes db1' is no relationship"):
+        played(tmp_path, "[{at: 0s, relate: shop likes db1}]", "[{at: 2m, situations: []}]")
+
+
 def test_maintenance_holds_the_ticket_back_until_it_ends_and_says_why(tmp_path: Path):
     def held(kind: str, because: str, tickets: str) -> str:
         more = f", held: {kind}, held_because: {because}, tickets: {tickets}"

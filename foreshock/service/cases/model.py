@@ -33,7 +33,7 @@ _FOREVER = timedelta(days=365)
 _SINK = "desk"
 _ACTIONS = (
     "fire", "resolve", "flap", "change", "silence", "maintenance", "end", "merge", "split", "move", "not_related",
-    "cause", "ticket",
+    "cause", "ticket", "relate", "unrelate", "retire",
 )  # fmt: skip
 _OF_AN_ALERT = ("ticket", "cause")
 _TYPES = "|".join(DIRECTIONS)
@@ -85,6 +85,20 @@ Alerts = Annotated[tuple[str, ...], BeforeValidator(_one_or_many), AfterValidato
 Texts = Annotated[tuple[str, ...], BeforeValidator(_one_or_many), _schema_of(_TEXT)]
 
 
+def _are_relationships(lines: tuple[str, ...]) -> tuple[str, ...]:
+    for index, line in enumerate(lines):
+        words = line.split()
+        if len(words) != 3 or words[1] not in DIRECTIONS:
+            hint = f"write SOURCE TYPE TARGET, TYPE one of {', '.join(DIRECTIONS)}"
+            raise Invalid(f"{line!r} is no relationship", hint=hint, path=(index,))
+    return lines
+
+
+_TIE = {"type": "string", "pattern": rf"^\s*\S+\s+({_TYPES})\s+\S+\s*$"}
+
+Ties = Annotated[tuple[str, ...], BeforeValidator(_one_or_many), AfterValidator(_are_relationships), _schema_of(_TIE)]
+
+
 class KnownCi(_Part):
     """What is known of a CI of the topology."""
 
@@ -128,6 +142,9 @@ class Step(_Part):
     move: Alerts = Field(default=(), description="they leave the situation that holds the first for that of `to`")
     to: Alert = Field(default="", description="an alert of the situation that `move` goes to")
     not_related: Texts = Field(default=(), description="two alerts, or two CIs, that do not belong together")
+    relate: Ties = Field(default=(), description="relationships that the topology has from now on: shop uses api")
+    unrelate: Ties = Field(default=(), description="relationships that it has no more")
+    retire: Texts = Field(default=(), description="CIs that it has no more, with their relationships")
     cause: str = Field(default="", description="the CI that was the cause, in the situation that holds the alert `of`")
     ticket: Literal[
         "", "confirmed", "rejected", "taken", "commented", "pending", "resumed", "resolved", "closed", "reopened"
@@ -331,21 +348,11 @@ class Setting(_Part):
 
     settings: dict[str, Any] = Field(default_factory=dict, description="correlation settings that differ")
     rules: Path | None = Field(default=None, description="file or folder of rules; relative to this file")
-    topology: Annotated[
-        tuple[str, ...], _schema_of({"type": "string", "pattern": rf"^\s*\S+\s+({_TYPES})\s+\S+\s*$"}, many_only=True)
-    ] = Field(default=(), description="relationships: shop depends_on api")
+    topology: Annotated[tuple[str, ...], AfterValidator(_are_relationships), _schema_of(_TIE, many_only=True)] = Field(
+        default=(), description="relationships: shop depends_on api"
+    )
     cis: dict[str, KnownCi] = Field(default_factory=dict, description="what is known of CIs")
     sinks: Texts = Field(default=(), description="that hear of tickets; desk if there is none")
-
-    @field_validator("topology")
-    @classmethod
-    def _are_relationships(cls, lines: tuple[str, ...]) -> tuple[str, ...]:
-        for index, line in enumerate(lines):
-            words = line.split()
-            if len(words) != 3 or words[1] not in DIRECTIONS:
-                hint = f"write SOURCE TYPE TARGET, TYPE one of {', '.join(DIRECTIONS)}"
-                raise Invalid(f"{line!r} is no relationship", hint=hint, path=(index,))
-        return lines
 
     @field_validator("settings")
     @classmethod

@@ -1,6 +1,6 @@
 """Plays a case: its steps as records, through the engine that runs live, on a virtual clock."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -23,6 +23,7 @@ from foreshock.core.model import (
     Span,
 )
 from foreshock.core.quantities import format_duration
+from foreshock.core.topology import TopologyDelta
 from foreshock.service import escalation, sla, weighing
 from foreshock.service.cases.model import Case, CaseFile, KnownCi, Setting, Step
 from foreshock.service.engine import Effects, Engine
@@ -183,9 +184,31 @@ class _Stage:
             self._end(at, step)
         else:
             try:
-                self._person(at, step, verb)
+                if verb in ("relate", "unrelate", "retire"):
+                    self._change_topology(at, step)
+                else:
+                    self._person(at, step, verb)
             except _NotThere as error:
                 self.unheard.append(Unheard(at=at, done=_done(step), why=str(error)))
+
+    def _change_topology(self, at: timedelta, step: Step) -> None:
+        known, put, gone = self._engine.topology, _ties(step.relate), _ties(step.unrelate)
+        there = set(known.relationships)
+        for line, tie in zip(step.unrelate, gone, strict=True):
+            if tie not in there:
+                raise _NotThere(f"the topology has no {line} then")
+        for name in step.retire:
+            if name not in known.cis:
+                raise _NotThere(f"the topology has no CI {name} then")
+        lost = (tie for tie in known.relationships if {tie.source, tie.target} & set(step.retire))
+        delta = TopologyDelta(
+            put_cis=tuple(CI(id=name) for name in _ends(put) if name not in known.cis),
+            gone_cis=step.retire,
+            put_relationships=put,
+            gone_relationships=(*gone, *lost),
+        )
+        changed = TopologyRecord(version=f"case, {self._number}", base=known.version, delta=delta)
+        self._add(at, RecordKind.TOPOLOGY, changed)
 
     def tick(self, at: timedelta) -> None:
         self._add(at, RecordKind.TICK, None)
@@ -369,15 +392,20 @@ def _merged(general: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any
 
 
 def _topology(*settings: Setting) -> TopologyRecord:
-    ties = tuple(
-        Relationship(source=source, type=kind, target=target)
-        for setting in settings
-        for source, kind, target in (line.split() for line in setting.topology)
-    )
+    ties = tuple(tie for setting in settings for tie in _ties(setting.topology))
     told = {name: ci for setting in settings for name, ci in setting.cis.items()}
-    names = dict.fromkeys([*(name for tie in ties for name in (tie.source, tie.target)), *told])
-    cis = tuple(CI(id=name, **told.get(name, _NOTHING).model_dump()) for name in names)
+    cis = tuple(CI(id=name, **told.get(name, _NOTHING).model_dump()) for name in dict.fromkeys([*_ends(ties), *told]))
     return TopologyRecord(version="case", cis=cis, relationships=ties)
+
+
+def _ties(lines: Iterable[str]) -> tuple[Relationship, ...]:
+    split = (line.split() for line in lines)
+    return tuple(Relationship(source=source, type=kind, target=target) for source, kind, target in split)
+
+
+def _ends(ties: Iterable[Relationship]) -> list[str]:
+    """CIs, each once."""
+    return list(dict.fromkeys(name for tie in ties for name in (tie.source, tie.target)))
 
 
 def _event(alert: str, step: Step, at: timedelta, *, resolved: bool) -> dict[str, Any]:
