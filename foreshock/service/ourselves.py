@@ -8,6 +8,7 @@ from foreshock.core.contracts import Collector, Ignored
 from foreshock.core.errors import Malformed
 
 NAME = "foreshock"
+CMDB_REFUSED, CMDB_STALE = "ForeshockCmdbRefused", "ForeshockCmdbStale"
 
 
 def _decode(body: bytes) -> Sequence[Any]:
@@ -39,3 +40,13 @@ def refusal() -> dict[str, str]:
 def topology_refusal() -> dict[str, str]:
     """Labels of the alert that a new version of the topology was refused, and the old one stays in force."""
     return {"alertname": "ForeshockTopologyRefused", "ci": NAME, "severity": "warning"}
+
+
+def cmdb_refused(source: str) -> dict[str, str]:
+    """Labels of the alert that a reading of a CMDB source would retire too much, and the topology stays as it was."""
+    return {"alertname": CMDB_REFUSED, "ci": NAME, "source": source, "severity": "warning"}
+
+
+def cmdb_stale(source: str) -> dict[str, str]:
+    """Labels of the alert that a CMDB source was not read for long, and the topology ages."""
+    return {"alertname": CMDB_STALE, "ci": NAME, "source": source, "severity": "warning"}

@@ -40,16 +40,34 @@ class Scheduler:
         )
         self._jobs: dict[str, _Job] = {}
 
-    def every(self, interval: timedelta, name: str, work: Callable[[], object], *, soon: bool = False) -> None:
-        """Run ``work`` each ``interval``; with ``soon`` also right after the start."""
+    def every(
+        self, interval: timedelta, name: str, work: Callable[[], object], *, soon: bool = False, jitter: float = 0.0
+    ) -> None:
+        """Run ``work`` each ``interval``; with ``soon`` also right after the start. One of this name that is there is
+        replaced.
+
+        Args: jitter: part of the interval by which each run is shifted at random.
+        """
         job = self._jobs[name] = _Job(name=name, every=interval)
         known = self._store.job_runs().get(name)
         if known is not None:
             job.started_at, job.ended_at, _, job.error = known
         first = {"next_run_time": datetime.now(self._scheduler.timezone)} if soon else {}
         self._scheduler.add_job(
-            self._run, "interval", seconds=interval.total_seconds(), args=(job, work), id=name, **first
+            self._run,
+            "interval",
+            seconds=interval.total_seconds(),
+            jitter=interval.total_seconds() * jitter or None,
+            args=(job, work),
+            id=name,
+            replace_existing=True,
+            **first,
         )
+
+    def drop(self, name: str) -> None:
+        """No more runs of this one."""
+        if self._jobs.pop(name, None) is not None:
+            self._scheduler.remove_job(name)
 
     def start(self) -> None:
         self._scheduler.start()

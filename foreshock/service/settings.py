@@ -79,6 +79,9 @@ _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-
 LIVE = frozenset({"correlation", "rules", "topology", "reconcile", "maintenance", "retention", "disk_guard", "log"})
 """Settings that a reload puts into force, each with all below it. The others need a restart."""
 
+CMDB_FILE = "cmdb.db"
+"""In the folder `state`: what CMDB sources say, where the store is SQLite."""
+
 Kind = SourceKind | SinkKind | RuleKind | Collector | OnCallKind
 
 
@@ -464,6 +467,11 @@ class Settings(Section):
         """SQLAlchemy's address of the store. May hold a password: never log it."""
         return self.store.url.get_secret_value() or f"sqlite:///{self.state / 'foreshock.db'}"
 
+    @property
+    def cmdb_url(self) -> str:
+        """Address of the CMDB store: an SQLite file of its own, or the same PostgreSQL database."""
+        return self.store_url if self.store_url.startswith("postgresql") else f"sqlite:///{self.state / CMDB_FILE}"
+
     @field_validator("collectors", "topology", "sinks", "on_call", "maintenance")
     @classmethod
     def _have_own_names(cls, instances: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -609,6 +617,12 @@ class SettingsSource:
     @property
     def file(self) -> Path | None:
         return self._config
+
+    def options(self) -> list[str]:
+        """Of a command that is to read the same settings; it has our environment anyway."""
+        options = [] if self._config is None else ["--config", str(self._config)]
+        state = self._flags.get("state")
+        return options if state is None else [*options, "--state", str(state)]
 
     def where(self, name: str) -> Origin:
         """Where a setting stands in the file, or would stand."""

@@ -31,13 +31,15 @@ from foreshock.core.contracts import (
     TicketChange,
 )
 from foreshock.core.errors import ConfigError, ForeshockError, Unavailable
-from foreshock.service import engine_metrics, logs, memory, problems, topology_sources
+from foreshock.service import engine_metrics, logs, memory, problems
 from foreshock.service import metrics as gauges
 from foreshock.service.access import Guarded
 from foreshock.service.alertmanager_api import alertmanager_api
 from foreshock.service.apart import FrontApart
 from foreshock.service.api import api
 from foreshock.service.applying import Files, LiveRules
+from foreshock.service.cmdb.run import build
+from foreshock.service.cmdb.schedule import Schedule
 from foreshock.service.cmdb.work import AllPlans, Plans
 from foreshock.service.console import console, not_found
 from foreshock.service.delivery import LOOK, STALE, Lane
@@ -88,7 +90,6 @@ log = structlog.get_logger("foreshock")
 
 _TICK = timedelta(seconds=0.25)
 """What falls due in one of these while nothing else moves the clock is one step of the engine."""
-_TOPOLOGY_POLL = timedelta(seconds=10)
 _MEMORY = timedelta(seconds=2)
 _MAINTENANCE = timedelta(hours=1)
 _WORK = timedelta(seconds=30)
@@ -116,8 +117,6 @@ class Foreshock:
         self.front, self.settings, self.clock, self._demo = front, front.settings, front.clock, demo
         self.inbox, self.closed = front.inbox, front.closed
         self.metrics = gauges.Metrics(front.families, self._families)
-        self._topology_error = ""
-        self._topology_stamp: topology_sources.Stamp | None = None
         self.reloader = Reloader(self.settings, source, self._put_into_force, self._refused, self.clock)
         self._stopping = threading.Event()
         self._warm_up = threading.Thread(target=self._deliver_once_warm, name="warm-up", daemon=True)
@@ -168,6 +167,7 @@ class Foreshock:
             self.inbox.append_now,
             self.clock,
         )
+        self.cmdb = Schedule(lambda: self.settings, source, self.runner, self.inbox, front.journal, self.clock)
         self.views = LiveViews(
             runner=self.runner,
             inbox=self.inbox,
@@ -181,7 +181,7 @@ class Foreshock:
             closed=self.closed,
             backlog=self._backlog,
             poke=self._poke,
-            topology_error=lambda: self._topology_error,
+            topology_error=lambda: self.cmdb.error,
             last_reload=lambda: self.reloader.last,
             disk=lambda: shutil.disk_usage(self.settings.state)[::2],
             demo=demo,
@@ -202,12 +202,11 @@ class Foreshock:
         else:
             self.rules.refused(self.reloader.last.error)
         self._first_windows()
-        self._first_topology()
+        self.cmdb.first()
         self._warm_up.start()
         self.shadows.resume()
         self.scheduler.every(_TICK, "tick", self._tick)
         self.scheduler.every(LOOK, "notify", self._notify)
-        self.scheduler.every(_TOPOLOGY_POLL, "topology", self.reload_topology)
         self.scheduler.every(_MEMORY, "memory", memory.give_back)
         self.scheduler.every(_RETENTION, "retention", self._retain)
         self.scheduler.every(_MAINTENANCE, "maintenance", self.quiet.extend)
@@ -219,6 +218,7 @@ class Foreshock:
             self.scheduler.every(min(self.settings.learn.every, _LEARN), "learn", self.learner.due)
         self.scheduler.every(_SHADOW, "shadow", self.shadows.look)
         self.measuring.schedule(self.scheduler)
+        self.cmdb.start(self.scheduler)
         self.scheduler.start()
         self.front.answer_with(self.hooks)
         log.info("started", version=__version__, position=self.runner.position, replayed=self.replayed)
@@ -231,6 +231,7 @@ class Foreshock:
         if self._warm_up.ident is not None:
             self._warm_up.join()
         self.measuring.stop()
+        self.cmdb.stop()
         self.shadows.close()
         for timeout_s in (0.0, 10.0):  # they drain side by side
             for lane in self.lanes:
@@ -429,8 +430,7 @@ class Foreshock:
     def _put_into_force(self, settings: Settings, files: Files, actor: str) -> bool:
         """What a reload has read and found sound, as one record; whether it differs from what was in force. A rule that
         is suspended gets another try even if nothing differs."""
-        if settings.topology != self.settings.topology:
-            topology_sources.read(settings.topology)  # so that a mistake there leaves everything as it is
+        self.cmdb.check(settings)
         with self.runner.looking() as engine:
             suspended = bool(engine.budget.suspended)
         windows = planned(settings.maintenance, self.clock())  # a calendar that cannot be read leaves all as it is
@@ -442,8 +442,7 @@ class Foreshock:
         self.settings = settings
         self.front.use(settings)
         self.runner.caught_up(self.inbox.last)
-        if self.settings.topology:
-            self.reload_topology()
+        self.cmdb.reload(settings)
         return changed
 
     def _refused(self, error: str) -> None:
@@ -460,45 +459,11 @@ class Foreshock:
             self.reloader.started(str(error))
             log.error("planned maintenance was not read, what is known stays in force", error=str(error))
 
-    def _first_topology(self) -> None:
-        """A start with mistakes in the files ends there; one that knows a topology from before goes on with that one,
-        because a restart after a power cut must not wait for a person. Raises ConfigError."""
-        try:
-            self.reload_topology()
-        except Unavailable as error:
-            if isinstance(error.__cause__, ConfigError) and not self.engine.topology.version:
-                raise error.__cause__ from None
-            log.error("the topology was not loaded", error=str(error))
-
-    def reload_topology(self) -> None:
-        """Read the sources if they may have changed; a new version becomes a record. A source that cannot be read
-        leaves the old topology in force."""
-        instances = self.settings.topology
-        try:
-            if topology_sources.unchanged(instances, self._topology_stamp):
-                self._topology_error = ""
-                return
-            read, stamp = topology_sources.read(instances)
-        except ForeshockError as error:
-            self._topology_error = str(error)
-            if not self.settings.topology:
-                raise
-            raise Unavailable(
-                f"the topology was not loaded, version {self.engine.topology.version or 'none'} stays: {error}"
-            ) from error
-        self._topology_error = ""
-        with self.runner.looking() as engine:
-            known = engine.topology.version == read.version
-        if not known:
-            body = msgspec.json.encode(read)
-            self.inbox.append_now(NewRecord(kind=RecordKind.TOPOLOGY, body=body, source="topology", actor="foreshock"))
-        self._topology_stamp = stamp
-
     def _take_planned_work(self) -> None:
         self.planned_work.run(self.settings.topology)
 
     def _plans_of(self, instance: SourceInstance) -> Plans:
-        source = cast(WorkSource, topology_sources.source(instance))
+        source = cast(WorkSource, build(instance))
         use = cast(WorkConfig, instance.config).changes
         return Plans(instance.name, source, use, windows=self.quiet, append=self.inbox.append_now, clock=self.clock)
 
@@ -526,6 +491,7 @@ class Foreshock:
         yield from self._of_work()
         yield from self._of_settings()
         yield from self.measuring.families()
+        yield from self.cmdb.families()
 
     def _of_delivery(self) -> Iterator[Metric]:
         pending, oldest_s = self._backlog()
@@ -593,7 +559,7 @@ class Foreshock:
 
     def _of_settings(self) -> Iterator[Metric]:
         yield gauges.gauge(
-            "foreshock_topology_loaded", "1 if the newest topology is in force.", 0.0 if self._topology_error else 1.0
+            "foreshock_topology_loaded", "1 if the newest topology is in force.", 0.0 if self.cmdb.error else 1.0
         )
         last = self.reloader.last
         yield gauges.gauge(

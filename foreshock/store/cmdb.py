@@ -46,6 +46,8 @@ from foreshock.store.text import storable
 CHUNK = 1000
 """Keys asked for at once: SQLite takes 32,766 values in a statement, and PostgreSQL plans a thousand well."""
 _FLAWS = 1000
+GIVEN_UP = "given up"
+"""Outcome of a reading that was begun anew, or that was only to show what it would change."""
 _READINGS = 500
 """Kept for each source, the newest."""
 _ERROR_CHARS = 2000
@@ -297,7 +299,7 @@ class CmdbStore:
             for number in connection.execute(
                 select(table.c.number).where(table.c.source == lease.source, table.c.ended_at.is_(None))
             ).scalars():
-                _end(connection, number, now, "given up", error="it was begun anew")
+                _end(connection, number, now, GIVEN_UP, error="it was begun anew")
             made = connection.execute(
                 insert(table).values(source=lease.source, full=full, asked=asked, began_at=now, mark=mark, body=b"{}")
             ).inserted_primary_key
@@ -359,6 +361,19 @@ class CmdbStore:
             hold(connection, lease)
             _end(connection, reading, now, outcome, error=error, counts=counts)
 
+    def interrupted(self, lease: Lease, reading: int, error: str) -> None:
+        """The other side does not answer any more; the next sync goes on where this one was."""
+        with self.write() as connection:
+            hold(connection, lease)
+            values = {"error": storable(error, _ERROR_CHARS)}
+            connection.execute(update(tables.reading).where(tables.reading.c.number == reading).values(**values))
+
+    def confirm(self, name: str, now: datetime) -> None:
+        """A source was asked and said that nothing changed."""
+        table = tables.source
+        with self.write() as connection:
+            connection.execute(update(table).where(table.c.name == name).values(succeeded_at=now))
+
     def reading(self, number: int) -> Reading | None:
         with self.read() as connection:
             found = _readings(connection, tables.reading.c.number == number, 1)
@@ -411,6 +426,11 @@ class CmdbStore:
             )
             for row in rows
         ]
+
+    def source_names(self) -> list[str]:
+        table = tables.source
+        with self.read() as connection:
+            return list(connection.execute(select(table.c.name).order_by(table.c.name)).scalars())
 
     def source(self, name: str) -> SourceState | None:
         """One source, without its counts."""
@@ -718,6 +738,31 @@ def end_reading(
     _end(connection, reading, now, outcome, counts=counts, version=version)
 
 
+def succeeded(connection: Connection, lease: Lease, reading: Reading, *, mark: str, whole: bool, now: datetime) -> None:
+    """A reading of this source went well; the next goes on at ``mark``."""
+    values: dict[str, Any] = {"mark": mark, "asked": reading.asked, "succeeded_at": now}
+    if whole:
+        values["full_at"] = now
+    connection.execute(update(tables.source).where(tables.source.c.number == lease.source).values(**values))
+
+
+def forget_source(connection: Connection, lease: Lease) -> None:
+    """A source that says nothing any more, with its readings. What it said before stays in old versions."""
+    readings = select(tables.reading.c.number).where(tables.reading.c.source == lease.source)
+    connection.execute(delete(tables.page).where(tables.page.c.reading.in_(readings)))
+    for table in (tables.reading, tables.flaw):
+        connection.execute(delete(table).where(table.c.source == lease.source))
+    connection.execute(delete(tables.source).where(tables.source.c.number == lease.source))
+
+
+def newest_number(connection: Connection) -> int:
+    return connection.execute(select(func.max(tables.version.c.number))).scalar() or 0
+
+
+def version_name(connection: Connection, number: int) -> str:
+    return str(connection.execute(select(tables.version.c.name).where(tables.version.c.number == number)).scalar_one())
+
+
 def _end(
     connection: Connection,
     reading: int,
@@ -775,7 +820,7 @@ def _readings(connection: Connection, where: Any, limit: int) -> list[Reading]:
 def _newest(connection: Connection, source: int, *, ended: bool) -> Reading | None:
     table = tables.reading
     is_over = table.c.ended_at.is_not(None) if ended else table.c.ended_at.is_(None)
-    found = _readings(connection, and_(table.c.source == source, is_over, table.c.outcome != "given up"), 1)
+    found = _readings(connection, and_(table.c.source == source, is_over, table.c.outcome != GIVEN_UP), 1)
     return found[0] if found else None
 
 

@@ -5,6 +5,7 @@ What a change does not touch is neither loaded nor worked out again: a hundredth
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from hashlib import blake2b
 from typing import Any
@@ -30,10 +31,30 @@ from sqlalchemy import (
 from foreshock import __version__
 from foreshock.core.cmdb import RELATED, CmdbPage, Flaw, Item, Tie
 from foreshock.core.errors import ForeshockError
-from foreshock.core.reconcile import Reconciled, Rules, Said, keys, reconcile
-from foreshock.core.topology import DIRECTIONS
+from foreshock.core.reconcile import Reconciled, Ref, Rules, Said, keys, reconcile
+from foreshock.core.topology import DIRECTIONS, TopologyDelta
 from foreshock.store import cmdb_tables as tables
-from foreshock.store.cmdb import CHUNK, Counts, chunks, number64, pack_ci, packed, read_item
+from foreshock.store.cmdb import (
+    CHUNK,
+    GIVEN_UP,
+    CmdbStore,
+    Counts,
+    Lease,
+    Reading,
+    chunks,
+    delta_between,
+    end_reading,
+    forget_source,
+    hold,
+    newest_number,
+    number64,
+    pack_ci,
+    packed,
+    read_item,
+    succeeded,
+    version_name,
+)
+from foreshock.store.moments import to_micros
 from foreshock.store.text import storable
 
 MAX_CHARS = 1000
@@ -78,6 +99,71 @@ class Applied(Struct, frozen=True, kw_only=True):
     version: int | None
 
 
+class Put(Struct, frozen=True, kw_only=True):
+    """version: name of the new one; empty where the topology is as before. delta: what differs, where nothing was
+    kept."""
+
+    counts: Counts
+    version: str = ""
+    delta: TopologyDelta | None = None
+
+
+class _NotKept(Exception):
+    """Rolls back what was only tried."""
+
+
+def put(
+    store: CmdbStore,
+    lease: Lease,
+    reading: Reading,
+    *,
+    whole: bool,
+    mark: str,
+    rules: Rules,
+    guard: Guard,
+    now: datetime,
+    keep: bool = True,
+    removed: bool = False,
+) -> Put:
+    """Put what was staged of a reading into force, and end it: all in one transaction.
+
+    Args:
+        keep: False: say what would differ, and leave everything as it was; the reading ends all the same.
+        removed: the source is no longer asked; nothing is staged, and nothing of it stays.
+    Raises Refused, Fenced.
+    """
+    tried = Put(counts=reading.counts)
+    with suppress(_NotKept), store.write() as connection:
+        hold(connection, lease)
+        before = newest_number(connection)
+        applied = apply(
+            connection,
+            lease.source,
+            lease.name,
+            store.staged(connection, reading.number),
+            whole=whole,
+            rules=rules,
+            guard=guard,
+            now=now,
+            removed=removed,
+        )
+        applied.counts.expected, applied.counts.problems = reading.counts.expected, reading.counts.problems
+        if not keep:
+            delta = TopologyDelta() if applied.version is None else delta_between(connection, before, applied.version)
+            tried = Put(counts=applied.counts, delta=delta)
+            raise _NotKept
+        if removed:
+            forget_source(connection, lease)
+        else:
+            outcome = "unchanged" if applied.version is None else "changed"
+            succeeded(connection, lease, reading, mark=mark, whole=whole, now=now)
+            end_reading(connection, reading.number, now, outcome, applied.counts, applied.version)
+        name = "" if applied.version is None else version_name(connection, applied.version)
+        return Put(counts=applied.counts, version=name)
+    store.end(lease, reading.number, now, GIVEN_UP, counts=tried.counts)
+    return tried
+
+
 def apply(
     connection: Connection,
     source: int,
@@ -105,6 +191,7 @@ class _Row(Struct, frozen=True, gc=False):
     key: int
     source: int
     ci: int | None
+    since: datetime
     item: Item
 
 
@@ -431,13 +518,17 @@ class _Applying:
 
     def _decide(self, rows: Iterable[_Row]) -> None:
         names = dict(self._rows(select(tables.source.c.number, tables.source.c.name)))
-        said, keys_of, before, numbers = [], {}, {}, {}
+        said: list[Said] = []
+        keys_of: dict[Ref, int] = {}
+        before: dict[Ref, int] = {}
+        since: dict[Ref, int] = {}
         for row in rows:
             who = (names[row.source], row.item.id)
             said.append(Said(who[0], row.item))
             keys_of[who] = row.key
             if row.ci is not None:
                 before[who] = row.ci
+                since[who] = to_micros(row.since)
         concerned = self._cis | set(before.values())
         present: dict[int, tuple[int, bytes]] = {}
         ids: dict[int, str] = {}
@@ -448,7 +539,8 @@ class _Applying:
             ids[number] = id
             if begin is not None:
                 present[number] = begin, body
-        result = reconcile(said, self._rules, {who: ids[ci] for who, ci in before.items()}, self._taken(concerned, ids))
+        held = {who: ids[ci] for who, ci in before.items()}
+        result = reconcile(said, self._rules, held, self._taken(concerned, ids), since.__getitem__)
         numbers = self._numbers(result, ids)
         self._remap(result, numbers, before, keys_of)
         self._write(result, numbers, present)
@@ -487,10 +579,14 @@ class _Applying:
         self,
         result: Reconciled,
         numbers: Mapping[str, int],
-        before: Mapping[tuple[str, str], int],
-        keys_of: Mapping[tuple[str, str], int],
+        before: Mapping[Ref, int],
+        keys_of: Mapping[Ref, int],
     ) -> None:
-        moved = []
+        moved: list[dict[str, int | None]] = []
+        for who, ci in before.items():
+            if who not in result.ids:
+                moved.append({"of": keys_of[who], "to": None})
+                self._cis.add(ci)
         for who, id in result.ids.items():
             number = numbers[id]
             if before.get(who) != number:
@@ -641,15 +737,15 @@ class _Applying:
 
     def _load(self, keys: Iterable[int]) -> Iterator[_Row]:
         table = tables.item
-        query = select(table.c.key, table.c.source, table.c.ci, table.c.body)
-        for key, source, ci, body in self._chunked(query, table.c.key, keys):
-            yield _Row(key, source, ci, read_item(body))
+        query = select(table.c.key, table.c.source, table.c.ci, table.c.since, table.c.body)
+        for key, source, ci, since, body in self._chunked(query, table.c.key, keys):
+            yield _Row(key, source, ci, since, read_item(body))
 
     def _all(self) -> Iterator[_Row]:
         table = tables.item
-        query = select(table.c.key, table.c.source, table.c.ci, table.c.body).order_by(table.c.key)
-        for key, source, ci, body in self._rows(query):
-            yield _Row(key, source, ci, read_item(body))
+        query = select(table.c.key, table.c.source, table.c.ci, table.c.since, table.c.body).order_by(table.c.key)
+        for key, source, ci, since, body in self._rows(query):
+            yield _Row(key, source, ci, since, read_item(body))
 
     def _meta(self, key: str) -> str:
         return self._db.execute(select(tables.meta.c.value).where(tables.meta.c.key == key)).scalar() or ""

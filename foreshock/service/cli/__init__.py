@@ -10,6 +10,7 @@ import typer
 
 from foreshock import __version__
 from foreshock.service.cli import (
+    cmdb,
     db,
     explain,
     feedback,
@@ -43,6 +44,7 @@ for group in (running, explain, recorded, reporting, tuning, importing, sandbox)
 app.add_typer(incidents.commands, name="incidents")
 app.add_typer(problems.commands, name="problems")
 app.add_typer(feedback.commands, name="feedback")
+app.add_typer(cmdb.commands, name="cmdb")
 app.add_typer(db.commands, name="db")
 app.add_typer(history.commands, name="history")
 app.add_typer(learn.commands, name="learn")

@@ -46,8 +46,8 @@ def import_history(
     `foreshock history import alerts.csv --mapping mapping.yaml --topology cmdb/`
     """
     from foreshock.connect.config import load
-    from foreshock.service import topology_sources
     from foreshock.service.clock import utc_now
+    from foreshock.service.cmdb.run import read_once
     from foreshock.service.engine import Engine
     from foreshock.service.front import collector_kinds, own
     from foreshock.service.history_import import imported, read_in
@@ -65,7 +65,8 @@ def import_history(
         read = read_topology(topology, columns)
         known = TopologyRecord(version=read.version, cis=read.cis, relationships=read.relationships)
     elif settings.topology:
-        known, _ = topology_sources.read(settings.topology)
+        found = read_once(settings, utc_now)
+        known = TopologyRecord(version=found.version, cis=found.cis, relationships=found.relationships)
     is_capture = not (columns and columns.alerts) and input.is_file() and capture.head_of(input) is not None
     said = sorted(capture.judgements(input), key=lambda one: one.at) if is_capture else []
     record = SettingsRecord(

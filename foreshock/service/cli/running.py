@@ -121,7 +121,7 @@ def init(folder: Annotated[Path, typer.Argument(help="Where to write the files."
 @told
 def check(config: Config = None) -> None:
     """Read the configuration, rules, topology and calendars as a start would, and list every problem."""
-    from foreshock.service import topology_sources
+    from foreshock.service.cmdb.run import build
     from foreshock.service.maintenance import planned
     from foreshock.service.rule_files import load_rules
     from foreshock.service.settings import load_settings, polled_kinds, source_kinds
@@ -142,7 +142,7 @@ def check(config: Config = None) -> None:
             problems += error.problems
     for instance in settings.topology:
         try:
-            source = topology_sources.source(instance)
+            source = build(instance)
             page = source.page("", "") if source_kinds()[instance.kind].local else None
         except ConfigError as error:
             problems += error.problems
