@@ -22,6 +22,7 @@ from urllib.parse import urlencode
 
 from msgspec import structs
 
+from foreshock.sandbox.cmdb import Cmdb, Relation, Trait
 from foreshock.sandbox.faults import Fault
 from foreshock.sandbox.system import (
     Answering,
@@ -70,7 +71,14 @@ _LISTED = {"page", "per_page", "updated_since", "include", "filter", "email", "r
 _INCLUDES = {"requester", "stats", "tags", "requested_for", "department"}
 _ONE_INCLUDES = {*_INCLUDES, "conversations", "problem", "assets", "change", "related_tickets", "feedback"}
 _SEARCHED = ("status", "priority", "impact", "urgency", "group_id", "requester_id", "type", "created_at", "updated_at")
-_TABLES = ("agents", "groups", "requesters", "departments", "locations", "asset_types", "assets")
+_TABLES = (
+    *("agents", "groups", "requesters", "departments", "locations", "asset_types", "assets"),
+    *("relationship_types", "relationships"),
+)
+_RELATIONS = {"Depends On": "Used By", "Uses": "Used By", "Runs on": "Runs", "Admires": "Admired by"}
+"""What a type of relationship says downstream and upstream."""
+_TYPE_FIELDS = {"serial": "serial_number", "ip": "ip_address", "mac": "mac_address"}
+"""Fields of an asset type by what they identify; the others are called alike."""
 _KEY_QUERY = re.compile(rf"\"(?:cf_)?{KEY_FIELD}:'((?:\\.|[^'\\])*)'\"")
 _TOKEN = re.compile(
     r"\s*(?:(?P<mark>[()])|(?P<join>AND|OR)\b"
@@ -107,6 +115,7 @@ class FreshserviceSystem(Answering):
         closed_is_final: whether a rule refuses to reopen. matrix: whether priority follows from impact and urgency.
         creates_requesters: whether an unknown address becomes a requester. hides_agents: whether /agents is refused.
         limits: requests a minute: overall, list, ticket; empty for none. html_errors: whether 500 is a page.
+        forbidden: lists that the agent may not read. page_rows: see ``CmdbSystem``.
     """
 
     def __init__(self, clock: Clock, seed: int = 1) -> None:
@@ -134,7 +143,34 @@ class FreshserviceSystem(Answering):
         self.hides_agents = False
         self.limits: dict[str, int] = {}
         self.html_errors = False
+        self.forbidden: set[str] = set()
+        self.page_rows = 0
+        self._listed: dict[str, list[dict[str, Any]]] = {}
+        self._changes: dict[int, dict[str, Any]] = {}
         self._furnish()
+
+    cmdb = Cmdb(
+        class_name="Server",
+        kind="server",
+        relation=Relation("Depends On", "Application", "Server", "depends_on"),
+        unmapped_class="Toaster",
+        unmapped_relation=Relation("Admires", "Server", "Server", "related_to"),
+        shows={
+            "owner": ("Database", "Network"),
+            "location": ("Berlin", "Oslo"),
+            "serial": ("SN-1", "SN-2"),
+            "hostname": ("a", "b"),
+            "ip": ("10.0.0.1", "10.0.0.2"),
+            "mac": ("00:11:22:33:44:55", "00:11:22:33:44:66"),
+            "asset_tag": ("A-1", "A-2"),
+        },
+        permissions=("assets", "relationships", "asset_types", "relationship_types", "groups", "locations"),
+        lacks={
+            Trait.DELTA: "relationships are listed whole or not at all",
+            Trait.TOMBSTONES: "each reading is whole",
+            Trait.EXPIRY: "pages go by number",
+        },
+    )
 
     # ---- the door ----
 
@@ -194,6 +230,8 @@ class FreshserviceSystem(Answering):
             ("GET", "/problems/{}/notes", self._problem_notes),
             ("POST", "/problems/{}/notes", self._add_problem_note),
             ("GET", "/assets/{}/requests", lambda request, user, id: self._page(request, "requests", [])),
+            ("GET", "/changes/{}", self._get_change),
+            ("GET", "/itam/assets", lambda request, user: self._table(request, user, "assets")),
             ("GET", "/{}/{}", self._one_of),
             ("GET", "/{}", self._table),
         )
@@ -443,7 +481,7 @@ class FreshserviceSystem(Answering):
             raise _invalid("subject", "It should not be blank as this is a mandatory field", "missing_field")
         if given.get("type") not in (None, "Incident"):
             raise _invalid("type", "It should be one of these values: 'Incident'")
-        known = {each["display_id"] for each in self.tables["assets"].values()}
+        known = self.tables["assets"].keys()  # by display id
         if any(each.get("display_id") not in known for each in given.get("assets") or ()):
             raise _invalid("assets", "There is no asset matching the given display_id")
         problem = given.get("problem")
@@ -713,10 +751,15 @@ class FreshserviceSystem(Answering):
         return Reply(body={"ticket_fields": rows})
 
     def _table(self, request: Request, user: int, name: str) -> Reply:
-        if name not in self.tables:
+        if name not in self.tables and name != "changes":
             raise _Refused(404, None)
-        if name == "agents" and self.hides_agents:
+        if (name == "agents" and self.hides_agents) or name in self.forbidden:
             return self.refuse(Fault.FORBIDDEN)
+        if name == "changes":
+            return self._list_changes(request)
+        if name in ("assets", "relationships") and "search" not in request.parameters:
+            show = self._asset if name == "assets" else dict
+            return self._page(request, name, self._rows(name), show, most=self.page_rows)
         rows = list(self.tables[name].values())
         email = request.parameters.get("email")
         if email is not None:
@@ -741,12 +784,15 @@ class FreshserviceSystem(Answering):
         name: str,
         rows: Sequence[Mapping[str, Any]],
         show: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict,
+        *,
+        most: int = 0,
     ) -> Reply:
         given = request.parameters
         size, number = _whole(given, "per_page", 30), _whole(given, "page", 1)
         if size > _MAX_PAGE:
             text = f"It should be a Positive Integer less than or equal to {_MAX_PAGE}"
             raise _invalid("per_page", text)
+        size = min(size, most or size)
         start = (number - 1) * size
         headers = {}
         if len(rows) > start + size:
@@ -845,6 +891,122 @@ class FreshserviceSystem(Answering):
             )
         return found + [_held_problem(problem) for problem in self._problems.values()]
 
+    # ---- assets ----
+
+    def _rows(self, name: str) -> list[dict[str, Any]]:
+        if name not in self._listed:
+            self._listed[name] = list(self.tables[name].values())
+        return self._listed[name]
+
+    def _named(self, table: str, name: str) -> int:
+        return next(id for id, row in self.tables[table].items() if row.get("name") == name)
+
+    def _asset(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        shown = {name: value for name, value in row.items() if name not in ("type_fields", "spoilt")}
+        suffix = row["asset_type_id"]
+        shown["type_fields"] = {f"{name}_{suffix}": value for name, value in row.get("type_fields", {}).items()}
+        if row.get("spoilt"):
+            shown["name"] = {"broken": True}
+        return shown
+
+    def _ci(self, id: str) -> dict[str, Any]:
+        return self.tables["assets"][int(id)]
+
+    def put_ci(self, name: str, class_name: str = "", **shown: Any) -> str:
+        self._last_asset += 1
+        now = _text_of(self._clock())
+        row = {
+            **dict.fromkeys(("agent_id", "user_id", "department_id", "location_id", "group_id", "asset_tag")),
+            "id": self._last_asset + 700_000,
+            "display_id": self._last_asset,
+            "name": name,
+            "asset_type_id": self._named("asset_types", class_name or self.cmdb.class_name),
+            "impact": "low",
+            "type_fields": {"asset_state": "In Use"},
+            "created_at": now,
+            "updated_at": now,
+        }
+        self._rows("assets").append(row)
+        self.tables["assets"][self._last_asset] = row
+        self.change_ci(str(self._last_asset), **shown)
+        return str(self._last_asset)
+
+    def change_ci(self, id: str, **shown: Any) -> None:
+        row = self._ci(id)
+        for what, value in shown.items():
+            match what:
+                case "owner":
+                    row["group_id"] = self._named("groups", value)
+                case "location":
+                    row["location_id"] = self._named("locations", value)
+                case "name" | "asset_tag" | "impact":
+                    row[what] = value
+                case _:
+                    row["type_fields"][_TYPE_FIELDS.get(what, what)] = value
+        row["updated_at"] = _text_of(self._clock())
+
+    def delete_ci(self, id: str, *, trace: bool = True) -> None:
+        del self.tables["assets"][int(id)]
+        table = self.tables["relationships"]
+        for key, row in list(table.items()):
+            if int(id) in (row["primary_id"], row["secondary_id"]):
+                del table[key]
+        self._listed.clear()
+
+    def relate(self, source: str, target: str, word: str = "") -> str:
+        word = word or self.cmdb.relation.word
+        type_ = next(id for id, row in self.tables["relationship_types"].items() if row["downstream_relation"] == word)
+        self._last_relationship += 1
+        row = {
+            "id": self._last_relationship,
+            "relationship_type_id": type_,
+            "primary_id": int(source),
+            "primary_type": "asset",
+            "secondary_id": int(target),
+            "secondary_type": "asset",
+        }
+        self._rows("relationships").append(row)
+        self.tables["relationships"][self._last_relationship] = row
+        return str(self._last_relationship)
+
+    def unrelate(self, key: str) -> None:
+        del self.tables["relationships"][int(key)]
+        self._listed.clear()
+
+    def spoil_ci(self, id: str) -> None:
+        self._ci(id)["spoilt"] = True
+
+    def forbid(self, permission: str) -> None:
+        self.forbidden.add(permission)
+
+    def plan_change(
+        self, status: int, starts: datetime, ends: datetime, *cis: str, services: Sequence[str] = ()
+    ) -> str:
+        """A change request; its id."""
+        id = 300 + len(self._changes)
+        self._changes[id] = {
+            "id": id,
+            "subject": "Patch",
+            "status": status,
+            "agent_id": next(iter(self.tables["agents"])),
+            "planned_start_date": _text_of(starts),
+            "planned_end_date": _text_of(ends),
+            "updated_at": _text_of(self._clock()),
+            "assets": [{"display_id": int(ci), "name": self._ci(ci)["name"]} for ci in cis],
+            "impacted_services": [{"display_id": int(ci), "name": self._ci(ci)["name"]} for ci in services],
+        }
+        return str(id)
+
+    def _list_changes(self, request: Request) -> Reply:
+        since = _text_of(_moment(request.parameters["updated_since"], "updated_since").astimezone(UTC))
+        rows = [row for row in self._changes.values() if row["updated_at"] >= since]
+        return self._page(request, "changes", rows, lambda row: {k: v for k, v in row.items() if k != "assets"})
+
+    def _get_change(self, request: Request, user: int, id: str) -> Reply:
+        if int(id) not in self._changes:
+            raise _Refused(404, None)
+        return Reply(body={"change": self._changes[int(id)]})
+
     def _add(self, table: str, **values: Any) -> int:
         id = int(stable_id(self._seed, table, len(self.tables[table]))[:9], 16)
         now = _text_of(self._clock())
@@ -857,8 +1019,16 @@ class FreshserviceSystem(Answering):
         for name in ("Database", "Network", "Service Desk"):
             self._add("groups", name=name, description="", members=[], observers=[], workspace_id=PRIMARY)
         kind = self._add("asset_types", name="Server", parent_asset_type_id=None, visible=True)
-        for number, name in enumerate(("db1", "db2"), 17):
-            self._add("assets", display_id=number, name=name, asset_type_id=kind, asset_tag=f"ASSET-{number}")
+        for name in ("Application", "Services", "Toaster"):
+            self._add("asset_types", name=name, parent_asset_type_id=None, visible=True)
+        self._add("asset_types", name="Linux Server", parent_asset_type_id=kind, visible=True)
+        for down, up in _RELATIONS.items():
+            self._add("relationship_types", downstream_relation=down, upstream_relation=up)
+        for name in ("Berlin", "Oslo"):
+            self._add("locations", name=name)
+        self._last_asset, self._last_relationship = 16, 5000
+        for name in ("db1", "db2"):
+            self.put_ci(name, asset_tag=f"ASSET-{self._last_asset + 1}")
         for name, type in _DEFAULT_FIELDS.items():
             choices = _STATUSES if name == "status" else _PRIORITIES if name == "priority" else {}
             self._field(name, type, choices, required=name in ("requester", "subject", "description", "status"))
@@ -1067,4 +1237,14 @@ def _settings(url: str, folder: Path) -> dict[str, Any]:
     }
 
 
-SIMULATOR = Simulator(kind="freshservice", title="Freshservice", build=FreshserviceSystem, settings=_settings)
+def _source_settings(url: str, folder: Path) -> dict[str, Any]:
+    return {"url": url, "user": USER, "key_file": secret_file(folder, "freshservice.key", API_KEY)}
+
+
+SIMULATOR = Simulator(
+    kind="freshservice",
+    title="Freshservice",
+    build=FreshserviceSystem,
+    settings=_settings,
+    source_settings=_source_settings,
+)

@@ -62,11 +62,15 @@ class Refused(Rejected):
 class FreshserviceAccount(ConnectorConfig):
     """How to reach an account, and as whom."""
 
-    url: str = Field(description="address of the account, https://NAME.freshservice.com; no address of your own works")
+    url: str = Field(
+        description="address of the account, https://NAME.freshservice.com; no address of your own works",
+        examples=["https://example.freshservice.com"],
+    )
     user: str = Field(
         pattern=r"^[0-9]{1,18}$|^[^@\s]+@[^@\s]+$",
         description="e-mail address, or id, of the agent whose API key it is; it should be Foreshock's alone: what "
         "this agent does is not read back",
+        examples=["foreshock@example.com"],
     )
     key_file: Path = Field(description="file with that agent's API key, mode 0600")
     workspace: int = Field(default=0, ge=0, description="id of the workspace; 0 is the primary one")
@@ -288,6 +292,35 @@ class Freshservice:
         rows = self._call("GET", "/assets", {"search": f"\"name:'{_quoted(name)}'\""}).rows("assets")
         return [row for row in rows if row.get("name") == name]
 
+    # ---- assets ----
+
+    def page(
+        self, path: str, name: str, number: int, rows: int = PAGE_ROWS, **params: str
+    ) -> tuple[list[Record], bool]:
+        """Rows of page ``number``, from 1 on, of a list, and whether another one comes."""
+        return self._page(path, name, {**params, **self._workspace}, number, rows)
+
+    def asset_types(self) -> list[Record]:
+        return self._list("/asset_types", "asset_types", {})
+
+    def relationship_types(self) -> list[Record]:
+        return self._list("/relationship_types", "relationship_types", {})
+
+    def locations(self) -> list[Record]:
+        return self._list("/locations", "locations", {})
+
+    def changes(self, since: datetime) -> list[Record]:
+        """Change requests that somebody touched since then."""
+        return self._list("/changes", "changes", {"updated_since": _time_text(since), **self._workspace})
+
+    def change(self, id: str) -> Record | None:
+        """With its assets; None if it is gone."""
+        try:
+            answer = self._call("GET", f"/changes/{int(id)}", {"include": "assets"})
+        except Missing:
+            return None
+        return answer.part("change", dict)
+
     # ---- calls ----
 
     def _list(self, path: str, name: str, params: Mapping[str, str | int]) -> list[Record]:
@@ -299,9 +332,11 @@ class Freshservice:
                 return list({str(row.get("id")): row for row in found}.values())
         raise Unavailable(f"{self.name}: more than {_MAX_PAGES * PAGE_ROWS} {name} at {path}")
 
-    def _page(self, path: str, name: str, params: Mapping[str, str | int], page: int) -> tuple[list[Record], bool]:
+    def _page(
+        self, path: str, name: str, params: Mapping[str, str | int], page: int, rows: int = PAGE_ROWS
+    ) -> tuple[list[Record], bool]:
         """Rows of a page, and whether another one comes."""
-        answer = self._call("GET", path, {**params, "page": page, "per_page": PAGE_ROWS})
+        answer = self._call("GET", path, {**params, "page": page, "per_page": rows})
         return answer.rows(name), 'rel="next"' in answer.headers.get("link", "")
 
     def _call(
