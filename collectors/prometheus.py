@@ -14,25 +14,23 @@ Needs:    the address; where asked for, a token, or a user with a password, that
 import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import msgspec
 from msgspec import Raw, Struct
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from foreshock.connect.auth import CaFile, read_secret
+from foreshock.connect.vendors.prometheus import PrometheusAccount, connect
 from foreshock.core.contracts import Collector, Page, Poll, PollConfig
 from foreshock.core.errors import Denied, ForeshockError, Invalid, Malformed, Rejected, Unavailable
 from foreshock.core.model import Direction, Samples, Series
 from foreshock.core.quantities import Duration, parse_duration
 
 if TYPE_CHECKING:
-    from foreshock.connect.http import Auth, Http
+    from foreshock.connect.http import Http
 
 MAX_SERIES = 10_000
-MAX_ANSWER_BYTES = 64 * 2**20
 MAX_DIMENSION_CHARS = 300
 MAX_STEPS = 10_000
 """In one question; Prometheus refuses more than 11,000 points a series."""
@@ -58,8 +56,7 @@ class MetricQuery(BaseModel):
     )
 
 
-class PrometheusConfig(PollConfig):
-    url: str = Field(description="address of the API without /api/v1", examples=["http://prometheus.example.com:9090"])
+class PrometheusConfig(PollConfig, PrometheusAccount):
     queries: tuple[MetricQuery, ...] = Field(
         min_length=1,
         max_length=100,
@@ -83,23 +80,6 @@ class PrometheusConfig(PollConfig):
         le=timedelta(days=90),
         description="how far back the first visit reads; a week or more lets detectors know the days of the week",
     )
-    token_file: Path | None = Field(default=None, description="file with a bearer token, mode 0600")
-    user: str = Field(default="", description="user for basic authentication; its password stands in password_file")
-    password_file: Path | None = Field(default=None, description="file with the password, mode 0600")
-    ca_file: CaFile = None
-    tenant: str = Field(default="", description="sent as X-Scope-OrgID, which Mimir asks for")
-
-    @field_validator("url")
-    @classmethod
-    def _is_an_address(cls, url: str) -> str:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise Invalid(f"{url!r} is no web address", hint="write http:// or https://, the host and the port")
-        if parts.username or parts.password:
-            raise Invalid("it holds a user or a password", hint="write them as user and password_file")
-        if parts.query or parts.path.rstrip("/").endswith("/api/v1"):
-            raise Invalid(f"{url!r} is more than the address", hint="leave out /api/v1 and what follows")
-        return url.rstrip("/")
 
     @field_validator("queries")
     @classmethod
@@ -109,14 +89,6 @@ class PrometheusConfig(PollConfig):
             if name in names[:index]:
                 raise Invalid(f"two are called {name!r}", hint="give each its own name", path=(index, "metric"))
         return queries
-
-    @model_validator(mode="after")
-    def _has_one_proof(self) -> "PrometheusConfig":
-        if bool(self.user) != (self.password_file is not None):
-            raise Invalid("user and password_file belong together", hint="set both, or neither", path=("user",))
-        if self.user and self.token_file is not None:
-            raise Invalid("there are a user and a token_file", hint="keep one of them", path=("token_file",))
-        return self
 
 
 class Prometheus:
@@ -166,9 +138,7 @@ class Prometheus:
     def _ask(self, query: MetricQuery, start: float, end: float) -> tuple[bytes, Sequence[str]]:
         """The answer as it came, and its warnings."""
         form = {"query": query.query, "start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{self._step_s:g}"}
-        headers = {"Content-Type": "application/x-www-form-urlencoded"}
-        if self._config.tenant:
-            headers["X-Scope-OrgID"] = self._config.tenant
+        headers = {"Content-Type": "application/x-www-form-urlencoded", **self._config.headers}
         try:
             answer = self._http.post("/api/v1/query_range", body=urlencode(form).encode(), headers=headers)
         except Rejected as error:
@@ -294,15 +264,9 @@ def translate(item: Item, received_at: datetime) -> Samples:
 
 def _build(name: str, config: PrometheusConfig) -> Prometheus:
     # Every start looks at every collector; what asks is imported by those who ask: a tenth of a second.
-    from foreshock.connect.http import Basic, Bearer, Http
+    from foreshock.connect.http import Http
 
-    auth: Auth | None = None
-    if config.token_file is not None:
-        auth = Bearer(read_secret(config.token_file, f"collectors.{name}.token_file"))
-    elif config.password_file is not None:
-        auth = Basic(config.user, read_secret(config.password_file, f"collectors.{name}.password_file"))
-    http = Http(f"prometheus {name!r}", config.url, auth=auth, ca_file=config.ca_file, max_body_bytes=MAX_ANSWER_BYTES)
-    return Prometheus(name, config, http)
+    return Prometheus(name, config, connect(config, name, f"collectors.{name}", Http))
 
 
 COLLECTOR = Collector(
