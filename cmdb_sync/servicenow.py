@@ -23,7 +23,19 @@ from msgspec import Struct, structs
 from pydantic import Field, field_validator
 
 from foreshock.connect.auth import TokenRefused
-from foreshock.connect.cmdb import flaw, identity, read_cursor, text, write_cursor
+from foreshock.connect.cmdb import (
+    IGNORE,
+    MappedConfig,
+    criticality,
+    flaw,
+    folded,
+    identity,
+    kind_of,
+    read_cursor,
+    text,
+    tie_of,
+    write_cursor,
+)
 from foreshock.connect.vendors.servicenow import (
     NoSuchTable,
     ServiceNow,
@@ -35,8 +47,6 @@ from foreshock.connect.vendors.servicenow import (
     time_text,
 )
 from foreshock.core.cmdb import (
-    RELATED,
-    CmdbConfig,
     CmdbPage,
     CmdbParts,
     Expired,
@@ -50,14 +60,10 @@ from foreshock.core.cmdb import (
 )
 from foreshock.core.contracts import Finding
 from foreshock.core.errors import Denied, Invalid, Malformed
-from foreshock.core.topology import DIRECTIONS
 
 OVERLAP = timedelta(minutes=2)
 """A row is dated when it is written, and seen when that is committed; nodes of an instance have clocks of their own."""
 MAX_BODY_BYTES = 32 * 2**20
-IGNORE = "ignore"
-"""In ``classes`` and ``relations``: leave it out."""
-_CHILD = "child "
 
 CLASSES: Mapping[str, str] = {
     "cmdb_ci_service": Kind.SERVICE,
@@ -118,11 +124,11 @@ RELATIONS: Mapping[str, str] = {
     "Virtualized by::Virtualizes": "runs_on",
     "Depends on::Used by": "depends_on",
     "Contains::Contained by": "contains",
-    "Members::Member of": "child member_of",
+    "Members::Member of": "inverse member_of",
     "Connects to::Connected by": "connects_to",
     "IP Connection::IP Connection": "connects_to",
 }
-"""Types of relationships in our words, read from the parent to the child, or with ``child`` the other way round. Names:
+"""Types of relationships in our words, read from the parent to the child. Names:
 documentation of the Instance API, and the collection servicenow.itsm."""
 
 UNVERIFIED_RELATIONS: Mapping[str, str] = {
@@ -168,23 +174,13 @@ _MAX_TYPES = 10_000
 _REL, _TYPES, _DELETED = "cmdb_rel_ci", "cmdb_rel_type", "sys_audit_delete"
 
 
-class ServiceNowCmdbConfig(ServiceNowAccount, CmdbConfig):
+class ServiceNowCmdbConfig(ServiceNowAccount, MappedConfig):
     """The account, and what of its CMDB is read."""
 
     tables: list[str] = Field(
         default=list(TABLES),
         min_length=1,
         description="tables whose CIs are read, each with those that extend it",
-    )
-    classes: dict[str, str] = Field(
-        default_factory=dict,
-        description="classes in our words or yours, besides those that are known: {cmdb_ci_foo: server}; "
-        f"{IGNORE} leaves a class out",
-    )
-    relations: dict[str, str] = Field(
-        default_factory=dict,
-        description='types of relationships in our words, read from the parent to the child: {"Feeds::Fed by": powers},'
-        f' or from the child to the parent: {{"Members::Member of": child member_of}}; {IGNORE} leaves a type out',
     )
     retired: dict[str, list[str]] = Field(
         default={"install_status": ["7", "100"], "operational_status": ["6"]},
@@ -193,15 +189,6 @@ class ServiceNowCmdbConfig(ServiceNowAccount, CmdbConfig):
     page_rows: int = Field(
         default=1000, ge=10, le=10_000, description="records for each request; fewer where queries run too long"
     )
-
-    @field_validator("relations")
-    @classmethod
-    def _are_known(cls, relations: dict[str, str]) -> dict[str, str]:
-        for theirs, ours in relations.items():
-            if ours.removeprefix(_CHILD) not in (*DIRECTIONS, IGNORE):
-                hint = f"known: {', '.join(DIRECTIONS)}, each also behind `child`, and {IGNORE}"
-                raise Invalid(f"{ours!r} is not a relationship type", hint=hint, path=(theirs,))
-        return relations
 
     @field_validator("retired")
     @classmethod
@@ -242,11 +229,10 @@ class ServiceNowSource:
     def __init__(self, config: ServiceNowCmdbConfig, client: ServiceNow) -> None:
         self._config = config
         self._client = client
-        self._classes = {**CLASSES, **UNVERIFIED_CLASSES, **config.classes}
-        relations = {**RELATIONS, **UNVERIFIED_RELATIONS, **config.relations}
-        self._relations = {name.casefold(): ours for name, ours in relations.items()}
+        self._kinds = folded(CLASSES, UNVERIFIED_CLASSES, config.kinds)
+        self._relations = folded(RELATIONS, UNVERIFIED_RELATIONS, config.relations)
         self._types: dict[str, str] = {}
-        read = (config.tables, config.classes, config.relations, config.retired)
+        read = (config.tables, config.kinds, config.relations, config.retired)
         self._of = blake2b(msgspec.json.encode(read), digest_size=6).hexdigest()
 
     def page(self, cursor: str, mark: str) -> CmdbPage:
@@ -312,7 +298,7 @@ class ServiceNowSource:
             after=place.after,
             offset=place.offset,
             limit=self._config.page_rows,
-            counted=bool(place.since),
+            counted=bool(place.since and not place.after),  # mostly there is nothing, and one request says so
         )
 
     def _answer(self, place: _Place, page: CmdbPage, goes_on: tuple[str, int] | None) -> CmdbPage:
@@ -369,7 +355,7 @@ class ServiceNowSource:
     def _item(self, table: str, row: Mapping[str, Any]) -> Item | None:
         """None where it is left out. Raises Malformed."""
         class_name = text(row.get("sys_class_name"), "sys_class_name")
-        kind = self._classes.get(class_name) or self._classes.get(table, Kind.OTHER)
+        kind = self._kinds.get(class_name.casefold()) or kind_of(table, self._kinds)
         if kind == IGNORE:
             return None
         id = identity(row["sys_id"], "sys_id")
@@ -383,7 +369,7 @@ class ServiceNowSource:
             owner=text(row.get("support_group.name") or row.get("assignment_group.name"), "support_group.name"),
             contact=text(row.get("owned_by.name"), "owned_by.name"),
             environment=text(row.get("environment"), "environment"),
-            criticality=_criticality(row.get(UNVERIFIED_CRITICALITY)),
+            criticality=criticality(row.get(UNVERIFIED_CRITICALITY)),
             location=text(row.get("location.name"), "location.name"),
             retired=any(row.get(name) in values for name, values in self._config.retired.items()),
             url=f"{self._config.url}/{class_name or 'cmdb_ci'}.do?sys_id={id}",
@@ -414,18 +400,9 @@ class ServiceNowSource:
 
     def _tie(self, row: Mapping[str, Any], type_: str) -> Tie | None:
         """None where it is left out, or an end of it was deleted. Raises Malformed."""
-        ours = self._relations.get(type_.casefold(), RELATED)
         parent, child = text(row.get("parent"), "parent"), text(row.get("child"), "child")
-        if ours == IGNORE or not parent or not child:
-            return None
-        ends = (child, parent) if ours.startswith(_CHILD) else (parent, child)
-        return Tie(
-            id=identity(row["sys_id"], "sys_id"),
-            source=ends[0],
-            type=ours.removeprefix(_CHILD),
-            target=ends[1],
-            class_name=type_,
-        )
+        id = identity(row["sys_id"], "sys_id")
+        return tie_of(id, parent, type_, child, self._relations) if parent and child else None
 
     def _read_types(self) -> dict[str, str]:
         found: dict[str, str] = {}
@@ -486,11 +463,6 @@ def _record(row: Any) -> Mapping[str, Any]:
 
 def _id_of(row: Any) -> Any:
     return row.get("sys_id") if isinstance(row, dict) else None
-
-
-def _criticality(value: Any) -> int:
-    digit = str(value or "")[:1]
-    return int(digit) if digit in ("1", "2", "3", "4") else 0
 
 
 def _deleted(rows: Sequence[Any]) -> CmdbPage:

@@ -251,7 +251,7 @@ class ServiceNowSystem(Answering):
     def __init__(self, clock: Clock, seed: int = 1) -> None:
         super().__init__(clock, seed)
         self._by_id: dict[str, dict[str, str]] = {}
-        self._sorted: dict[str, list[str]] = {}
+        self._sorted: dict[tuple[str, str], list[str]] = {}
         self._updates: dict[str, list[tuple[str, str]]] = defaultdict(list)
         self._spoilt: set[str] = set()
         self.page_rows = 0
@@ -562,35 +562,31 @@ class ServiceNowSystem(Answering):
     ) -> tuple[list[dict[str, str]], int]:
         """What keyset paging asks for, without a look at all rows: they may be hundreds of thousands."""
         alone = [terms[0] for terms in group if len(terms) == 1]
-        after = max((value for name, operator, value in alone if (name, operator) == ("sys_id", ">")), default="")
-        since = max(
-            (value for name, operator, value in alone if name == "sys_updated_on" and operator in (">=", ">")),
-            default="",
-        )
-        if since:
-            ids = sorted({id for each in _family(table) for id in self._updated_since(each, since) if id > after})
-        else:
-            all_ids = self._all_ids(table)
-            ids = all_ids[bisect_right(all_ids, after) :] if after else all_ids
-            if all(term[:2] == ("sys_id", ">") for term in alone) and len(alone) == len(group):
-                return [self._by_id[id] for id in (ids if enough is None else ids[:enough])], len(ids)
+        after = max((value for name, operator, value in alone if name + operator == "sys_id>"), default="")
+        since = max((value for name, operator, value in alone if name + operator == "sys_updated_on>="), default="")
+        all_ids = self._sorted_ids(table, since)
+        ids = all_ids[bisect_right(all_ids, after) :] if after else all_ids
+        if len(group) == bool(after) + bool(since):
+            return [self._by_id[id] for id in (ids if enough is None else ids[:enough])], len(ids)
         meeting = (
             row
-            for id in ids
-            if (row := self._find(table, id)) is not None
-            and all(any(self._holds(table, row, term) for term in terms) for terms in group)
+            for row in map(self._by_id.__getitem__, ids)
+            if all(any(self._holds(table, row, term) for term in terms) for terms in group)
         )
         rows = list(meeting if enough is None else itertools.islice(meeting, enough))
         return rows, len(rows)
 
-    def _all_ids(self, table: str) -> list[str]:
-        if table not in self._sorted:
-            self._sorted[table] = sorted(id for each in _family(table) for id in self._rows[each])
-        return self._sorted[table]
-
-    def _updated_since(self, table: str, since: str) -> Iterable[str]:
-        updates = self._updates[table]
-        return (id for _, id in updates[bisect_left(updates, (since, "")) :])
+    def _sorted_ids(self, table: str, since: str) -> list[str]:
+        """Of what was updated since; of all where that is empty."""
+        key = (table, since)
+        if key not in self._sorted:
+            found: set[str] = set()
+            for each in _family(table):
+                updates = self._updates[each]
+                changed = (id for _, id in updates[bisect_left(updates, (since, "")) :]) if since else self._rows[each]
+                found.update(id for id in changed if id in self._rows[each])
+            self._sorted[key] = sorted(found)
+        return self._sorted[key]
 
     def _term(self, table: str, term: str) -> tuple[str, str, str] | None:
         found = _OPERATOR.match(term)
@@ -674,7 +670,6 @@ class ServiceNowSystem(Answering):
             self._derive(table, row, {}, user)
         self._rows[table][row["sys_id"]] = self._by_id[row["sys_id"]] = row
         self._noted(table, row)
-        self._sorted.clear()
         for name in _INDEXED.intersection(row):
             self._index[table, name].setdefault(row[name].casefold(), {})[row["sys_id"]] = None
         self._journalise(table, row, values, user)
@@ -787,6 +782,7 @@ class ServiceNowSystem(Answering):
 
     def _noted(self, table: str, row: Mapping[str, str]) -> None:
         """In the order of time, which only goes forward."""
+        self._sorted.clear()
         self._updates[table].append((row["sys_updated_on"], row["sys_id"]))
 
     def _remove(self, row: Mapping[str, str], *, trace: bool = True) -> None:
