@@ -48,6 +48,51 @@ def test_a_plan_that_changes_something_ends_with_4():
     assert "split: one incident becomes 2" in found.output
 
 
+@pytest.fixture
+def synced(here: Path) -> Path:
+    """A CMDB that was read twice: web depended on db, and then on a cache; and files that say otherwise now."""
+    (here / "foreshock.yaml").write_text("topology: topology\nstate: state\n")
+    (here / "topology" / "nodes.csv").write_text("node,type\nweb,host\ndb,host\ncache,host\n")
+    for needed in ("db", "cache"):
+        (here / "topology" / "topology.csv").write_text(f"source,target,relation\nweb,{needed},depends_on\n")
+        done = run(("cmdb", "sync", "--config", "foreshock.yaml"))
+        assert done.exit_code == 0, done.output
+    (here / "topology" / "topology.csv").write_text("source,target,relation\nweb,db,depends_on\n")
+    return here
+
+
+def versions(of: str = "foreshock.yaml") -> list[str]:
+    """Names, the newest first."""
+    return [row["name"] for row in json.loads(run(("cmdb", "versions", "--config", of, "-o", "json")).output)]
+
+
+def test_a_plan_tries_an_older_version_of_the_topology_and_the_one_to_come(synced: Path):
+    newest, first = versions()
+    plan = ("rules", "plan", "alerts.jsonl", "--config", "foreshock.yaml", "--base-topology", newest)
+    back, same, pending = (run((*plan, "--topology", which)) for which in (first, newest, "pending"))
+
+    assert (back.exit_code, "merge: 2 incidents become one" in back.output) == (4, True), back.output
+    assert (same.exit_code, "No incident would be different" in same.output) == (0, True)
+    assert (pending.exit_code, "merge: 2 incidents become one" in pending.output) == (4, True)
+    assert versions() == [newest, first]
+
+
+def test_a_plan_tries_the_topology_of_a_moment(synced: Path):
+    plan = ("rules", "plan", "alerts.jsonl", "--config", "foreshock.yaml", "--base-topology", "topology")
+    now, once = (run((*plan, "--topology", f"as-of {time}")) for time in ("2100-01-01T00:00Z", "2001-01-01T00:00Z"))
+
+    assert (now.exit_code, "split: one incident becomes 2" in now.output) == (4, True)
+    assert (once.exit_code, "there was no topology yet at 2001-01-01" in once.output) == (1, True)
+
+
+def test_a_version_that_nobody_knows_is_said_to_be_none(synced: Path):
+    found = run(("rules", "plan", "alerts.jsonl", "--config", "foreshock.yaml", "--topology", "pendnig"))
+
+    assert found.exit_code == 1
+    assert "pendnig is neither a file nor a version of the topology" in found.output
+    assert "foreshock cmdb versions" in found.output
+
+
 def test_a_crossed_threshold_ends_with_1_and_says_by_how_much():
     found = run((*PLAN, "--settings", "strict.yaml", "--fail-if", "split > 0", "--fail-if", "merged > 0"))
 

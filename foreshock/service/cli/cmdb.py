@@ -83,11 +83,11 @@ def sync(
 
     if tied:
         _end_with_input()
-    settings = _settings(config, state)
+    settings = settings_of(config, state)
     wanted = Wanted(full=full, dry_run=dry_run, accept_retire=accept_retire)
     found: list[Outcome] = []
     failed = 0
-    with _store(settings, writing=True) as store, _progress() as progress:
+    with opened(settings, writing=True) as store, _progress() as progress:
         every = Sync(store, settings, clock=utc_now, progress=progress)
         for name in names or [*(one.name for one in settings.topology), *unread(store, settings.topology)]:
             try:
@@ -152,7 +152,7 @@ def try_source(
     from foreshock.core.errors import ForeshockError, Missing
     from foreshock.service.cmdb.run import build
 
-    settings = _settings(config, None)
+    settings = settings_of(config, None)
     instance = next((one for one in settings.topology if one.name == name), None)
     if instance is None:
         known = ", ".join(one.name for one in settings.topology) or "none"
@@ -185,8 +185,8 @@ def status(config: Config = None, state: State = None, output: Format = Output.T
     from foreshock.service.cmdb.run import REFUSED
     from foreshock.service.cmdb.status import status as status_of
 
-    settings = _settings(config, state)
-    with _store(settings) as store:
+    settings = settings_of(config, state)
+    with opened(settings) as store:
         found = status_of(store, settings.topology, utc_now())
     if output is Output.JSON:
         print_json(_plain(found))
@@ -240,7 +240,7 @@ def versions(
 
     foreshock cmdb versions --limit 5
     """
-    with _store(_settings(config, state)) as store:
+    with opened(settings_of(config, state)) as store:
         rows = [_plain(one) for one in store.versions(limit=limit)]
 
     def cells(row: dict[str, Any]) -> Iterable[Any]:
@@ -267,7 +267,7 @@ def as_of(
 
     foreshock cmdb as-of 2026-03-01T12:00Z -o json > then.json
     """
-    with _store(_settings(config, state)) as store:
+    with opened(settings_of(config, state)) as store:
         found = store.as_of(at)
     if output is Output.JSON:
         print_json(_plain(found))
@@ -296,7 +296,7 @@ def show(
     """
     from foreshock.service.cmdb.shown import shown
 
-    with _store(_settings(config, state)) as store:
+    with opened(settings_of(config, state)) as store:
         found = shown(store, ci)
     tell_lines(_plain(found), output, _ci_lines)
 
@@ -339,7 +339,7 @@ def path(
     """
     from foreshock.service.cmdb.shown import way
 
-    with _store(_settings(config, state)) as store:
+    with opened(settings_of(config, state)) as store:
         found = [_plain(step) for step in way(store, one, other)]
 
     def cells(row: dict[str, Any]) -> Iterable[Any]:
@@ -361,14 +361,14 @@ def path(
 # ---- parts ----------------------------------------------------------------------------------------------------------
 
 
-def _settings(config: Path | None, state: Path | None) -> "Settings":
+def settings_of(config: Path | None, state: Path | None) -> "Settings":
     from foreshock.service.settings import load_settings
 
     return load_settings(config, os.environ, {} if state is None else {"state": str(state)})
 
 
 @contextmanager
-def _store(settings: "Settings", *, writing: bool = False) -> "Iterator[CmdbStore]":
+def opened(settings: "Settings", *, writing: bool = False) -> "Iterator[CmdbStore]":
     from foreshock.core.errors import Missing
     from foreshock.service.cmdb.run import store_of
     from foreshock.service.settings import CMDB_FILE

@@ -13,7 +13,7 @@ import msgspec
 import typer
 
 from foreshock.core.errors import ConfigError, Problem
-from foreshock.service.cli import applying
+from foreshock.service.cli import applying, cmdb
 from foreshock.service.cli.options import (
     DEFAULT_SERVER,
     Config,
@@ -23,6 +23,7 @@ from foreshock.service.cli.options import (
     TokenFile,
     client,
     duration,
+    moment,
 )
 from foreshock.service.cli.terminal import (
     CONFIG,
@@ -44,7 +45,9 @@ if TYPE_CHECKING:
     from correlation.rule import RuleInstance
     from correlation.settings import CorrelationSettings
     from foreshock.connect.config import Origin
+    from foreshock.core.contracts import Snapshot
     from foreshock.service.plan.compare import Plan
+    from foreshock.service.recorded import ReplayMapping
     from foreshock.service.rule_lints import Lint
 
 commands = typer.Typer(
@@ -94,12 +97,20 @@ def plan_rules(
         list[str] | None,
         typer.Option("--set", help="One setting to try, on top of the others: 'group.threshold=0.5'."),
     ] = None,
-    topology: Annotated[Path | None, typer.Option("--topology", help="Topology file or folder to try.")] = None,
+    topology: Annotated[
+        str | None,
+        typer.Option(
+            "--topology",
+            help="Topology to try: a file or folder; a version of `foreshock cmdb versions`; 'as-of TIME'; or pending, "
+            "what the next sync would make of it.",
+        ),
+    ] = None,
     learned: Annotated[
         Path | None, typer.Option("--learned", help="What was learned to try, from `foreshock learn --out`.")
     ] = None,
     base_topology: Annotated[
-        Path | None, typer.Option("--base-topology", help="Topology of both sides, for input that holds none.")
+        str | None,
+        typer.Option("--base-topology", help="Topology of both sides, for input that holds none; as for --topology."),
     ] = None,
     since: Annotated[
         timedelta | None,
@@ -117,12 +128,21 @@ def plan_rules(
         Path | None,
         typer.Option("--save", help="File for what is proposed, to put it into force with `foreshock rules apply`."),
     ] = None,
+    config: Config = None,
+    state: cmdb.State = None,
     server: Server = DEFAULT_SERVER,
     token_file: TokenFile = None,
 ) -> None:
     """What other rules, settings or topology would have made of history, incident by incident.
 
-    Ends with 0 where nothing would be different, 4 where something would, 1 where a threshold is crossed.
+    Ends with 0 where nothing would be different, 4 where something would, 1 where a threshold is crossed. Versions of
+    the topology are looked up in the CMDB store of --config and --state.
+
+    foreshock rules plan last-week.jsonl --rules rules/ --set group.threshold=0.5
+
+    foreshock rules plan --since 7d --topology pending --fail-if 'vanished_p1 > 0'
+
+    foreshock rules plan --since 7d --topology 'as-of 2026-03-01T12:00Z'
     """
     from foreshock.connect.config import load
     from foreshock.service.front import collector_kinds
@@ -131,7 +151,7 @@ def plan_rules(
     from foreshock.service.plan.compare import FIT_VALUES, VALUES
     from foreshock.service.plan.run import plan
     from foreshock.service.plan.thresholds import parse_threshold
-    from foreshock.service.recorded import ReplayMapping, read_topology
+    from foreshock.service.recorded import ReplayMapping
     from foreshock.service.settings import rule_kinds
     from foreshock.service.truth import as_truth, read_truth
 
@@ -156,10 +176,10 @@ def plan_rules(
         raise typer.BadParameter(f"{', '.join(FIT_VALUES)} need labelled truth: give it with --truth")
     before = history.present if input is not None else applying.as_running(client(server, token_file), history.present)
     if base_topology is not None:
-        before = msgspec.structs.replace(before, topology=read_topology(base_topology, columns))
+        before = msgspec.structs.replace(before, topology=_topology(base_topology, columns, config, state))
     after = msgspec.structs.replace(
         applying.changed(before, rules, settings, set_ or ()),
-        topology=read_topology(topology, columns) if topology else before.topology,
+        topology=_topology(topology, columns, config, state) if topology else before.topology,
         learned=read_learned(learned) if learned else None,
     )
     found = plan(
@@ -178,6 +198,21 @@ def plan_rules(
         applying.save(save, before, after, found)
     if found.differences:
         leave(DIFFERENT)
+
+
+def _topology(text: str, columns: "ReplayMapping | None", config: Path | None, state: Path | None) -> "Snapshot":
+    """Of files, or of the CMDB store."""
+    from foreshock.service.clock import utc_now
+    from foreshock.service.cmdb.chosen import PENDING, chosen, is_in_words, to_come
+    from foreshock.service.recorded import read_topology
+
+    path = Path(text)
+    if not is_in_words(text) and (path.exists() or path.suffix or "/" in text):
+        return read_topology(path, columns)
+
+    settings = cmdb.settings_of(config, state)
+    with cmdb.opened(settings, writing=text == PENDING) as store:
+        return chosen(store, text, moment, lambda: to_come(store, settings, utc_now))
 
 
 def _tell(found: "Plan", output: Report, to: Path | None, show: int) -> None:
