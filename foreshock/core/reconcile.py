@@ -640,7 +640,7 @@ def _renamed(id: str, lead: Said) -> Iterator[Conflict]:
         yield Conflict(
             ci=id,
             about="id",
-            detail=f"{wanted!r} is another CI already, so this one is {id!r}; give one of them another name",
+            detail=f"{wanted!r} was another CI when this one came, so it is called {id!r}",
             kind=ConflictKind.NAME,
             objects=((lead.source, lead.item.id),),
         )

@@ -11,6 +11,7 @@ import typer
 from foreshock import __version__
 from foreshock.service.cli import (
     cmdb,
+    cmdb_trust,
     db,
     explain,
     feedback,
@@ -44,6 +45,7 @@ for group in (running, explain, recorded, reporting, tuning, importing, sandbox)
 app.add_typer(incidents.commands, name="incidents")
 app.add_typer(problems.commands, name="problems")
 app.add_typer(feedback.commands, name="feedback")
+cmdb.commands.add_typer(cmdb_trust.commands)
 app.add_typer(cmdb.commands, name="cmdb")
 app.add_typer(db.commands, name="db")
 app.add_typer(history.commands, name="history")

@@ -87,7 +87,7 @@ def sync(
     wanted = Wanted(full=full, dry_run=dry_run, accept_retire=accept_retire)
     found: list[Outcome] = []
     failed = 0
-    with opened(settings, writing=True) as store, _progress() as progress:
+    with opened(settings, writing=True) as store, bars() as progress:
         every = Sync(store, settings, clock=utc_now, progress=progress)
         for name in names or [*(one.name for one in settings.topology), *unread(store, settings.topology)]:
             try:
@@ -383,7 +383,7 @@ def opened(settings: "Settings", *, writing: bool = False) -> "Iterator[CmdbStor
 
 
 @contextmanager
-def _progress() -> "Iterator[Progress]":
+def bars() -> "Iterator[Progress]":
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
