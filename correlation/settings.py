@@ -22,6 +22,7 @@ from correlation.calendars import Hours, hours_of, read_holiday, read_hours, rea
 from correlation.closing import Label
 from foreshock.core.errors import Invalid, Malformed
 from foreshock.core.matchers import Matcher, parse_matcher
+from foreshock.core.naming import canonical
 from foreshock.core.quantities import Duration, parse_duration
 from foreshock.core.topology import DIRECTIONS
 
@@ -41,6 +42,17 @@ def _are_matchers(texts: tuple[str, ...]) -> tuple[str, ...]:
         except Malformed as error:
             raise Invalid(str(error.args[0]), hint=error.hint, path=(index,)) from None
     return texts
+
+
+def _are_domains(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """In the spelling in which names are looked up."""
+    domains = tuple(canonical(text).strip(".") for text in texts)
+    for index, domain in enumerate(domains):
+        if not domain or "/" in domain or " " in domain:
+            raise Invalid(
+                f"{texts[index]!r} is no domain", hint="write it as in a host name: corp.example", path=(index,)
+            )
+    return domains
 
 
 ByPriority = dict[Annotated[int, Field(ge=1, le=5)], Duration]
@@ -132,26 +144,58 @@ class FoldSettings(_Section):
 _NOTHING_SPECIAL = SourceRule()
 
 
+class BindRule(_About):
+    """How the labels of a source are read, where its words are others. What is not given is as for all."""
+
+    labels: tuple[str, ...] | None = Field(default=None, description="instead of bind.labels")
+    peers: tuple[str, ...] | None = Field(default=None, description="instead of bind.peers")
+    scope: tuple[str, ...] | None = Field(default=None, description="instead of bind.scope")
+
+
 class BindSettings(_Section):
     labels: tuple[str, ...] = Field(
         default=(
-            "ci", "ci_id", "cmdb_ci", "service_instance", "pod", "container_id", "device", "hostname", "host", "node",
-            "nodename", "vm", "instance", "server", "database", "service", "application", "app",
+            "ci", "ci_id", "cmdb_ci", "service_instance", "pod", "deployment", "statefulset", "daemonset", "replicaset",
+            "cronjob", "job_name", "persistentvolumeclaim", "ingress", "container_id", "device", "hostname", "host",
+            "node", "nodename", "vm", "instance", "server", "database", "service", "application", "app",
         ),
-        description="labels that may name the CI, the most specific first",
+        description="labels that may name the CI, the most specific first; those of Kubernetes workloads count only "
+        "beside a namespace",
     )  # fmt: skip
     peers: tuple[str, ...] = Field(
         default=("peer", "peer_ci", "peer_service", "peer.service", "upstream", "destination"),
         description="labels that name a second CI the alert is about, for example the other end of a slow call, or the "
         "host of a pod: evidence for what belongs together and for causes",
     )
+    scope: tuple[str, ...] = Field(
+        default=(
+            "cluster", "namespace", "site", "location", "datacenter", "dc", "region", "vrf", "tenant", "environment",
+            "env",
+        ),
+        description="labels that say where the CI is, the most specific first: where a name means several, the one "
+        "whose environment, location, cluster or the like has this name",
+    )  # fmt: skip
     strip_domain: bool = Field(
         default=True, description="also try a host name without its domain: db1.example.com as db1"
+    )
+    domains: Annotated[tuple[str, ...], AfterValidator(_are_domains), Field(max_length=50)] = Field(
+        default=(),
+        description="domains of ours: web.eu.corp.example is also tried as web.eu, and db1 as db1.corp.example",
+        examples=[["corp.example"]],
+    )
+    sources: tuple[BindRule, ...] = Field(
+        default=(),
+        description="sources whose labels have other names; the first entry that fits counts, for example "
+        "{source: zabbix-emea, labels: [zabbix_host]}",
     )
     implied: bool = Field(
         default=True,
         description="where the topology knows no name, take the value of the first such label as a CI of its own",
     )
+
+    def about(self, collector: str, source: str) -> BindRule | None:
+        """What is special about a source; None: nothing."""
+        return next((rule for rule in self.sources if rule.about(collector, source)), None)
 
 
 class RelateSettings(_Section):

@@ -4,7 +4,6 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from correlation import variants
-from correlation.bind import bind
 from foreshock.core.model import Alert
 from foreshock.service.timers import Due
 
@@ -21,12 +20,13 @@ def look(engine: "Engine", key: str) -> None:
     if alert is None or alert.variants is None or alert.clashes:
         return
     family = engine.family(alert)
-    if bind(family.identifying(alert.read_labels()), engine.topology, engine.settings.bind).ci:
+    binder = engine.binder
+    if binder.bind(family.identifying(alert.read_labels()), alert.source, alert.origin).ci:
         return
     found = variants.clash(
         alert,
         family,
-        lambda labels: bind(labels, engine.topology, engine.settings.bind),
+        lambda labels: binder.bind(labels, alert.source, alert.origin),
         seen_by=engine.now - AFTER,
     )
     source = engine.sources.get(alert.origin)

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from correlation import cause, fold, variants
-from correlation.bind import Binding, bind
+from correlation.bind import Binder, Binding
 from correlation.brake import Brake
 from correlation.budget import Budget
 from correlation.clock import NO_SKEW
@@ -181,6 +181,7 @@ class Engine:
         self.problem_sinks: tuple[str, ...] = ()
         self.topology = Topology()
         self.saved_topology = SavedTopology()
+        self._binder = Binder(self.topology, self.settings.bind)
         self.learned = LearnedRecord(learned=NOTHING)
         self.now = _EPOCH
         self.alerts: dict[str, Alert] = {}
@@ -509,10 +510,19 @@ class Engine:
         """By the labels that identify before all others: what may change from one label set to the next must not move
         an alert from CI to CI."""
         identifying = labels if self.scheme.plain else self.family(alert).identifying(labels)
-        binding = bind(identifying, self.topology, self.settings.bind)
+        binder = self.binder
+        binding = binder.bind(identifying, alert.source, alert.origin)
         if binding.ci or identifying is labels:
             return binding
-        return bind(labels, self.topology, self.settings.bind)
+        return binder.bind(labels, alert.source, alert.origin)
+
+    @property
+    def binder(self) -> Binder:
+        """For the topology and the settings in force."""
+        binder = self._binder
+        if binder.topology is not self.topology or binder.settings is not self.settings.bind:
+            binder = self._binder = Binder(self.topology, self.settings.bind)
+        return binder
 
     def _other(self, item: Change | Samples | Ignored) -> None:
         if isinstance(item, Change):

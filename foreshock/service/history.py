@@ -7,7 +7,7 @@ import msgspec
 
 from correlation.bind import bind
 from correlation.settings import BindSettings
-from foreshock.core.contracts import Collector, RecordKind, Snapshot
+from foreshock.core.contracts import Collector, Record, RecordKind, Snapshot
 from foreshock.core.errors import Malformed
 from foreshock.core.learned import Occurrence, class_of
 from foreshock.core.model import Ended, Event, read_labels
@@ -33,7 +33,7 @@ class Recorded:
     def __init__(self, collectors: Mapping[str, Collector], settings: BindSettings, given: Snapshot | None) -> None:
         self._collectors, self._settings, self._given = collectors, settings, given is not None
         self.topology = Topology(given.cis, given.relationships, version=given.version) if given else Topology()
-        self._bound: dict[bytes, tuple[str, str]] = {}
+        self._bound: dict[tuple[str, str, bytes], tuple[str, str]] = {}
         self._began: dict[bytes, datetime] = {}
 
     def occurrences(self, inputs: Iterable[Input]) -> Iterator[Occurrence]:
@@ -44,11 +44,12 @@ class Recorded:
                 read = msgspec.json.decode(record.body, type=TopologyRecord)
                 self.topology, self._bound = topologies.after(self.topology, read), {}
             elif record.kind is RecordKind.EVENTS and record.collector in self._collectors:
-                yield from self._of_events(self._collectors[record.collector], record.body, record.at)
+                yield from self._of_events(record)
 
-    def _of_events(self, collector: Collector, body: bytes, at: datetime) -> Iterator[Occurrence]:
+    def _of_events(self, record: Record) -> Iterator[Occurrence]:
+        collector, at = self._collectors[record.collector], record.at
         try:
-            items = collector.decode(body)
+            items = collector.decode(record.body)
         except Malformed:
             return
         for item in items:
@@ -59,13 +60,15 @@ class Recorded:
                 labels, onset = bytes(event.labels), event.starts_at or at
                 if self._began.get(labels) != onset:
                     self._began[labels] = onset
-                    yield Occurrence(onset.timestamp(), *self._bind(labels))
+                    yield Occurrence(onset.timestamp(), *self._bind(labels, record))
             except Malformed:
                 continue
 
-    def _bind(self, labels: bytes) -> tuple[str, str]:
-        found = self._bound.get(labels)
+    def _bind(self, labels: bytes, record: Record) -> tuple[str, str]:
+        key = (record.collector, record.source, labels)
+        found = self._bound.get(key)
         if found is None:
             read = read_labels(labels)
-            found = self._bound[labels] = class_of(read), bind(read, self.topology, self._settings).ci
+            ci = bind(read, self.topology, self._settings, record.collector, record.source).ci
+            found = self._bound[key] = class_of(read), ci
         return found

@@ -8,7 +8,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 
-from correlation.bind import bind
+from correlation.bind import Binder
 from correlation.settings import IdentityRule
 from foreshock.core.matchers import matches_all, parse_matcher
 from foreshock.service.suggest.recall import Episode, Recalled, Who
@@ -98,10 +98,11 @@ def _anew(episodes: Iterable[Episode], label: str, besides: tuple[str, ...]) -> 
 
 def _same_ci(episodes: list[Episode], labels: tuple[str, ...], past: Recalled) -> bool:
     """Whether the alerts are about the same CIs without ``labels``; one that was only made up from them is none."""
+    binder = Binder(past.topology, past.settings.bind)
     for episode in episodes[:: max(1, len(episodes) // _LOOKED_AT)]:
         who = episode.who
         left = {name: value for name, value in who.labels.items() if name not in labels}
-        if who.known and bind(left, past.topology, past.settings.bind).ci != who.ci:
+        if who.known and binder.bind(left, who.collector, who.source).ci != who.ci:
             return False
     return True
 
