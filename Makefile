@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help setup run test servers lint types imports pytest lock config docs wheel bench-intake bench-memory bench-grouping bench-causes bench-correlation bench-learning bench-replay bench-rules bench-sinks
+.PHONY: help setup run test servers lint types imports pytest lock config docs wheel bench-intake bench-memory bench-grouping bench-causes bench-correlation bench-learning bench-replay bench-rules bench-sinks bench-topology
 
 BIN := .venv/bin
 heading = @printf '\n==> %s\n' '$(1)'
@@ -94,6 +94,9 @@ bench-rules: setup ## how long checking 500 rules and playing 200 cases takes
 
 bench-sinks: setup ## tickets a second by connections, from an event to the request, beside a dead sink
 	@$(BIN)/python benchmarks/sinks.py $(ARGS)
+
+bench-topology: setup ## 100,000 CIs: building, changing, asking and binding, beside networkx
+	@$(BIN)/python benchmarks/topology.py $(ARGS)
 
 bench-learning: setup ## what learning from history is worth on later alerts
 	@$(BIN)/python benchmarks/learning.py $(ARGS)

@@ -713,7 +713,7 @@ class CI(Struct, frozen=True, gc=False, kw_only=True):
     """Configuration item: a thing the CMDB knows.
 
     Attributes:
-        aliases: other names it goes by (FQDN, IP, UUID, provider id); matched without regard to case.
+        aliases: other names it goes by (FQDN, IP, UUID, provider id); matched however they are spelt.
         owner: the support group that gets its tickets; empty if unknown.
         criticality: 1 (most) .. 4 for what the business depends on directly; 0 where nobody said.
         implied: made up from labels because no source knows it.
