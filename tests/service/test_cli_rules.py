@@ -109,7 +109,7 @@ def test_a_crossed_threshold_ends_with_1_and_says_by_how_much():
         ((*PLAN, "--settings", "strict.yaml", "--since", "soon"), 2, "'soon' is not a duration"),
         ((*PLAN, "--rules", "missing.yaml"), 78, "missing.yaml"),
         ((*PLAN, "--topology", "missing.yaml"), 78, "missing.yaml: does not exist"),
-        ((*PLAN[:3], "--base-topology", "missing", "--settings", "same.yaml"), 78, "missing"),
+        ((*PLAN[:3], "--base-topology", "missing", "--settings", "same.yaml"), 1, "missing is neither a file nor a"),
         ((*PLAN, "--learned", "missing.json"), 78, "missing.json: cannot be read: No such file or directory"),
         ((*PLAN, "--learned", "same.yaml"), 78, "same.yaml: it holds nothing that was learned"),
         ((*PLAN[:3], "--settings", "same.yaml"), 0, "note: history holds no topology"),

@@ -367,13 +367,19 @@ def settings_of(config: Path | None, state: Path | None) -> "Settings":
     return load_settings(config, os.environ, {} if state is None else {"state": str(state)})
 
 
+def is_there(settings: "Settings") -> bool:
+    """Whether there is a CMDB store; a database of a server is."""
+    from foreshock.service.settings import CMDB_FILE
+
+    return not settings.cmdb_url.startswith("sqlite") or (settings.state / CMDB_FILE).exists()
+
+
 @contextmanager
 def opened(settings: "Settings", *, writing: bool = False) -> "Iterator[CmdbStore]":
     from foreshock.core.errors import Missing
     from foreshock.service.cmdb.run import store_of
-    from foreshock.service.settings import CMDB_FILE
 
-    if not writing and settings.cmdb_url.startswith("sqlite") and not (settings.state / CMDB_FILE).exists():
+    if not writing and not is_there(settings):
         raise Missing(f"no CMDB source was ever read into {settings.state}", hint="read them: foreshock cmdb sync")
     store = store_of(settings, writing=writing)
     try:

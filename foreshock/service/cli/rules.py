@@ -203,7 +203,7 @@ def plan_rules(
 def _topology(text: str, columns: "ReplayMapping | None", config: Path | None, state: Path | None) -> "Snapshot":
     """Of files, or of the CMDB store."""
     from foreshock.service.clock import utc_now
-    from foreshock.service.cmdb.chosen import PENDING, chosen, is_in_words, to_come
+    from foreshock.service.cmdb.chosen import PENDING, chosen, is_in_words, to_come, unknown
     from foreshock.service.recorded import read_topology
 
     path = Path(text)
@@ -211,6 +211,8 @@ def _topology(text: str, columns: "ReplayMapping | None", config: Path | None, s
         return read_topology(path, columns)
 
     settings = cmdb.settings_of(config, state)
+    if not is_in_words(text) and not cmdb.is_there(settings):
+        raise unknown(text)
     with cmdb.opened(settings, writing=text == PENDING) as store:
         return chosen(store, text, moment, lambda: to_come(store, settings, utc_now))
 

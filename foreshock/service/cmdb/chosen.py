@@ -31,8 +31,12 @@ def chosen(store: CmdbStore, text: str, moment: Callable[[str], datetime], pendi
         return found
     version = store.version(text) or (store.version(int(text)) if text.isdigit() and len(text) < 9 else None)
     if version is None:
-        raise Missing(f"{text} is neither a file nor a version of the topology", hint=_HINT)
+        raise unknown(text)
     return store.whole(version.number)
+
+
+def unknown(text: str) -> Missing:
+    return Missing(f"{text} is neither a file nor a version of the topology", hint=_HINT)
 
 
 def to_come(store: CmdbStore, settings: Settings, clock: Callable[[], datetime]) -> Snapshot:
