@@ -26,6 +26,7 @@ import landscape
 import msgspec
 import product
 
+from correlation import bind
 from correlation.bind import Binder, Binding
 from correlation.settings import BindSettings, RelateSettings
 from foreshock.core.model import CI, Relationship
@@ -191,7 +192,9 @@ def of_binding(work: Path, options: argparse.Namespace) -> dict[str, Any]:
             again.append(clock() - start)
         how[found.confidence.name.lower()] += 1
     spent += time.process_time() - making
-    remembered = sys.getsizeof(binder._known) + sum(_size(key, found) for key, found in binder._known.items())
+    held = [_size(key, found) for key, found in binder._known.items()]
+    most = dict.fromkeys(range(bind._MAX_KNOWN))
+    remembered = sys.getsizeof(most) + sum(held) / len(held) * len(most)
     return {
         "first": _spread(first), "again": _spread(again), "how": dict(how), "index": index / 2**20,
         "memory": remembered / 2**20, "all": spent, "names": len(names), "bytes": index / len(names),
@@ -342,7 +345,7 @@ def show_binding(found: dict[str, Any]) -> None:
     how = ", ".join(f"{count:,} {name}" for name, count in sorted(found["how"].items()))
     print(f"{found['all']:.1f} CPU s for all. Found by: {how}. The index of {found['names']:,} names holds", end=" ")
     print(f"{found['index']:.0f} MiB beside the CIs ({found['bytes']:.0f} bytes a name); what is remembered", end=" ")
-    print(f"of identities, {found['memory']:.0f} MiB.\n")
+    print(f"of identities, at most {found['memory']:.0f} MiB.\n")
 
 
 if __name__ == "__main__":
