@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help setup run test servers lint types imports pytest lock config docs wheel bench-intake bench-memory bench-grouping bench-causes bench-correlation bench-learning bench-replay bench-rules bench-sinks bench-topology
+.PHONY: help setup run test servers lint types imports pytest lock config docs wheel bench-intake bench-memory bench-cmdb bench-grouping bench-causes bench-correlation bench-learning bench-replay bench-rules bench-sinks bench-topology
 
 BIN := .venv/bin
 heading = @printf '\n==> %s\n' '$(1)'
@@ -85,6 +85,9 @@ bench-memory: setup ## memory per active alert, and seconds to ready with 10,000
 
 bench-correlation: setup ## price beside Alertmanager, delay, a storm, quality; ARGS='--quick' for a look
 	@$(BIN)/python benchmarks/correlation.py $(ARGS)
+
+bench-cmdb: setup ## what syncs of a large CMDB cost in time and memory, and a year of versions on disk
+	@$(BIN)/python benchmarks/cmdb.py $(ARGS)
 
 bench-replay: setup ## how fast history is replayed and planned over, and in how much memory
 	@$(BIN)/python benchmarks/replay.py $(ARGS)

@@ -245,7 +245,7 @@ Paths in the file start from the folder of the file, others from the working dir
 Settings are read at the start, and again by a [reload](operations.md#run-it) (SIGHUP, `POST /-/reload`, `foreshock
 reload`), all or nothing. The column *comes into force* tells what a reload is enough for; a reload that meets a change
 of any other setting is refused. Those under `correlation` and the rules become a record of the inbox, so that a replay
-uses what was in force. The topology is read again every 10 seconds.
+uses what was in force. CMDB sources are read each by its own `every`.
 
 The command line as a client reads `{PREFIX}SERVER`, `{PREFIX}TOKEN_FILE` and `{PREFIX}CONFIG`.""".splitlines(),
     ]

@@ -38,6 +38,7 @@ from foreshock.service.alertmanager_api import alertmanager_api
 from foreshock.service.apart import FrontApart
 from foreshock.service.api import api
 from foreshock.service.applying import Files, LiveRules
+from foreshock.service.cmdb.api import cmdb_api
 from foreshock.service.cmdb.run import build
 from foreshock.service.cmdb.schedule import Schedule
 from foreshock.service.cmdb.work import AllPlans, Plans
@@ -366,6 +367,7 @@ class Foreshock:
         application.include_router(report_api(self.views))
         application.include_router(learned_api(self.learner, actor=_actor))
         application.include_router(quiet_api(self.quiet, actor=_actor))
+        application.include_router(cmdb_api(self.cmdb, actor=_actor))
         application.include_router(rules_api(self.rules, self.shadows, actor=_actor))
         application.include_router(self._operations())
         application.include_router(
@@ -472,6 +474,7 @@ class Foreshock:
         forgotten = forget(
             self.store, before=now - bounds.age, max_bytes=bounds.size, reports_before=now - bounds.reports
         )
+        self.cmdb.forget(now - max(bounds.reports, bounds.age))
         if any(msgspec.structs.astuple(forgotten)):
             log.info("history forgotten", **msgspec.structs.asdict(forgotten))
 

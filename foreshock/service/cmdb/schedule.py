@@ -28,7 +28,7 @@ from foreshock.service.cmdb.run import CHANGED, REFUSED, UNCHANGED, Outcome, Syn
 from foreshock.service.cmdb.status import CmdbStatus, Labels, SourceView, status, trouble, worries
 from foreshock.service.inbox import Inbox
 from foreshock.service.ourselves import CMDB_REFUSED, CMDB_STALE, NAME
-from foreshock.service.records import OperatorRecord, OwnAlert
+from foreshock.service.records import OperatorRecord, OwnAlert, Remark
 from foreshock.service.runner import Runner
 from foreshock.service.scheduler import Scheduler
 from foreshock.service.settings import CMDB_FILE, Settings, SettingsSource, SourceInstance, source_kinds
@@ -177,13 +177,27 @@ class Schedule:
 
     # ---- syncs ----
 
-    def ask(self, name: str, wanted: Wanted) -> None:
-        """Have a source read now, or all of them where no name is given. Raises Missing."""
-        names = list(self._jobs)
-        if name and name not in names:
-            raise Missing(f"no CMDB source is called {name!r}", hint=f"there are: {', '.join(names) or 'none'}")
-        for each in [name] if name else names:
+    def ask(self, name: str, wanted: Wanted, *, actor: str) -> list[str]:
+        """Have a source read now, or all of them where no name is given; which. Raises Missing."""
+        known = list(self._jobs)
+        if name and name not in known:
+            raise Missing(f"no CMDB source is called {name!r}", hint=f"there are: {', '.join(known) or 'none'}")
+        names = [name] if name else known
+        for each in names:
+            allowed = f", {wanted.accept_retire} CIs may retire" if wanted.accept_retire else ""
+            detail = ("everything" if wanted.full else "what changed") + allowed
+            remark = Remark(kind="cmdb", subject=each, action="sync asked", detail=detail)
+            self._append(OperatorRecord(remark=remark), actor)
             self._wanted.put((each, wanted))
+        return names
+
+    def forget(self, before: datetime) -> None:
+        """Versions of the topology that were replaced before then."""
+        if self._exists():
+            self.store.forget(before)
+
+    def now(self) -> datetime:
+        return self._clock()
 
     def _due(self, name: str) -> None:
         if name not in self._queued:
@@ -196,8 +210,9 @@ class Schedule:
             self._queued.discard(name)
             if self._stopping:
                 return
+            news = True
             try:
-                self._sync(name, wanted)
+                news = self._sync(name, wanted)
             except ForeshockError as error:
                 if str(error) != self._logged.get(name):
                     log.error("a CMDB source was not read", source=name, error=str(error))
@@ -206,18 +221,21 @@ class Schedule:
                 log.exception("a CMDB source was not read", source=name)
             else:
                 self._logged.pop(name, None)
-            with suppress(ForeshockError):
-                self.publish()
-                self._look()
+            if news:
+                with suppress(ForeshockError):
+                    self.publish()
+                    self._look()
 
-    def _sync(self, name: str, wanted: Wanted) -> None:
+    def _sync(self, name: str, wanted: Wanted) -> bool:
+        """Whether there may be news."""
         instance = self._jobs.get(name)
         if instance is not None and source_kinds()[instance.kind].local:
-            self._read_local(instance, self._settings(), wanted)
-        elif self._source is None:
+            return self._read_local(instance, self._settings(), wanted)
+        if self._source is None:
             self._run_here(self._settings(), name, wanted)
         else:
             self._run_apart(name, wanted)
+        return True
 
     def _run_here(self, settings: Settings, name: str, wanted: Wanted, ready: CmdbSource | None = None) -> Outcome:
         sources = {} if ready is None else {name: ready}
@@ -247,8 +265,8 @@ class Schedule:
 
     # ---- files of this machine ----
 
-    def _read_local(self, instance: SourceInstance, settings: Settings, wanted: Wanted) -> None:
-        """Put what its files say into the store, if that is news. Raises what the source raises."""
+    def _read_local(self, instance: SourceInstance, settings: Settings, wanted: Wanted) -> bool:
+        """Put what its files say into the store, if that is news; whether it was. Raises what the source raises."""
         name = instance.name
         try:
             page = build(instance).page("", "" if wanted.full or wanted.accept_retire else self._mark(instance))
@@ -257,7 +275,8 @@ class Schedule:
             if state is None or state.last is None or state.last.error != str(error):
                 self._run_here(settings, name, wanted)  # which keeps the reason, and raises it
             raise
-        if page.whole or page.items or page.ties:
+        news = bool(page.whole or page.items or page.ties)
+        if news:
             if len(page.items) + len(page.ties) > _SMALL and self._source is not None:
                 self._run_apart(name, wanted)
             else:
@@ -265,6 +284,7 @@ class Schedule:
         else:
             self._confirm(name)
         self._seen[name] = asked(instance), page.mark
+        return news
 
     def _mark(self, instance: SourceInstance) -> str:
         """Of the last reading, be it that it was refused: the same files would be again."""
@@ -314,8 +334,11 @@ class Schedule:
 
     def _tell(self, labels: Labels, summary: str) -> None:
         notice = OwnAlert(labels=dict(labels), summary=summary)
-        body = msgspec.json.encode(OperatorRecord(notice=notice))
-        self._inbox.append_now(NewRecord(kind=RecordKind.OPERATOR, body=body, source="cmdb", actor="foreshock"))
+        self._append(OperatorRecord(notice=notice), "foreshock")
+
+    def _append(self, done: OperatorRecord, actor: str) -> None:
+        body = msgspec.json.encode(done)
+        self._inbox.append_now(NewRecord(kind=RecordKind.OPERATOR, body=body, source="cmdb", actor=actor))
 
     def _look(self) -> CmdbStatus:
         found = self.status()
