@@ -1,7 +1,7 @@
 """What a new version of a large topology costs a running engine: a delta of one per cent, and the whole, each with
 thousands of open alerts; what a checkpoint writes of it, and how long a start takes to read it back.
 
-    python benchmarks/topology_versions.py --seed 1 --alerts 5000
+    python benchmarks/topology_versions.py --seed 1 --alerts 5000 --within 60
 """
 
 import argparse
@@ -53,12 +53,12 @@ class Running:
         record = Record(number=self._number, at=self._at, kind=kind, body=body, collector=kinds[0], source=kinds[1])
         self.engine.step([(record, None)])
 
-    def alerts(self, cis: list[str]) -> None:
+    def alerts(self, cis: list[str], every_s: float = 0.5) -> None:
         """All firing, a hundred a record."""
         for first in range(0, len(cis), 100):
             started = estates.moment(self._at)
             items = [estates.alert(ci, f"Down{n % 7}", started) for n, ci in enumerate(cis[first : first + 100])]
-            self.hear(RecordKind.EVENTS, msgspec.json.encode(items), after_s=0.5)
+            self.hear(RecordKind.EVENTS, msgspec.json.encode(items), after_s=every_s)
 
     def saved(self) -> dict[tuple[str, str], bytes | None]:
         found = {(kind, key): body for kind, key, body in self.engine.checkpoint()}
@@ -76,6 +76,7 @@ def main() -> None:
     parser.add_argument("--cis", type=int, default=100_000)
     parser.add_argument("--relationships", type=int, default=400_000)
     parser.add_argument("--alerts", type=int, default=5_000)
+    parser.add_argument("--within", type=float, default=7_200, help="seconds over which they began")
     given = parser.parse_args()
     memory.look_rarely()
     cis, ties = landscape.estate(given.seed, given.cis, given.relationships)
@@ -84,8 +85,9 @@ def main() -> None:
     with timed(f"the first version: {len(cis)} CIs, {len(ties)} relationships"):
         running.hear(RecordKind.TOPOLOGY, body)
     draw = random.Random(given.seed)
-    with timed(f"{given.alerts} alerts"):
-        running.alerts([draw.choice(cis).id for _ in range(given.alerts)])
+    with timed(f"{given.alerts} alerts, which began within {given.within:.0f} s"):
+        every_s = given.within * 100 / given.alerts
+        running.alerts([draw.choice(cis).id for _ in range(given.alerts)], every_s)
     engine = running.engine
     print(f"{engine.active} alerts fire in {len(engine.situations)} situations")
     with timed("a checkpoint of everything"):

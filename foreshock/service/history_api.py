@@ -10,7 +10,7 @@ from pydantic import AwareDatetime
 
 from foreshock.core.contracts import RecordKind
 from foreshock.service.api import ApiRoute
-from foreshock.service.period import period, present
+from foreshock.service.period import AsOf, period, present
 from foreshock.service.renumbered import alerts_in, with_alerts
 from foreshock.service.runner import Runner
 from foreshock.store.store import Store
@@ -21,7 +21,8 @@ _MAX_BYTES = 8 * 2**20
 _NUMBER = Query(ge=0, le=2**63 - 1)
 
 
-def history_api(store: Store, runner: Runner) -> APIRouter:
+def history_api(store: Store, runner: Runner, as_of: AsOf = lambda moment: None) -> APIRouter:
+    """as_of: where versions of the topology are known that the inbox has forgotten."""
     router = APIRouter(prefix="/api/v1", route_class=ApiRoute, tags=["History"])
 
     @router.get("/records", summary="Records of the inbox, for a capture")
@@ -46,7 +47,7 @@ def history_api(store: Store, runner: Runner) -> APIRouter:
         """What was open at ``since`` is to be known: the first of the records lies before it."""
         with runner.looking() as engine:
             now = present(engine)
-        return Response(msgspec.json.encode(period(store, now, since, until)), media_type="application/json")
+        return Response(msgspec.json.encode(period(store, now, since, until, as_of)), media_type="application/json")
 
     @router.get("/history/judgements", summary="What people said of what belongs together, for a capture")
     def judgements(since: AwareDatetime | None = None, until: AwareDatetime | None = None) -> Response:

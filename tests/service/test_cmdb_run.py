@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -10,6 +11,7 @@ from foreshock.core.cmdb import CmdbPage, Expired, Item, Tie
 from foreshock.core.contracts import Finding
 from foreshock.core.errors import Denied, Held, Missing, Rejected, Unavailable
 from foreshock.service.cmdb.run import Outcome, Sync, Wanted, is_gone
+from foreshock.service.cmdb.schedule import Schedule
 from foreshock.service.cmdb.status import views, worries
 from foreshock.service.settings import Settings
 from foreshock.store.cmdb import CmdbStore
@@ -99,6 +101,21 @@ def world(tmp_path) -> Iterator[World]:
 def estate(world) -> Estate:
     world.sources["one"] = Estate(*(f"host-{number}" for number in range(10)))
     return world.sources["one"]
+
+
+def test_what_held_at_a_moment_is_known_for_readers_of_history(world, estate):
+    world.sync()
+    estate.add("host-10")
+    world.sync()
+    schedule = Schedule(world.settings, None, *cast(Any, (None, None, None)), lambda: world.now)
+    before, first, now = (schedule.as_of(NOON + timedelta(minutes=after)) for after in (0, 6, 20))
+    schedule.store.close()
+
+    assert before is None
+    assert first is not None
+    assert now is not None
+    assert {ci.id for ci in now.cis} - {ci.id for ci in first.cis} == {"host-10"}
+    assert now.version == world.store.newest().name
 
 
 def test_the_first_sync_reads_everything_and_the_next_only_what_changed(world, estate):

@@ -18,7 +18,7 @@ from foreshock.service.client import Client
 from foreshock.service.front import collector_kinds
 from foreshock.service.history_api import history_api
 from foreshock.service.inbox import WritingInbox
-from foreshock.service.period import Period, begins, period, present
+from foreshock.service.period import AsOf, Period, begins, period, present
 from foreshock.service.plan.compare import Plan
 from foreshock.service.plan.run import plan
 from foreshock.service.recorded import inputs_of
@@ -199,7 +199,7 @@ def test_where_another_store_knows_the_topology_before_that_is_brought_along(sto
     with store.write() as connection:
         connection.exec_driver_sql("DELETE FROM inbox WHERE number < 20")
     then = TopologyRecord(version="elsewhere", cis=(CI(id="shop"), CI(id="old")), relationships=())
-    found = period(store, present(running.runner.engine), None, None, lambda moment: then)
+    found = past.ask(Asked(running, lambda moment: then), None, None)
     seen = needs(found, store.journal)
 
     assert seen[0] == []
@@ -220,10 +220,10 @@ def test_a_period_of_three_days_reads_back_a_day_or_to_the_oldest_but_no_further
 class Asked(Client):
     """A Foreshock that runs here, asked over its API."""
 
-    def __init__(self, running: Running) -> None:
+    def __init__(self, running: Running, as_of: AsOf = lambda moment: None) -> None:
         super().__init__("http://here", None)
         app = FastAPI()
-        app.include_router(history_api(running.store, running.runner))
+        app.include_router(history_api(running.store, running.runner, as_of))
         self._app = TestClient(app)
 
     def lines(self, path: str, **query: Any) -> bytes:

@@ -28,7 +28,7 @@ from foreshock.service.cmdb.run import CHANGED, REFUSED, UNCHANGED, Outcome, Syn
 from foreshock.service.cmdb.status import CmdbStatus, Labels, SourceView, status, trouble, worries
 from foreshock.service.inbox import Inbox
 from foreshock.service.ourselves import CMDB_REFUSED, CMDB_STALE, NAME
-from foreshock.service.records import OperatorRecord, OwnAlert, Remark
+from foreshock.service.records import OperatorRecord, OwnAlert, Remark, TopologyRecord
 from foreshock.service.runner import Runner
 from foreshock.service.scheduler import Scheduler
 from foreshock.service.settings import CMDB_FILE, Settings, SettingsSource, SourceInstance, source_kinds
@@ -107,6 +107,13 @@ class Schedule:
                     log.error("a CMDB source was not read", source=instance.name, error=str(error))
         self.publish()
         self._look()
+
+    def as_of(self, moment: datetime) -> TopologyRecord | None:
+        """The topology that held at ``moment``; None where that is not known."""
+        found = self.store.as_of(moment) if self._exists() else None
+        if found is None or not found.version:
+            return None
+        return TopologyRecord(version=found.version, cis=found.cis, relationships=found.relationships)
 
     def start(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
