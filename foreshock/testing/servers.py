@@ -46,6 +46,8 @@ PACKAGES: dict[str, str] = {
     "prometheus-alertmanager": "prometheus-alertmanager",
     "prometheus-node-exporter": "prometheus-node-exporter",
     "promtool": "prometheus",
+    "psql": "postgresql-15",
+    "redis-server": "redis-server",
     "rt-server": "request-tracker5 rt5-standalone rt5-db-sqlite starman",
 }
 """The Debian packages that bring each program."""
@@ -118,6 +120,7 @@ class Server(ABC):
     executable: str
     account: str
     stop_signal = signal.SIGTERM
+    ready_within_s = READY_WITHIN_S
 
     def __init__(self, port: int | None = None) -> None:
         self.port = port or free_port()
@@ -171,12 +174,12 @@ class Server(ABC):
     def start(self) -> None:
         """Start, also again after ``stop`` or ``kill``; returns when the server answers."""
         self._process = self._launch()
-        deadline = time.monotonic() + READY_WITHIN_S
+        deadline = time.monotonic() + self.ready_within_s
         while not self._ready():
             if self._process.poll() is not None:
                 raise self._failed(f"ended with code {self._process.returncode}")
             if time.monotonic() > deadline:
-                raise self._failed(f"gave no answer on port {self.port} for {READY_WITHIN_S:.0f} s")
+                raise self._failed(f"gave no answer on port {self.port} for {self.ready_within_s:.0f} s")
             time.sleep(0.02)
 
     def _launch(self) -> subprocess.Popen[bytes] | Forked:
@@ -242,7 +245,7 @@ class Server(ABC):
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=READY_WITHIN_S,
+            timeout=self.ready_within_s,
             check=False,
             env=self._environment(),
             **self._identity(),
