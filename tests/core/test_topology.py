@@ -328,6 +328,7 @@ def answers(topology: Topology) -> dict[str, Any]:
     names = [*NAMES, "A", "X", "x", "y", "stranger"]
     return {
         "numbers": (len(topology.cis), len(topology.relationships), topology.even),
+        "relationships": sorted(topology.relationships, key=str),
         "kinds": [topology.count(kind) for kind in ("vm", "rack")],
         **{f"named {name}": topology.named(name) for name in names},
         **{f"up {name}": list(topology.upstream(name).items()) for name in names},

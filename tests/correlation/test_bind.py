@@ -288,7 +288,7 @@ LABELS = st.dictionaries(
     max_size=6,
 )
 SOURCES = st.sampled_from(["", "zabbix"])
-WORDS = BindSettings.model_validate({"sources": [{"source": "zabbix", "labels": ["box", "host"]}]})
+WORDS = BindSettings.model_validate({"sources": [{"source": "zabbix", "labels": ["instance", "host"]}]})
 
 
 @given(
@@ -301,6 +301,17 @@ def test_what_is_remembered_is_what_would_be_found(alerts: Any, topology: Topolo
         for labels, source in alerts:
             assert binder.bind(labels, "own", source) == bind(labels, topology, WORDS, "own", source)
             assert len(binder._known) <= most
+
+
+def test_what_is_remembered_is_for_the_same_source_and_the_same_place():
+    labels = {"host": "web", "instance": "shop"}
+    binder = Binder(TOPOLOGY, WORDS)
+
+    assert [binder.bind(labels, "own", source).ci for source in ("", "zabbix", "")] == ["web", "shop-1", "web"]
+
+    scoped = Binder(SCOPED, WORDS)
+    sites = ("Berlin", "mars", "Berlin")
+    assert [scoped.bind({"host": "web", "site": site}).ci for site in sites] == ["web-b", "", "web-b"]
 
 
 def test_equal_bindings_are_one_object_however_many_alerts_have_them():
