@@ -100,6 +100,7 @@ bench-sinks: setup ## tickets a second by connections, from an event to the requ
 
 bench-topology: setup ## 100,000 CIs: building, changing, asking and binding, beside networkx
 	@$(BIN)/python benchmarks/topology.py $(ARGS)
+	@$(BIN)/python benchmarks/topology_versions.py
 
 bench-learning: setup ## what learning from history is worth on later alerts
 	@$(BIN)/python benchmarks/learning.py $(ARGS)
