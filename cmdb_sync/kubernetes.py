@@ -243,7 +243,6 @@ class _ServiceStatus(Struct, frozen=True, rename="camel"):
 
 class _ServiceSpec(Struct, frozen=True, rename="camel"):
     selector: dict[str, str] | None = None
-    cluster_ip: str = msgspec.field(default="", name="clusterIP")
     external_name: str = ""
 
 
@@ -352,6 +351,8 @@ RESOURCES = (
 )
 OWNERS = (("ReplicaSet", "apps", "replicasets"), ("Job", "batch", "jobs"))
 """Of these only the metadata are read: whose they are."""
+_NAMED_ALIKE = frozenset(("Service", "Ingress", "HTTPRoute", "PersistentVolumeClaim"))
+"""They are called as the workload they belong to. A name that two things have means neither, so it is left to that."""
 _WORKLOADS = frozenset(resource.class_name for resource in RESOURCES if resource.shape is _Workload)
 
 
@@ -508,7 +509,7 @@ class KubernetesSource:
             identifiers += (Identifier(IdType.RECORD, text(meta.uid, "uid"), "kubernetes"),)
         return Item(
             id=id,
-            name=text(meta.name, "name"),
+            name=id if class_name in _NAMED_ALIKE else text(meta.name, "name"),
             kind=self._config.kinds.get(class_name) or kind or KINDS.get(class_name, Kind.APPLICATION),
             class_name=text(class_name, "kind"),
             handle=more.pop("handle", id),
@@ -588,13 +589,10 @@ class KubernetesSource:
     def _service(self, found: _Service) -> dict[str, Any]:
         meta, spec = found.metadata, found.spec
         names = (f"{meta.name}.{meta.namespace}", f"{meta.name}.{meta.namespace}.svc")
-        addresses: list[Identifier] = []
-        if spec.cluster_ip not in ("", "None"):
-            addresses.append(Identifier(IdType.IP, spec.cluster_ip, self._config.cluster))
-        addresses += _entries(found.status)
         return {
             "aliases": _texts((*names, f"{names[1]}.{_DOMAIN}", spec.external_name)),
-            "identifiers": tuple(addresses),
+            # Not its clusterIP: an address of the same private range is another thing outside of the cluster.
+            "identifiers": tuple(_entries(found.status)),
         }
 
     def _selected(self, id: str, namespace: str, labels: Mapping[str, str], said: "_Said") -> None:

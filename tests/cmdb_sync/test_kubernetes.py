@@ -172,6 +172,18 @@ def test_what_an_object_does_not_say_its_namespace_does(bench: Bench, world: Kub
     assert (pay.owner, pay.criticality) == ("Payments", 0)
 
 
+def test_a_bare_name_is_the_workloads_alone(bench: Bench, world: KubernetesSystem):
+    world.put("Deployment", "cart")
+    world.put("Ingress", "cart")
+    world.put("PersistentVolumeClaim", "cart")
+    world.put("Service", "cart", spec={"clusterIP": "10.0.0.5"})
+
+    items = bench.read().items.values()
+
+    assert [item.id for item in items if item.name == "cart"] == ["shop/deployment/cart"]
+    assert not [item.id for item in items if ("10.0.0.5", "prod") in ids(item, IdType.IP)]
+
+
 def test_only_the_namespaces_that_are_named_are_asked(bench: Bench, world: KubernetesSystem):
     world.put("Deployment", "theirs", namespace="default")
 
