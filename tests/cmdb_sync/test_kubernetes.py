@@ -11,9 +11,10 @@ from ruamel.yaml import YAML
 
 from cmdb_sync.kubernetes import OWNERS, RESOURCES, SOURCE
 from foreshock.connect.http import Http
-from foreshock.core.cmdb import CmdbParts, IdType, Item
+from foreshock.core.cmdb import CmdbParts, Expired, IdType, Item
 from foreshock.core.errors import Denied, Rejected
 from foreshock.sandbox.kubernetes import TOKEN, KubernetesSystem
+from foreshock.sandbox.system import Reply
 from foreshock.testing.clients import drive, python_with
 from foreshock.testing.sources import Bench, Reading, benched
 
@@ -209,6 +210,16 @@ def test_a_cluster_without_gateways_has_no_routes_and_is_read(bench: Bench, worl
 def test_another_address_is_not_taken_for_an_empty_cluster(bench: Bench):
     with pytest.raises(Rejected, match="that of the API server"):
         bench.read(url=f"{bench.settings['url']}/somewhere")
+
+
+def test_a_token_that_the_server_does_not_know_any_more_begins_anew(bench: Bench, world: KubernetesSystem):
+    refusal = {"kind": "Status", "status": "Failure", "message": "continue key is not valid", "code": 400}
+    world.page_rows = 2
+    cursor = bench.source().page("", "").next
+    bench.world.handle = lambda request: Reply(status=400, body=refusal)
+
+    with pytest.raises(Expired, match="continue key"):
+        bench.source().page(cursor, "")
 
 
 def test_who_may_not_list_replica_sets_is_told_so(bench: Bench, world: KubernetesSystem):

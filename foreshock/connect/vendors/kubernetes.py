@@ -14,7 +14,7 @@ from pydantic import Field, field_validator
 
 from foreshock.connect.auth import CaFile, Proxy, read_secret, web_address
 from foreshock.core.cmdb import CmdbConfig, Expired
-from foreshock.core.errors import ConfigError, Denied, ForeshockError, Missing, Problem, Unavailable
+from foreshock.core.errors import ConfigError, Denied, ForeshockError, Missing, Problem, Rejected, Unavailable
 
 if TYPE_CHECKING:
     from foreshock.connect.http import Auth, Http, Refusal  # importing it takes a tenth of a second of each start
@@ -73,7 +73,12 @@ class Kubernetes:
         params: dict[str, str | int] = {"limit": limit}
         params |= {"continue": token} if token else {}
         params |= {"fieldSelector": selector} if selector else {}
-        answer = self._http.get(path, params=params, headers={"Accept": _METADATA} if metadata else None)
+        try:
+            answer = self._http.get(path, params=params, headers={"Accept": _METADATA} if metadata else None)
+        except Rejected as error:
+            if token and not isinstance(error, Missing):  # a server of another version may not know its tokens any more
+                raise Expired(str(error)) from None
+            raise
         body = answer.json()
         is_list = isinstance(body, dict) and str(body.get("kind")).endswith("List")
         items = body.get("items") or [] if is_list else None  # Go writes an empty list as null
