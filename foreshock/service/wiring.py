@@ -39,8 +39,10 @@ from foreshock.service.apart import FrontApart
 from foreshock.service.api import api
 from foreshock.service.applying import Files, LiveRules
 from foreshock.service.cmdb.api import cmdb_api
+from foreshock.service.cmdb.health_api import health_api
 from foreshock.service.cmdb.run import build
 from foreshock.service.cmdb.schedule import Schedule
+from foreshock.service.cmdb.trusted import Trusted
 from foreshock.service.cmdb.work import AllPlans, Plans
 from foreshock.service.console import console, not_found
 from foreshock.service.delivery import LOOK, STALE, Lane
@@ -97,6 +99,7 @@ _WORK = timedelta(seconds=30)
 _SHADOW = timedelta(seconds=10)
 _RETENTION = timedelta(hours=1)
 _RECONCILE = timedelta(minutes=5)
+_HEALTH = timedelta(minutes=1)
 _PROBLEMS = timedelta(minutes=5)
 _LEARN = timedelta(hours=1)
 """How often it is looked whether a training is due; a process that restarts each day would else never come to it."""
@@ -169,6 +172,9 @@ class Foreshock:
             self.clock,
         )
         self.cmdb = Schedule(lambda: self.settings, source, self.runner, self.inbox, front.journal, self.clock)
+        self.trusted = Trusted(
+            lambda: self.settings, source, self.runner, lambda: self.cmdb.store, self.cmdb.status, self.clock
+        )
         self.views = LiveViews(
             runner=self.runner,
             inbox=self.inbox,
@@ -220,6 +226,7 @@ class Foreshock:
         self.scheduler.every(_SHADOW, "shadow", self.shadows.look)
         self.measuring.schedule(self.scheduler)
         self.cmdb.start(self.scheduler)
+        self.scheduler.every(_HEALTH, "cmdb health", self.trusted.look, soon=True)
         self.scheduler.start()
         self.front.answer_with(self.hooks)
         log.info("started", version=__version__, position=self.runner.position, replayed=self.replayed)
@@ -227,6 +234,7 @@ class Foreshock:
     def stop(self) -> None:
         """Finish what is in the inbox, let deliveries end, save the state, give the store back."""
         self.front.drain()
+        self.trusted.stop()
         self.scheduler.stop()
         self._stopping.set()
         if self._warm_up.ident is not None:
@@ -365,13 +373,23 @@ class Foreshock:
         application.include_router(history_api(self.store, self.runner, self.cmdb.as_of))
         application.include_router(forecasts_api(self.runner, self.inbox, actor=_actor, clock=self.clock))
         application.include_router(report_api(self.views))
+        application.include_router(health_api(self.trusted.health))
         application.include_router(learned_api(self.learner, actor=_actor))
         application.include_router(quiet_api(self.quiet, actor=_actor))
         application.include_router(cmdb_api(self.cmdb, actor=_actor))
         application.include_router(rules_api(self.rules, self.shadows, actor=_actor))
         application.include_router(self._operations())
         application.include_router(
-            console(self.views, self.views, self.quiet, self.rules, self.shadows, actor=_actor, demo=self._demo)
+            console(
+                self.views,
+                self.views,
+                self.quiet,
+                self.rules,
+                self.shadows,
+                actor=_actor,
+                demo=self._demo,
+                topology=self.trusted.shown,
+            )
         )
         application.add_exception_handler(ForeshockError, _refused)
         application.add_exception_handler(404, not_found)
@@ -495,6 +513,7 @@ class Foreshock:
         yield from self._of_settings()
         yield from self.measuring.families()
         yield from self.cmdb.families()
+        yield from self.trusted.families()
 
     def _of_delivery(self) -> Iterator[Metric]:
         pending, oldest_s = self._backlog()

@@ -163,7 +163,7 @@ def test_of_very_many_findings_the_weightiest_are_told_and_the_others_counted():
 
     assert len(report.found) == MOST
     assert report.found[0].weight == 30
-    assert report.more == {"unmapped class": 10}
+    assert report.counts == {"unmapped class": 30}
 
 
 # ---- what happened --------------------------------------------------------------------------------------------------
@@ -183,6 +183,12 @@ def test_what_sends_alerts_and_is_no_ci_is_ranked_by_how_many_with_the_nearest_n
     assert "nearest: web-1.production" in first.remedy
     assert second.weight == 1
     assert "nearest" not in second.remedy
+
+
+def test_a_name_with_its_letters_in_disorder_finds_the_right_one():
+    (one,) = unbound(unknown(fired("wbe-prod1", 1, known=False)), ["web-prod1", "db-7"])
+
+    assert "nearest: web-prod1" in one.remedy
 
 
 def test_alerts_that_name_nothing_are_told_too():

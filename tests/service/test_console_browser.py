@@ -17,6 +17,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from foreshock.service.console import console, not_found
 from foreshock.service.views import ChildView, UmbrellaView
+from foreshock.testing.cmdb_health import example_topology
 from foreshock.testing.factories import NOW, example_views, make_incident_row, make_incident_view, make_ticket_view
 from foreshock.testing.fakes import MemoryViews
 from foreshock.testing.quiet import example_quiet
@@ -46,6 +47,7 @@ PAGES = {
     "reports": "/reports?days=365&by=service",
     "rules": "/rules",
     "sources": "/sources",
+    "topology": "/topology",
     "dead-letters": "/dead-letters",
     "problems": "/problems",
     "problem": "/problems/PRB0000001",
@@ -78,7 +80,17 @@ def site() -> Iterator[Site]:
     views = example_views()
     running = Site(url=f"http://127.0.0.1:{free_port()}", views=views)
     app = FastAPI()
-    app.include_router(console(views, views, example_quiet(), *example_rules(), actor=lambda request: "ada", demo=True))
+    app.include_router(
+        console(
+            views,
+            views,
+            example_quiet(),
+            *example_rules(),
+            actor=lambda request: "ada",
+            demo=True,
+            topology=example_topology,
+        )
+    )
     app.add_exception_handler(404, not_found)
 
     @app.middleware("http")

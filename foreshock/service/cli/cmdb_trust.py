@@ -171,16 +171,15 @@ def show_health(
 
     foreshock cmdb health last.jsonl --since 30d
     """
-    from foreshock.core.cmdb import CmdbConfig
     from foreshock.service.clock import utc_now
     from foreshock.service.cmdb.health import graph_of, health
+    from foreshock.service.cmdb.trusted import intervals
     from foreshock.store.cmdb_trust import keep_health
 
     settings = settings_of(config, state)
     past = _past(input, since or _SINCE, server, token_file) if alerts else None
-    intervals = {one.name: one.config.full_every for one in settings.topology if isinstance(one.config, CmdbConfig)}
     with opened(settings, writing=save) as store:
-        found = health(graph_of(store, intervals), past, utc_now())
+        found = health(graph_of(store, intervals(settings.topology)), past, utc_now())
         if save:
             keep_health(store, found)
     if output is Output.JSON:
@@ -238,8 +237,8 @@ def _tell(found: "Health") -> None:
     )
     for doubt in dict.fromkeys(one.doubt for one in found.found):
         some = [one for one in found.found if one.doubt == doubt]
-        more = found.more.get(doubt, 0)
-        print_lines("", f"{doubt}, the first {len(some)} of {len(some) + more}" if more else str(doubt))
+        count = found.counts[doubt]
+        print_lines("", f"{doubt}, the first {len(some)} of {count}" if count > len(some) else str(doubt))
         for one in some:
             print_lines(f"  {one.seen}", f"    -> {one.remedy}")
     if not found.found:

@@ -99,7 +99,8 @@ class Trust(Struct, frozen=True, kw_only=True):
 
 
 class Health(Struct, frozen=True, kw_only=True):
-    """What was found. more: by doubt how many findings are not told. alerts: whether it was looked at what happened."""
+    """What was found. counts: findings by doubt, also those that are not told. alerts: whether it was looked at what
+    happened."""
 
     at: Moment
     version: str
@@ -107,7 +108,7 @@ class Health(Struct, frozen=True, kw_only=True):
     relationships: int
     sources: tuple[Trust, ...]
     found: tuple[Doubtful, ...]
-    more: dict[str, int] = {}
+    counts: dict[str, int] = {}
     alerts: bool = False
 
 
@@ -155,7 +156,7 @@ def health(graph: Graph, past: Recalled | None, now: datetime) -> Health:
         relationships=len(snapshot.relationships),
         sources=tuple(_trust(state, graph.told, now) for state in graph.sources),
         found=tuple(one for some in ranked.values() for one in some[:MOST]),
-        more={doubt.value: len(some) - MOST for doubt, some in ranked.items() if len(some) > MOST},
+        counts={doubt.value: len(some) for doubt, some in ranked.items() if some},
         alerts=past is not None,
     )
 
@@ -431,7 +432,7 @@ def unbound(sightings: Iterable[Sighting], names: Iterable[str]) -> Iterator[Dou
         else:
             label = next((name for name, value in found.items() if fold(value) == fold(identifier)), "")
             at = f" (label {label} of {source})" if label else f" (from {source})"
-            seen = f"{identifier!r}{at} sent {count} alerts and is no CI"
+            seen = f"{identifier!r}{at} sent {count} {'alert' if count == 1 else 'alerts'} and is no CI"
             like = near.get(identifier, [])
             remedy = f"nearest: {', '.join(like)}; give the right one this name as an alias, " if like else ""
             remedy += "or add it to the CMDB" if like else "add it to the CMDB, or to a topology file"
@@ -456,8 +457,9 @@ def _nearest(wanted: Sequence[str], names: Iterable[str]) -> dict[str, list[str]
 
 
 def _words(name: str) -> set[str]:
-    folded = fold(name)
-    return {folded[:4], *(word for word in re.split(r"[^0-9a-z]+", folded) if len(word) > 2)}
+    """What two names that are alike share: how they begin, a word, or the letters of one that are in disorder."""
+    words = [word for word in re.split(r"[^0-9a-z]+", fold(name)) if len(word) > 2]
+    return {fold(name)[:4], *words, *("".join(sorted(word)) for word in words)}
 
 
 def _missing(past: Recalled) -> Iterator[Doubtful]:

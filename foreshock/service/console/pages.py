@@ -25,6 +25,7 @@ from foreshock.core.contracts import DeskAction, DeskNote, DeskRecord, DeskState
 from foreshock.core.errors import ForeshockError, Rejected
 from foreshock.core.topology import DIRECTIONS, Direction
 from foreshock.service.applying import Rules
+from foreshock.service.cmdb.trusted import Shown
 from foreshock.service.console import statements, static_files, words
 from foreshock.service.console.curve import curve
 from foreshock.service.console.picture import draw
@@ -32,6 +33,7 @@ from foreshock.service.console.reports import add_reports
 from foreshock.service.console.ruling import add_rules
 from foreshock.service.console.silences import add_silences
 from foreshock.service.console.snippets import base_url, snippet
+from foreshock.service.console.topology import add_topology
 from foreshock.service.guard import HEADERS, refuse_cross_site
 from foreshock.service.quiet import Quiet
 from foreshock.service.shadowing import Shadows
@@ -83,12 +85,14 @@ def console(
     *,
     actor: Callable[[Request], str],
     demo: bool,
+    topology: Callable[[], Shown] = lambda: Shown(status=None, health=None),
 ) -> APIRouter:
     """Every page of the console.
 
     Args:
         actor: who is asking; the name that notes and audit rows carry.
         demo: show on every page that the data is made up.
+        topology: what is known of it, and how far to trust that.
     The application also needs ``not_found`` as its handler for 404, for addresses no route knows.
     """
     router = APIRouter(include_in_schema=False, route_class=_ConsoleRoute, default_response_class=HTMLResponse)
@@ -96,6 +100,7 @@ def console(
     records = _RecordPages(views, page)
     add_silences(router, quiet, page=page, alert=views.alert, actor=actor, read_form=read_form, change=_CHANGE)
     add_reports(router, views, page=page)
+    add_topology(router, views, topology, page=page)
     add_rules(router, rules, shadows, page=page, actor=actor, read_form=read_form, change=_CHANGE)
     _add_list(router, views, page)
     _add_incident(router, views, actions, records, actor)
