@@ -185,6 +185,18 @@ def apply(
     return _Applying(connection, source, name, rules, now).run(pages, whole=whole, guard=guard, removed=removed)
 
 
+def follows(store: CmdbStore, rules: Rules) -> bool:
+    """Whether the topology was worked out by these rules, in this version of the program; if not, the next reading of
+    any source works out all of it."""
+    with store.read() as connection:
+        found = connection.execute(select(tables.meta.c.value).where(tables.meta.c.key == _RECONCILED_WITH)).scalar()
+    return found in (None, _ruled(rules))
+
+
+def _ruled(rules: Rules) -> str:
+    return blake2b(msgspec.json.encode((__version__, rules)), digest_size=8).hexdigest()
+
+
 class _Row(Struct, frozen=True, gc=False):
     """An item with what the store knows of it."""
 
@@ -222,12 +234,13 @@ class _Applying:
 
     def run(self, pages: Iterable[CmdbPage], *, whole: bool, guard: Guard, removed: bool) -> Applied:
         self._counts.whole = whole
-        left = self._take(pages, whole=whole)
+        items, ties = self._take(pages, whole=whole)
         if whole:
             if not self._counts.items and not removed:
                 self._refuse_nothing(guard)
-            self._drop_items(left[0])
-            self._drop_ties(left[1])
+            self._drop_items(items)
+            self._drop_ties(ties)
+        del items, ties
         self._reconcile()
         self._refuse_too_much(guard)
         return Applied(counts=self._counts, version=self._publish())
@@ -467,7 +480,7 @@ class _Applying:
 
     def _reconcile(self) -> None:
         """Work out the CIs of all items that what changed may concern, and write what differs."""
-        ruled = blake2b(msgspec.json.encode((__version__, self._rules)), digest_size=8).hexdigest()
+        ruled = _ruled(self._rules)
         total = self._db.execute(select(func.count()).select_from(tables.item)).scalar_one()
         group: set[int] | None = None
         if self._meta(_RECONCILED_WITH) != ruled:
@@ -476,6 +489,9 @@ class _Applying:
         elif len(self._changed) <= _WHOLE_FROM * total:
             group = self._group(int(_WHOLE_FROM * total))
         self._is_whole = group is None
+        if self._is_whole:  # then nobody asks any more, and they are large
+            for concerned in (self._changed, self._shared, self._ends):
+                concerned.clear()
         self._cis |= self._mine
         self._decide(self._load(group) if group is not None else self._all())
 
@@ -541,6 +557,7 @@ class _Applying:
                 present[number] = begin, body
         held = {who: ids[ci] for who, ci in before.items()}
         result = reconcile(said, self._rules, held, self._taken(concerned, ids), since.__getitem__)
+        del said, held, since
         numbers = self._numbers(result, ids)
         self._remap(result, numbers, before, keys_of)
         self._write(result, numbers, present)

@@ -15,6 +15,7 @@ from foreshock.service.cmdb.schedule import Schedule
 from foreshock.service.cmdb.status import views, worries
 from foreshock.service.settings import Settings
 from foreshock.store.cmdb import CmdbStore
+from foreshock.store.cmdb_applying import follows
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -76,10 +77,11 @@ class World:
         self.store = CmdbStore(f"sqlite:///{folder / 'cmdb.db'}")
         self.folder = folder
         self.sources: dict[str, Estate] = {}
+        self.owners: dict[str, object] = {}
 
     def settings(self) -> Settings:
         entries = [{"name": name, "kind": "file", "path": "unused.yaml", "max_retire": 0.1} for name in self.sources]
-        return Settings.model_validate({"state": self.folder, "topology": entries})
+        return Settings.model_validate({"state": self.folder, "topology": entries, "reconcile": self.owners})
 
     def sync(self, name: str = "one", **wanted: object) -> Outcome:
         self.now += timedelta(minutes=5)
@@ -324,3 +326,15 @@ def test_a_source_that_was_not_read_for_long_is_told_of(world, estate):
     [(labels, summary)] = told.items()
     assert dict(labels)["alertname"] == "ForeshockCmdbStale"
     assert "was last read at 2026-03-01 12:05 UTC" in summary
+
+
+def test_other_rules_count_for_everything_with_the_next_reading_of_any_source(world, estate):
+    world.sources["two"] = Estate("host-0")
+    world.sync("one")
+    world.sync("two")
+    assert follows(world.store, world.settings().identification)
+    world.owners = {"precedence": {"owner": ["two"]}}
+
+    assert not follows(world.store, world.settings().identification)
+    world.sync("one")
+    assert follows(world.store, world.settings().identification)

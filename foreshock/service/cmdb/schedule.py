@@ -33,6 +33,7 @@ from foreshock.service.runner import Runner
 from foreshock.service.scheduler import Scheduler
 from foreshock.service.settings import CMDB_FILE, Settings, SettingsSource, SourceInstance, source_kinds
 from foreshock.store.cmdb import CmdbStore
+from foreshock.store.cmdb_applying import follows
 from foreshock.store.journal import Journal
 
 log = structlog.get_logger("cmdb")
@@ -97,10 +98,11 @@ class Schedule:
         self._read_all_local(self._settings(), strictly=not self._published())
 
     def _read_all_local(self, settings: Settings, *, strictly: bool = False) -> None:
+        rules = settings.identification
         for instance in settings.topology:
             if source_kinds()[instance.kind].local:
-                try:
-                    self._read_local(instance, settings, Wanted())
+                try:  # other rules count at once, although the files say what they said
+                    self._read_local(instance, settings, Wanted(full=not follows(self.store, rules)))
                 except ForeshockError as error:
                     if strictly and isinstance(error, ConfigError):
                         raise
@@ -136,6 +138,9 @@ class Schedule:
         instances: dict[str, SourceInstance | None] = {instance.name: instance for instance in settings.topology}
         if self._exists():
             instances.update(dict.fromkeys(set(self.store.source_names()) - instances.keys()))
+        if self._jobs and not follows(self.store, settings.identification):
+            for first in settings.topology[:1]:
+                self._due(first.name)
         for name in set(self._jobs) - instances.keys():
             self._scheduler.drop(f"cmdb {name}")
         for name, instance in instances.items():
