@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help setup run test servers lint types imports pytest lock config docs wheel bench-intake bench-memory bench-cmdb bench-grouping bench-causes bench-correlation bench-learning bench-replay bench-rules bench-sinks bench-topology
+.PHONY: help setup run test servers lint types imports pytest lock config docs wheel bench-intake bench-memory bench-cmdb bench-grouping bench-causes bench-correlation bench-learning bench-replay bench-rules bench-sinks bench-topology bench-cmdb-sync
 
 BIN := .venv/bin
 heading = @printf '\n==> %s\n' '$(1)'
@@ -101,6 +101,9 @@ bench-sinks: setup ## tickets a second by connections, from an event to the requ
 bench-topology: setup ## 100,000 CIs: building, changing, asking and binding, beside networkx
 	@$(BIN)/python benchmarks/topology.py $(ARGS)
 	@$(BIN)/python benchmarks/topology_versions.py
+
+bench-cmdb-sync: setup ## seconds and memory of reading 100,000 CIs and 400,000 relationships from ServiceNow's stand-in
+	@$(BIN)/python benchmarks/cmdb_sync.py $(ARGS)
 
 bench-learning: setup ## what learning from history is worth on later alerts
 	@$(BIN)/python benchmarks/learning.py $(ARGS)

@@ -8,6 +8,7 @@ the product: orders of a store on disk, a search and a creation there, and the o
 
 import argparse
 import contextlib
+import itertools
 import json
 import queue
 import socket
@@ -60,7 +61,8 @@ def sandbox(kind: str, folder: Path, faults: str = "") -> Iterator[tuple[str, st
         with contextlib.suppress(queue.Empty):
             while True:
                 entry.append(more.get(timeout=1))
-        yield url, "\n".join(entry) + "\n"
+        of_sink = itertools.takewhile(lambda line: line.startswith(" "), entry)  # its CMDB may follow
+        yield url, "\n".join(of_sink) + "\n"
     finally:
         process.terminate()
         process.wait(10)

@@ -172,6 +172,14 @@ _FIELDS = (
 )
 _MAX_TYPES = 10_000
 _REL, _TYPES, _DELETED = "cmdb_rel_ci", "cmdb_rel_type", "sys_audit_delete"
+_BRINGS: Mapping[str, str] = {
+    _REL: "relationships",
+    _TYPES: "what relationships mean",
+    "sys_user_group": "names of support groups",
+    "cmn_location": "names of locations",
+    _DELETED: "what was deleted, which only the whole reading finds until then",
+}
+"""Tables that are read besides those of the CIs, and what for."""
 
 
 class ServiceNowCmdbConfig(ServiceNowAccount, MappedConfig):
@@ -419,23 +427,19 @@ class ServiceNowSource:
 
     def check(self) -> list[Finding]:
         findings = []
-        groups = f"names of groups, locations and types, and what was deleted ({_DELETED})"
-        tables = [*dict.fromkeys(self._config.tables), _REL, _TYPES, "sys_user_group", "cmn_location", _DELETED]
-        for table in tables:
-            ours = table not in self._config.tables
+        for table, brings in {**dict.fromkeys(self._config.tables, "its CIs"), **_BRINGS}.items():
+            ours = table in _BRINGS
             try:
                 findings.append(self._checked(table, () if ours else _NEEDED))
             except TokenRefused as error:
-                return [Finding(subject="credentials", observed=str(error), remedy=error.hint)]
-            except NoSuchTable as error:
+                return [Finding(subject="credentials", observed=str(error.args[0]), remedy=error.hint)]
+            except NoSuchTable:
                 chosen = ours or "tables" in self._config.model_fields_set
                 remedy = "correct `tables`" if chosen else ""
-                findings.append(Finding(subject=table, observed=f"is not there: {error}", remedy=remedy))
+                findings.append(Finding(subject=table, observed="the instance has no such table", remedy=remedy))
             except Denied as error:
-                remedy = f"give {self._config.user!r} read access to {table}"
-                findings.append(
-                    Finding(subject=table, observed=str(error), remedy=f"{remedy} ({groups})" if ours else remedy)
-                )
+                remedy = f"give {self._config.user!r} read access to {table}: {brings}"
+                findings.append(Finding(subject=table, observed=str(error.args[0]), remedy=remedy))
         return findings
 
     def _checked(self, table: str, needed: Sequence[str]) -> Finding:
