@@ -24,7 +24,7 @@ from foreshock.sandbox.cmdb import Cmdb, Relation, Trait
 from foreshock.sandbox.faults import Fault
 from foreshock.service.settings import Settings
 from foreshock.service.settings_files import example
-from foreshock.testing.sources import SOURCE_SIMULATORS, SOURCES, Bench, Copy, benched, shown
+from foreshock.testing.sources import SOURCE_SIMULATORS, SOURCES, Bench, Copy, Reading, benched, shown
 
 REMOTE = {name: kind for name, kind in SOURCES.items() if not kind.local}
 HUB = 100_000
@@ -176,22 +176,24 @@ def test_nothing_that_stays_is_missed_while_something_else_is_changed(bench: Ben
     needs(bench, Trait.PAGES, *([Trait.RENAMES] if done == "renamed" else []))
     ids = bench.put(*(f"ci-{number:02}" for number in range(12)))
     bench.world.page_rows = 3
-    first = [item.id for item in bench.source().page("", "").items] or ids[:1]
-    touched = [id for id in ids if id in first][:1] or ids[:1]
+    reading, touched = Reading(), []
+    page = bench.source().page("", "")
+    reading.add(page)
+    while page.next:
+        seen = [id for id in ids if id in reading.items]
+        if seen and not touched:
+            touched = seen[:1]
+            match done:
+                case "deleted":
+                    bench.world.delete_ci(touched[0])
+                case "renamed":
+                    bench.world.change_ci(touched[0], name="zz-renamed")
+                case "added":
+                    bench.put("aa-new")
+        page = bench.source().page(page.next, "")
+        reading.add(page)
 
-    def change(page: int) -> None:
-        if page != 1:
-            return
-        match done:
-            case "deleted":
-                bench.world.delete_ci(touched[0])
-            case "renamed":
-                bench.world.change_ci(touched[0], name="zz-renamed")
-            case "added":
-                bench.put("aa-new")
-
-    reading = bench.read(between=change)
-
+    assert touched, "all were read at once"
     assert set(ids) - set(touched) <= set(reading.items)
     assert reading.whole
 
