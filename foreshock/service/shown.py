@@ -1,6 +1,6 @@
 """The engine's alerts and situations as people are shown them, as values: of what runs, and of what is replayed."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
@@ -149,6 +149,7 @@ def alert_view(alert: Alert, engine: Engine, why: WhyView | None, case: Case | N
         severity=alert.severity.word,
         ci=alert.ci,
         bound_by=alert.bound_by,
+        confidence=_confidence(engine, alert, labels),
         source=alert.source,
         labels=labels,
         annotations=annotations,
@@ -165,6 +166,11 @@ def alert_view(alert: Alert, engine: Engine, why: WhyView | None, case: Case | N
         held=engine.suppression.reasons(alert, case) if case is not None else (),
         why=why,
     )
+
+
+def _confidence(engine: Engine, alert: Alert, labels: Mapping[str, str]) -> str:
+    binding = engine.bind(alert, labels)
+    return binding.confidence.name.lower() if binding.ci == alert.ci else ""
 
 
 def member_why(engine: Engine, situation: Situation, alert: Alert) -> WhyView | None:

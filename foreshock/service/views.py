@@ -193,9 +193,11 @@ class LabelSetView(Struct, frozen=True, kw_only=True):
 
 
 class AlertView(Struct, frozen=True, kw_only=True):
-    """state: firing, resolved or held (flapping). bound_by: how the CI was found, in words. flaps: changes since it
-    began to flap; 0 while it does not. held: all that suppresses it. source: kind of the collector; origin: name of
-    the source that sent it first. label_sets: where it has several."""
+    """state: firing, resolved or held (flapping). bound_by: how the CI was found, in words. confidence: how sure that
+    is, the least first: none, implied (made up from a label), stripped (of a domain or port), scoped (other labels tell
+    several apart), name, id; empty where the CI is kept although it is retired. flaps: changes since it began to flap;
+    0 while it does not. held: all that suppresses it. source: kind of the collector; origin: name of the source that
+    sent it first. label_sets: where it has several."""
 
     fingerprint: str
     name: str
@@ -219,6 +221,7 @@ class AlertView(Struct, frozen=True, kw_only=True):
     flaps: int = 0
     origin: str = ""
     label_sets: tuple[LabelSetView, ...] = ()
+    confidence: str = ""
 
 
 class TimelineEntry(Struct, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ import pytest
 from foreshock.core.contracts import Items, Record, RecordKind
 from foreshock.core.model import JudgementKind, SituationState
 from foreshock.service.engine import Engine
+from foreshock.service.shown import alert_view
 from foreshock.testing.records import (
     NOON,
     UNTIL_FORGOTTEN_S,
@@ -743,10 +744,12 @@ def test_a_change_of_a_ticket_we_never_asked_for_starts_no_updates():
 def test_a_new_topology_says_anew_which_ci_an_alert_is_about():
     story = Story().fire("db1:9100")
     assert story.alert("db1:9100").bound_by == "label host, not in the topology"
+    assert alert_view(story.alert("db1:9100"), story.engine, None, None).confidence == "implied"
 
     story.at(10).topology("shop depends_on db1", criticality={"shop": 1}).fire("shop")
 
     assert story.alert("db1:9100").bound_by == "label host without its port"
+    assert alert_view(story.alert("db1:9100"), story.engine, None, None).confidence == "id"
     assert story.groups() == [["db1", "shop"]]
     assert story.situation().priority == 1
 

@@ -174,7 +174,8 @@ def _explained(alert: dict[str, Any]) -> list[str]:
     why = alert["why"] or {}
     state = f"{alert['state']}, {counted(alert['count'], 'event')}, {alert['fingerprint'][:8]}"
     what = f"{alert['name']} on {alert['ci'] or 'no CI'} ({state})"
-    lines = [f"{what}: {why.get('sentence', 'it is in no situation')}", f"  bound by {alert['bound_by']}"]
+    sure = f" (confidence: {alert['confidence']})" if alert["confidence"] else ""
+    lines = [f"{what}: {why.get('sentence', 'it is in no situation')}", f"  bound by {alert['bound_by']}{sure}"]
     if why.get("rule"):
         strength = f"strength {why['strength']:.2f} against {why['threshold']:.2f}"
         lines.append(f"  {why['rule']}: {' -> '.join(why['path'])}, {why['gap_s']:.0f} s apart, {strength}")
