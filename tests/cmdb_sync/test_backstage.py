@@ -77,11 +77,14 @@ def test_the_group_is_the_owner_and_the_user_the_contact(bench: Bench, world: Ba
     world._relate(cart, "ownedBy", "user:default/ada")
     orphan = world.put_ci("orphan")
     world._relate(orphan, "ownedBy", "group:default/nobody-knows")
+    theirs = world.put_ci("theirs")
+    world._relate(theirs, "ownedBy", "user:default/ada")
 
     items = bench.read().items
 
     assert (items[cart].owner, items[cart].contact) == ("Database", "ada")
     assert items[orphan].owner == "nobody-knows"
+    assert (items[theirs].owner, items[theirs].contact) == ("", "ada")
 
 
 @pytest.mark.parametrize(
