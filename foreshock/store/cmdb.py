@@ -190,6 +190,12 @@ class CmdbStore:
             if writing:
                 with self._alone():
                     cmdb_migrations.upgrade(self._writer)
+            elif (found := cmdb_migrations.current(self._readers)) != cmdb_migrations.HEAD:
+                self.close()
+                raise Unavailable(
+                    f"the CMDB store is at schema {found or 'nothing'}, this program needs {cmdb_migrations.HEAD}",
+                    hint="a sync brings it there: foreshock cmdb sync",
+                )
         except DBAPIError as error:
             raise Unavailable(
                 f"the CMDB store cannot be opened: {error.orig}", hint="check the disk and the database's address"

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foreshock.core.cmdb import CmdbPage, Item, Tie
-from foreshock.core.errors import Fenced, Held
+from foreshock.core.errors import Fenced, Held, Unavailable
 from foreshock.core.model import CI, Relationship
 from foreshock.core.reconcile import Rules
 from foreshock.core.topology import TopologyDelta
@@ -354,6 +354,17 @@ def test_the_migrations_make_the_tables_that_the_program_knows(estate):
             "include_name": lambda name, kind, parent: kind != "table" or name in metadata.tables,
         }
         assert compare_metadata(MigrationContext.configure(connection, opts=ours), metadata) == []
+
+
+def test_who_only_reads_a_database_without_the_tables_is_told_what_makes_them(postgresql_database):
+    with pytest.raises(Unavailable, match=r"at schema nothing.*foreshock cmdb sync"):
+        CmdbStore(postgresql_database, writing=False)
+    CmdbStore(postgresql_database).close()
+
+    reader = CmdbStore(postgresql_database, writing=False)
+
+    assert reader.newest() is None
+    reader.close()
 
 
 # ---- a change is as good as the whole ------------------------------------------------------------------------------
