@@ -11,7 +11,8 @@ Recovery: a mark names the newest entry of the change log; where that is no more
 Limits:   ``page_size`` devices a call. Seen by a whole reading only: objects saved by hand in the database;
           relationships of your own that were deleted (and, of more than 5000, those that were made); in versions before
           3.2, which log no such thing, addresses that were assigned and clusters that were joined. Of a machine's
-          identifiers the first 256 count, of the pairs of ends of a cable the first 8.
+          identifiers the first 256 count, of the pairs of ends of a cable the first 8. Where no proxy before Nautobot
+          sends a Date (uWSGI by itself does not), all since the latest change is read each time.
 Needs:    a token of an account that may **view** (and nothing else): dcim.location, dcim.locationtype, dcim.rack,
           dcim.device, dcim.devicetype, dcim.interface, dcim.frontport, dcim.rearport, dcim.consoleport,
           dcim.consoleserverport, dcim.powerport, dcim.poweroutlet, dcim.powerpanel, dcim.powerfeed, dcim.cable,

@@ -190,18 +190,23 @@ class NetBoxSystem(Answering):
         self.delete(DEVICES, number, trace=trace)
 
     def _parts(self, device: int) -> list[tuple[str, dict[str, Any]]]:
-        """Its interfaces, which leave their cables, and their addresses."""
-        found = []
-        for row in list(self.tables[PORTS].values()):
-            if row["device"]["id"] != device:
-                continue
-            found.append((PORTS, row))
-            cable = self.tables[CABLES].get((row.get("cable") or {}).get("id", 0))
-            for side in ("a_terminations", "b_terminations"):
-                if cable is not None:
-                    cable[side] = [end for end in cable[side] if end["object_id"] != row["id"]]
+        """Its addresses and its interfaces, which leave their cables."""
+        ports = [row for row in self.tables[PORTS].values() if row["device"]["id"] == device]
+        for row in ports:
+            self._unplug(row)
         addresses = self.tables[ADDRESSES].values()
-        return found + [(ADDRESSES, row) for row in addresses if row["assigned_object"]["device"]["id"] == device]
+        found = [(ADDRESSES, row) for row in addresses if row["assigned_object"]["device"]["id"] == device]
+        return found + [(PORTS, row) for row in ports]
+
+    def _unplug(self, port: Mapping[str, Any]) -> None:
+        cable = self.tables[CABLES].get((port.get("cable") or {}).get("id", 0))
+        for side in ("a_terminations", "b_terminations") if cable is not None else ():
+            cable[side] = [end for end in cable[side] if end["object_id"] != port["id"]]  # type: ignore[index]
+
+    def cut(self, port: int) -> None:
+        """Somebody deletes an interface; its cable stays, with one end and as old as it was."""
+        self._unplug(self.tables[PORTS][port])
+        self.delete(PORTS, port)
 
     def relate(self, source: str, target: str, word: str = "") -> str:
         ports = [self._port(_number(end)) for end in (source, target)]

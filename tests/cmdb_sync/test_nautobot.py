@@ -14,6 +14,7 @@ from foreshock.connect.http import Http
 from foreshock.core.cmdb import CmdbParts, CmdbSource, Identifier, IdType
 from foreshock.core.errors import Denied, Missing
 from foreshock.testing.cmdb_servers import TOKEN, Nautobot
+from foreshock.testing.servers import ForeshockServer, eventually
 from foreshock.testing.sources import Copy, Reading
 
 DUMP = Path(__file__).parents[1] / "samples" / "nautobot" / "nautobot-3.2.7.sql.xz"
@@ -321,3 +322,38 @@ def test_a_wrong_token_and_a_wrong_address_are_told_apart(nautobot: Nautobot):
         read(nautobot, token="f" * 40)
     with pytest.raises(Missing, match="without /api"):
         read(nautobot, url=f"{nautobot.url}/elsewhere")
+
+
+def test_what_people_change_there_is_in_the_topology_of_a_running_foreshock(nautobot: Nautobot):
+    entry = {"name": "inventory", "kind": "nautobot", "url": nautobot.url, "every": "2s"}
+    entry["token_file"] = str(nautobot.token_file())
+    renamed, deleted, moved = nautobot.rows("dcim/devices/?sort=-name")[:3]
+    room = next(row["id"] for row in nautobot.rows("dcim/locations/") if row["id"] != moved["location"]["id"])
+    with ForeshockServer(config={"topology": [entry]}) as server:
+
+        def topology() -> dict[str, Any]:
+            found: dict[str, Any] = server.get("/api/v1/cmdb/topology")
+            return found
+
+        def places(name: str) -> list[str]:
+            return [one["target"] for one in topology()["relationships"] if one["source"] == name]
+
+        eventually(lambda: server.get("/api/v1/status")["cis"] > 300, within_s=240, what="the first topology")
+        before = places(moved["name"])
+        nautobot.change("dcim/devices", renamed["id"], name="renamed-by-people")
+        nautobot.delete("dcim/devices", deleted["id"])
+        nautobot.change("dcim/devices", moved["id"], location=room, rack=None)
+
+        names = eventually(
+            lambda: (found := {ci["name"] for ci in topology()["cis"]}) & {"renamed-by-people"} and found,
+            within_s=240,
+            what="the new name",
+        )
+        eventually(lambda: places(moved["name"]) != before, within_s=240, what="the new place")
+        eventually(
+            lambda: deleted["name"] not in {ci["name"] for ci in topology()["cis"]}, within_s=240, what="the deletion"
+        )
+        [status] = server.get("/api/v1/cmdb/status")["sources"]
+
+    assert renamed["name"] not in names
+    assert status["outcome"] in ("changed", "unchanged")

@@ -15,7 +15,7 @@ from foreshock.connect.http import Http
 from foreshock.connect.vendors.netbox import authorization
 from foreshock.core.cmdb import CmdbParts, Identifier, IdType
 from foreshock.core.errors import Denied
-from foreshock.sandbox.netbox import ADDRESSES, DEVICES, NetBoxSystem
+from foreshock.sandbox.netbox import ADDRESSES, DEVICES, PORTS, NetBoxSystem
 from foreshock.testing.sources import SOURCES, Bench, Copy, Reading, benched
 
 ACTIVE = {"value": "active", "label": "Active"}
@@ -40,6 +40,14 @@ def device(bench: Bench, name: str, role: str = "server", **values: Any) -> int:
 def ends(world: NetBoxSystem, type: str, path: str, device: int) -> list[dict[str, Any]]:
     port = world.put(path, name="p", device=short(world, DEVICES, device)) if path in world.tables else 1
     return [{"object_type": type, "object_id": port, "object": {"id": port, "device": short(world, DEVICES, device)}}]
+
+
+def followed(bench: Bench) -> Copy:
+    """A copy whose next delta does not reach back to what was there before."""
+    bench.clock.move(7200)
+    copy = Copy()
+    copy.apply(bench.read())
+    return copy
 
 
 def ties(reading: Reading) -> set[tuple[str, str, str]]:
@@ -70,8 +78,7 @@ def test_a_virtual_machine_runs_on_its_host_and_else_belongs_to_its_cluster(benc
     path, at = "virtualization/virtual-machines", short(world, "virtualization/clusters", cluster)
     hosted = world.put(path, name="vm-1", status=ACTIVE, cluster=at, device=short(world, DEVICES, host))
     loose = world.put(path, name="vm-2", status=ACTIVE, cluster=at, device=None)
-    copy = Copy()
-    copy.apply(bench.read())
+    copy = followed(bench)
     prefix = "virtualization.virtualmachine"
     assert {tie for tie in copy.ties if tie[0].startswith(prefix)} == {
         (f"{prefix}:{hosted}", "runs_on", f"dcim.device:{host}"),
@@ -92,8 +99,7 @@ def test_a_virtual_machine_runs_on_its_host_and_else_belongs_to_its_cluster(benc
 def test_an_address_that_moves_changes_both_machines(bench: Bench):
     first, second = bench.put("first", "second", ip="10.0.0.1")
     bench.world.change_ci(second, ip="10.0.0.2")
-    copy = Copy()
-    copy.apply(bench.read())
+    copy = followed(bench)
     bench.clock.move(600)
     rows = bench.world.tables[ADDRESSES]
     mine, other = (
@@ -111,6 +117,24 @@ def test_an_address_that_moves_changes_both_machines(bench: Bench):
 
 def _at(row: dict[str, Any]) -> str:
     return f"dcim.device:{row['assigned_object']['device']['id']}"
+
+
+def test_a_cable_that_lost_an_end_connects_nothing(bench: Bench):
+    ((source, target, key),) = bench.related(("one", "two"))
+    copy = followed(bench)
+    assert (source, "connects_to", target) in copy.ties
+    bench.clock.move(600)
+    port = next(id for id, row in bench.world.tables[PORTS].items() if _holder(row) == source)
+
+    bench.world.cut(port)
+    copy.apply(bench.read(copy.mark))
+
+    assert key not in copy.all_ties
+    assert {source, target} <= set(copy.items)
+
+
+def _holder(row: dict[str, Any]) -> str:
+    return f"dcim.device:{row['device']['id']}"
 
 
 def test_an_address_is_unique_in_its_vrf_and_a_shared_one_identifies_nothing(bench: Bench):
@@ -143,8 +167,7 @@ def test_a_contact_with_a_support_role_owns_and_a_renamed_one_is_followed(bench:
         "tenancy/contact-assignments", object_type="dcim.device", object_id=id, priority={"value": "primary"},
         contact=short(world, "tenancy/contacts", team), role={"id": 1, "name": "Support"},
     )  # fmt: skip
-    copy = Copy()
-    copy.apply(bench.read())
+    copy = followed(bench)
     assert copy.items[f"dcim.device:{id}"].owner == "NOC"
 
     bench.clock.move(600)
