@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import case, delete, func, insert, or_, select
 
 from foreshock.core.cmdb import GENERIC, RELATED
 from foreshock.core.model import Moment
@@ -33,6 +33,15 @@ class Unmapped(Struct, frozen=True, kw_only=True):
     example: str = ""
 
 
+class Loose(Struct, frozen=True, kw_only=True):
+    """Relationships of a source that are none. without_ci: an end is not among its objects, or retired. to_itself: both
+    ends are one CI."""
+
+    source: str
+    without_ci: int
+    to_itself: int
+
+
 def told(store: CmdbStore) -> list[Told]:
     """By source and the reading that first said so."""
     tie, source = tables.tie, tables.source
@@ -44,6 +53,29 @@ def told(store: CmdbStore) -> list[Told]:
     )
     with store.read() as connection:
         return [Told(source=name, since=since, count=count) for name, since, count in connection.execute(query)]
+
+
+def loose(store: CmdbStore) -> list[Loose]:
+    """Of each source what it tells and no CI has, where there is any."""
+    tie, source, item = tables.tie, tables.source, tables.item
+    one, other = item.alias(), item.alias()
+    to_itself = func.coalesce(func.sum(case((one.c.ci == other.c.ci, 1), else_=0)), 0)
+    without = func.coalesce(func.sum(case((or_(one.c.ci.is_(None), other.c.ci.is_(None)), 1), else_=0)), 0)
+    query = (
+        select(source.c.name, without, to_itself)
+        .select_from(tie)
+        .join(source, source.c.number == tie.c.by)
+        .outerjoin(one, one.c.key == tie.c.source)
+        .outerjoin(other, other.c.key == tie.c.target)
+        .group_by(source.c.name)
+        .order_by(source.c.name)
+    )
+    with store.read() as connection:
+        return [
+            Loose(source=name, without_ci=int(ends), to_itself=int(loops))
+            for name, ends, loops in connection.execute(query)
+            if ends or loops
+        ]
 
 
 def unmapped_relations(store: CmdbStore) -> list[Unmapped]:

@@ -137,6 +137,23 @@ def test_a_third_object_does_not_glue_what_contradicts():
     assert ConflictKind.CONTRADICTION in kinds(found)
 
 
+def test_what_joined_before_speaks_against_what_would_join_next():
+    found = made(
+        said("cmdb", "10.0.0.1"),
+        said("netbox", "web1", "ip 10.0.0.1", "fqdn web1.a.example"),
+        said("cloud", "web1", "fqdn web1.b.example"),
+    )
+
+    assert groups(found) == [["cloud:cloud-web1"], ["cmdb:cmdb-10.0.0.1", "netbox:netbox-web1"]]
+
+
+def test_an_id_that_a_renamed_ci_elsewhere_still_has_is_given_to_nobody_else():
+    found = reconcile([said("cmdb", "web1", id="7")], RULED, {}, {"web1", "web1 (cmdb:7)"}.__contains__)
+
+    assert set(found.cis) == {"web1 (cmdb:7) (cmdb:7)"}
+    assert kinds(found) == [ConflictKind.NAME]
+
+
 def test_a_virtual_machine_joins_the_virtual_machine_and_not_the_server_of_the_same_name():
     found = made(
         said("cmdb", "web1", id="server"), said("cmdb", "web1", id="vm", kind="vm"), said("netbox", "web1", kind="vm")

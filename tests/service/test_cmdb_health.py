@@ -10,7 +10,7 @@ from foreshock.core.topology import Topology
 from foreshock.service.cmdb.health import MOST, Doubt, Doubtful, Graph, Health, health, unbound, unknown, unlikely
 from foreshock.service.suggest.recall import Episode, Who
 from foreshock.store.cmdb import SourceState
-from foreshock.store.cmdb_trust import Told, Unmapped
+from foreshock.store.cmdb_trust import Loose, Told, Unmapped
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -36,6 +36,7 @@ def graph(
     classes: Sequence[Unmapped] = (),
     relations: Sequence[Unmapped] = (),
     conflicts: Sequence[Conflict] = (),
+    loose: Sequence[Loose] = (),
 ) -> Graph:
     relationships = tuple(tie(text) for text in ties)
     ends = dict.fromkeys(end for one in relationships for end in (one.source, one.target))
@@ -49,6 +50,7 @@ def graph(
         classes=classes,
         relations=relations,
         conflicts=conflicts,
+        loose=loose,
         who=lambda one: ["netbox"],
     )
 
@@ -153,6 +155,15 @@ def test_classes_and_relations_without_a_map_are_told_with_their_source():
     assert [one.seen for one in report.found] == [
         "cmdb_ci_foo of netbox: 312 objects are kept as generic",
         "'Dreams of' of netbox: 4 relationships along which no failure is known to spread",
+    ]
+
+
+def test_relationships_that_are_none_are_counted():
+    report = looked(graph(loose=[Loose(source="netbox", without_ci=7, to_itself=2)]))
+
+    assert [one.seen for one in report.found] == [
+        "7 relationships of netbox have an end that it does not tell of, or retired",
+        "2 relationships of netbox lead from a CI to itself",
     ]
 
 

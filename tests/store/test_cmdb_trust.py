@@ -11,10 +11,12 @@ from foreshock.service.cmdb.health import Health
 from foreshock.store.cmdb import CmdbStore
 from foreshock.store.cmdb_applying import Guard, apply
 from foreshock.store.cmdb_trust import (
+    Loose,
     Told,
     Unmapped,
     keep_health,
     kept_health,
+    loose,
     told,
     unmapped_classes,
     unmapped_relations,
@@ -56,6 +58,20 @@ def test_relationships_are_counted_by_source_and_the_reading_that_first_said_so(
 def test_classes_and_relations_that_no_map_names_are_counted(store: CmdbStore):
     assert unmapped_classes(store) == [Unmapped(source="cmdb", class_name="cmdb_ci_foo", count=2, example="2")]
     assert unmapped_relations(store) == [Unmapped(source="cmdb", class_name="Likes", count=1)]
+
+
+def test_relationships_that_no_ci_has_are_counted(store: CmdbStore):
+    assert loose(store) == []
+
+    lease = store.lease("cmdb", "servicenow", "me", NOON, DAY, gone=True)
+    ties = [Tie(source="1", type="runs_on", target="nowhere"), Tie(source="1", type="runs_on", target="1")]
+    with store.write() as connection:
+        apply(
+            connection, lease.source, "cmdb", [CmdbPage(ties=ties)], whole=False, rules=Rules(sources=("cmdb",)),
+            guard=Guard(share=1.0), now=NOON + 2 * DAY,
+        )  # fmt: skip
+
+    assert loose(store) == [Loose(source="cmdb", without_ci=1, to_itself=1)]
 
 
 def test_what_was_found_last_is_kept(store: CmdbStore):

@@ -20,7 +20,7 @@ from foreshock.core.reconcile import Conflict, ConflictKind, fold
 from foreshock.core.topology import DIRECTIONS, Direction, Topology
 from foreshock.service.suggest.recall import Episode, Recalled
 from foreshock.store.cmdb import CmdbStore, SourceState
-from foreshock.store.cmdb_trust import Told, Unmapped, told, unmapped_classes, unmapped_relations
+from foreshock.store.cmdb_trust import Loose, Told, Unmapped, loose, told, unmapped_classes, unmapped_relations
 
 MOST = 20
 """Findings of one kind that are told, the weightiest; how many more there are is told too."""
@@ -62,6 +62,7 @@ class Doubt(StrEnum):
     CLASS = "unmapped class"
     RELATION = "unmapped relation"
     FLAWS = "unreadable objects"
+    LOOSE = "loose relationships"
     MISSING = "missing relationship"
     UNLIKELY = "unlikely relationship"
 
@@ -117,6 +118,7 @@ class Graph(Struct, frozen=True, kw_only=True):
 
     Attributes:
         intervals: by source how often it is read in full.
+        loose: what they tell and no CI has.
         who: the sources that say that there is a relationship.
     """
 
@@ -127,6 +129,7 @@ class Graph(Struct, frozen=True, kw_only=True):
     classes: Sequence[Unmapped]
     relations: Sequence[Unmapped]
     conflicts: Sequence[Conflict]
+    loose: Sequence[Loose]
     who: Callable[[Relationship], Sequence[str]]
 
 
@@ -137,6 +140,7 @@ def health(graph: Graph, past: Recalled | None, now: datetime) -> Health:
     parts = [
         _old(graph, now), _flaws(graph.sources), _conflicts(graph.conflicts), _ambiguous(snapshot.cis),
         _cycles(snapshot.relationships, graph.who), _hubs(snapshot), _orphans(snapshot), _unmapped(graph),
+        _loose(graph.loose),
     ]  # fmt: skip
     if past is not None:
         names = {name for ci in snapshot.cis for name in (ci.id, ci.name, *ci.aliases)}
@@ -204,6 +208,24 @@ def _flaws(sources: Iterable[SourceState]) -> Iterator[Doubtful]:
                 weight=state.flaws,
                 seen=f"{state.flaws} objects of {state.name} could not be read, and are missing",
                 remedy=f"see which, and mend them there: foreshock cmdb status -o json, source {state.name}",
+            )
+
+
+def _loose(counts: Iterable[Loose]) -> Iterator[Doubtful]:
+    for one in counts:
+        if one.without_ci:
+            yield Doubtful(
+                doubt=Doubt.LOOSE,
+                weight=one.without_ci,
+                seen=f"{one.without_ci} relationships of {one.source} have an end that it does not tell of, or retired",
+                remedy=f"let {one.source} tell of more classes, or remove them there",
+            )
+        if one.to_itself:
+            yield Doubtful(
+                doubt=Doubt.LOOSE,
+                weight=one.to_itself,
+                seen=f"{one.to_itself} relationships of {one.source} lead from a CI to itself",
+                remedy=f"remove them in {one.source}; they change nothing here",
             )
 
 
@@ -553,5 +575,6 @@ def graph_of(store: CmdbStore, intervals: Mapping[str, timedelta]) -> Graph:
         classes=unmapped_classes(store),
         relations=unmapped_relations(store),
         conflicts=store.conflicts(limit=_MOST_CONFLICTS),
+        loose=loose(store),
         who=lambda one: sorted({said.source for said in store.said_between(one.source, one.type, one.target)}),
     )
