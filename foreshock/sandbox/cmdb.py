@@ -56,6 +56,7 @@ class Cmdb(Struct, frozen=True, kw_only=True):
         shows: what ``put_ci`` and ``change_ci`` take, each with two values as the source is to show them: a field of
             ``core.cmdb.Item`` (``{"owner": ("Database", "Network")}``) or a type of identifier
             (``{"serial": ("SN-1", "SN-2")}``).
+        hub: how many relations the hub of the suite has; fewer only where each of its neighbours costs a call.
         permissions: what can be taken away from the account by ``forbid``.
         lacks: what it cannot do, and why.
     """
@@ -66,6 +67,7 @@ class Cmdb(Struct, frozen=True, kw_only=True):
     unmapped_class: str = ""
     unmapped_relation: Relation | None = None
     shows: Mapping[str, tuple[Any, Any]] = {}
+    hub: int = 100_000
     permissions: tuple[str, ...] = ()
     lacks: Mapping[Trait, str] = {}
 

@@ -8,19 +8,22 @@ lists and an object elsewhere, and a refusal may come as HTTP 200; a list shows 
 counts rows from 1 and gives a hundred at most; a condition on an unknown field is ignored; what is unknown in a request
 is ignored, an unknown value refused; a template makes fields mandatory, at creation or at the end; the description
 comes back as other HTML; deleted is moved to the trash. The cloud is reached with tokens that Zoho gives for an hour,
-ten in ten minutes, telling of refusals with status 200; on-premises takes a technician key.
+ten in ten minutes, telling of refusals with status 200; on-premises takes a technician key. CIs stand at other
+addresses in the cloud than on-premises, and have their attributes in a part of their own or beside the name; their
+relationships are told CI by CI, by each end in its own words; nothing tells of what was deleted.
 """
 
 import html
 import json
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from foreshock.sandbox.cmdb import Cmdb, Relation, Trait
 from foreshock.sandbox.faults import Fault
 from foreshock.sandbox.system import (
     Answering,
@@ -82,9 +85,33 @@ _REFERENCES = {
 _PEOPLE = ("requester", "technician")
 _TEXTS = ("subject", "title", "description", "impact_details", "update_reason")
 _ENDED = ("Resolved", "Closed", "Canceled")
+_CI_TYPES = {
+    "application": "Application",
+    "business_service": "Business Service",
+    "department": "Department",
+    "server": "Server",
+    "toaster": "Toaster",
+}
+_RELATIONSHIPS = {"Depends on": "Used by", "Admires": "Admired by"}
+_CI_ATTRIBUTES = {
+    "owner": ("ref_support_group", {"name"}),
+    "environment": ("environment", {"name"}),
+    "criticality": ("txt_business_impact", set()),
+    "location": ("site", {"name"}),
+    "status": ("state", {"name"}),
+    "serial": ("txt_serial_number", set()),
+    "asset_tag": ("txt_asset_tag", set()),
+    "hostname": ("txt_host_name", set()),
+    "ip": ("txt_ip_address", set()),
+    "mac": ("txt_mac_address", set()),
+}
+"""By what they say: name in the API, and in which part of an object the value stands, if in any."""
+_CI_SHOWN = ("name", "description", "ci_type", "created_time")
+"""What a list of the cloud shows of a CI where fields_required says nothing; id always."""
 _SHOWN = {
     "requests": ("requester", "template", "created_time", "display_id", "subject", "technician", "status", "group"),
     "problems": ("title", "display_id", "status", "created_time"),
+    "changes": ("title", "display_id", "stage", "status"),
 }
 """What a row of a list holds where fields_required says nothing; id always."""
 _CODES = {4001: 400, 4002: 403, 4004: 500, 4007: 404, 4009: 400, 4012: 400, 4015: 429, 4021: 400, 4022: 401}
@@ -126,11 +153,19 @@ class ServiceDeskPlusSystem(Answering):
         url_limit: calls of one address a minute, more lock it; 0 for none. token_limit: tokens in ten minutes.
         bare_lists: whether fields_required is not heeded. lag_s: how late a list sees a new record.
         closes_after: when the system closes what was resolved.
+        forbidden: what the technician may not read: ci_types, cis, relationships, changes. hides_attributes: whether a
+            list of CIs leaves their attributes out whatever is asked. page_rows: see ``CmdbSystem``.
     """
 
     def __init__(self, clock: Clock, seed: int = 1) -> None:
         super().__init__(clock, seed)
-        self._records: dict[str, dict[str, dict[str, Any]]] = {"requests": {}, "problems": {}}
+        self._records: dict[str, dict[str, dict[str, Any]]] = {"requests": {}, "problems": {}, "changes": {}}
+        self._cis: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in _CI_TYPES}
+        self._ci_rows: dict[str, list[dict[str, Any]]] = {}
+        self._type_of: dict[str, str] = {}
+        self._ties: dict[str, tuple[str, str]] = {}
+        self._related: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
+        self._spoilt: set[str] = set()
         self._notes: dict[str, list[dict[str, Any]]] = defaultdict(list)
         self._worklogs: dict[str, list[dict[str, Any]]] = defaultdict(list)
         self._history: dict[str, list[dict[str, Any]]] = defaultdict(list)
@@ -161,7 +196,35 @@ class ServiceDeskPlusSystem(Answering):
         self.bare_lists = False
         self.lag_s = 0.0
         self.closes_after = timedelta(days=7)
+        self.forbidden: set[str] = set()
+        self.hides_attributes = False
+        self.page_rows = 0
         self._furnish()
+
+    cmdb = Cmdb(
+        class_name="Server",
+        kind="server",
+        relation=Relation("Depends on", "Application", "Server", "depends_on"),
+        unmapped_class="Toaster",
+        unmapped_relation=Relation("Admires", "Server", "Server", "related_to"),
+        shows={
+            "owner": ("Database", "Network"),
+            "environment": ("Production", "Test"),
+            "criticality": (2, 3),
+            "location": ("Berlin", "Oslo"),
+            "serial": ("SN-1", "SN-2"),
+            "asset_tag": ("A-1", "A-2"),
+            "hostname": ("a", "b"),
+            "ip": ("10.0.0.1", "10.0.0.2"),
+            "mac": ("00:11:22:33:44:55", "00:11:22:33:44:66"),
+        },
+        hub=10_000,
+        permissions=("ci_types", "cis", "relationships", "changes"),
+        lacks={
+            Trait.TOMBSTONES: "nothing tells of what was deleted",
+            Trait.EXPIRY: "pages go by number",
+        },
+    )
 
     # ---- the door ----
 
@@ -245,7 +308,11 @@ class ServiceDeskPlusSystem(Answering):
                 for part in _ANALYSIS
             ),
             *(("GET", f"/problems/{{}}/{part}", partial(self._analysis, part)) for part in _ANALYSIS),
+            *(("GET", path, self._list_types) for path in ("/cmdb/ci_types", "/ci_types")),
+            *(("GET", f"{path}/{{}}/{name}", self._list_relations) for path, name in _RELATIONS_AT),
             ("GET", "/{}/{}/notes", self._list_notes),
+            ("GET", "/cmdb/{}/{}", self._get_ci),
+            ("GET", "/cmdb/{}", self._list_cis),
             ("GET", "/{}/{}/notes/{}", self._get_note),
             ("POST", "/{}/{}/notes", self._add_note),
             ("GET", "/{}/{}", self._get),
@@ -288,6 +355,8 @@ class ServiceDeskPlusSystem(Answering):
         return record
 
     def _get(self, given: Any, user: Any, kind: str, id: str) -> Reply:
+        if kind.startswith("cmdb_"):
+            return self._get_ci(given, user, kind, id)
         if kind not in self._records:
             row = self.tables.get(kind, {}).get(id)
             if row is None:
@@ -296,7 +365,7 @@ class ServiceDeskPlusSystem(Answering):
         return _one(kind[:-1], self._of(kind, id))
 
     def _post(self, given: Any, user: dict[str, Any], kind: str) -> Reply:
-        if kind not in self._records:
+        if kind not in _KEYS:
             raise _Refused(4007, "Invalid URL")
         values = _part(given, kind[:-1])
         title = "subject" if kind == "requests" else "title"
@@ -661,6 +730,9 @@ class ServiceDeskPlusSystem(Answering):
     # ---- lists ----
 
     def _list(self, given: Any, user: Any, kind: str) -> Reply:
+        if kind.startswith("cmdb_"):
+            return self._list_cis(given, user, kind)
+        self._allow(kind)
         if kind in self.tables:
             return _page(given, kind, list(self.tables[kind].values()))
         if kind not in self._records:
@@ -680,7 +752,7 @@ class ServiceDeskPlusSystem(Answering):
     def _candidates(self, kind: str, given: Any) -> list[dict[str, Any]]:
         """All records, or where only those with one key can meet the criteria, these: so that many tickets are no
         burden."""
-        criteria = _list_info(given).get("search_criteria")
+        criteria = _list_info(given).get("search_criteria") if kind in _KEYS else None
         for one in criteria if isinstance(criteria, list) else ():
             asked = str(one.get("field")), str(one.get("condition"))
             is_key = asked == (f"udf_fields.{_KEYS[kind]}", "is") and _KEYS[kind] in self.fields[kind]
@@ -688,6 +760,160 @@ class ServiceDeskPlusSystem(Answering):
                 ids = self._by_key[kind, str(one.get("value")).casefold()]
                 return [self._records[kind][id] for id in dict.fromkeys(ids)]
         return list(self._records[kind].values())
+
+    # ---- configuration items ----
+
+    def _allow(self, what: str) -> None:
+        if what in self.forbidden:
+            raise _Refused(4002, "Forbidden")
+
+    def _ci_type(self, called: str) -> str:
+        """By its name in the API, which tells the edition."""
+        prefix = "ci_" if self._is_cloud else "cmdb_"
+        if not called.startswith(prefix) or called.removeprefix(prefix) not in _CI_TYPES:
+            raise _Refused(4007, "Invalid URL")
+        return called.removeprefix(prefix)
+
+    def _list_types(self, given: Any, user: Any) -> Reply:
+        self._allow("ci_types")
+        prefix = "ci_" if self._is_cloud else "cmdb_"
+        rows = [
+            {"id": str(number), "name": prefix + name, "api_plural_name": prefix + name, "display_name": called}
+            for number, (name, called) in enumerate(_CI_TYPES.items(), 301)
+        ]
+        return _page(given, "ci_types", rows)
+
+    def _list_cis(self, given: Any, user: Any, called: str) -> Reply:
+        type_ = self._ci_type(called)
+        self._allow("cis")
+        if type_ not in self._ci_rows:
+            self._ci_rows[type_] = list(self._cis[type_].values())
+        asked = _list_info(given).get("fields_required") or _CI_SHOWN
+        hidden = {"ci_attributes", "last_updated_time"} if self.hides_attributes else set()
+        fields = {"id", *map(str, asked)} - hidden
+        reply = _page(given, called, self._ci_rows[type_], most=self.page_rows)
+        reply.body[called] = [
+            {name: value for name, value in self._shown_ci(row).items() if name in fields or not self._is_cloud}
+            for row in reply.body[called]
+        ]
+        return reply
+
+    def _get_ci(self, given: Any, user: Any, called: str, id: str) -> Reply:
+        row = self._cis[self._ci_type(called)].get(id)
+        self._allow("cis")
+        if row is None:
+            raise _Refused(4007, "Resource Not Found")
+        return _one(called, self._shown_ci(row))
+
+    def _shown_ci(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        shown = {name: value for name, value in row.items() if name != "ci_attributes"}
+        if row["id"] in self._spoilt:
+            shown["name"] = {"broken": True}
+        if self._is_cloud:
+            return {**shown, "ci_attributes": row["ci_attributes"]}
+        return {**shown, **{name.removeprefix("txt_"): value for name, value in row["ci_attributes"].items()}}
+
+    def _list_relations(self, given: Any, user: Any, called: str, id: str) -> Reply:
+        self._allow("relationships")
+        if id not in self._cis[self._ci_type(called)]:
+            raise _Refused(4007, "Resource Not Found")
+        name = "ci_relationships" if self._is_cloud else "assoc_ci_relationships"
+        return _page(given, name, list(self._related[id].values()), most=self.page_rows)
+
+    def put_ci(self, name: str, class_name: str = "", **shown: Any) -> str:
+        called = class_name or self.cmdb.class_name
+        type_ = next(each for each, label in _CI_TYPES.items() if label == called)
+        self._last += 1
+        id = str(self._last)
+        row: dict[str, Any] = {
+            "id": id,
+            "name": name,
+            "description": None,
+            "ci_type": {"id": "300", "name": type_, "display_name": called},
+            "created_time": self._now(),
+            "last_updated_time": self._now(),
+            "ci_attributes": {"state": {"name": "In Use"}},
+        }
+        self._cis[type_][id] = row
+        self._type_of[id] = type_
+        if type_ in self._ci_rows:
+            self._ci_rows[type_].append(row)
+        self.change_ci(id, **shown)
+        return id
+
+    def change_ci(self, id: str, **shown: Any) -> None:
+        row = self._cis[self._type_of[id]][id]
+        for what, value in shown.items():
+            if what == "name":
+                row["name"] = value
+                continue
+            field, part = _CI_ATTRIBUTES[what]
+            value = {2: "High", 3: "Medium"}[value] if what == "criticality" else value
+            row["ci_attributes"][field] = dict.fromkeys(part, value) if part else value
+        row["last_updated_time"] = self._now()
+
+    def delete_ci(self, id: str, *, trace: bool = True) -> None:
+        for key in list(self._related[id]):
+            self.unrelate(key)
+        type_ = self._type_of.pop(id)
+        del self._cis[type_][id]
+        self._ci_rows.pop(type_, None)
+
+    def relate(self, source: str, target: str, word: str = "") -> str:
+        word = word or self.cmdb.relation.word
+        first, second = (source, target)
+        type_ = next(
+            each.type for each in (self.cmdb.relation, self.cmdb.unmapped_relation) if each and each.word == word
+        )
+        if type_ == "related_to":
+            first, second = sorted((source, target), key=int)
+        key = f"{first} {type_} {second}"
+        self._ties[key] = (source, target)
+        opposite = _RELATIONSHIPS[word]
+        for one, other, said, meant in ((target, source, opposite, word), (source, target, word, opposite)):
+            self._last += 1
+            row = self._cis[self._type_of[other]][other]
+            self._related[one][key] = {
+                "id": str(self._last),
+                "relationship_type": {"name": said, "inverse_name": meant},
+                "related_ci": {"id": other, "name": row["name"]},
+            }
+            row["last_updated_time"] = self._now()
+        return key
+
+    def unrelate(self, key: str) -> None:
+        for id in self._ties.pop(key):
+            self._related[id].pop(key, None)
+
+    def spoil_ci(self, id: str) -> None:
+        self._spoilt.add(id)
+
+    def forbid(self, permission: str) -> None:
+        self.forbidden.add(permission)
+
+    def plan_change(
+        self, stage: str, status: str, starts: datetime, ends: datetime, *cis: str, services: Sequence[str] = ()
+    ) -> str:
+        """A change; its number."""
+        self._last += 1
+        number = f"CH-{len(self._records['changes']) + 1}"
+        rows = [self._cis[self._type_of[ci]][ci] for ci in cis]
+        self._records["changes"][str(self._last)] = {
+            "id": str(self._last),
+            "display_id": {"display_value": number, "value": number.removeprefix("CH-")},
+            "title": "Patch",
+            "stage": {"id": "1", "name": stage},
+            "status": {"id": "2", "name": status},
+            "created_time": self._now(),
+            "scheduled_start_time": self._time(starts),
+            "scheduled_end_time": self._time(ends),
+            "group": self._named("groups", "Database"),
+            "configuration_items": [{"id": row["id"], "name": row["name"]} for row in rows],
+            "assets": [],
+            "services": [{"id": "9", "name": name} for name in services],
+            "udf_fields": {},
+        }
+        return number
 
     # ---- people, and what is there from the start ----
 
@@ -746,8 +972,8 @@ class ServiceDeskPlusSystem(Answering):
 
     def held(self) -> list[Held]:
         found = []
-        for kind, records in self._records.items():
-            for record in records.values():
+        for kind in _KEYS:
+            for record in self._records[kind].values():
                 if record.get("is_trashed"):
                     continue
                 added = (_plain(note["description"]) for note in self._notes[record["id"]])
@@ -788,7 +1014,9 @@ class ServiceDeskPlusSystem(Answering):
         return known or self._add("technicians", email.partition("@")[0].title(), email_id=email, is_technician=True)
 
     def _now(self) -> dict[str, str]:
-        at = self._clock()
+        return self._time(self._clock())
+
+    def _time(self, at: datetime) -> dict[str, str]:
         return {"value": str(int(at.timestamp() * 1000)), "display_value": at.strftime("%b %d, %Y %I:%M %p")}
 
     def _add(self, table: str, name: str, **values: Any) -> dict[str, Any]:
@@ -813,6 +1041,7 @@ class ServiceDeskPlusSystem(Answering):
             self._person(email)
 
 
+_RELATIONS_AT = (("/cmdb/{}", "ci_relationships"), ("/{}", "assoc_ci_relationships"))
 _SUCCESS = {"status_code": 2000, "status": "success"}
 _ANALYSIS = ("root_cause", "symptoms", "impact_details", "workaround", "resolution")
 _WRITES = ("POST", "PUT")
@@ -847,21 +1076,26 @@ def _one(name: str, record: Mapping[str, Any], status: int = 200) -> Reply:
     return Reply(status=status, body={name: json.loads(json.dumps(record)), "response_status": _SUCCESS})
 
 
-def _page(given: Any, name: str, rows: Sequence[Mapping[str, Any]], shown: Sequence[str] = ()) -> Reply:
-    """The rows that list_info asks for."""
+def _page(
+    given: Any, name: str, rows: Sequence[Mapping[str, Any]], shown: Sequence[str] = (), *, most: int = 0
+) -> Reply:
+    """The rows that list_info asks for, at most so many; they come in the order of their ids."""
     info = _list_info(given)
     wanted = info.get("search_criteria") or []
     criteria = wanted if isinstance(wanted, list) else [wanted]
     fields = info.get("search_fields") or {}
     fields = json.loads(fields) if isinstance(fields, str) else fields
     known = {field for row in rows[:1] for field in row}
-    found = [row for row in rows if _holds(row, criteria, known)]
-    found = [
-        row for row in found if all(_compared(_value(row, field), "is", [value]) for field, value in fields.items())
-    ]
-    if name_of := str(info.get("sort_field") or ""):
+    found = [row for row in rows if _holds(row, criteria, known)] if criteria else list(rows)
+    found = (
+        [row for row in found if all(_compared(_value(row, field), "is", [value]) for field, value in fields.items())]
+        if fields
+        else found
+    )
+    name_of = str(info.get("sort_field") or "")
+    if name_of not in ("", "id") or _is_descending(info):
         found.sort(key=lambda row: (_order(_value(row, name_of)), int(row["id"])), reverse=_is_descending(info))
-    size = min(_ROWS, max(1, int(info.get("row_count") or 10)))
+    size = min(_ROWS, max(1, int(info.get("row_count") or 10)), most or _ROWS)
     start = max(1, int(info.get("start_index") or (int(info.get("page") or 1) - 1) * size + 1))
     page = [
         {field: row[field] for field in shown if field in row} if shown else row for row in found[start - 1 :][:size]
@@ -1006,6 +1240,15 @@ def _on_premises_settings(url: str, folder: Path) -> dict[str, Any]:
     }
 
 
+def _source_settings(settings: Callable[[str, Path], Mapping[str, Any]], url: str, folder: Path) -> dict[str, Any]:
+    return {name: value for name, value in settings(url, folder).items() if name not in _FIELDS}
+
+
+cloud_source_settings = partial(_source_settings, _cloud_settings)
+"""A source gets a token for each of its processes, of which the cloud gives ten in ten minutes."""
+source_settings = partial(_source_settings, _on_premises_settings)
+
+
 _FIELDS = {"key_field": KEY_FIELD, "problem_key_field": PROBLEM_KEY_FIELD, "fallback_group": "Service Desk"}
 
 SIMULATOR = Simulator(
@@ -1013,5 +1256,6 @@ SIMULATOR = Simulator(
     title="ManageEngine ServiceDesk Plus",
     build=ServiceDeskPlusSystem,
     settings=_cloud_settings,
+    source_settings=source_settings,
     variants={"on_premises": _on_premises_settings},
 )

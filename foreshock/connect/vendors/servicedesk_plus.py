@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from msgspec import Struct
 from pydantic import Field, field_validator, model_validator
@@ -57,6 +57,35 @@ ZohoSDPlusAPI 0.1.6 (for this one) and several PowerShell modules send."""
 KNOWN_ERROR = ("workaround", "root_cause")
 """Parts of a problem's analysis that help with the next incident, the better one first. UNVERIFIED: paths and the field
 ``description`` are those of the guide's root_cause and symptoms, as the client ZohoSDPlusAPI 0.1.6 uses them."""
+
+
+class CmdbPaths(Struct, frozen=True):
+    """Where an edition has its CMDB: types of CIs, the CIs of a type, the relationships of a CI; and how the last are
+    called in answers."""
+
+    types: str
+    cis: str
+    relations: str
+    relations_name: str
+
+
+CMDB = {
+    "cloud": CmdbPaths(
+        "/cmdb/ci_types", "/cmdb/{type}", "/cmdb/{type}/{id}/ci_relationships", relations_name="ci_relationships"
+    ),
+    "on_premises": CmdbPaths(
+        "/ci_types", "/{type}", "/{type}/{id}/assoc_ci_relationships", relations_name="assoc_ci_relationships"
+    ),
+}
+"""CIs and relationships of the cloud: its guide. UNVERIFIED: the list of types there; all of on-premises, which is as
+open connectors call builds from 15100 on (their swagger files, read 2026-11-22)."""
+CI_FIELDS = (
+    *("id", "name", "description", "ci_type", "ci_attributes", "created_time", "last_updated_time", "linked_entity"),
+    "linked_instance",
+)
+"""What is asked of a list of CIs in the cloud. On-premises a CI shows its attributes beside its name."""
+CI_SORT = "id"
+"""UNVERIFIED: that CIs can be sorted by it, as requests can. A list in another order is refused."""
 _MAX_BODY_BYTES = 4 * 1024 * 1024
 _SUCCESS = 2000
 _INVALID, _FORBIDDEN, _INTERNAL, _NOT_FOUND = 4001, 4002, 4004, 4007
@@ -80,7 +109,8 @@ class ServiceDeskPlusAccount(ConnectorConfig):
     """How to reach a ServiceDesk Plus, and as whom."""
 
     url: str = Field(
-        description="address: https://sdpondemand.manageengine.com (.eu, .in …), your own domain, or the server's"
+        description="address: https://sdpondemand.manageengine.com (.eu, .in …), your own domain, or the server's",
+        examples=["https://sdpondemand.manageengine.com"],
     )
     edition: Literal["cloud", "on_premises"] = Field(
         default="cloud", description="`cloud`, or `on_premises` for ServiceDesk Plus on own servers"
@@ -92,6 +122,7 @@ class ServiceDeskPlusAccount(ConnectorConfig):
         min_length=1,
         description="e-mail address or name of the technician that Foreshock works as; it should be Foreshock's alone: "
         "what this technician does is not read back",
+        examples=["foreshock@example.com"],
     )
     technician_key_file: Path | None = Field(
         default=None, description="on_premises: file with the technician's API key, mode 0600"
@@ -149,7 +180,8 @@ class ServiceDeskPlusAccount(ConnectorConfig):
 
 
 class Term(Struct, frozen=True):
-    """One condition of a search, all of which must hold. Conditions: is, starts with, greater or equal.
+    """One condition of a search, all of which must hold. Conditions: is, starts with, greater or equal, greater than,
+    lesser than.
 
     Times are compared as milliseconds since 1970. Source: search criteria (API v3).
     """
@@ -168,6 +200,10 @@ class Term(Struct, frozen=True):
                 return found.startswith(value)
             case "greater or equal":
                 return bool(found) and int(found) >= int(value)
+            case "greater than":
+                return bool(found) and int(found) > int(value)
+            case "lesser than":
+                return bool(found) and int(found) < int(value)
         raise AssertionError(f"{self.condition} is no condition that is checked")
 
 
@@ -193,7 +229,7 @@ class ServiceDeskPlus:
         """A page of the records that meet every term, ascending by ``sort``, and whether there is more.
 
         Args:
-            kind: ``requests`` or ``problems``. fields: that the rows need besides those of the terms.
+            kind: ``requests``, ``problems`` or ``changes``. fields: that the rows need besides those of the terms.
             start: number of the first row, from 1.
         Raises: Ignored.
         """
@@ -314,6 +350,66 @@ class ServiceDeskPlus:
     def link(self, id: str, other: str) -> None:
         self._call("POST", f"/requests/{int(id)}/link_requests", {"link_requests": [{"linked_request": {"id": other}}]})
 
+    # ---- configuration items ----
+
+    def ci_types(self) -> list[Record]:
+        """All types of CIs. Raises Missing where this build has no such list."""
+        found: list[Record] = []
+        for page in range(MAX_PAGES):
+            rows, more = self._list(CMDB[self._edition].types, "ci_types", _page(page))
+            found += rows
+            if not more:
+                return found
+        raise Unavailable(f"{self.name}: more than {MAX_PAGES * PAGE_ROWS} types of CIs")
+
+    def cis(
+        self, type: str, start: int, rows: int = PAGE_ROWS, *, since: datetime | None = None
+    ) -> tuple[list[Record], bool]:
+        """CIs of a type by their ids from number ``start`` on, counted from 1, and whether there are more.
+
+        Args:
+            since: only what was changed after it; a server that ignores that answers all.
+        Raises: Missing.
+        """
+        asked: dict[str, Any] = {"row_count": rows, "start_index": start, "sort_field": CI_SORT, "sort_order": "asc"}
+        if self._edition == "cloud":
+            asked["fields_required"] = CI_FIELDS
+        if since is not None:
+            changed = {"field": "last_updated_time", "condition": "greater than", "value": milliseconds(since)}
+            asked["search_criteria"] = [changed]
+        return self._list(CMDB[self._edition].cis.format(type=quote(type)), type, asked, loosely=True)
+
+    def ci(self, type: str, id: str) -> Record | None:
+        """None if it is gone."""
+        path = f"{CMDB[self._edition].cis.format(type=quote(type))}/{int(id)}"
+        try:
+            body = self._call("GET", path)
+        except Missing:
+            return None
+        except Refused as error:  # some builds call an unknown id an invalid one
+            if _INVALID in error.codes:
+                return None
+            raise
+        found = [each for name, each in body.items() if name != "response_status" and isinstance(each, dict)]
+        if not found:
+            raise self._odd(path, "a CI")
+        return found[0]
+
+    def relations(self, type: str, id: str, start: int) -> tuple[list[Record], bool]:
+        """Relationships of a CI from number ``start`` on, and whether there are more; none where the CI is gone. Raises
+        Denied where it is there and its relationships are not."""
+        paths = CMDB[self._edition]
+        path = paths.relations.format(type=quote(type), id=int(id))
+        try:
+            asked = {"row_count": PAGE_ROWS, "start_index": start}
+            return self._list(path, paths.relations_name, asked, loosely=True)
+        except (Missing, Refused) as error:
+            if isinstance(error, Refused) and _INVALID not in error.codes:
+                raise
+            if self.ci(type, id) is None:
+                return [], False
+            raise Denied(str(error), hint="relationships of CIs can be read since build 15100") from None
+
     # ---- settings ----
 
     def named(self, table: str) -> list[Record]:
@@ -329,9 +425,10 @@ class ServiceDeskPlus:
 
     # ---- calls ----
 
-    def _list(self, path: str, name: str, asked: Record) -> tuple[list[Record], bool]:
+    def _list(self, path: str, name: str, asked: Record, *, loosely: bool = False) -> tuple[list[Record], bool]:
+        """loosely: whether the list may have another name, where it is the only one."""
         body = self._call("GET", path, {"list_info": asked})
-        rows = body.get(name)
+        rows = body.get(name, _only_list(body) if loosely else None)
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise self._odd(path, f"{name!r}, a list of records")
         info = body.get("list_info")
@@ -462,7 +559,10 @@ def meaning(status: int, body: Record, place: str, retry_after_s: float | None =
     if _NOT_FOUND in codes:
         return Missing(text, hint="it was deleted, or is hidden from this technician")
     if {_FORBIDDEN, _LICENCE} & set(codes) or status == 403:
-        hint = "give the technician's role full control of requests (and problems), and the token the scopes for them"
+        hint = (
+            "give the technician's role full control of requests (and problems), to read the CMDB the view of CIs; and "
+        )
+        hint += "the token the scopes for them"
         return Denied(text, hint=hint)
     if _INTERNAL in codes or status >= 500:
         return Unavailable(text)
@@ -521,6 +621,12 @@ def is_person(user: Any, wanted: str) -> bool:
     """Whether a user is the one with this e-mail address, name or id."""
     named = user.values() if isinstance(user, dict) else (user,)
     return wanted.casefold() in {str(each).casefold() for each in named if each}
+
+
+def _only_list(body: Record) -> Any:
+    """The one list of records in an answer, for those that do not name it as their path does."""
+    lists = [each for name, each in body.items() if name != "response_status" and isinstance(each, list)]
+    return lists[0] if len(lists) == 1 else None
 
 
 def _one(kind: str) -> str:
