@@ -22,6 +22,7 @@ from foreshock.service.cli.terminal import (
 )
 
 if TYPE_CHECKING:
+    from foreshock.core.contracts import Snapshot
     from foreshock.service.cmdb.diff import Diff
     from foreshock.service.cmdb.health import Health
     from foreshock.service.suggest.recall import Recalled
@@ -177,9 +178,10 @@ def show_health(
     from foreshock.store.cmdb_trust import keep_health
 
     settings = settings_of(config, state)
-    past = _past(input, since or _SINCE, server, token_file) if alerts else None
     with opened(settings, writing=save) as store:
-        found = health(graph_of(store, intervals(settings.topology)), past, utc_now())
+        graph = graph_of(store, intervals(settings.topology))
+        past = _past(input, since or _SINCE, graph.snapshot, server, token_file) if alerts else None
+        found = health(graph, past, utc_now())
         if save:
             keep_health(store, found)
     if output is Output.JSON:
@@ -190,7 +192,10 @@ def show_health(
         leave(_DIFFERENT)
 
 
-def _past(input: Path | None, since: timedelta, server: str, token_file: Path | None) -> "Recalled | None":
+def _past(
+    input: Path | None, since: timedelta, topology: "Snapshot", server: str, token_file: Path | None
+) -> "Recalled | None":
+    """topology: for a file that holds none."""
     from foreshock.core.errors import ForeshockError
     from foreshock.service.front import collector_kinds
     from foreshock.service.past import of_file, of_running
@@ -206,7 +211,7 @@ def _past(input: Path | None, since: timedelta, server: str, token_file: Path | 
         )
         for note in past.notes:
             warn(note)
-        found = recall(past.read(), collectors, rule_kinds(), None, past.said())
+        found = recall(past.read(), collectors, rule_kinds(), topology if input is not None else None, past.said())
     except ForeshockError as error:
         if input is not None:
             raise
