@@ -10,11 +10,13 @@ Recovery: deletions that leave no trace (table cleaner, scripts without workflow
 Limits:   instances limit requests by the hour: a whole reading makes one for each ``page_rows`` CIs or relationships,
           one that looks for changes about one for each table. What is retired by its status is no part of the topology.
 Needs:    an account that may read the tables (role itil, which it has for incidents, or less: see below), groups,
-          locations and, for deletions, ``sys_audit_delete``. Basic authentication, OAuth or an API key.
+          locations and, for deletions, ``sys_audit_delete``; ``change_request`` and ``task_ci`` for planned work. Basic
+          authentication, OAuth or an API key.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import Any
 
@@ -55,8 +57,12 @@ from foreshock.core.cmdb import (
     IdType,
     Item,
     Kind,
+    PlannedWork,
     SourceKind,
     Tie,
+    WorkConfig,
+    WorkState,
+    WorkUse,
 )
 from foreshock.core.contracts import Finding
 from foreshock.core.errors import Denied, Invalid, Malformed
@@ -170,6 +176,21 @@ _FIELDS = (
     UNVERIFIED_CRITICALITY,
     *_IDENTIFIERS,
 )
+CHANGE_STATES: Mapping[str, WorkState] = {
+    "-2": WorkState.PLANNED,
+    "-1": WorkState.RUNNING,
+    "0": WorkState.DONE,
+    "3": WorkState.DONE,
+    "4": WorkState.CANCELLED,
+}
+"""Scheduled, Implement, Review, Closed, Canceled; New, Assess and Authorize wait to be allowed."""
+_CHANGE_FIELDS = (
+    *("number", "short_description", "state", "start_date", "end_date", "work_start", "work_end"),
+    *("cmdb_ci", "business_service", "assignment_group.name"),
+)
+_CHANGES, _AFFECTED = "change_request", "task_ci"
+_MAX_CHANGES = 2000
+_CHANGES_A_CALL = 50
 _MAX_TYPES = 10_000
 _REL, _TYPES, _DELETED = "cmdb_rel_ci", "cmdb_rel_type", "sys_audit_delete"
 _BRINGS: Mapping[str, str] = {
@@ -179,10 +200,12 @@ _BRINGS: Mapping[str, str] = {
     "cmn_location": "names of locations",
     _DELETED: "what was deleted, which only the whole reading finds until then",
 }
+_PLANS: Mapping[str, str] = {_CHANGES: "change requests", _AFFECTED: "further CIs of change requests"}
+
 """Tables that are read besides those of the CIs, and what for."""
 
 
-class ServiceNowCmdbConfig(ServiceNowAccount, MappedConfig):
+class ServiceNowCmdbConfig(ServiceNowAccount, MappedConfig, WorkConfig):
     """The account, and what of its CMDB is read."""
 
     tables: list[str] = Field(
@@ -423,12 +446,60 @@ class ServiceNowSource:
             place = part.next
         return found
 
+    # ---- planned work ----
+
+    def work(self, start: datetime, end: datetime) -> list[PlannedWork]:
+        query = [
+            Term("state", "IN", ",".join(CHANGE_STATES)),
+            Term("start_date", "<=", time_text(end)),
+            Term("end_date", ">=", time_text(start)),
+        ]
+        order = ("start_date", "sys_id")
+        rows = self._client.rows(_CHANGES, query, ("sys_id", *_CHANGE_FIELDS), order=order, limit=_MAX_CHANGES)
+        further = self._affected([row["sys_id"] for row in rows])
+        planned = (self._planned(row, further.get(row["sys_id"], [])) for row in rows)
+        return [one for one in planned if one is not None]
+
+    def _affected(self, changes: Sequence[str]) -> dict[str, list[str]]:
+        """Further CIs by change; none where the account may not read them, which ``check`` tells."""
+        found: dict[str, list[str]] = defaultdict(list)
+        for first in range(0, len(changes), _CHANGES_A_CALL):
+            query = [Term("task", "IN", ",".join(changes[first : first + _CHANGES_A_CALL]))]
+            try:
+                rows = self._client.rows(_AFFECTED, query, ("task", "ci_item"), order=("sys_id",))
+            except TokenRefused:
+                raise
+            except Denied:
+                return {}
+            for row in rows:
+                found[row["task"]].append(row["ci_item"])
+        return found
+
+    def _planned(self, row: Mapping[str, str], further: Sequence[str]) -> PlannedWork | None:
+        starts, ends = read_moment(row["start_date"]), read_moment(row["end_date"])
+        if starts is None or ends is None:
+            return None
+        return PlannedWork(
+            id=identity(row["number"], "number"),
+            title=text(row.get("short_description"), "short_description"),
+            state=CHANGE_STATES[row["state"]],
+            starts_at=starts,
+            ends_at=ends,
+            began_at=read_moment(row.get("work_start", "")),
+            ended_at=read_moment(row.get("work_end", "")),
+            cis=tuple(dict.fromkeys(filter(None, (row.get("cmdb_ci", ""), *further)))),
+            services=tuple(filter(None, [row.get("business_service", "")])),
+            owner=text(row.get("assignment_group.name"), "assignment_group.name"),
+            url=f"{self._config.url}/{_CHANGES}.do?sys_id={row['sys_id']}",
+        )
+
     # ---- check ----
 
     def check(self) -> list[Finding]:
         findings = []
-        for table, brings in {**dict.fromkeys(self._config.tables, "its CIs"), **_BRINGS}.items():
-            ours = table in _BRINGS
+        ours_all = {**_BRINGS, **(_PLANS if self._config.changes is not WorkUse.OFF else {})}
+        for table, brings in {**dict.fromkeys(self._config.tables, "its CIs"), **ours_all}.items():
+            ours = table in ours_all
             try:
                 findings.append(self._checked(table, () if ours else _NEEDED))
             except TokenRefused as error:
@@ -486,8 +557,9 @@ def _build(name: str, config: ServiceNowCmdbConfig, parts: CmdbParts) -> Service
 
 SOURCE = SourceKind(
     kind="servicenow",
-    title="CIs, services and relationships of ServiceNow",
+    title="CIs, services, relationships and change requests of ServiceNow",
     facts="ServiceNow product documentation, release australia (2026), read 2026-11-22",
     config=ServiceNowCmdbConfig,
     build=_build,
+    plans_work=True,
 )

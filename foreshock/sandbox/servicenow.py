@@ -150,6 +150,7 @@ TABLES: dict[str, dict[str, Field]] = {
         **_strings("type risk", 40),
         **{name: Field("datetime") for name in ("start_date", "end_date", "work_start", "work_end")},
     },
+    "task_ci": {**_SYSTEM, **_references("change_request", "task"), **_references("cmdb_ci", "ci_item")},
     "sys_user": {**_SYSTEM, **_strings("user_name name email"), "active": Field("boolean")},
     "sys_user_group": {**_SYSTEM, **_strings("name"), "active": Field("boolean")},
     "sys_user_has_role": {**_SYSTEM, **_references("sys_user", "user"), **_references("sys_user_role", "role")},

@@ -1,5 +1,6 @@
 """What only ServiceNow's CMDB does, and that clients that others wrote see the same in its stand-in."""
 
+from datetime import timedelta
 from urllib.parse import parse_qs
 
 import pytest
@@ -7,6 +8,8 @@ from pydantic import ValidationError
 
 from cmdb_sync.servicenow import RELATIONS, SOURCE, TABLES, UNVERIFIED_RELATIONS
 from foreshock.connect.cmdb import IGNORE, INVERSE
+from foreshock.connect.vendors.servicenow import time_text
+from foreshock.core.cmdb import WorkState
 from foreshock.core.errors import Denied, Unavailable
 from foreshock.core.topology import DIRECTIONS
 from foreshock.sandbox.server import SandboxServer
@@ -340,3 +343,74 @@ def test_pysnow_sees_what_we_see(bench):
     lines = drive(python, PYSNOW, bench.server.url.removeprefix("http://"), "foreshock", "sandbox")
 
     assert sorted(lines) == seen
+
+
+# ---- planned work ---------------------------------------------------------------------------------------------------
+
+
+def change(bench: Bench, state: str, starts_h: float, *, ci: str = "", **more: str) -> dict[str, str]:
+    starts = bench.clock() + timedelta(hours=starts_h)
+    times = {"start_date": time_text(starts), "end_date": time_text(starts + timedelta(hours=2))}
+    return bench.world.insert("change_request", short_description="Patch", state=state, cmdb_ci=ci, **{**times, **more})
+
+
+def planned(bench: Bench, **config):
+    now = bench.clock()
+    return bench.source(**config).work(now - timedelta(days=1), now + timedelta(days=14))
+
+
+@pytest.mark.parametrize(
+    ("state", "read"),
+    [
+        ("-5", None),
+        ("-4", None),
+        ("-3", None),
+        ("-2", WorkState.PLANNED),
+        ("-1", WorkState.RUNNING),
+        ("0", WorkState.DONE),
+        ("3", WorkState.DONE),
+        ("4", WorkState.CANCELLED),
+    ],
+)
+def test_a_change_is_planned_work_once_it_is_allowed(bench, state, read):
+    (ci,) = bench.put("db-1")
+    row = change(bench, state, 1, ci=ci)
+
+    found = planned(bench)
+
+    assert [(one.id, one.state, one.cis) for one in found] == ([] if read is None else [(row["number"], read, (ci,))])
+
+
+def test_all_affected_cis_the_service_and_the_true_times_of_a_change_are_read(bench):
+    main, other = bench.put("db-1", "db-2")
+    service = bench.world.put_ci("shop", "cmdb_ci_service")
+    began = time_text(bench.clock() - timedelta(minutes=20))
+    row = change(bench, "-1", -1, ci=main, business_service=service, work_start=began)
+    for ci in (main, other):
+        bench.world.insert("task_ci", task=row["sys_id"], ci_item=ci)
+
+    (one,) = planned(bench)
+
+    assert (one.cis, one.services) == ((main, other), (service,))
+    assert (one.began_at, one.ended_at) == (bench.clock().replace(microsecond=0) - timedelta(minutes=20), None)
+    assert one.url.endswith(f"/change_request.do?sys_id={row['sys_id']}")
+
+
+def test_changes_of_other_times_are_not_read(bench):
+    change(bench, "-2", -48)
+    change(bench, "-2", 24 * 20)
+
+    assert planned(bench) == []
+
+
+def test_without_access_to_affected_cis_the_main_one_is_read_and_the_check_tells(bench):
+    main, other = bench.put("db-1", "db-2")
+    row = change(bench, "-2", 1, ci=main)
+    bench.world.insert("task_ci", task=row["sys_id"], ci_item=other)
+    bench.world.forbid("task_ci")
+
+    (one,) = planned(bench)
+
+    assert one.cis == (main,)
+    assert [finding.subject for finding in bench.source().check() if "further CIs" in finding.remedy] == ["task_ci"]
+    assert "task_ci" not in [finding.subject for finding in bench.source(changes="off").check()]
