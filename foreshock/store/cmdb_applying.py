@@ -663,11 +663,10 @@ class _Applying:
         else:
             for chunk in chunks(cis):
                 self._db.execute(delete(table).where(table.c.ci.in_(chunk)))
-        if result.conflicts:
-            self._db.execute(
-                insert(table),
-                [{"ci": numbers.get(one.ci, 0), "body": msgspec.json.encode(one)} for one in result.conflicts],
-            )
+        # One about no CI is between objects that are out of use: there is nothing to decide, nor to find it by again.
+        found = [{"ci": numbers[one.ci], "body": msgspec.json.encode(one)} for one in result.conflicts if one.ci]
+        if found:
+            self._db.execute(insert(table), found)
 
     # ---- the new version ----
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock.core.cmdb import CmdbPage, Item, Tie
+from foreshock.core.cmdb import CmdbPage, Identifier, IdType, Item, Tie
 from foreshock.core.errors import Fenced, Held, Unavailable
 from foreshock.core.model import CI, Relationship
 from foreshock.core.reconcile import Rules
@@ -82,6 +82,21 @@ def estate(request: pytest.FixtureRequest, tmp_path) -> Iterator[Estate]:
     found = Estate(url)
     yield found
     found.store.close()
+
+
+def test_a_conflict_that_lasts_is_told_once_however_often_it_is_found(estate):
+    def two(owner: str, **attributes: object) -> CmdbPage:
+        serial = (Identifier(IdType.SERIAL, "CZC1234567"),)
+        shared = {"name": "web1", "kind": "server", "identifiers": serial, "owner": owner, **attributes}
+        found = [Item(id=id, handle=id, **shared) for id in ("a", "b")]  # type: ignore[arg-type]
+        return CmdbPage(items=[*found, *items("db1")])
+
+    counts = []
+    for number, attributes in enumerate(({}, {}, {"retired": True}, {"retired": True})):
+        estate.put(two(f"owner {number}", **attributes), whole=not number)
+        counts.append(len(estate.store.conflicts()))
+
+    assert counts == [1, 1, 1, 1]
 
 
 # ---- versions -------------------------------------------------------------------------------------------------------
