@@ -1,10 +1,40 @@
-"""CMDB sources of a real Foreshock: read by themselves, by a process of their own, and by a person's command."""
+"""CMDB sources of a real Foreshock: read by themselves, by a process of their own, and by a person's command; killed
+anywhere, and on PostgreSQL."""
+
+from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from itertools import groupby, pairwise
+from pathlib import Path
+from typing import Any
 
-from foreshock.testing.servers import ForeshockServer, eventually, run_foreshock
+import msgspec
+import pytest
+
+from foreshock.core.contracts import Snapshot
+from foreshock.core.errors import Unavailable
+from foreshock.store.cmdb import CmdbStore, SourceState
+from foreshock.testing.servers import (
+    ForeshockServer,
+    Sandbox,
+    eventually,
+    foreshock_environment,
+    foreshock_script,
+    run_foreshock,
+)
 
 RARELY = {"every": "1h"}
+PAGE_ROWS, CIS = 4, 12
+HELD = 75
+SLOWLY = "delay=1.0"
+"""Each answer comes a second late, so that there is time to kill who waits for it."""
 
 
 def estate(cis: int) -> str:
@@ -16,6 +46,87 @@ def estate(cis: int) -> str:
         "relationships:",
     ]
     return "\n".join([*rows, *(f"- {{source: host-{number}, type: uses, target: host-0}}" for number in range(1, cis))])
+
+
+@pytest.fixture
+def inventory() -> Iterator[Sandbox]:
+    """A CMDB in a process of its own, with CIs in a row and small pages."""
+    with Sandbox("rest") as sandbox:
+        ids = [sandbox.cmdb("put_ci", name=f"host-{number:02}") for number in range(CIS)]
+        for source, target in pairwise(ids):
+            sandbox.cmdb("relate", source=source, target=target)
+        sandbox.set_habits(page_rows=PAGE_ROWS)
+        yield sandbox
+
+
+def asked_of(inventory: Sandbox) -> list[str]:
+    """Every page that it was asked for, in order."""
+    entries = map(json.loads, inventory.ledger.read_text().splitlines())
+    return [f"{entry['path']}?{entry['query']}" for entry in entries if entry["method"] == "GET"]
+
+
+def write_settings(folder: Path, *sources: dict[str, Any], **more: Any) -> Path:
+    folder.mkdir(exist_ok=True)
+    path = folder / "foreshock.yaml"
+    path.write_text(json.dumps({"state": str(folder / "state"), "topology": list(sources), **more}))
+    return path
+
+
+def sync(config: Path, *options: str) -> tuple[int, Any, str]:
+    """`foreshock cmdb sync`: its exit code, what it printed and what it complained of."""
+    done = run_foreshock("cmdb", "sync", "--config", str(config), "-o", "json", *options, timeout_s=120)
+    return done.returncode, json.loads(done.stdout) if done.stdout else None, done.stderr
+
+
+@contextmanager
+def syncing(config: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A sync that goes on meanwhile; killed at the end."""
+    command = [str(foreshock_script()), "cmdb", "sync", "--config", str(config)]
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        env=foreshock_environment({}),
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@contextmanager
+def reader(url: str) -> Iterator[Callable[[], SourceState | None]]:
+    """Looks into a CMDB store that others write; nothing until it is made."""
+    opened: list[CmdbStore] = []
+
+    def look() -> SourceState | None:
+        if not opened:
+            if url.startswith("sqlite") and not Path(url.partition("///")[2]).exists():
+                return None
+            try:
+                opened.append(CmdbStore(url, writing=False))
+            except Unavailable:
+                return None
+        return opened[0].source("prod")
+
+    try:
+        yield look
+    finally:
+        for store in opened:
+            store.close()
+
+
+def staged(state: SourceState | None) -> int:
+    """Pages of the reading that goes on, or was killed."""
+    return state.going_on.pages if state is not None and state.going_on is not None else 0
+
+
+def newest(url: str) -> Snapshot:
+    with closing(CmdbStore(url, writing=False)) as store:
+        return store.as_of(datetime.now(UTC))
+
+
+def url_of(config: Path) -> str:
+    return f"sqlite:///{config.parent / 'state' / 'cmdb.db'}"
 
 
 def with_source(server: ForeshockServer, **options: object) -> dict[str, object]:
@@ -70,3 +181,102 @@ def test_a_large_file_is_read_by_a_process_of_its_own():
         [source] = server.get("/api/v1/cmdb/status")["sources"]
         assert (source["outcome"], source["items"], source["ties"]) == ("changed", 3000, 2999)
         assert b"foreshock_cmdb_last_success_timestamp_seconds{" in server.ask("GET", "/metrics").body
+
+
+# ---- killed anywhere ------------------------------------------------------------------------------------------------
+
+
+def test_a_sync_killed_in_mid_reading_goes_on_with_the_next_page_and_shows_nothing_before_it_ends(inventory, tmp_path):
+    assert sync(write_settings(tmp_path / "undisturbed", inventory.source("prod")))[0] == 0
+    undisturbed, pages = newest(url_of(tmp_path / "undisturbed" / "foreshock.yaml")), asked_of(inventory)
+    assert len(pages) > 2 * CIS // PAGE_ROWS
+    config = write_settings(tmp_path / "killed", inventory.source("prod"))
+    url = url_of(config)
+    inventory.set_faults(SLOWLY)
+    for number in (2, 4, 5):
+        with reader(url) as look, syncing(config) as process:
+            eventually(lambda at=number, look=look: staged(look()) >= at, within_s=60, what=f"page {number}")
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            reached = staged(look())
+        assert number <= reached < len(pages)
+        assert newest(url).version == ""
+        status = json.loads(run_foreshock("cmdb", "status", "--config", str(config), "-o", "json").stdout)
+        assert (status["version"], status["sources"][0]["pages"]) == (None, reached)
+    inventory.set_faults("")
+
+    code, [outcome], _ = sync(config)
+
+    assert (code, outcome["outcome"], outcome["counts"]["items"]) == (0, "changed", CIS + 1)
+    asked = asked_of(inventory)[len(pages) :]
+    assert [page for page, _ in groupby(asked)] == pages, "pages that were kept were read again"
+    assert len(asked) <= len(pages) + 3, "no more than the page at each kill is read twice"
+    assert msgspec.structs.replace(newest(url), version="") == msgspec.structs.replace(undisturbed, version="")
+    assert newest(url).version == undisturbed.version
+
+
+def test_versions_that_a_sync_wrote_while_foreshock_was_killed_are_in_force_after_the_start(inventory):
+    with ForeshockServer() as server:
+        server.kill()
+        server._config["topology"] = [inventory.source("prod", **RARELY)]
+        server._prepare()
+        url = url_of(server.config_file)
+        versions = []
+        for number in range(2):
+            server.start()
+            if number:
+                eventually(lambda: in_force(server) == versions[-1], what="the newest version")
+            inventory.cmdb("put_ci", name=f"new-{number}")
+            eventually(partial(is_synced, server.config_file), what="a sync of our own beside that of the start")
+            time.sleep(number)  # a version is published within a second: one kill comes before that, one after it
+            server.kill()
+            versions.append(newest(url).version)
+        inventory.cmdb("put_ci", name="while nothing runs")
+        assert sync(server.config_file)[0] == 0
+        versions.append(newest(url).version)
+
+        server.start()
+
+        eventually(lambda: in_force(server) == versions[-1], what="the newest version")
+        assert len(set(versions)) == 3
+        assert server.get("/api/v1/status")["cis"] == CIS + 1 + 3
+        assert [one["name"] for one in server.get("/api/v1/cmdb/versions")] == versions[::-1]
+
+
+def is_synced(config: Path) -> bool:
+    """False while another process reads."""
+    code, _, message = sync(config)
+    assert code in (0, HELD), message
+    return code == 0
+
+
+def in_force(server: ForeshockServer) -> str:
+    found: str = server.get("/api/v1/status")["topology_version"]
+    return found
+
+
+def test_a_foreshock_killed_while_it_has_a_source_read_goes_on_from_the_page_it_had(inventory):
+    inventory.set_faults(SLOWLY)
+    with ForeshockServer(config={"topology": [inventory.source("prod", every="1h")]}) as server:
+        url = url_of(server.config_file)
+        with reader(url) as look:
+            eventually(lambda: staged(look()) >= 2, within_s=60, what="two pages")
+            holder = look().holder.split()[1]
+            server.kill()
+            eventually(lambda: not is_running(int(holder)), what="the end of who read for it")
+        before = asked_of(inventory)
+        inventory.set_faults("")
+
+        server.start()
+
+        eventually(lambda: server.get("/api/v1/status")["cis"] == CIS + 1, within_s=60, what="the topology")
+    after = asked_of(inventory)[len(before) :]
+    assert not set(before[:2]) & set(after)
+    assert after[0] in before[-1:] or after[0] not in before
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
