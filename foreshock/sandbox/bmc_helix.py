@@ -7,7 +7,9 @@ It copies what matters to a client: logging in gives a token as plain text, whic
 form of its own with other names, which answers without a body unless fields are asked for, and with an id and link of
 its own; without ``z1D_Action`` nothing is created at all; entries have an id, incidents a number, and these differ;
 errors are arrays, most of them HTTP 500; text that is too long is refused; a group counts only with its company and
-organisation; what is closed stays closed.
+organisation; what is closed stays closed. Of the CMDB: a class answers for those below it; each dataset has its own
+instances; what is deleted is marked first and purged later; a relation says of its ends only which is source and which
+destination; an unknown attribute is refused; support groups stand in a form of their own.
 """
 
 import base64
@@ -22,6 +24,7 @@ from urllib.parse import quote, urlencode
 
 from msgspec import Struct
 
+from foreshock.sandbox.cmdb import Cmdb, Relation, Trait
 from foreshock.sandbox.faults import Fault
 from foreshock.sandbox.system import (
     Answering,
@@ -154,6 +157,70 @@ LINK, PROBLEM_LINK = "HPD:Associations", "PBM:Investigation Associations"
 GROUP, PERSON = "CTM:Support Group", "CTM:People"
 CI, SERVICE = "BMC.CORE:BMC_BaseElement", "BMC.CORE:BMC_BusinessService"
 
+PEOPLE, CHANGE, CHANGE_LINK = "AST:AssetPeople", "CHG:ChangeInterface", "CHG:Associations"
+_CHANGE_STATUS = (
+    *("Draft", "Request For Authorization", "Request For Change", "Planning In Progress", "Scheduled For Review"),
+    *(
+        "Scheduled For Approval",
+        "Scheduled",
+        "Implementation In Progress",
+        "Pending",
+        "Rejected",
+        "Completed",
+        "Closed",
+    ),
+    "Cancelled",
+)
+DATASET = "BMC.ASSET"
+_PARENTS = {
+    "BMC_BaseElement": "",
+    "BMC_ComputerSystem": "BMC_BaseElement",
+    "ACME_Toaster": "BMC_ComputerSystem",
+    "BMC_Printer": "BMC_ComputerSystem",
+    "BMC_VirtualSystem": "BMC_BaseElement",
+    "BMC_ApplicationSystem": "BMC_BaseElement",
+    "BMC_SoftwareServer": "BMC_ApplicationSystem",
+    "BMC_Application": "BMC_ApplicationSystem",
+    "BMC_DataBase": "BMC_BaseElement",
+    "BMC_Cluster": "BMC_BaseElement",
+    "BMC_BusinessService": "BMC_BaseElement",
+    "BMC_ApplicationService": "BMC_BaseElement",
+    "BMC_BaseRelationship": "",
+    "BMC_Dependency": "BMC_BaseRelationship",
+    "BMC_Component": "BMC_BaseRelationship",
+    "BMC_HostedSystemComponents": "BMC_BaseRelationship",
+    "ACME_Admires": "BMC_BaseRelationship",
+}
+"""Classes of the CMDB, each with the one above it."""
+_BASE = {
+    **_texts("InstanceId,Name,ClassId,DatasetId,ReconciliationIdentity,ShortDescription,MarkAsDeleted"),
+    **_times("ModifiedDate,CreateDate"),
+}
+_ELEMENT = {**_BASE, **_texts("SerialNumber,TagNumber,Site,Company,AssetLifecycleStatus,Priority")}
+_ATTRIBUTES = {
+    "BMC_BaseElement": _ELEMENT,
+    "BMC_ComputerSystem": {**_ELEMENT, **_texts("HostName,Domain,PrimaryCapability,isVirtual,SystemEnvironment")},
+    "BMC_BaseRelationship": {
+        **_BASE,
+        **_texts("Source.InstanceId,Source.ClassId,Destination.InstanceId,Destination.ClassId,HasImpact"),
+        **_texts("ImpactDirection"),
+    },
+}
+"""Of a class, or of the nearest above it."""
+_CI_NAMES = {
+    "name": "Name",
+    "location": "Site",
+    "serial": "SerialNumber",
+    "asset_tag": "TagNumber",
+    "hostname": "HostName",
+    "domain": "Domain",
+    "environment": "SystemEnvironment",
+    "status": "AssetLifecycleStatus",
+    "criticality": "Priority",
+    "role": "PrimaryCapability",
+    "virtual": "isVirtual",
+}
+
 FORMS: dict[str, dict[str, Field]] = {
     INCIDENT: _INCIDENT,
     HELP_DESK: _INCIDENT,
@@ -180,6 +247,14 @@ FORMS: dict[str, dict[str, Field]] = {
     PERSON: _texts("Person ID,First Name,Last Name,Remedy Login ID,Company"),
     CI: _CI,
     SERVICE: _CI,
+    PEOPLE: _texts("Request ID,AssetInstanceId,PersonRole,Full Name,Form Type"),
+    CHANGE: {
+        **_CORE,
+        **_texts("Request ID,Infrastructure Change ID,Description"),
+        "Change Request Status": Field("selection", choices=_CHANGE_STATUS),
+        **_times("Scheduled Start Date,Scheduled End Date"),
+    },
+    CHANGE_LINK: _LINK,
 }
 _STORED = {INCIDENT: HELP_DESK, PROBLEM: INVESTIGATION}
 """Join forms: their entries have a double id."""
@@ -196,6 +271,9 @@ _ID_FIELD = {
     PERSON: "Person ID",
     CI: "InstanceId",
     SERVICE: "InstanceId",
+    PEOPLE: "Request ID",
+    CHANGE: "Request ID",
+    CHANGE_LINK: "Associations ID",
 }
 _ID_PREFIX = {HELP_DESK: "INC", INVESTIGATION: "PBI", GROUP: "SGP", PERSON: "PPL", NOTE: "WLG", PROBLEM_NOTE: "WLG"}
 _INDEXED = frozenset(
@@ -258,7 +336,27 @@ class HelixSystem(Answering):
         token_s: how long a token holds. one_session: whether a second token of a user is refused (ARERR 9093).
         max_rows: the server's own cap of ``limit``. ignores_q: whether something on the way drops the qualification.
         metadata: whether the forms' fields may be listed.
+        forbidden: what the account may not read of the CMDB and its changes: cis, relationships, people, changes.
+        counts: whether it says how many instances there are. page_rows: see ``CmdbSystem``.
     """
+
+    cmdb = Cmdb(
+        class_name="BMC_ComputerSystem",
+        kind="server",
+        relation=Relation("BMC_Dependency", "BMC_ApplicationSystem", "BMC_ComputerSystem", "depends_on"),
+        unmapped_class="ACME_Toaster",
+        unmapped_relation=Relation("ACME_Admires", "BMC_ComputerSystem", "BMC_ComputerSystem", "related_to"),
+        shows={
+            "owner": ("Database", "Network"),
+            "environment": ("Production", "Test"),
+            "location": ("Berlin", "Oslo"),
+            "serial": ("SN-1", "SN-2"),
+            "asset_tag": ("A-1", "A-2"),
+            "hostname": ("a", "b"),
+        },
+        permissions=("cis", "relationships", "people", "changes"),
+        lacks={Trait.EXPIRY: "pages go by offset"},
+    )
 
     def __init__(self, clock: Clock, seed: int = 1) -> None:
         super().__init__(clock, seed)
@@ -280,6 +378,13 @@ class HelixSystem(Answering):
         self.max_rows = _MAX_ROWS
         self.ignores_q = False
         self.metadata = True
+        self.forbidden: set[str] = set()
+        self.counts = True
+        self.page_rows = 0
+        self._instances: dict[str, Row] = {}
+        self._listed: dict[str, list[Row]] = {}
+        self._of_ci: dict[str, set[str]] = defaultdict(set)
+        self._spoilt: set[str] = set()
         self._furnish()
 
     # ---- the door ----
@@ -303,9 +408,12 @@ class HelixSystem(Answering):
             self._tokens.pop(_token_of(request), None)
             return Reply(status=204)
         path = re.sub(r"^/api/arsys/v1(\.0)?/", "/api/arsys/", request.path)
-        if not path.startswith("/api/arsys/"):
+        found = matches("/api/cmdb/v1.0/instances/{}/{}/{}", request.path)
+        if not path.startswith("/api/arsys/") and found is None:
             return Reply(status=404, body=_NO_PAGE)
         user = self._user(request)
+        if found is not None:
+            return self._list_instances(request, *found)
         if (found := matches("/api/arsys/entry/{}", path)) is not None:
             return self._form(request.method, found[0], request, user)
         if (found := matches("/api/arsys/entry/{}/{}", path)) is not None:
@@ -387,6 +495,8 @@ class HelixSystem(Answering):
     def _may(self, user: str, form: str) -> None:
         if form not in FORMS:
             raise _Refused(404, 303, "Form does not exist on server", form)
+        if {PEOPLE: "people", CHANGE: "changes", CHANGE_LINK: "changes"}.get(form) in self.forbidden:
+            raise _Refused(403, 353, "You have no access to form", form)
         needed = next((word for word, forms in _READABLE.items() if form in forms), "")
         if needed and needed not in self.permissions.get(user, ()):
             raise _Refused(403, 353, "You have no access to form", form)
@@ -656,6 +766,153 @@ class HelixSystem(Answering):
                 return self._rows[form][id]
         return None
 
+    # ---- the CMDB ----
+
+    def _list_instances(self, request: Request, dataset: str, namespace: str, class_name: str) -> Reply:
+        is_relation = "BMC_BaseRelationship" in _above(class_name)
+        if class_name not in _PARENTS or namespace != "BMC.CORE":
+            raise _Refused(404, 120_024, "Class does not exist", f"{namespace}:{class_name}")
+        if ("relationships" if is_relation else "cis") in self.forbidden:
+            raise _Refused(403, 353, "You have no access to form", f"{namespace}:{class_name}")
+        given = request.parameters
+        fields = next(_ATTRIBUTES[each] for each in _above(class_name) if each in _ATTRIBUTES)
+        asked = given.get("attributes", "").split(",") if given.get("attributes") else list(fields)
+        for name in asked:
+            if name not in fields:
+                raise _Refused(400, 120_092, "Attribute does not exist", name)
+        rows = self._class_rows(dataset, class_name)
+        if text := given.get("qualification", ""):
+            holds, _ = _Qualification(fields, text).read()
+            rows = [row for row in rows if holds(row)]
+        offset, limit = _number(given, "offset", 0), _number(given, "limit", self.max_rows)
+        limit = min(limit, self.page_rows or limit, self.max_rows)
+        shown = []
+        for row in rows[offset : offset + limit]:
+            values = {name: self._value(fields[name], row.get(name)) for name in asked}
+            if row["InstanceId"] in self._spoilt:
+                values["Name"] = {"broken": True}
+            key = {"name": row["class"], "namespace": "BMC.CORE"}
+            href = f"{request.base}{request.path}/{row['InstanceId']}"
+            shown.append(
+                {
+                    "instance_id": row["InstanceId"],
+                    "class_name_key": key,
+                    "dataset_id": dataset,
+                    "attributes": values,
+                    "_links": {"self": [{"href": href}]},
+                }
+            )
+        total = {"num_matches": len(rows)} if self.counts and given.get("num_matches") == "true" else {}
+        return Reply(body={"instances": shown, **total})
+
+    def _class_rows(self, dataset: str, class_name: str) -> list[Row]:
+        key = f"{dataset} {class_name}"
+        if key not in self._listed:
+            self._listed[key] = [
+                row
+                for row in self._instances.values()
+                if row["DatasetId"] == dataset and class_name in _above(row["class"])
+            ]
+        return self._listed[key]
+
+    def _put_instance(self, class_name: str, dataset: str = DATASET, **values: Any) -> str:
+        number = self._next("instance")
+        id = f"OI-{stable_id(self._seed, 'instance', number).upper()}"
+        now = int(self._clock().timestamp())
+        row = {
+            "InstanceId": id,
+            "ReconciliationIdentity": f"RE-{stable_id(self._seed, 'identity', number).upper()}",
+            "ClassId": class_name.upper(),
+            "DatasetId": dataset,
+            "MarkAsDeleted": "No",
+            "CreateDate": now,
+            "ModifiedDate": now,
+            "class": class_name,
+            **values,
+        }
+        self._instances[id] = row
+        for above in _above(class_name):
+            if f"{dataset} {above}" in self._listed:
+                self._listed[f"{dataset} {above}"].append(row)
+        return id
+
+    def put_ci(self, name: str, class_name: str = "", **shown: Any) -> str:
+        id = self._put_instance(class_name or self.cmdb.class_name, Name=name, AssetLifecycleStatus="Deployed")
+        self.change_ci(id, **shown)
+        return id
+
+    def change_ci(self, id: str, **shown: Any) -> None:
+        row = self._instances[id]
+        for what, value in shown.items():
+            if what == "owner":
+                self._support(row["ReconciliationIdentity"], value)
+            else:
+                row[_CI_NAMES.get(what, what)] = value
+        row["ModifiedDate"] = int(self._clock().timestamp())
+
+    def _support(self, identity: str, group: str) -> None:
+        role = {"AssetInstanceId": identity, "PersonRole": "Supported by", "Form Type": "CTM:Support Group"}
+        for row in self._rows[PEOPLE].values():
+            if all(row[name] == value for name, value in role.items()):
+                row["Full Name"] = group
+                return
+        self.insert(PEOPLE, **role, **{"Full Name": group})
+
+    def delete_ci(self, id: str, *, trace: bool = True) -> None:
+        for key in list(self._of_ci.pop(id, ())):
+            self._end(key, trace)
+        self._end(id, trace)
+
+    def _end(self, id: str, trace: bool) -> None:
+        if trace:
+            self._instances[id] |= {"MarkAsDeleted": "Yes", "ModifiedDate": int(self._clock().timestamp())}
+        elif self._instances.pop(id, None) is not None:
+            self._listed.clear()
+
+    def relate(self, source: str, target: str, word: str = "") -> str:
+        """``source`` is the end that suffers: of a dependency the destination."""
+        word = word or self.cmdb.relation.word
+        ends = (target, source) if word == "BMC_Dependency" else (source, target)
+        impact = {"HasImpact": "Yes", "ImpactDirection": "Source-Destination"} if word == "BMC_Dependency" else {}
+        return self.put_relation(word, *ends, **impact)
+
+    def put_relation(self, class_name: str, source: str, destination: str, **values: Any) -> str:
+        ends = {"Source.InstanceId": source, "Destination.InstanceId": destination}
+        id = self._put_instance(class_name, **{**ends, **values})
+        self._of_ci[source].add(id)
+        self._of_ci[destination].add(id)
+        return id
+
+    def unrelate(self, key: str) -> None:
+        self._end(key, trace=True)
+
+    def spoil_ci(self, id: str) -> None:
+        self._spoilt.add(id)
+
+    def forbid(self, permission: str) -> None:
+        self.forbidden.add(permission)
+
+    def plan_change(
+        self, status: str, starts: datetime, ends: datetime, *cis: str, services: Iterable[str] = ()
+    ) -> str:
+        """A change; its number."""
+        number = f"CRQ{self._next('change') + 300_000:012}"
+        own: dict[str, Any] = {
+            "Infrastructure Change ID": number,
+            "Description": "Patch",
+            "Change Request Status": status,
+            "Scheduled Start Date": int(starts.timestamp()),
+            "Scheduled End Date": int(ends.timestamp()),
+        }
+        self.insert(CHANGE, **own)
+        for form, ids in (("AST:ComputerSystem", cis), ("AST:BusinessService", services)):
+            for id in ids:
+                row = self._instances[id]
+                ends_of = {"Request ID01": row["ReconciliationIdentity"], "Request ID02": number, "Form Name01": form}
+                self.insert(CHANGE_LINK, **ends_of, **{"Request Description01": row["Name"]})
+        self.insert(CHANGE_LINK, **{"Request ID01": "INC1", "Request ID02": number, "Form Name01": "HPD:Help Desk"})
+        return number
+
     # ---- people, and what is there from the start ----
 
     def edit(self, number: str, action: str, *, actor: str = "ada", text: str = "", code: str = "") -> None:
@@ -743,6 +1000,7 @@ class HelixSystem(Answering):
             for dataset in ("BMC.ASSET", "BMC.SAMPLE"):  # each dataset has its own copy
                 values = {"Name": name, "ReconciliationIdentity": identity, "ClassId": kind, "DatasetId": dataset}
                 self.insert(form, **values)
+        self._put_instance("BMC_ComputerSystem", "BMC.SAMPLE", Name="of another dataset")
 
 
 _INVESTIGATED = {"take": "Under Investigation", "resolve": "Completed", "close": "Closed", "reopen": "Assigned"}
@@ -880,6 +1138,15 @@ def _compared(name: str, field: Field, operator: str, value: str) -> Holds:
 # ---- small things ---------------------------------------------------------------------------------------------------
 
 
+def _above(class_name: str) -> list[str]:
+    """A class of the CMDB and those above it."""
+    found = []
+    while class_name in _PARENTS:
+        found.append(class_name)
+        class_name = _PARENTS[class_name]
+    return found
+
+
 def _unauthenticated() -> _Refused:
     return _Refused(401, 623, "Authentication failed")
 
@@ -960,4 +1227,14 @@ def _settings(url: str, folder: Path) -> dict[str, Any]:
     }
 
 
-SIMULATOR = Simulator(kind="bmc_helix", title="BMC Helix ITSM", build=HelixSystem, settings=_settings)
+def _source_settings(url: str, folder: Path) -> dict[str, Any]:
+    return {"url": url, "user": USER, "password_file": secret_file(folder, "bmc_helix.password", PASSWORD)}
+
+
+SIMULATOR = Simulator(
+    kind="bmc_helix",
+    title="BMC Helix ITSM",
+    build=HelixSystem,
+    settings=_settings,
+    source_settings=_source_settings,
+)

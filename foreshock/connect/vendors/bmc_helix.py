@@ -40,6 +40,8 @@ MAX_PAGES = 50
 _ENTRY = "/api/arsys/v1/entry/"
 _FIELDS = "/api/arsys/v1.0/fields/"
 """Since 20.02: metadata of fields. That it lists all fields of a form where no id is given is UNVERIFIED."""
+_INSTANCES = "/api/cmdb/v1.0/instances/"
+_MAX_BODY_BYTES = 4 * 1024 * 1024
 _TOKEN_LIFETIME_S, _EARLY_S = 1800.0, 60.0
 """How long a token is used that does not say how long it holds, and how long before its end none is used any more."""
 _JWT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_=-]+")
@@ -57,11 +59,13 @@ class HelixAccount(ConnectorConfig):
     """How to reach the AR System server, and as whom."""
 
     url: str = Field(
-        description="address of the REST API: https://TENANT-restapi.onbmc.com, on premises https://SERVER:8443"
+        description="address of the REST API: https://TENANT-restapi.onbmc.com, on premises https://SERVER:8443",
+        examples=["https://example-restapi.onbmc.com"],
     )
     user: str = Field(
         description="login name of the account that Foreshock works as; it should be Foreshock's alone: what this user "
-        "does is not read back, and a second client with the same account may be refused (ARERR 9093)"
+        "does is not read back, and a second client with the same account may be refused (ARERR 9093)",
+        examples=["foreshock"],
     )
     password_file: Path = Field(description="file with its password, mode 0600")
     auth_string: str = Field(default="", description="authentication string, where the server asks for one")
@@ -282,6 +286,41 @@ class Helix:
             return None
         return _row(answer.json(), answer)
 
+    def instances(
+        self, dataset: str, class_name: str, attributes: Sequence[str], *, offset: int, limit: int, since: str = ""
+    ) -> tuple[list[Mapping[str, Any]], int]:
+        """Instances of a class of the CMDB and of those below it, as the API shows them, from a place on; and how many
+        there are in all, 0 where the server does not count.
+
+        Args:
+            class_name: with its namespace: ``BMC.CORE:BMC_ComputerSystem``. since: a qualification; empty for none.
+        Raises Denied where the class or an attribute is unknown or closed to us.
+        """
+        namespace, _, name = class_name.rpartition(":")
+        params: dict[str, str | int] = {
+            "attributes": ",".join(attributes),
+            "limit": limit,
+            "offset": offset,
+            "num_matches": "true",
+        }
+        if since:
+            params["qualification"] = since
+        try:
+            answer = self._call("GET", _INSTANCES + "/".join(map(quote, (dataset, namespace, name))), params)
+        except (Missing, Rejected) as error:
+            hint = (
+                f"check that dataset {dataset} and class {class_name} are there, with these attributes, and that this "
+            )
+            hint += f"account may read them: {', '.join(attributes)}"
+            raise Denied(str(error), hint=hint) from None
+        body = answer.json()
+        found = body.get("instances") if isinstance(body, dict) else None
+        if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+            raise Unavailable(f"{answer.place} answered JSON without instances", hint=_NOT_AR_SYSTEM)
+        self.listed_at = self._http.server_now
+        total = body.get("num_matches")
+        return found, total if isinstance(total, int) else 0
+
     def create(self, form: str, values: Row, fields: Sequence[str] = ()) -> Row | None:
         """Submit an entry; what it says of ``fields`` afterwards, or None where the answer has no body.
 
@@ -344,6 +383,7 @@ def connect(account: HelixAccount, name: str, place: str, http: Callable[..., "H
         if login is None:
             door = http(instance, account.url, secrets=(password,), **reach)
             login = _LOGINS[who] = Login(door, account.user, password, account.auth_string, calls=calls)
+    reach["max_body_bytes"] = _MAX_BODY_BYTES
     return Helix(http(instance, account.url, auth=login, **reach), login, account.url)
 
 
@@ -366,7 +406,10 @@ def read_refusal(refusal: "Refusal") -> ForeshockError | None:
     if _NO_ENTRY in numbers:
         return Missing(refusal.message)
     if refusal.status == 403 or numbers & _DENIED:
-        return Denied(refusal.message, hint="give the account the ITSM permissions it needs (Incident Master or User)")
+        hint = (
+            "give the account the ITSM permissions it needs (Incident Master or User; CMDB Data View to read the CMDB)"
+        )
+        return Denied(refusal.message, hint=hint)
     if refusal.status == 404:
         hint = "check the name of the form" if _NO_FORM in numbers else f"{_NOT_AR_SYSTEM}, without a path behind it"
         return Denied(refusal.message, hint=hint)
