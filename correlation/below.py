@@ -6,7 +6,7 @@ entered under everything that its first CI depends on.
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from foreshock.core.model import Situation
 from foreshock.core.topology import Topology
@@ -40,6 +40,23 @@ class Below:
             del here[bisect_left(here, key)]
             if not here:
                 del self.by_ci[ci]
+
+    def use(self, topology: Topology, situations: Collection[Situation]) -> None:
+        """A new version of the topology; ``situations`` are all that were entered."""
+        touched = topology.since(self._topology)
+        anew: Collection[Situation] = situations
+        if touched is not None:
+            changed = touched.dependents
+            ids = {id for ci in changed for _, id in self.by_ci.get(ci, _NOBODY)}
+            anew = [each for each in situations if each.id in ids or each.first_ci in changed]
+        if touched is None or 2 * len(anew) > len(situations):  # to take each out takes as long as to enter it
+            self.by_ci, anew = {}, situations
+        else:
+            for situation in anew:
+                self.drop(situation)
+        self._topology = topology
+        for situation in anew:
+            self.add(situation)
 
     def newest(self, ci: str, most: int) -> list[str]:
         """Ids of at most so many situations that began on what depends on ``ci``, the newest first."""

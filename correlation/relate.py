@@ -255,6 +255,10 @@ class Traces:
             footprint.cis[ci] = trace
             self.by_ci.setdefault(ci, {})[situation.id] = trace
 
+    def use(self, topology: Topology) -> None:
+        """A new version of it, in which each alert is on the CI where it was."""
+        self.below.use(topology, [footprint.situation for footprint in self.of.values()])
+
     def on(self, ci: str) -> Mapping[str, Trace]:
         """The traces there, by situation."""
         return self.by_ci.get(ci, _NONE)

@@ -34,6 +34,7 @@ _MOST_THROUGH_ONE = 0.75  # if more come through one dependent, that one is what
 _GOES_ON = 0.5  # of what it took to begin: a storm that slows down to less is over
 _MAX_REMEMBERED = 10_000
 _MAX_COUNTED = 16
+_MAX_SEEN_BELOW = 250_000  # CIs on all walks down that are remembered: some 3 MB
 
 _Key = tuple[datetime, int]
 _NONE: Mapping[str, str] = {}
@@ -102,7 +103,8 @@ class Umbrellas:
         self._over: dict[str, list[int]] = {}  # numbers of those that hold an umbrella, by its CI
         self._hubs: dict[str, dict[str, str]] = {}  # by CI: who rose lately below it, and through which dependent
         self._risen: list[_Key] = []  # a heap: those in ``_hubs``, and some that have left
-        self._wide: dict[str, bool] = {}
+        self._wide: dict[str, tuple[str, ...]] = {}  # those that were counted below it, as many as are needed
+        self._counted = 0
         self._below: dict[str, Collection[str]] = {}
         self._sizes: dict[str, int] = {}
         self._ways: dict[str, tuple[tuple[str, str], ...]] = {}
@@ -176,17 +178,25 @@ class Umbrellas:
 
     def _is_wide(self, ci: str) -> bool:
         """Whether so many depend on it that an umbrella may be needed."""
-        found = self._wide.get(ci)
-        if found is None:
-            if len(self._wide) >= _MAX_REMEMBERED:
-                self._wide.clear()
-            enough = max(2, self.settings.situations)
-            if self._topology.even and len(self._topology.steps_down(ci)) >= enough:
-                self._wide[ci] = True  # a hub, whose dependents need not be put in order to be counted
-                return True
-            below = self._topology.walk_down(ci, Reach(BELOW.max_cost, enough))
-            found = self._wide[ci] = len(below) >= enough
-        return found
+        enough = max(2, self.settings.situations)
+        if self._topology.even and len(self._topology.steps_down(ci)) >= enough:
+            return True  # a hub, whose dependents need not be put in order to be counted
+        below = self._wide.get(ci)
+        if below is None:
+            below = tuple(self._topology.walk_down(ci, Reach(BELOW.max_cost, enough)))
+            self._counted += len(below)
+            if self._counted > _MAX_SEEN_BELOW:
+                self._wide, self._counted = {}, len(below)
+            self._wide[ci] = below
+        return len(below) >= enough
+
+    def take_over(self, before: "Umbrellas") -> None:
+        """What was worked out before the topology changed, where it is still so."""
+        touched = self._topology.since(before._topology)
+        if touched is None or self.settings != before.settings:
+            return
+        self._wide = {ci: below for ci, below in before._wide.items() if touched.dependencies.isdisjoint(below)}
+        self._counted = sum(map(len, self._wide.values()))
 
     # ---- what comes together ----
 

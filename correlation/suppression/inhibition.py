@@ -25,7 +25,7 @@ from correlation.suppression.suppressor import Case
 from foreshock.core.matchers import matches_all
 from foreshock.core.model import Alert, Held, HeldKind, Situation
 from foreshock.core.severity import parse_severity
-from foreshock.core.topology import Topology
+from foreshock.core.topology import Topology, circles
 
 MAX_REACH = 256
 """CIs that one walk up visits, the nearest first."""
@@ -96,7 +96,7 @@ class _Upstream:
         self._types = frozenset(settings.relationships)
         self.cut = 0
         self._walks: dict[str, dict[str, tuple[float, str]]] = {}
-        self._circles: dict[str, int] | None = None
+        self._circles = _Circles(topology, self._types)
 
     def add(self, alert: Alert) -> None:
         if alert.ci and alert.severity >= self.min_severity:
@@ -114,6 +114,7 @@ class _Upstream:
         return (
             abs(target.starts_at - source.starts_at) <= self.settings.within
             and source.ci in self.walk(target.ci)
+            and not self._circles.same(source.ci, target.ci)
             and source.fingerprint in self.by_ci.get(source.ci, ())
         )
 
@@ -125,7 +126,10 @@ class _Upstream:
         for ci, (cost, _) in self.walk(target.ci).items():  # nearest first
             if best is not None and cost > best[0]:
                 break
-            for fingerprint in self.by_ci.get(ci, ()):
+            sources = self.by_ci.get(ci)
+            if not sources or self._circles.same(ci, target.ci):
+                continue
+            for fingerprint in sources:
                 source = self._alert(fingerprint)
                 if source is None or abs(target.starts_at - source.starts_at) > within or quiet(source):
                     continue
@@ -135,17 +139,18 @@ class _Upstream:
         return found
 
     def walk(self, ci: str) -> Mapping[str, tuple[float, str]]:
-        """What ``ci`` depends on by the types that explain: cost, and the CI one step nearer. Without itself, and
-        without what depends on it in turn."""
+        """What ``ci`` depends on by the types that explain, nearest first and with itself: cost, and the CI one step
+        nearer."""
+        if not self.topology.steps_up(ci):
+            return _NOWHERE
         walk = self._walks.get(ci)
         if walk is None:
             if len(self._walks) >= _MAX_WALKS:
                 self._walks.clear()
-            walk = self._walks[ci] = self._walk(ci) if self.topology.steps_up(ci) else {}
+            walk = self._walks[ci] = self._walk(ci)
         return walk
 
     def _walk(self, start: str) -> dict[str, tuple[float, str]]:
-        circles = self._circle_of()
         done: dict[str, tuple[float, str]] = {}
         queue: list[tuple[float, str, str]] = [(0.0, start, start)]
         while queue and len(done) <= MAX_REACH:
@@ -157,78 +162,61 @@ class _Upstream:
                 if there not in done and kind in self._types and cost + step <= self.settings.max_cost:
                     heapq.heappush(queue, (cost + step, there, here))
         self.cut += bool(queue)
-        own = circles.get(start)
-        self_or_circle = {ci for ci in done if ci == start or (own is not None and circles.get(ci) == own)}
-        return {ci: hop for ci, hop in done.items() if ci not in self_or_circle}
+        return done
 
     def path(self, target: str, source: str) -> tuple[str, ...]:
-        """The cheapest way from ``target`` up to ``source``, both included."""
-        done: dict[str, str] = {}
-        queue: list[tuple[float, str, str]] = [(0.0, target, target)]
-        while queue and source not in done:
-            cost, here, before = heapq.heappop(queue)
-            if here in done:
-                continue
-            done[here] = before
-            for there, (step, kind) in self.topology.steps_up(here).items():
-                if there not in done and kind in self._types and cost + step <= self.settings.max_cost:
-                    heapq.heappush(queue, (cost + step, there, here))
-        if source not in done:
-            return ()
+        """The cheapest way from ``target`` up to ``source``, which explains it, both included."""
+        walk = self.walk(target)
         way = [source]
         while way[-1] != target:
-            way.append(done[way[-1]])
+            way.append(walk[way[-1]][1])
         return tuple(reversed(way))
 
-    def _circle_of(self) -> Mapping[str, int]:
-        """The number of the circle (strongly connected part of two and more) of each CI that is in one."""
-        if self._circles is None:
-            self._circles = _circles(self.topology, self._types)
-        return self._circles
+    def take_over(self, before: "_Upstream") -> None:
+        """What was worked out before the topology or the settings changed, where it is still so."""
+        touched = self.topology.since(before.topology)
+        if touched is None or self.settings != before.settings:
+            return
+        changed = touched.dependents
+        self._walks = {ci: walk for ci, walk in before._walks.items() if walk.keys().isdisjoint(changed)}
+        self.cut, self._circles = before.cut, before._circles
+        self._circles.use(self.topology, changed)
 
 
-def _circles(topology: Topology, types: frozenset[str]) -> dict[str, int]:
-    """Strongly connected parts with more than one CI, by Tarjan's algorithm without recursion (SIAM J. Comput. 1(2),
-    1972)."""
-    index: dict[str, int] = {}
-    low: dict[str, int] = {}
-    on_stack: set[str] = set()
-    stack: list[str] = []
-    found: dict[str, int] = {}
+_NOWHERE: Mapping[str, tuple[float, str]] = {}
 
-    def needed(ci: str) -> Iterable[str]:
-        return iter([there for there, (_, kind) in topology.steps_up(ci).items() if kind in types])
 
-    for root in dict.fromkeys(ci for tie in topology.relationships for ci in (tie.source, tie.target)):
-        if root in index:
-            continue
-        work = [(root, needed(root))]
-        index[root] = low[root] = len(index)
-        stack.append(root)
-        on_stack.add(root)
-        while work:
-            here, rest = work[-1]
-            for there in rest:
-                if there not in index:
-                    index[there] = low[there] = len(index)
-                    stack.append(there)
-                    on_stack.add(there)
-                    work.append((there, needed(there)))
-                    break
-                if there in on_stack:
-                    low[here] = min(low[here], index[there])
-            else:
-                work.pop()
-                if work:
-                    low[work[-1][0]] = min(low[work[-1][0]], low[here])
-                if low[here] == index[here]:
-                    part: list[str] = []
-                    while not part or part[-1] != here:
-                        part.append(stack.pop())
-                        on_stack.discard(part[-1])
-                    if len(part) > 1:
-                        found.update(dict.fromkeys(part, index[here]))
-    return found
+class _Circles:
+    """Which CIs depend on each other, directly or not, by the types that explain: worked out for what is asked and all
+    that it depends on, and kept."""
+
+    def __init__(self, topology: Topology, types: frozenset[str]) -> None:
+        self._topology, self._types = topology, types
+        self._of: dict[str, int] = {}
+        self._number = 0
+
+    def same(self, one: str, other: str) -> bool:
+        return self._circle(one) == self._circle(other)
+
+    def _circle(self, ci: str) -> int:
+        if ci not in self._of:
+            for part in circles(ci, self._needed, self._of):
+                self._number += 1
+                self._of.update(dict.fromkeys(part, self._number))
+        return self._of[ci]
+
+    def _needed(self, ci: str) -> list[str]:
+        return [there for there, (_, kind) in self._topology.steps_up(ci).items() if kind in self._types]
+
+    def use(self, topology: Topology, changed: Iterable[str]) -> None:
+        """A new version of it, in which these depend on others than they did. They, and all that depends on them, are
+        forgotten: it is known only where what they depend on is."""
+        self._topology = topology
+        todo = list(changed)
+        while todo:
+            here = todo.pop()
+            if self._of.pop(here, None) is not None:
+                todo += [there for there, (_, kind) in topology.steps_down(here).items() if kind in self._types]
 
 
 class Explained(Struct, frozen=True, gc=False):
@@ -261,7 +249,8 @@ class Inhibition:
     def use(self, settings: SuppressSettings, topology: Topology, active: Iterable[Alert]) -> None:
         """New settings or a new topology; ``active`` are all alerts that are active now."""
         self._rules = [_LabelRule(rule) for rule in settings.inhibit]
-        self._upstream = _Upstream(settings.upstream, topology, self._find)
+        before, self._upstream = self._upstream, _Upstream(settings.upstream, topology, self._find)
+        self._upstream.take_over(before)
         self.forget_what_was_found()
         for alert in active:
             self.rose(alert)

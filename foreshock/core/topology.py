@@ -7,7 +7,7 @@ which CIs and relationships were given: a topology that grew by deltas, or was s
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
 from enum import Enum
 from itertools import chain
 
@@ -97,10 +97,17 @@ class Touched(Struct, frozen=True):
     Attributes:
         cis: ids of CIs that are new, gone or changed, and of the ends of such relationships.
         names: canonical spellings that mean other CIs than they did, or that mean some for the first or last time.
+        dependents: ids of CIs that depend directly on others than they did, or in another way: a walk up that visits
+            none of them is what it was. dependencies: the same from the other end, for walks down.
     """
 
-    cis: frozenset[str]
-    names: frozenset[str]
+    cis: frozenset[str] = frozenset()
+    names: frozenset[str] = frozenset()
+    dependents: frozenset[str] = frozenset()
+    dependencies: frozenset[str] = frozenset()
+
+
+_UNTOUCHED = Touched()
 
 
 class Relationships(Collection[Relationship]):
@@ -149,6 +156,7 @@ class Topology:
         self.version = version
         self.touched: Touched | None = None
         """What ``patched`` changed; None where this was built whole."""
+        self._mark, self._patched = object(), object()  # of this one, and of the one that it was made of
         self.cis: dict[str, CI] = {ci.id: ci for ci in cis}
         self._ways = _Ways(costs or {})
         self._reach = Reach(max_cost, self.MAX_REACH)
@@ -180,13 +188,24 @@ class Topology:
         """
         new = object.__new__(Topology)
         new.version, new._ways, new._reach = version, self._ways, self._reach
+        new._mark, new._patched = object(), self._mark
         changed, names = new._take_cis(self, delta)
         ends = new._take_relationships(self, delta)
+        dependents, dependencies = (frozenset(end[at] for end in ends) for at in (0, 1))
         new._services = self._services.copy()
-        new._forget_services([*changed, *(dependency for _, dependency in ends)])
+        new._forget_services([*changed, *dependencies])
         new._forget()
-        new.touched = Touched(frozenset(chain(changed, chain.from_iterable(ends))), names)
+        new._upstream = {ci: walk for ci, walk in self._upstream.items() if walk.keys().isdisjoint(dependents)}
+        new._hops = sum(map(len, new._upstream.values()))
+        new.touched = Touched(dependents.union(dependencies, changed), names, dependents, dependencies)
         return new
+
+    def since(self, before: "Topology") -> Touched | None:
+        """What may be answered in another way than by ``before``; None where anything may: this was not patched from
+        that."""
+        if before is self:
+            return _UNTOUCHED
+        return self.touched if self._patched is before._mark else None
 
     def _take_cis(self, old: "Topology", delta: TopologyDelta) -> tuple[list[str], frozenset[str]]:
         """The CIs of ``old`` after ``delta``: ids of those that changed, and the names that mean something else."""
@@ -413,7 +432,7 @@ class Topology:
         if found is None:
             if not self._critical or not (ci in self.cis or ci in self._needs or ci in self._needed_by):
                 return ()
-            for part in self._circles_above(ci):
+            for part in circles(ci, self.needed_by, self._services):
                 self._settle(part)
             found = self._services[ci]
         return found
@@ -436,33 +455,35 @@ class Topology:
         for here in part:
             self._services[here] = found
 
-    def _circles_above(self, start: str) -> Iterator[list[str]]:
-        """Tarjan's strongly connected components of what depends on ``start`` and is not settled yet: before each
-        component all comes that depends on it."""
-        index: dict[str, int] = {start: 0}
-        low = {start: 0}
-        path = [start]
-        work = [(start, iter(self._needed_by.get(start, _NOWHERE)))]
-        while work:
-            here, rest = work[-1]
-            for there in rest:
-                if there in self._services:
-                    continue
-                if there not in index:
-                    index[there] = low[there] = len(index)
-                    path.append(there)
-                    work.append((there, iter(self._needed_by.get(there, _NOWHERE))))
-                    break
-                low[here] = min(low[here], index[there])  # still on the path: what left it is settled
-            else:
-                work.pop()
-                if work:
-                    low[work[-1][0]] = min(low[work[-1][0]], low[here])
-                if low[here] == index[here]:
-                    part = [path.pop()]
-                    while part[-1] != here:
-                        part.append(path.pop())
-                    yield part
+
+def circles(start: str, further: Callable[[str], Iterable[str]], settled: Container[str]) -> Iterator[list[str]]:
+    """Strongly connected components of what can be reached from ``start`` by steps ``further`` and is not ``settled``
+    yet, by Tarjan's algorithm without recursion (SIAM J. Comput. 1(2), 1972): before each component all comes that can
+    be reached from it. Whoever reads them settles each."""
+    index: dict[str, int] = {start: 0}
+    low = {start: 0}
+    path = [start]
+    work = [(start, iter(further(start)))]
+    while work:
+        here, rest = work[-1]
+        for there in rest:
+            if there in settled:
+                continue
+            if there not in index:
+                index[there] = low[there] = len(index)
+                path.append(there)
+                work.append((there, iter(further(there))))
+                break
+            low[here] = min(low[here], index[there])  # still on the path: what left it is settled
+        else:
+            work.pop()
+            if work:
+                low[work[-1][0]] = min(low[work[-1][0]], low[here])
+            if low[here] == index[here]:
+                part = [path.pop()]
+                while part[-1] != here:
+                    part.append(path.pop())
+                yield part
 
 
 # ---- relationships as steps -----------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """What is in force: topology, settings, rules, silences, and what was learned, each taken over from a record."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from sys import intern
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from correlation.rule import RuleInstance, RuleKind, build, changes, shipped
 from correlation.settings import read_recorded
 from correlation.umbrella import Umbrellas
 from foreshock.core.contracts import Record
-from foreshock.core.model import Alert, SituationState
+from foreshock.core.model import Alert, Situation, SituationState
 from foreshock.core.topology import Topology
 from foreshock.service import (
     brake,
@@ -99,9 +99,7 @@ def read_topology(engine: "Engine", record: Record) -> None:
             use_topology(engine, read)
             engine.saved_topology.all_changed(engine)
     engine.say("topology", read.version, "loaded", _what_came(read), actor=record.actor)
-    for alert in engine.alerts.values():
-        bind_anew(engine, alert, before)
-    rebuild_traces(engine)
+    _bind_all_anew(engine, before)
     for situation in list(engine.situations.values()):
         if situation.state is SituationState.OPEN:
             weighing.forget_spread(engine, situation.id)  # so that the services of the new topology are counted
@@ -132,14 +130,48 @@ def _what_came(read: TopologyRecord) -> str:
     )
 
 
-def bind_anew(engine: "Engine", alert: Alert, before: Topology) -> None:
+def _bind_all_anew(engine: "Engine", before: Topology) -> None:
     """before: the topology until now."""
-    binding = engine.bind(alert, alert.read_labels())
-    if binding.ci not in engine.topology.cis and _stays(engine, alert, before):
-        binding = Binding(alert.ci, RETIRED, binding.peers)
-    if (binding.ci, binding.how, binding.peers) != (alert.ci, alert.bound_by, alert.peers):
+    bound = [(alert, _bound(engine, alert, before)) for alert in engine.alerts.values()]
+    moved = [(alert, binding) for alert, binding in bound if _differs(alert, binding)]
+    if engine.topology.since(before) is None:
+        for alert, binding in moved:
+            _put(engine, alert, binding)
+        rebuild_traces(engine)
+        return
+    found = [each for alert, _ in moved if (each := engine.situation_of(alert)) is not None]
+    situations = {each.id: each for each in found if each.state is SituationState.OPEN}
+    for situation in situations.values():
+        engine.unindex(situation, engine.members(situation))
+    for alert, binding in moved:
+        _put(engine, alert, binding)
+    engine.traces.use(engine.topology)
+    _index(engine, situations.values())
+    _affect_anew(engine)
+    engine.view = new_view(engine)
+    rebuild_umbrellas(engine)
+
+
+def bind_anew(engine: "Engine", alert: Alert) -> None:
+    """Its labels mean something else than they did."""
+    _put(engine, alert, _bound(engine, alert, engine.topology))
+
+
+def _put(engine: "Engine", alert: Alert, binding: Binding) -> None:
+    if _differs(alert, binding):
         alert.ci, alert.bound_by, alert.peers = binding.ci, binding.how, binding.peers
         engine.dirty_alerts[alert.fingerprint] = None
+
+
+def _differs(alert: Alert, binding: Binding) -> bool:
+    return (binding.ci, binding.how, binding.peers) != (alert.ci, alert.bound_by, alert.peers)
+
+
+def _bound(engine: "Engine", alert: Alert, before: Topology) -> Binding:
+    binding = engine.bind(alert, alert.read_labels())
+    if binding.ci not in engine.topology.cis and _stays(engine, alert, before):
+        return Binding(alert.ci, RETIRED, binding.peers)
+    return binding
 
 
 def _stays(engine: "Engine", alert: Alert, before: Topology) -> bool:
@@ -188,21 +220,33 @@ def build_rules(engine: "Engine", learned: Mapping[str, bytes]) -> None:
 
 
 def rebuild_traces(engine: "Engine") -> None:
-    engine.traces, engine.affected, engine.hit = Traces(engine.topology), {}, {}
+    engine.traces = Traces(engine.topology)
     build_rules(engine, {rule.tag: rule.memory.save() for rule in engine.rules if rule.memory is not None})
     engine.indexes = engine.all_indexes()
     engine.view = new_view(engine)
-    for situation in sorted(engine.situations.values(), key=lambda s: situation_number(s.id)):
-        members = engine.members(situation)
-        engine.affected[situation.id] = {alert.ci for alert in members if alert.ci}
-        if situation.state is SituationState.OPEN:
-            for alert in members:
-                engine.index(situation, alert)
+    _index(engine, (each for each in engine.situations.values() if each.state is SituationState.OPEN))
+    _affect_anew(engine)
     rebuild_umbrellas(engine)
 
 
+def _index(engine: "Engine", situations: Iterable[Situation]) -> None:
+    for situation in sorted(situations, key=lambda each: situation_number(each.id)):
+        for alert in engine.members(situation):
+            engine.index(situation, alert)
+
+
+def _affect_anew(engine: "Engine") -> None:
+    engine.hit = {}
+    engine.affected = {
+        situation.id: {alert.ci for alert in engine.members(situation) if alert.ci}
+        for situation in engine.situations.values()
+    }
+
+
 def rebuild_umbrellas(engine: "Engine") -> None:
-    engine.umbrellas = Umbrellas(engine.situations, engine.topology, engine.settings.umbrella)
+    umbrellas = Umbrellas(engine.situations, engine.topology, engine.settings.umbrella)
+    umbrellas.take_over(engine.umbrellas)
+    engine.umbrellas = umbrellas
     for situation in engine.situations.values():
         if situation.state is SituationState.OPEN:
             engine.umbrellas.add(situation, engine.now)

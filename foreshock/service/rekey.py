@@ -40,7 +40,7 @@ def rekey(engine: "Engine") -> str:
     homeless = _rename_members(engine, become, room)
     know_all(engine)
     for alert in engine.alerts.values():
-        in_force.bind_anew(engine, alert, engine.topology)
+        in_force.bind_anew(engine, alert)
         lifetimes.watch(engine, alert)
         clashes.look(engine, alert.fingerprint)
     in_force.rebuild_traces(engine)

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from correlation.settings import SuppressSettings
 from correlation.suppression import inhibition
-from correlation.suppression.inhibition import Inhibition, _circles
+from correlation.suppression.inhibition import Inhibition, _Circles
 from foreshock.core.model import CI, Alert, Relationship, encode_texts
 from foreshock.core.severity import Severity
-from foreshock.core.topology import Topology
+from foreshock.core.topology import Topology, TopologyDelta
 from foreshock.testing.records import NOON, seconds
 
 
@@ -273,16 +273,46 @@ def test_somebody_is_always_heard(relations: list[str], rules: list[Any], what: 
     assert nx.is_directed_acyclic_graph(explains)
 
 
+@settings(max_examples=200)
+@given(RELATIONS, st.lists(st.tuples(RELATIONS, RELATIONS), min_size=1, max_size=3), ALERTS)
+def test_after_deltas_that_explains_which_would_with_the_whole_topology(
+    relations: list[str], changes: list[tuple[list[str], list[str]]], what: list[Any]
+):
+    built = topology(*relations)
+    scene = Scene()
+    scene.inhibition.use(SuppressSettings(), built, ())
+    scene.rise(*(alert(name, ci, severity=severity) for name, ci, severity in what))
+    for put, gone in changes:
+        told(scene)
+        put_ties, gone_ties = topology(*put).relationships, topology(*gone).relationships
+        built = built.patched(
+            TopologyDelta(put_relationships=tuple(put_ties), gone_relationships=tuple(gone_ties)), version="next"
+        )
+        scene.inhibition.use(SuppressSettings(), built, scene.alerts.values())
+    whole = Scene(*(f"{tie.source} {tie.type} {tie.target}" for tie in built.relationships)).rise(
+        *scene.alerts.values()
+    )
+
+    assert told(scene) == told(whole)
+
+
+def told(scene: Scene) -> list[str]:
+    """What explains each alert."""
+    return [
+        scene.inhibition.name(one, scene.quiet, "").reason if scene.explained_by(one) else ""
+        for one in scene.alerts.values()
+    ]
+
+
 @given(RELATIONS)
 def test_circles_are_the_strongly_connected_parts(relations: list[str]):
     built = topology(*relations)
     graph = nx.DiGraph()
     for ci in built.cis:
+        graph.add_node(ci)
         graph.add_edges_from((ci, there) for there, (_, kind) in built.steps_up(ci).items() if kind == "depends_on")
-    expected = {frozenset(part) for part in nx.strongly_connected_components(graph) if len(part) > 1}
+    expected = {frozenset(part) for part in nx.strongly_connected_components(graph)}
 
-    found: dict[int, set[str]] = {}
-    for ci, number in _circles(built, frozenset({"depends_on"})).items():
-        found.setdefault(number, set()).add(ci)
+    found = _Circles(built, frozenset({"depends_on"}))
 
-    assert {frozenset(part) for part in found.values()} == expected
+    assert {frozenset(other for other in built.cis if found.same(ci, other)) for ci in built.cis} == expected

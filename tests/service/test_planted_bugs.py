@@ -29,6 +29,7 @@ from correlation.vocabulary import Vocabulary
 from foreshock.core.contracts import Verb
 from foreshock.core.learned import CoOccurrence, Side
 from foreshock.core.model import (
+    CI,
     Alert,
     Anomaly,
     Evidence,
@@ -61,6 +62,7 @@ from foreshock.testing.records import (
     check_bounds,
     check_brake,
     check_counted,
+    check_equal,
     check_forecasts,
     check_forgotten,
     check_identity,
@@ -72,7 +74,9 @@ from foreshock.testing.records import (
     check_structure,
     check_tickets,
     check_words_kept,
+    replay,
     shipped_rules,
+    with_whole_topologies,
 )
 
 SHOP = ("shop depends_on api", "api runs_on db1")
@@ -361,7 +365,27 @@ def hold_resolutions_too(planter: Planter) -> None:
 
 
 def let_a_circle_explain_itself(planter: Planter) -> None:
-    planter.setattr(inhibition, "_circles", lambda topology, types: {})
+    planter.setattr(inhibition._Circles, "same", lambda self, one, other: one == other)
+
+
+def leave_below_as_it_was(planter: Planter) -> None:
+    planter.setattr(Below, "use", lambda self, topology, situations: setattr(self, "_topology", topology))
+
+
+def leave_circles_as_they_were(planter: Planter) -> None:
+    planter.setattr(inhibition._Circles, "use", lambda self, topology, changed: setattr(self, "_topology", topology))
+
+
+def leave_walks_as_they_were(planter: Planter) -> None:
+    def careless(self: Any, before: Any) -> None:
+        if self.topology.since(before.topology) is not None:
+            self._walks = before._walks
+
+    planter.setattr(inhibition._Upstream, "take_over", careless)
+
+
+def leave_traces_where_they_were(planter: Planter) -> None:
+    planter.setattr(Engine, "unindex", lambda self, situation, alerts: None)
 
 
 def save_no_deltas(planter: Planter) -> None:
@@ -525,6 +549,32 @@ def in_a_circle() -> Story:
     return story.at(400).tick()
 
 
+def moved_to_another_host() -> Story:
+    story = Story("shop runs_on one", "mail uses mx").fire("shop").after(60).fire("mail")
+    return story.after(60).delta("shop runs_on two", gone=["shop runs_on one"])
+
+
+def became_a_circle() -> Story:
+    story = Story("a depends_on b", "b depends_on c", settings=APART)
+    story.fire("c").after(5).fire("b").after(5).fire("a").after(400).tick()
+    return story.delta("c depends_on a").after(400).tick()
+
+
+def left_what_explained_it() -> Story:
+    story = Story("shop runs_on one", "shop uses mx", settings=APART)
+    story.fire("one").after(5).fire("shop").after(400).tick()
+    return story.delta(gone=["shop runs_on one"]).after(400).tick()
+
+
+def got_a_new_name() -> Story:
+    return (
+        Story("shop depends_on db1", "mail uses mx")
+        .fire("db1")
+        .after(60)
+        .delta(cis=[CI(id="orders", aliases=("db1",))], gone_cis=["db1"])
+    )
+
+
 # ---- the checks -----------------------------------------------------------------------------------------------------
 
 
@@ -548,6 +598,11 @@ def restarts_change_nothing(story: Story) -> None:
     for number in range(len(story.records)):
         check_same(story.records, restarts=[number])
     check_same(story.records, restarts=range(len(story.records)))
+
+
+def comes_to_the_whole(story: Story) -> None:
+    whole = replay(with_whole_topologies(story.records))
+    check_equal(replay(story.records), whole, "when each version comes whole")
 
 
 def a_late_restart_changes_nothing(story: Story) -> None:
@@ -1082,6 +1137,10 @@ BUGS = [
     Bug("maintenance holds back a resolution", hold_resolutions_too, worked_on_and_over, no_ticket_left),
     Bug("maintenance moves the end of a ticket", hold_resolutions_too, worked_on_and_over, only_creation_is_held),
     Bug("alerts in a circle explain each other", let_a_circle_explain_itself, in_a_circle, somebody_hears_of_it),
+    Bug("a delta leaves a situation below its old host", leave_below_as_it_was, moved_to_another_host, agrees),
+    Bug("a delta leaves traces on the CI that is gone", leave_traces_where_they_were, got_a_new_name, agrees),
+    Bug("a delta closes a circle unseen", leave_circles_as_they_were, became_a_circle, comes_to_the_whole),
+    Bug("a delta ends what explains unseen", leave_walks_as_they_were, left_what_explained_it, comes_to_the_whole),
 ]
 named = pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name.replace(" ", "-"))
 

@@ -102,13 +102,16 @@ def tuning(draw: Any) -> Move:
 
 
 loading: st.SearchStrategy[Move] = pick(SITE, OTHER_SITE).map(lambda ties: lambda story: story.topology(*ties))
+patching: st.SearchStrategy[Move] = st.tuples(
+    st.lists(pick(*SITE, *OTHER_SITE), max_size=3), st.lists(pick(*SITE, *OTHER_SITE), max_size=3)
+).map(lambda ties: lambda story: story.delta(*ties[0], gone=ties[1]))
 silencing: st.SearchStrategy[Move] = pick('host="site"', 'host=~"h.*"').map(
     lambda matcher: lambda story: story.silence("q", matcher, for_s=100)
 )
 ticking: st.SearchStrategy[Move] = st.just(lambda story: story.tick())
 MOVES = st.one_of(
     firing(), firing(), firing(), firing(), resolving(), resolving(), ticketing(), ticketing(), judging(), tuning(),
-    loading, silencing, ticking,
+    loading, patching, patching, silencing, ticking,
 )  # fmt: skip
 PAUSES = pick(0, 0, 1, 5, 5, 29, 31, 61, 120, 121, 180, 301, 1000)
 
