@@ -211,11 +211,11 @@ class HelixSource:
             return structs.replace(page, next=write_cursor(after))
         return structs.replace(page, mark=write_cursor(_Mark(since=began)), whole=since is None)
 
-    def _after(self, at: _At, rows: Sequence[Mapping[str, Any]], total: int, began: datetime) -> _At | None:
+    def _after(self, at: _At, rows: Sequence[Mapping[str, Any]], total: int | None, began: datetime) -> _At | None:
         """None at the end. The server may cap what it gives at once; how many there are tells whether more follow."""
         size = at.rows or len(rows)
         end = at.offset + len(rows)
-        if rows and (end < total or (not total and len(rows) >= size)):
+        if rows and (len(rows) >= size if total is None else end < total):
             return _At(at.part, end, size, _id(rows[-1]), at.restarts, began)
         if at.part + 1 < len(self._parts):
             return _At(part=at.part + 1, began=began)
@@ -223,7 +223,7 @@ class HelixSource:
 
     def _instances(
         self, part: str, offset: int, limit: int, since: datetime | None
-    ) -> tuple[list[Mapping[str, Any]], int]:
+    ) -> tuple[list[Mapping[str, Any]], int | None]:
         qualification = f"'{MODIFIED}' >= \"{time_text(since)}\"" if since is not None else ""
         fields = _RELATION_FIELDS if part == _RELATIONSHIPS else self._fields(part)
         return self._helix.instances(
@@ -366,6 +366,7 @@ class HelixSource:
             asked[CHANGES] = lambda: self._changes(datetime.now(UTC), datetime.now(UTC))
             asked[ASSOCIATIONS] = lambda: self._ends("CRQ0")
         found = []
+        seen = 0
         for subject, ask in asked.items():
             try:
                 answer = ask()
@@ -374,8 +375,15 @@ class HelixSource:
                     Finding(subject=subject, observed=str(error), remedy=error.hint or "let the account read it")
                 )
                 continue
-            count = f"; {answer[1]} instances" if subject in self._parts and answer[1] else ""
+            count = ""
+            if subject in self._parts:
+                rows, total = answer
+                count = "" if total is None else f"; {total} instances"
+                seen += len(rows) if subject != _RELATIONSHIPS else 0
             found.append(Finding(subject=subject, observed=f"can be read{count}"))
+        if not seen and not any(finding.remedy for finding in found):
+            remedy = "check `dataset` and `classes`, and that the account may see rows of them (row-level permissions)"
+            found.append(Finding(subject="CIs", observed="not one is to be seen", remedy=remedy))
         return found
 
     # ---- planned work ----

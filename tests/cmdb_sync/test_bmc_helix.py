@@ -194,6 +194,17 @@ def test_an_attribute_that_this_cmdb_lacks_is_named_and_can_be_left_out(bench):
     assert any(finding.remedy for finding in bench.source(attributes={"asset_tag": "AssetTag"}).check())
 
 
+def test_a_check_tells_how_much_is_seen_and_that_nothing_is(bench):
+    bench.related(("shop", "web-1"))
+
+    seen = {finding.subject: finding.observed for finding in bench.source().check()}
+    findings = bench.source(dataset="ACME.EMPTY").check()
+
+    assert seen["BMC.CORE:BMC_ComputerSystem"] == "can be read; 1 instances"
+    assert seen["BMC.CORE:BMC_Cluster"] == "can be read; 0 instances"
+    assert [(finding.subject, "dataset" in finding.remedy) for finding in findings if finding.remedy] == [("CIs", True)]
+
+
 @pytest.mark.parametrize(
     ("status", "starts_h", "state"),
     [

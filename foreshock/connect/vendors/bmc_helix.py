@@ -288,9 +288,9 @@ class Helix:
 
     def instances(
         self, dataset: str, class_name: str, attributes: Sequence[str], *, offset: int, limit: int, since: str = ""
-    ) -> tuple[list[Mapping[str, Any]], int]:
+    ) -> tuple[list[Mapping[str, Any]], int | None]:
         """Instances of a class of the CMDB and of those below it, as the API shows them, from a place on; and how many
-        there are in all, 0 where the server does not count.
+        there are in all, None where the server does not count.
 
         Args:
             class_name: with its namespace: ``BMC.CORE:BMC_ComputerSystem``. since: a qualification; empty for none.
@@ -319,7 +319,7 @@ class Helix:
             raise Unavailable(f"{answer.place} answered JSON without instances", hint=_NOT_AR_SYSTEM)
         self.listed_at = self._http.server_now
         total = body.get("num_matches")
-        return found, total if isinstance(total, int) else 0
+        return found, total if isinstance(total, int) else None
 
     def create(self, form: str, values: Row, fields: Sequence[str] = ()) -> Row | None:
         """Submit an entry; what it says of ``fields`` afterwards, or None where the answer has no body.
