@@ -8,7 +8,7 @@ from foreshock.core.contracts import Collector, Ignored
 from foreshock.core.errors import Malformed
 
 NAME = "foreshock"
-CMDB_REFUSED, CMDB_STALE = "ForeshockCmdbRefused", "ForeshockCmdbStale"
+CMDB_DENIED, CMDB_REFUSED, CMDB_STALE = "ForeshockCmdbDenied", "ForeshockCmdbRefused", "ForeshockCmdbStale"
 
 
 def _decode(body: bytes) -> Sequence[Any]:
@@ -40,6 +40,11 @@ def refusal() -> dict[str, str]:
 def topology_refusal() -> dict[str, str]:
     """Labels of the alert that a new version of the topology was refused, and the old one stays in force."""
     return {"alertname": "ForeshockTopologyRefused", "ci": NAME, "severity": "warning"}
+
+
+def cmdb_denied(source: str) -> dict[str, str]:
+    """Labels of the alert that a CMDB source refuses our credentials, and the topology ages."""
+    return {"alertname": CMDB_DENIED, "ci": NAME, "source": source, "severity": "warning"}
 
 
 def cmdb_refused(source: str) -> dict[str, str]:

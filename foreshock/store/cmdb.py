@@ -52,6 +52,7 @@ _READINGS = 500
 """Kept for each source, the newest."""
 _ERROR_CHARS = 2000
 _ADVISORY_LOCK = 0x434D4442  # "CMDB"
+_WELL = {"failures": 0, "denied": False}
 _CACHE = "cache_size=-32000"  # KiB: a whole reading touches pages all over the file
 
 
@@ -112,6 +113,7 @@ class SourceState(Struct, frozen=True, kw_only=True):
         succeeded_at: when it was last read without error. full_at: when all of it was.
         holder: who reads it now; empty: nobody.
         items, ties: that it says. last: its newest reading that ended. going_on: the one that did not.
+        failures: syncs in a row that failed. denied: the last of them, because our credentials were refused.
     """
 
     number: int
@@ -127,6 +129,8 @@ class SourceState(Struct, frozen=True, kw_only=True):
     flaws: int
     last: Reading | None
     going_on: Reading | None
+    failures: int = 0
+    denied: bool = False
 
 
 class Version(Struct, frozen=True, kw_only=True):
@@ -362,23 +366,30 @@ class CmdbStore:
     def end(
         self, lease: Lease, reading: int, now: datetime, outcome: str, *, error: str = "", counts: Counts | None = None
     ) -> None:
-        """A reading that leaves everything as it was."""
+        """A reading that leaves everything as it was, although the other side answered."""
         with self.write() as connection:
             hold(connection, lease)
             _end(connection, reading, now, outcome, error=error, counts=counts)
+            _set_source(connection, lease.source, **_WELL)
 
-    def interrupted(self, lease: Lease, reading: int, error: str) -> None:
-        """The other side does not answer any more; the next sync goes on where this one was."""
+    def failed(
+        self, lease: Lease, reading: int, now: datetime, outcome: str, error: str, *, denied: bool, goes_on: bool
+    ) -> None:
+        """The other side does not answer, or not as it must. goes_on: the next sync does so where this one was."""
         with self.write() as connection:
             hold(connection, lease)
-            values = {"error": storable(error, _ERROR_CHARS)}
-            connection.execute(update(tables.reading).where(tables.reading.c.number == reading).values(**values))
+            if goes_on:
+                values = {"error": storable(error, _ERROR_CHARS)}
+                connection.execute(update(tables.reading).where(tables.reading.c.number == reading).values(**values))
+            else:
+                _end(connection, reading, now, outcome, error=error)
+            _set_source(connection, lease.source, failures=tables.source.c.failures + 1, denied=denied)
 
     def confirm(self, name: str, now: datetime) -> None:
         """A source was asked and said that nothing changed."""
         table = tables.source
         with self.write() as connection:
-            connection.execute(update(table).where(table.c.name == name).values(succeeded_at=now))
+            connection.execute(update(table).where(table.c.name == name).values(succeeded_at=now, **_WELL))
 
     def reading(self, number: int) -> Reading | None:
         with self.read() as connection:
@@ -429,6 +440,8 @@ class CmdbStore:
                 flaws=flaws.get(row.number, 0),
                 last=newest[row.number][0],
                 going_on=newest[row.number][1],
+                failures=row.failures,
+                denied=row.denied,
             )
             for row in rows
         ]
@@ -459,6 +472,8 @@ class CmdbStore:
                 flaws=0,
                 last=_newest(connection, row.number, ended=True),
                 going_on=_newest(connection, row.number, ended=False),
+                failures=row.failures,
+                denied=row.denied,
             )
 
     # ---- versions ----
@@ -746,10 +761,14 @@ def end_reading(
 
 def succeeded(connection: Connection, lease: Lease, reading: Reading, *, mark: str, whole: bool, now: datetime) -> None:
     """A reading of this source went well; the next goes on at ``mark``."""
-    values: dict[str, Any] = {"mark": mark, "asked": reading.asked, "succeeded_at": now}
+    values: dict[str, Any] = {"mark": mark, "asked": reading.asked, "succeeded_at": now, **_WELL}
     if whole:
         values["full_at"] = now
-    connection.execute(update(tables.source).where(tables.source.c.number == lease.source).values(**values))
+    _set_source(connection, lease.source, **values)
+
+
+def _set_source(connection: Connection, number: int, **values: Any) -> None:
+    connection.execute(update(tables.source).where(tables.source.c.number == number).values(**values))
 
 
 def forget_source(connection: Connection, lease: Lease) -> None:

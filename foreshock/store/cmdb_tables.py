@@ -18,9 +18,10 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
 )
 
-from foreshock.store.tables import Instant, Serial
+from foreshock.store.columns import Instant, Serial
 
 metadata = MetaData(
     naming_convention={
@@ -45,6 +46,8 @@ source = Table(
     Column("holder", Text, nullable=False, server_default=""),
     Column("fence", Integer, nullable=False, server_default="0"),
     Column("held_until", Instant),
+    Column("failures", Integer, nullable=False, server_default="0"),  # syncs in a row
+    Column("denied", Boolean, nullable=False, server_default=false()),
 )
 
 reading = Table(

@@ -1,12 +1,8 @@
 """The tables, the same on SQLite and PostgreSQL. A change here goes with a migration in ``migrations/versions``."""
 
-from datetime import datetime
-from typing import Any
-
 from sqlalchemy import (
     BigInteger,
     Column,
-    Dialect,
     Index,
     Integer,
     LargeBinary,
@@ -14,30 +10,11 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    TypeDecorator,
     UniqueConstraint,
     text,
 )
 
-from foreshock.store.moments import from_micros, to_micros
-
-
-class Instant(TypeDecorator[datetime]):
-    """An aware UTC time as microseconds since 1970: SQLite has no type for it, and integers compare the same
-    everywhere."""
-
-    impl = BigInteger
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
-        return None if value is None else to_micros(value)
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        return None if value is None else from_micros(value)
-
-
-# SQLite gives a row its number by itself only where the key is spelt INTEGER.
-Serial = BigInteger().with_variant(Integer(), "sqlite")
+from foreshock.store.columns import Instant, Serial
 
 metadata = MetaData(
     naming_convention={

@@ -9,7 +9,7 @@ import pytest
 
 from foreshock.core.cmdb import CmdbPage, Expired, Item, Tie
 from foreshock.core.contracts import Finding
-from foreshock.core.errors import Denied, Held, Missing, Rejected, Unavailable
+from foreshock.core.errors import ConfigError, Denied, Held, Missing, Rejected, Unavailable
 from foreshock.service.cmdb.run import Outcome, Sync, Wanted, is_gone
 from foreshock.service.cmdb.schedule import Schedule
 from foreshock.service.cmdb.status import views, worries
@@ -220,6 +220,61 @@ def test_refused_credentials_are_told_and_change_nothing(world, estate):
 
     assert len(world.seen()) == 10
     assert world.slept == []
+
+
+def test_refused_credentials_are_told_at_once_until_the_next_good_sync(world, estate):
+    def view():
+        [found] = views(world.settings().topology, world.store.sources(), world.now)
+        return found
+
+    world.sync()
+    estate.before = lambda number: (_ for _ in ()).throw(Denied("wrong password")).__next__()
+    for failures in (1, 2):
+        with pytest.raises(Denied):
+            world.sync()
+        assert (view().failures, view().denied) == (failures, True)
+
+    [(labels, summary)] = worries([view()]).items()
+    assert dict(labels)["alertname"] == "ForeshockCmdbDenied"
+    assert "refuses our credentials: wrong password; its 10 CIs stay as they were at 2026-03-01 12:05 UTC" in summary
+
+    estate.before = lambda number: None
+    world.sync()
+    assert (view().failures, view().denied, worries([view()])) == (0, False, {})
+
+
+def test_how_often_a_source_failed_in_a_row_is_counted_be_it_that_it_goes_on_or_begins_anew(world, estate):
+    def view():
+        [found] = views(world.settings().topology, world.store.sources(), world.now)
+        return found
+
+    def down(number: int) -> None:
+        if estate.asked[-1][0]:
+            raise Unavailable("down", retry_after_s=3600)
+
+    estate.before = down
+    for failures in (1, 2, 3):
+        with pytest.raises(Unavailable):
+            world.sync()
+        assert (view().failures, view().pages, view().denied) == (failures, 1, False)
+    assert not worries([view()])
+
+    estate.before = lambda number: (_ for _ in ()).throw(Rejected("what is this?")).__next__()
+    with pytest.raises(Rejected):
+        world.sync(full=True)
+    assert view().failures == 4
+
+
+def test_a_source_that_cannot_even_be_built_has_failed(world, tmp_path):
+    entry = {"name": "one", "kind": "netbox", "url": "http://127.0.0.1:9", "token_file": str(tmp_path / "missing")}
+    settings = Settings.model_validate({"state": tmp_path, "topology": [entry]})
+
+    with pytest.raises(ConfigError):
+        Sync(world.store, settings, clock=lambda: world.now).run("one")
+
+    [view] = views(settings.topology, world.store.sources(), world.now)
+    assert (view.outcome, view.failures) == ("failed", 1)
+    assert "missing" in view.error
 
 
 def test_a_source_that_goes_in_circles_is_stopped_and_named(world, estate):

@@ -280,3 +280,19 @@ def is_running(pid: int) -> bool:
         return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
     except OSError:
         return False
+
+
+def test_a_source_that_refuses_our_credentials_has_an_incident_until_it_takes_them_again(inventory):
+    def told() -> list[str]:
+        alerts = server.get("/api/v2/alerts")
+        return [one["labels"]["source"] for one in alerts if one["labels"]["alertname"] == "ForeshockCmdbDenied"]
+
+    inventory.set_faults("denied=1.0")
+    with ForeshockServer(config={"topology": [inventory.source("prod", every="1s")]}) as server:
+        eventually(lambda: told() == ["prod"], within_s=90, what="the alert about ourselves")
+        assert b'foreshock_cmdb_denied{source="prod"} 1.0' in server.ask("GET", "/metrics").body
+
+        inventory.set_faults("")
+
+        eventually(lambda: server.get("/api/v1/status")["cis"] == CIS + 1, within_s=60, what="the topology")
+        eventually(lambda: not told(), within_s=90, what="the end of the alert")

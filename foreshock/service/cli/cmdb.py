@@ -214,12 +214,13 @@ def status(config: Config = None, state: State = None, output: Format = Output.T
 def _source_cells(row: dict[str, Any]) -> Iterable[Any]:
     ago = "never" if row["age_s"] is None else f"{age(row['age_s'])} ago"
     reading = f" (being read by {row['reading']}, {counted(row['pages'], 'page')})" if row["reading"] else ""
+    in_a_row = f", {row['failures']} in a row" if row["failures"] > 1 else ""
     kind = row["kind"] if row["in_settings"] else f"{row['kind']} (removed)"
     return (
         row["name"],
         kind,
         minute(row["last_at"]) if row["last_at"] else "-",
-        (row["outcome"] or "-") + reading,
+        (row["outcome"] or "-") + in_a_row + reading,
         ago,
         minute(row["full_at"]) if row["full_at"] else "never",
         row["items"],

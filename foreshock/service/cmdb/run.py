@@ -19,7 +19,7 @@ from msgspec import Struct
 from foreshock.connect.http import Http
 from foreshock.core.cmdb import CmdbPage, CmdbParts, CmdbSource, Expired
 from foreshock.core.contracts import Snapshot
-from foreshock.core.errors import ConfigError, Fenced, ForeshockError, Missing, Rejected, Unavailable
+from foreshock.core.errors import ConfigError, Denied, Fenced, ForeshockError, Missing, Rejected, Unavailable
 from foreshock.core.topology import TopologyDelta
 from foreshock.service.settings import Settings, SourceInstance, source_kinds
 from foreshock.store.cmdb import GIVEN_UP, CmdbStore, Counts, Lease, Reading
@@ -152,19 +152,19 @@ class _Run:
     def __init__(self, sync: Sync, lease: Lease, instance: SourceInstance, wanted: Wanted) -> None:
         self._sync, self._lease, self._instance, self._wanted = sync, lease, instance, wanted
         self._store, self._clock = sync._store, sync._clock
-        self._source = sync.source(instance)
         self._asked = asked(instance)
 
     def run(self) -> Outcome:
         reading = self._begun()
         try:
+            source = self._sync.source(self._instance)
             try:
-                reading = self._read(reading)
+                reading = self._read(source, reading)
             except Expired:
                 if not reading.mark and not reading.pages:
                     raise
                 log.info("a CMDB source knows the place no more, everything is read", source=self._lease.name)
-                reading = self._read(self._begin(full=True))
+                reading = self._read(source, self._begin(full=True))
         except Fenced:
             raise
         except Unavailable as error:
@@ -177,11 +177,10 @@ class _Run:
         return self._put(reading)
 
     def _failed(self, reading: Reading, error: Exception, *, goes_on: bool = False) -> None:
-        said = _said(error)
-        if goes_on and not self._wanted.dry_run:
-            self._store.interrupted(self._lease, reading.number, said)
-        else:
-            self._store.end(self._lease, reading.number, self._clock(), FAILED, error=said)
+        self._store.failed(
+            self._lease, reading.number, self._clock(), FAILED, _said(error),
+            denied=isinstance(error, Denied), goes_on=goes_on and not self._wanted.dry_run,
+        )  # fmt: skip
 
     # ---- reading ----
 
@@ -204,11 +203,11 @@ class _Run:
             self._lease, full=full, asked=self._asked, mark="" if full else mark, now=self._clock()
         )
 
-    def _read(self, reading: Reading) -> Reading:
+    def _read(self, source: CmdbSource, reading: Reading) -> Reading:
         """Until the last page. Raises Rejected for a source that never ends."""
         counts, seen = reading.counts, {reading.cursor}
         while not reading.pages or reading.cursor:
-            page = cleaned(self._page(reading))
+            page = cleaned(self._page(source, reading))
             counts.items += len(page.items)
             counts.ties += len(page.ties)
             counts.gone += len(page.gone) + len(page.gone_ties)
@@ -231,11 +230,11 @@ class _Run:
             self._sync._progress(self._lease.name, counts.items + counts.ties, counts.expected, "")
         return reading
 
-    def _page(self, reading: Reading) -> CmdbPage:
+    def _page(self, source: CmdbSource, reading: Reading) -> CmdbPage:
         """Asked for again while the other side cannot answer, with longer and longer rests between."""
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                return self._source.page(reading.cursor, reading.mark)
+                return source.page(reading.cursor, reading.mark)
             except Unavailable as error:
                 wait_s = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2 ** (attempt - 1))
                 wait_s = max(wait_s, error.retry_after_s or 0.0)

@@ -27,7 +27,7 @@ from foreshock.service.cmdb.publish import Publisher
 from foreshock.service.cmdb.run import CHANGED, REFUSED, UNCHANGED, Outcome, Sync, Wanted, asked, build, store_of
 from foreshock.service.cmdb.status import CmdbStatus, Labels, SourceView, status, trouble, worries
 from foreshock.service.inbox import Inbox
-from foreshock.service.ourselves import CMDB_REFUSED, CMDB_STALE, NAME
+from foreshock.service.ourselves import CMDB_DENIED, CMDB_REFUSED, CMDB_STALE, NAME
 from foreshock.service.records import OperatorRecord, OwnAlert, Remark, TopologyRecord
 from foreshock.service.runner import Runner
 from foreshock.service.scheduler import Scheduler
@@ -179,8 +179,11 @@ class Schedule:
     def families(self) -> Iterator[Metric]:
         if not self._exists():
             return
-        sources = [source for source in self.status().sources if source.succeeded_at is not None]
+        sources = self.status().sources
         for name, help, value in _GAUGES:
+            rows = [((source.name,), value(source)) for source in sources if source.succeeded_at is not None]
+            yield gauges.labelled(GaugeMetricFamily, name, help, ("source",), rows)
+        for name, help, value in _TROUBLE:
             rows = [((source.name,), value(source)) for source in sources]
             yield gauges.labelled(GaugeMetricFamily, name, help, ("source",), rows)
         newest = self.store.newest()
@@ -335,7 +338,7 @@ class Schedule:
                 for alert in engine.alerts.values()
                 if alert.firing
                 and alert.source == NAME
-                and (labels := alert.read_labels()).get("alertname") in (CMDB_REFUSED, CMDB_STALE)
+                and (labels := alert.read_labels()).get("alertname") in (CMDB_DENIED, CMDB_REFUSED, CMDB_STALE)
             }
         for worry, summary in wanted.items():
             if worry not in firing or self._told.get(worry, summary) != summary:
@@ -425,3 +428,16 @@ _GAUGES: tuple[tuple[str, str, Callable[[SourceView], float]], ...] = (
     ("foreshock_cmdb_ties", "Relationships that a CMDB source says.", lambda source: float(source.ties)),
     ("foreshock_cmdb_flaws", "Objects of a CMDB source that could not be read.", lambda source: float(source.flaws)),
 )
+_TROUBLE: tuple[tuple[str, str, Callable[[SourceView], float]], ...] = (
+    (
+        "foreshock_cmdb_failures",
+        "Syncs of a CMDB source in a row that failed.",
+        lambda source: float(source.failures),
+    ),
+    (
+        "foreshock_cmdb_denied",
+        "1 while a CMDB source refuses our credentials.",
+        lambda source: float(source.denied),
+    ),
+)
+"""Of those that were never read, too."""

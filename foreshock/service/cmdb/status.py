@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from foreshock.core.model import Moment
 from foreshock.service.cmdb.run import FAILED, REFUSED
-from foreshock.service.ourselves import cmdb_refused, cmdb_stale
+from foreshock.service.ourselves import cmdb_denied, cmdb_refused, cmdb_stale
 from foreshock.service.settings import SourceInstance
 from foreshock.store.cmdb import CmdbStore, Counts, Reading, SourceState, Version
 
@@ -23,7 +23,8 @@ class SourceView(Struct, frozen=True, kw_only=True):
     """One CMDB source.
 
     Attributes:
-        outcome: of its last sync; empty before the first. error: why it was refused or failed.
+        outcome: of its last sync; empty before the first. error: why it was refused or failed. failures: how many
+            failed in a row. denied: because our credentials are refused.
         in_settings: it is asked; if not, its CIs stay until a person lets them go.
         succeeded_at: when it was last read without error; age_s: seconds since then. stale: too many.
         full_at: when all of it was read. reading: who reads it now, and pages: how far.
@@ -36,6 +37,8 @@ class SourceView(Struct, frozen=True, kw_only=True):
     in_settings: bool
     outcome: str = ""
     error: str = ""
+    failures: int = 0
+    denied: bool = False
     succeeded_at: Moment | None = None
     age_s: float | None = None
     stale: bool = False
@@ -85,6 +88,8 @@ def _view(state: SourceState, now: datetime, instance: SourceInstance | None) ->
         in_settings=instance is not None,
         outcome=_outcome(newest),
         error=newest.error if newest is not None else "",
+        failures=state.failures,
+        denied=state.denied,
         succeeded_at=state.succeeded_at,
         age_s=None if age is None else max(0.0, age.total_seconds()),
         stale=instance is not None and age is not None and age > patience(instance),
@@ -123,13 +128,22 @@ def worries(sources: Iterable[SourceView]) -> Mapping[Labels, str]:
     for source in sources:
         if source.outcome == REFUSED:
             found[_labels(cmdb_refused(source.name))] = source.error
+        why = f": {source.error}" if source.error else ""
+        if source.denied and source.in_settings:
+            found[_labels(cmdb_denied(source.name))] = (
+                f"CMDB source {source.name!r} refuses our credentials{why}; its {source.items} CIs stay as they were "
+                f"{_when(source)}; see `foreshock cmdb test {source.name}`"
+            )
         if source.stale and source.succeeded_at is not None:
-            why = f": {source.error}" if source.error else ""
             found[_labels(cmdb_stale(source.name))] = (
                 f"CMDB source {source.name!r} was last read at {source.succeeded_at:%Y-%m-%d %H:%M} UTC{why}; its "
                 f"{source.items} CIs are as they were then; see `foreshock cmdb status`"
             )
     return found
+
+
+def _when(source: SourceView) -> str:
+    return f"at {source.succeeded_at:%Y-%m-%d %H:%M} UTC" if source.succeeded_at is not None else "before"
 
 
 def trouble(sources: Iterable[SourceView]) -> str:

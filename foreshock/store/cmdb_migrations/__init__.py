@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
     from sqlalchemy import Engine
 
-HEAD = "0001"
+HEAD = "0002"
 """The revision this program works with; a test holds it against the scripts."""
 VERSION_TABLE = "cmdb_schema"
 

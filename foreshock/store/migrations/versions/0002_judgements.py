@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from foreshock.store.tables import Instant
+from foreshock.store.columns import Instant
 
 revision = "0002"
 down_revision = "0001"
