@@ -52,6 +52,7 @@ _READINGS = 500
 """Kept for each source, the newest."""
 _ERROR_CHARS = 2000
 _ADVISORY_LOCK = 0x434D4442  # "CMDB"
+_LOCK = text("SELECT pg_advisory_xact_lock(:key)")
 _WELL = {"failures": 0, "denied": False}
 _CACHE = "cache_size=-32000"  # KiB: a whole reading touches pages all over the file
 
@@ -192,8 +193,7 @@ class CmdbStore:
         try:
             self._writer, self._readers = _engines(url, self.dialect)
             if writing:
-                with self._alone():
-                    cmdb_migrations.upgrade(self._writer)
+                self._upgrade()
             elif (found := cmdb_migrations.current(self._readers)) != cmdb_migrations.HEAD:
                 self.close()
                 raise Unavailable(
@@ -218,12 +218,22 @@ class CmdbStore:
             try:
                 with self._writer.begin() as connection:
                     if self.dialect != "sqlite":
-                        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+                        connection.execute(_LOCK, {"key": _ADVISORY_LOCK})
                     yield connection
             except OperationalError as error:
                 raise Unavailable(
                     f"the CMDB store refused a write: {error.orig}", hint="check the disk and the database"
                 ) from error
+
+    def _upgrade(self) -> None:
+        """Several processes may come upon an empty database at once: one makes the tables, the others wait for it."""
+        with self._alone():
+            if self.dialect == "sqlite":
+                cmdb_migrations.upgrade(self._writer)
+            elif cmdb_migrations.current(self._writer) != cmdb_migrations.HEAD:
+                with self._writer.begin() as connection:
+                    connection.execute(_LOCK, {"key": _ADVISORY_LOCK})
+                    cmdb_migrations.upgrade(self._writer)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

@@ -24,6 +24,7 @@ from foreshock.store.cmdb import CmdbStore, SourceState
 from foreshock.testing.servers import (
     ForeshockServer,
     Sandbox,
+    ServerFailed,
     eventually,
     foreshock_environment,
     foreshock_script,
@@ -78,14 +79,18 @@ def sync(config: Path, *options: str) -> tuple[int, Any, str]:
     return done.returncode, json.loads(done.stdout) if done.stdout else None, done.stderr
 
 
-@contextmanager
-def syncing(config: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A sync that goes on meanwhile; killed at the end."""
-    command = [str(foreshock_script()), "cmdb", "sync", "--config", str(config)]
-    process = subprocess.Popen(
+def start_sync(config: Path, *names: str) -> subprocess.Popen[bytes]:
+    command = [str(foreshock_script()), "cmdb", "sync", *names, "--config", str(config)]
+    return subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
         env=foreshock_environment({}),
     )  # fmt: skip
+
+
+@contextmanager
+def syncing(config: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A sync that goes on meanwhile; killed at the end."""
+    process = start_sync(config)
     try:
         yield process
     finally:
@@ -296,3 +301,77 @@ def test_a_source_that_refuses_our_credentials_has_an_incident_until_it_takes_th
 
         eventually(lambda: server.get("/api/v1/status")["cis"] == CIS + 1, within_s=60, what="the topology")
         eventually(lambda: not told(), within_s=90, what="the end of the alert")
+
+
+# ---- PostgreSQL -----------------------------------------------------------------------------------------------------
+
+
+def test_on_postgresql_versions_are_read_published_and_known_as_of_a_moment(inventory, postgresql_database):
+    settings = {"store": {"url": postgresql_database}, "topology": [inventory.source("prod", **RARELY)]}
+    with ForeshockServer(config=settings) as server:
+        eventually(lambda: server.get("/api/v1/status")["cis"] == CIS + 1, within_s=60, what="the first version")
+        first, then = in_force(server), datetime.now(UTC)
+        inventory.cmdb("put_ci", name="new")
+
+        eventually(partial(is_synced, server.config_file), what="a sync of our own")
+
+        eventually(lambda: server.get("/api/v1/status")["cis"] == CIS + 2, what="the second version")
+        second = newest(postgresql_database)
+        assert in_force(server) == second.version != first
+        arguments = ("--config", str(server.config_file), "-o", "json")
+        told = json.loads(run_foreshock("cmdb", "as-of", then.isoformat(), *arguments).stdout)
+        assert told["version"] == server.get("/api/v1/cmdb/topology", as_of=then.isoformat())["version"] == first
+        assert {ci.id for ci in second.cis} - {ci["id"] for ci in told["cis"]} == {"new"}
+        assert len(told["relationships"]) == CIS - 1
+
+        server.kill()
+        inventory.cmdb("put_ci", name="while nothing runs")
+        assert sync(server.config_file)[0] == 0
+        eventually(partial(starts, server), what="a start after the kill")  # once the database has noticed that
+        eventually(lambda: server.get("/api/v1/status")["cis"] == CIS + 3, what="the third version")
+        assert in_force(server) == newest(postgresql_database).version
+
+
+def starts(server: ForeshockServer) -> bool:
+    try:
+        server.start()
+    except ServerFailed:
+        return False
+    return True
+
+
+def test_on_postgresql_of_two_syncs_at_once_one_is_told_who_reads_and_goes_on_when_that_one_is_killed(
+    inventory, postgresql_database, tmp_path
+):
+    config = write_settings(tmp_path, inventory.source("prod"), store={"url": postgresql_database})
+    inventory.set_faults(SLOWLY)
+    with reader(postgresql_database) as look, syncing(config) as process:
+        eventually(lambda: staged(look()) >= 2, within_s=60, what="two pages")
+
+        code, _, message = sync(config)
+
+        assert code == HELD
+        assert f"'prod' is being read by process {process.pid} on " in message
+        assert newest(postgresql_database).version == ""
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        before = asked_of(inventory)
+        inventory.set_faults("")
+        code, [outcome], _ = sync(config)
+    assert (code, outcome["outcome"], outcome["counts"]["items"]) == (0, "changed", CIS + 1)
+    assert not set(before[:2]) & set(asked_of(inventory)[len(before) :])
+    assert len(newest(postgresql_database).cis) == CIS + 1
+
+
+def test_several_sources_are_read_at_once_into_one_store(inventory, postgresql_database, tmp_path):
+    names = ("one", "two", "three")
+    sources = map(inventory.source, names)
+    config = write_settings(tmp_path, *sources, store={"url": postgresql_database})
+    processes = [start_sync(config, name) for name in names]
+    ends = [(process.wait(), process.communicate()[1]) for process in processes]
+
+    assert [code for code, _ in ends] == [0, 0, 0], ends
+    found = newest(postgresql_database)
+    with closing(CmdbStore(postgresql_database, writing=False)) as store:
+        assert {one.name: (one.items, one.ties) for one in store.sources()} == dict.fromkeys(names, (CIS + 1, CIS - 1))
+    assert len(found.relationships) == len({(one.source, one.target) for one in found.relationships})
