@@ -154,6 +154,22 @@ def test_a_sync_that_was_killed_is_gone_on_with_where_it_was(world, estate):
     assert len(world.seen()) == 10
 
 
+def test_what_was_staged_is_put_into_force_by_the_next_sync_without_asking_again(world, estate):
+    def stage() -> None:
+        world.now += timedelta(minutes=5)
+        Sync(world.store, world.settings(), clock=lambda: world.now, sources=world.sources).stage("one")
+
+    stage()
+    estate.add("host-10")
+    stage()
+    pages = len(estate.asked)
+    assert world.store.newest() is None
+
+    assert world.sync().outcome == "changed"
+    assert world.seen() == {f"host-{number}" for number in range(11)}
+    assert len(estate.asked) == pages
+
+
 def test_what_was_interrupted_long_ago_is_begun_anew(world, estate):
     def kill(number: int) -> None:
         if number == 3:

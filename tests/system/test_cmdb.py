@@ -175,17 +175,30 @@ def test_what_a_person_reads_by_hand_is_in_force_within_moments_and_a_refusal_op
         assert server.get("/api/v1/cmdb/ci?id=host-1")["said"][0]["source"] == "estate"
 
 
-def test_a_large_file_is_read_by_a_process_of_its_own():
+def test_a_large_file_is_put_into_force_by_a_process_of_its_own_and_refused_only_once():
     server = ForeshockServer(topology=estate(2))
     server._config |= with_source(server, every="1s")
     with server:
-        server.write_topology(estate(3000))
+        server.write_topology(estate(7000))
 
-        eventually(lambda: server.get("/api/v1/status")["cis"] == 3000, within_s=90, what="the new version")
+        eventually(lambda: server.get("/api/v1/status")["cis"] == 7000, within_s=120, what="the new version")
 
         [source] = server.get("/api/v1/cmdb/status")["sources"]
-        assert (source["outcome"], source["items"], source["ties"]) == ("changed", 3000, 2999)
+        assert (source["outcome"], source["items"], source["ties"]) == ("changed", 7000, 6999)
         assert b"foreshock_cmdb_last_success_timestamp_seconds{" in server.ask("GET", "/metrics").body
+        server.write_topology(estate(2900))
+
+        eventually(
+            lambda: server.get("/api/v1/cmdb/status")["sources"][0]["outcome"] == "refused",
+            within_s=120,
+            what="the refusal",
+        )
+
+        with closing(CmdbStore(f"sqlite:///{server.state / 'cmdb.db'}", writing=False)) as store:
+            readings = [one.number for one in store.readings("estate")]
+            time.sleep(5)
+            assert [one.number for one in store.readings("estate")] == readings, "what is refused is read once"
+        assert server.get("/api/v1/status")["cis"] == 7000
 
 
 # ---- killed anywhere ------------------------------------------------------------------------------------------------

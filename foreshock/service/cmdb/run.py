@@ -116,6 +116,14 @@ class Sync:
         finally:
             self._store.give_back(lease)
 
+    def stage(self, name: str) -> None:
+        """Read all of a source of the settings; the next sync goes on from there. Raises as ``run``."""
+        lease = self._lease(name)
+        try:
+            _Run(self, lease, self._instances[name], Wanted(full=True)).stage()
+        finally:
+            self._store.give_back(lease)
+
     def _lease(self, name: str) -> Lease:
         kind = self._instances[name].kind if name in self._instances else ""
         gone = is_gone(self._store.holder_of(name))
@@ -175,6 +183,9 @@ class _Run:
             self._failed(reading, error)
             raise
         return self._put(reading)
+
+    def stage(self) -> None:
+        self._read(self._sync.source(self._instance), self._begin(full=True))
 
     def _failed(self, reading: Reading, error: Exception, *, goes_on: bool = False) -> None:
         self._store.failed(

@@ -48,6 +48,8 @@ _SMALL = 5000
 """Items and ties of a file that are put into the store here."""
 _CONFIRM = timedelta(minutes=10)
 _NICE = 10
+_REFUSED = 4
+"""Exit code of a sync that was refused: that is told by its outcome, and asking again would not help."""
 _ERROR_CHARS = 2000
 _STOP_S = 5.0
 
@@ -253,9 +255,12 @@ class Schedule:
         return True
 
     def _run_here(self, settings: Settings, name: str, wanted: Wanted, ready: CmdbSource | None = None) -> Outcome:
-        sources = {} if ready is None else {name: ready}
         with self._one_at_a_time:
-            return Sync(self.store, settings, clock=self._clock, sources=sources).run(name, wanted)
+            return self._sync_of(settings, name, ready).run(name, wanted)
+
+    def _sync_of(self, settings: Settings, name: str, ready: CmdbSource | None) -> Sync:
+        sources = {} if ready is None else {name: ready}
+        return Sync(self.store, settings, clock=self._clock, sources=sources)
 
     def _run_apart(self, name: str, wanted: Wanted) -> None:
         """The command that a person types, at low priority; it ends when this process does."""
@@ -275,7 +280,7 @@ class Schedule:
                 if pipe is not None:
                     pipe.close()
             self._child = None
-        if code and not self._stopping:
+        if code not in (0, _REFUSED) and not self._stopping:
             raise Unavailable(f"the sync of {name!r} ended with {code}: {said[-_ERROR_CHARS:]}")
 
     # ---- files of this machine ----
@@ -293,6 +298,8 @@ class Schedule:
         news = bool(page.whole or page.items or page.ties)
         if news:
             if len(page.items) + len(page.ties) > _SMALL and self._source is not None:
+                with self._one_at_a_time:  # large YAML takes seconds to read, and once is enough
+                    self._sync_of(settings, name, Ready(page)).stage(name)
                 self._run_apart(name, wanted)
             else:
                 self._run_here(settings, name, wanted, Ready(page))
