@@ -86,7 +86,7 @@ bench-memory: setup ## memory per active alert, and seconds to ready with 10,000
 bench-correlation: setup ## price beside Alertmanager, delay, a storm, quality; ARGS='--quick' for a look
 	@$(BIN)/python benchmarks/correlation.py $(ARGS)
 
-bench-cmdb: setup ## what syncs of a large CMDB cost in time and memory, and a year of versions on disk
+bench-cmdb: setup ## how soon a change of a large CMDB is in force, step by step, and what a year of its versions takes on disk
 	@$(BIN)/python benchmarks/cmdb.py $(ARGS)
 
 bench-replay: setup ## how fast history is replayed and planned over, and in how much memory
