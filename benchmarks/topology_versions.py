@@ -1,5 +1,5 @@
-"""What a new version of a large topology costs a running engine: a delta of one per cent, and the whole, each with
-thousands of open alerts; what a checkpoint writes of it, and how long a start takes to read it back.
+"""What a new version of a large topology costs a running engine: a delta of one per cent, one of ten CIs, and the
+whole, each with thousands of open alerts; what a checkpoint writes of it, and how long a start takes to read it back.
 
     python benchmarks/topology_versions.py --seed 1 --alerts 5000 --within 60
 """
@@ -93,8 +93,8 @@ def main() -> None:
     with timed("a checkpoint of everything"):
         state = running.saved()
     print(f"    of the topology {megabytes(state):.1f} MB")
-    for number in range(1, 4):
-        delta = landscape.churn(list(engine.topology.cis.values()), list(engine.topology.relationships), number)
+    for number, share in enumerate((0.01, 0.01, 0.01, *[0.0001] * 7), 1):
+        delta = landscape.churn(list(engine.topology.cis.values()), list(engine.topology.relationships), number, share)
         part = TopologyRecord(version=str(number), base=str(number - 1), delta=delta)
         body = msgspec.json.encode(part)
         with timed(f"a delta of {len(delta.put_cis)} + {len(delta.gone_cis)} CIs, "

@@ -5,6 +5,7 @@ Read-only once built; a new version is a new object, so a swap is one assignment
 which CIs and relationships were given: a topology that grew by deltas, or was saved in parts, answers as a whole one.
 """
 
+import heapq
 import math
 from collections import Counter
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
@@ -51,6 +52,9 @@ _Step = tuple[float, str]
 _Steps = dict[str, dict[str, _Step]]
 _NOWHERE: Mapping[str, _Step] = {}
 _MAX_REMEMBERED = 10_000  # CIs for which an answer is kept; beyond it all are worked out again
+_MAX_REVIEWED = 500  # new and gone relationships; beyond it services that may be others are forgotten
+_ROOM = 1_000
+_MAX_STEPS = 100_000  # of the search for what vouches for services, in one version
 _MAX_HOPS = 250_000  # of all walks that are kept: some 30 MB
 
 
@@ -167,6 +171,7 @@ class Topology:
         self._critical = sum(1 for ci in self.cis.values() if ci.criticality)
         self._names = _names_of(self.cis.values())
         self._services: dict[str, tuple[str, ...]] = {}
+        self._depths: dict[str, int] = {}  # of those: more than of what depends on them, but in a circle the same
         self._forget()
 
     def _forget(self) -> None:
@@ -192,8 +197,7 @@ class Topology:
         changed, names = new._take_cis(self, delta)
         ends = new._take_relationships(self, delta)
         dependents, dependencies = (frozenset(end[at] for end in ends) for at in (0, 1))
-        new._services = self._services.copy()
-        new._forget_services([*changed, *dependencies])
+        new._take_services(self, changed, ends)
         new._forget()
         new._upstream = {ci: walk for ci, walk in self._upstream.items() if walk.keys().isdisjoint(dependents)}
         new._hops = sum(map(len, new._upstream.values()))
@@ -250,13 +254,36 @@ class Topology:
         self._needs, self._needed_by = _edited(old._needs, up), _edited(old._needed_by, down)
         return [(dependent, dependency) for dependent, steps in up.items() for dependency in steps]
 
-    def _forget_services(self, changed: Iterable[str]) -> None:
-        """Of these CIs, and of all that they need: what a CI needs has known ones only where the CI has."""
+    def _take_services(self, old: "Topology", changed: Iterable[str], ends: Iterable[tuple[str, str]]) -> None:
+        """The services that were found for ``old``, without those that may be others now."""
+        self._services, self._depths = (old._services.copy(), old._depths.copy()) if self._critical else ({}, {})
+        self._forget_services((id for id in changed if old._criticality(id) != self._criticality(id)), old)
+        others = [
+            (dependent, dependency)
+            for dependent, dependency in ends
+            if dependency in self._services
+            and (dependency in old.needs(dependent)) is not (dependency in self.needs(dependent))
+        ]
+        if len(others) > _MAX_REVIEWED:
+            self._forget_services(dependency for _, dependency in others)
+        else:
+            _Review(self).review(others)
+
+    def _criticality(self, id: str) -> int:
+        ci = self.cis.get(id)
+        return ci.criticality if ci is not None else 0
+
+    def _forget_services(self, changed: Iterable[str], old: "Topology | None" = None) -> None:
+        """Of these CIs, and of all that they need: what a CI needs has known ones only where the CI has. old: also of
+        all that they needed then."""
         todo = list(changed)
         while todo:
             here = todo.pop()
             if self._services.pop(here, None) is not None:
-                todo.extend(self._needs.get(here, _NOWHERE))
+                del self._depths[here]
+                todo.extend(self.needs(here))
+                if old is not None:
+                    todo.extend(old.needs(here))
 
     def upstream(self, ci: str) -> Mapping[str, Hop]:
         """What ``ci`` depends on, directly or not, nearest first and with itself at cost 0."""
@@ -438,22 +465,129 @@ class Topology:
         return found
 
     def _settle(self, part: list[str]) -> None:
-        """The services of CIs that all depend on each other, when those of what depends on them are known."""
+        """The services of CIs that all depend on each other, when those of what depends on them are known. They are
+        deeper than that; those in a circle much, so that in later versions others may come in between."""
         members = set(part)
         above: dict[int, tuple[str, ...]] = {}
+        depth = 0
         for here in part:
             for there in self._needed_by.get(here, _NOWHERE):
                 if there not in members:
                     known = self._services[there]
                     above[id(known)] = known
-        own = [here for here in part if (ci := self.cis.get(here)) is not None and ci.criticality]
-        if len(above) == 1 and not own:
-            (found,) = above.values()
-        else:
-            reached = sorted((self.cis[one].criticality, one) for one in {*own, *chain.from_iterable(above.values())})
-            found = tuple(service for _, service in reached[: self.MAX_SERVICES])
+                    if self._depths[there] >= depth:
+                        depth = self._depths[there] + 1
+        found = self._most_critical(part, above.values())
         for here in part:
             self._services[here] = found
+            self._depths[here] = depth if len(part) == 1 else depth + _ROOM
+
+    def _most_critical(self, cis: Iterable[str], above: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+        """The most critical of these that are services themselves, and of those that are found above them."""
+        own, found = [here for here in cis if self._criticality(here)], list(above)
+        if len(found) == 1 and not own:
+            return found[0]
+        reached = sorted((self.cis[one].criticality, one) for one in {*own, *chain.from_iterable(found)})
+        return tuple(service for _, service in reached[: self.MAX_SERVICES])
+
+
+class _Review:
+    """Which services found for a version of a topology are the same in the next, where few relationships changed.
+
+    Worked out from above, by depth. A CI keeps what it has if what depends on it adds nothing, and, where it lost
+    something, if each of its services comes through CIs of less depth, which cannot depend on it in turn: so CIs in a
+    circle never vouch for each other. Where that fails it is worked out anew, or in a circle forgotten with all that it
+    needs.
+    """
+
+    def __init__(self, topology: Topology) -> None:
+        self._topology = topology
+        self._needs, self._needed_by = topology._needs, topology._needed_by
+        self._services, self._depths = topology._services, topology._depths
+        self._weak: set[str] = set()  # they had a service from a CI that may not pass it on any more
+        self._todo: list[tuple[int, str]] = []
+        self._deepened: set[str] = set()
+        self._steps_left = _MAX_STEPS
+
+    def review(self, others: Iterable[tuple[str, str]]) -> None:
+        """others: (dependent, dependency) of those that are needed since, or no longer."""
+        for dependent, dependency in others:
+            if dependency in self._needs.get(dependent, _NOWHERE):
+                self._topology.services(dependent)
+            elif not self._is_way_around(dependent, dependency):
+                self._weak.add(dependency)
+            self._look_at(dependency)
+        while self._todo:
+            depth, here = heapq.heappop(self._todo)
+            if self._depths.get(here) == depth and not self._has_still(here, depth):
+                self._work_out(here, depth)
+
+    def _look_at(self, ci: str) -> None:
+        if ci in self._services:
+            heapq.heappush(self._todo, (self._depths[ci], ci))
+
+    def _has_still(self, here: str, depth: int) -> bool:
+        """Whether the services of ``here`` are what they were."""
+        above = self._needed_by.get(here, _NOWHERE)
+        if any(self._depths[each] > depth for each in above):
+            return False
+        if here in self._weak and not self._is_vouched_for(here, depth):
+            return False
+        found = {id(services): services for services in (self._services[each] for each in (here, *above))}
+        return self._topology._most_critical((here,), found.values()) == self._services[here]
+
+    def _work_out(self, here: str, depth: int) -> None:
+        above = self._needed_by.get(here, _NOWHERE)
+        deepest = max((self._depths[each] for each in above), default=-1)
+        maybe_in_a_circle = any(self._depths[each] == depth for each in above)
+        if maybe_in_a_circle or (deepest > depth and here in self._deepened):
+            self._topology._forget_services((here,))
+        elif deepest > depth:
+            self._deepened.add(here)
+            self._depths[here] = deepest + 1
+            for ci in (here, *self._needs.get(here, _NOWHERE)):
+                self._look_at(ci)
+        else:
+            found = {id(services): services for services in (self._services[each] for each in above)}
+            self._services[here] = self._topology._most_critical((here,), found.values())
+            for there in self._needs.get(here, _NOWHERE):
+                self._weak.add(there)
+                self._look_at(there)
+
+    def _is_vouched_for(self, here: str, depth: int) -> bool:
+        """Whether its services are found through CIs of less depth alone: on its own way up, or on that of others in
+        the circle, as far as there are steps left."""
+        known, seen, edge = self._services[here], {here}, [here]
+        found: dict[int, tuple[str, ...]] = {}
+        while edge and self._steps_left > 0:
+            above = {there for each in edge for there in self._needed_by.get(each, _NOWHERE)}
+            self._steps_left -= len(above)
+            for there in above:
+                if self._depths[there] < depth:
+                    found[id(self._services[there])] = self._services[there]
+            if self._topology._most_critical(seen, found.values()) == known:
+                return True
+            edge = [there for there in above if self._depths[there] == depth and there not in seen]
+            seen.update(edge)
+        return False
+
+    def _is_way_around(self, dependent: str, dependency: str) -> bool:
+        """Whether ``dependent`` still needs ``dependency`` by way of others in the circle, as far as a short search
+        from both ends tells."""
+        depth = self._depths.get(dependency)
+        if self._depths.get(dependent) != depth:
+            return False
+        seen = ({dependent}, {dependency})
+        edges: list[Collection[str]] = [[dependent], [dependency]]
+        while all(edges) and len(seen[0]) + len(seen[1]) < Topology.MAX_REACH:
+            at = len(seen[1]) < len(seen[0])
+            steps = self._needed_by if at else self._needs
+            further = {there for here in edges[at] for there in steps.get(here, _NOWHERE)}
+            edges[at] = {there for there in further - seen[at] if self._depths.get(there) == depth}
+            seen[at].update(edges[at])
+            if not seen[1 - at].isdisjoint(edges[at]):
+                return True
+        return False
 
 
 def circles(start: str, further: Callable[[str], Iterable[str]], settled: Container[str]) -> Iterator[list[str]]:

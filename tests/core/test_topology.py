@@ -388,11 +388,71 @@ def test_a_relationship_that_comes_twice_is_one():
     assert tie("b uses a") not in topology.relationships
 
 
-def test_what_was_found_of_services_stays_where_nothing_above_changed():
+def test_what_was_found_of_services_is_right_at_once_in_the_next_version():
     old = graph("shop depends_on db", "db runs_on host", "mail depends_on mx", criticality={"shop": 1, "mail": 2})
     assert (old.services("host"), old.services("mx")) == (("shop",), ("mail",))
 
     new = old.patched(TopologyDelta(put_relationships=(tie("mail depends_on db"),)), version="2")
 
-    assert set(new._services) == {"mail", "mx", "shop"}
-    assert new.services("host") == ("shop", "mail")
+    assert new._services == {
+        "mail": ("mail",), "mx": ("mail",), "shop": ("shop",), "db": ("shop", "mail"), "host": ("shop", "mail")
+    }  # fmt: skip
+
+
+def test_a_circle_does_not_vouch_for_a_service_that_left_it():
+    old = graph("shop uses a", "a uses b", "b uses c", "c uses a", "b uses host", criticality={"shop": 1})
+    assert old.services("host") == ("shop",)
+
+    new = old.patched(TopologyDelta(gone_relationships=(tie("shop uses a"),)), version="2")
+
+    assert [new.services(ci) for ci in ("a", "b", "c", "host")] == [(), (), (), ()]
+
+
+def test_a_relationship_that_goes_from_a_circle_which_stays_one_leaves_its_services_known():
+    old = graph("shop uses a", "a uses b", "b uses c", "c uses a", "a uses c", criticality={"shop": 1})
+    assert old.services("c") == ("shop",)
+
+    new = old.patched(TopologyDelta(gone_relationships=(tie("a uses c"),)), version="2")
+
+    assert new._services == old._services
+
+
+MANY = st.sampled_from("abcdefghij")
+MANY_TIES = st.lists(st.builds(Relationship, source=MANY, type=st.sampled_from(["uses", "connects_to"]), target=MANY))
+CHANGES = st.builds(
+    TopologyDelta,
+    put_cis=st.lists(st.builds(CI, id=MANY, criticality=st.integers(0, 2)), max_size=1).map(tuple),
+    gone_cis=st.lists(MANY, max_size=1).map(tuple),
+    put_relationships=st.lists(MANY_TIES.filter(bool).map(lambda ties: ties[0]), max_size=3).map(tuple),
+)
+GONE = st.lists(st.integers(0, 99), max_size=3)
+
+
+@settings(max_examples=200)
+@given(
+    st.lists(st.integers(0, 3), min_size=10, max_size=10),
+    MANY_TIES,
+    st.lists(st.tuples(CHANGES, GONE), min_size=1, max_size=5),
+    st.lists(MANY),
+    st.integers(1, 3),
+    st.integers(2, 8),
+)
+def test_services_after_deltas_are_those_of_the_whole(
+    levels: list[int], ties: list[Relationship], deltas: Any, asked: list[str], most: int, reach: int
+):
+    with pytest.MonkeyPatch.context() as patching:
+        patching.setattr(Topology, "MAX_SERVICES", most)
+        patching.setattr(Topology, "MAX_REACH", reach)
+        topology = Topology(
+            (CI(id=id, criticality=level) for id, level in zip("abcdefghij", levels, strict=True)), ties
+        )
+        for delta, numbers in deltas:
+            for ci in asked:
+                topology.services(ci)
+            there = list(topology.relationships)
+            gone = tuple(there[number % len(there)] for number in numbers if there)
+            topology = topology.patched(msgspec.structs.replace(delta, gone_relationships=gone), version="2")
+            whole = Topology(topology.cis.values(), topology.relationships)
+            assert {ci: topology.services(ci) for ci in topology._services} == {
+                ci: whole.services(ci) for ci in topology._services
+            }
