@@ -24,6 +24,7 @@ Needs:    a token of an account that may **view** (and nothing else): dcim.locat
           them is refused before anything is read, because GraphQL would leave it out without a word.
 """
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
@@ -282,7 +283,8 @@ class NautobotSource:
         found = Gathered(delta=bool(at.since))
         while at.sort < len(SORTS):
             sort = SORTS[at.sort]
-            ids = [id for id in self._ids(sort, at) if id > at.after]
+            all_ids = self._ids(sort, at)
+            ids = all_ids[bisect_right(all_ids, at.after) :]
             batch = ids[: max(1, int(self._config.page_size * sort.share))]
             if batch:
                 self._fetch(sort, batch, found)
@@ -729,7 +731,7 @@ _ENDS = (
 
 
 def _owner(end: Any) -> str:
-    if not isinstance(end, Mapping):
+    if not end or not isinstance(end, Mapping):
         return ""
     module = end.get("module") or {}
     return _id(end.get("device")) or _id(module.get("device")) or _id(end.get("circuit")) or _id(end)

@@ -520,6 +520,8 @@ class _Said:
 
 def _search(expression: str, value: Any) -> Any:
     """Raises Malformed where a function of the expression gets what it cannot take."""
+    if expression.isidentifier() and expression.isascii():  # most are a field's name, and there are very many rows
+        return value.get(expression) if isinstance(value, dict) else None
     import jmespath
     from jmespath.exceptions import JMESPathError
 

@@ -11,6 +11,7 @@ import json
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,8 @@ class BackstageSystem(Answering):
         self.page_rows = 0
         self.entities: dict[str, dict[str, Any]] = {}
         self._order: list[tuple[str, str]] = []
+        self._kinds: Counter[str] = Counter()
+        """How many entities are of a kind, in lower case; with the order."""
         self._relations: defaultdict[str, dict[tuple[str, str], None]] = defaultdict(dict)
         for name in ("Database", "Network"):
             self.put("Group", name.lower(), spec={"type": "team", "profile": {"displayName": name}})
@@ -181,11 +184,12 @@ class BackstageSystem(Answering):
             wanted[key].add(value.lower())
         if not self._order:
             self._order = sorted((entity["metadata"]["name"].lower(), ref) for ref, entity in self.entities.items())
+            self._kinds = Counter(entity["kind"].lower() for entity in self.entities.values())
         start = bisect_right(self._order, tuple(cursor["after"])) if cursor else 0
         limit = min(int(asked.get("limit", 20)), _MAX_ROWS, self.page_rows or _MAX_ROWS)
         rows: list[tuple[str, str]] = []
         more = False
-        for place in self._order[start:]:
+        for place in islice(self._order, start, None):
             if all(_value(self.entities[place[1]], key) in values for key, values in wanted.items()):
                 if len(rows) == limit:
                     more = True
@@ -198,8 +202,7 @@ class BackstageSystem(Answering):
             info["prevCursor"] = _encoded({"after": ("", ""), "filter": condition})
         fields = list(filter(None, asked.get("fields", "").split(",")))
         items = [_pruned(self._shown(ref), fields) for _, ref in rows]
-        kinds = Counter(entity["kind"].lower() for entity in self.entities.values())
-        total = sum(kinds[kind] for kind in wanted["kind"]) if wanted["kind"] else len(self.entities)
+        total = sum(self._kinds[kind] for kind in wanted["kind"]) if wanted["kind"] else len(self.entities)
         body = {"items": items, "totalItems": total, "pageInfo": info}
         return Reply(body=json.dumps(body).encode(), headers={"content-type": "application/json"})
 

@@ -12,7 +12,6 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 from foreshock.sandbox.cmdb import Cmdb, Relation, Trait
 from foreshock.sandbox.faults import Fault
@@ -143,7 +142,8 @@ class NautobotSystem(Answering):
 
     def _new_id(self, table: str) -> str:
         self._count += 1
-        return str(UUID(stable_id(self._seed, table, self._count)))
+        id = stable_id(self._seed, table, self._count)
+        return f"{id[:8]}-{id[8:12]}-{id[12:16]}-{id[16:20]}-{id[20:]}"
 
     def _put(self, table: str, **values: Any) -> str:
         id = self._new_id(table)

@@ -8,7 +8,9 @@ what may not be viewed are 403; an address changes without a new date of the mac
 interfaces, and leaves its cables with one end.
 """
 
+from bisect import bisect_right
 from collections.abc import Mapping
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -129,8 +131,8 @@ class NetBoxSystem(Answering):
             "changed_object_type": _TABLES[path],
             "changed_object_id": id,
             "changed_object": None,
-            "prechange_data": _flat(before),
-            "postchange_data": _flat(after),
+            "prechange_data": _flat(before) if before else None,
+            "postchange_data": _flat(after) if after else None,
         }
 
     def brief(self, path: str, name: str) -> dict[str, Any]:
@@ -266,7 +268,7 @@ class NetBoxSystem(Answering):
         given: dict[str, list[str]] = {}
         for name, value in parse_qsl(request.query, keep_blank_values=True):
             given.setdefault(name, []).append(value)
-        rows = list(self._filtered(path, given))
+        rows = self._filtered(path, given)
         if given.get("ordering") == ["-id"]:
             rows.reverse()
         size = min(int(given.get("limit", ["50"])[0]) or _MAX_PAGE, self.page_rows or _MAX_PAGE)
@@ -283,8 +285,7 @@ class NetBoxSystem(Answering):
         else:
             rows = list(table.values())  # in the order of their ids, because ids only grow
         after = int(given.get("id__gt", ["0"])[0])
-        if after:
-            rows = [row for row in rows if row["id"] > after]
+        rows = rows[bisect_right(rows, after, key=itemgetter("id")) :] if after else rows
         for name, wanted in given.items():
             if name in _COMPARED:
                 rows = [row for row in rows if row[_COMPARED[name]] >= wanted[0]]
@@ -311,12 +312,14 @@ def _pointed(row: Mapping[str, Any], name: str) -> Any:
 _LOGGED = ("name", "device", "virtual_machine", "cable", "assigned_object_type", "assigned_object_id", "object_id")
 
 
-def _flat(row: Mapping[str, Any]) -> dict[str, Any] | None:
+def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
     """As the change log shows an object, as far as anybody reads it: ids for what it points to."""
-    if not row:
-        return None
-    shown = {name: row[name] for name in _LOGGED if name in row}
-    return {name: value["id"] if isinstance(value, dict) else value for name, value in shown.items()}
+    shown = {}
+    for name in _LOGGED:
+        if name in row:
+            value = row[name]
+            shown[name] = value["id"] if isinstance(value, dict) else value
+    return shown
 
 
 def _split(path: str) -> tuple[str, str]:

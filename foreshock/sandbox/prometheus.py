@@ -4,7 +4,7 @@ Facts: answers of Prometheus 2.42, which tests/cmdb_sync/test_prometheus.py star
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ TOKEN = "sandbox-token"  # noqa: S105
 _POOL_ROWS = 1000
 _Labels = tuple[Mapping[str, str], Mapping[str, str]]
 """Of a target, and what was discovered before relabelling."""
+_Scraped = tuple[str, Mapping[str, str]] | tuple[str, str] | _Labels
+"""A CI by id with its labels, the two ends of a relation, or a target as it is."""
 _SHOWN = {"owner": "team", "environment": "environment", "criticality": "tier"}
 
 
@@ -52,7 +54,7 @@ class PrometheusSystem(Answering):
         self.page_rows = 0
         self.has_pools = True
         self._more: list[_Labels] = []
-        self._made: dict[str, list[_Labels]] = {}
+        self._made: dict[str, list[_Scraped]] = {}
         self._cis: dict[str, dict[str, str]] = {}
         self._ties: dict[str, tuple[str, str]] = {}
         self.put_ci("there-from-the-start")
@@ -106,33 +108,38 @@ class PrometheusSystem(Answering):
         pools = self._pools()
         match request.method, request.path:
             case "GET", "/api/v1/scrape_pools" if self.has_pools:
-                return _success({"scrapePools": sorted(pools)})
+                return _success({"scrapePools": list(pools)})
             case "GET", "/api/v1/targets":
                 wanted = request.parameters.get("scrapePool")
-                chosen = [wanted] if wanted else sorted(pools)
-                active = [_target(pool, *each) for pool in chosen for each in pools.get(pool, ())]
+                chosen = [wanted] if wanted else list(pools)
+                active = [_target(pool, each) for pool in chosen for each in pools.get(pool, ())]
                 return _success({"activeTargets": active, "droppedTargets": []})
         return Reply(status=404, body=b"404 page not found\n")
 
-    def _pools(self) -> Mapping[str, list[_Labels]]:
+    def _pools(self) -> Mapping[str, list[_Scraped]]:
+        """What each scrapes, in the order of their names; a pool is written out only when it is asked for."""
         if not self._made:
-            for number, each in enumerate(self._targets()):
-                self._made.setdefault(f"pool-{number // _POOL_ROWS:04}", []).append(each)
+            scraped: list[_Scraped] = [*self._cis.items(), *self._ties.values(), *self._more]
+            starts = range(0, len(scraped), _POOL_ROWS)
+            self._made = {f"pool-{start // _POOL_ROWS:04}": scraped[start : start + _POOL_ROWS] for start in starts}
         return self._made
 
-    def _targets(self) -> Iterator[_Labels]:
-        for id, labels in self._cis.items():
-            kind, _, name = id.partition("/")
-            where = {"job": "node", "instance": f"{name}:9100"} if kind == "host" else {"job": name}
-            address = f"{name}:9100" if kind == "host" else "127.0.0.1:8080"
-            yield {**where, **labels}, {"__address__": address}
-        for source, target in self._ties.values():
-            labels = {"job": source.partition("/")[2], "instance": f"{target.partition('/')[2]}:8080"}
-            yield labels, {"__address__": labels["instance"]}
-        yield from self._more
+
+def _labels(scraped: _Scraped) -> _Labels:
+    first, second = scraped
+    if not isinstance(first, str):
+        assert not isinstance(second, str)
+        return first, second
+    kind, _, name = first.partition("/")
+    if isinstance(second, str):
+        address = f"{second.partition('/')[2]}:8080"
+        return {"job": name, "instance": address}, {"__address__": address}
+    where = {"job": "node", "instance": f"{name}:9100"} if kind == "host" else {"job": name}
+    return {**where, **second}, {"__address__": f"{name}:9100" if kind == "host" else "127.0.0.1:8080"}
 
 
-def _target(pool: str, labels: Mapping[str, str], discovered: Mapping[str, str]) -> dict[str, Any]:
+def _target(pool: str, scraped: _Scraped) -> dict[str, Any]:
+    labels, discovered = _labels(scraped)
     url = f"http://{labels.get('instance', discovered.get('__address__', ''))}/metrics"
     return {
         "discoveredLabels": {"__metrics_path__": "/metrics", "__scheme__": "http", "job": labels["job"], **discovered},

@@ -44,6 +44,8 @@ class RestSystem(Answering):
         super().__init__(clock, seed)
         self.page_rows = 0
         self.lists: dict[str, dict[int, dict[str, Any]]] = {name: {} for name in _LISTS}
+        self._ids: dict[str, list[int]] = {}
+        """Of what a list holds and is not deleted, in order; kept until something is done."""
         self._last = 0
         self._forbidden: set[str] = set()
         self._cursors = 0
@@ -89,6 +91,7 @@ class RestSystem(Answering):
         self._forbidden.add(permission)
 
     def _add(self, list_: str, row: dict[str, Any]) -> str:
+        self._ids = {}
         self._last += 1
         self.lists[list_][self._last] = {"id": self._last, **row, "changed": self._clock().timestamp()}
         return str(self._last)
@@ -97,6 +100,7 @@ class RestSystem(Answering):
         row["changed"] = self._clock().timestamp()
 
     def _delete(self, list_: str, key: int, *, trace: bool) -> None:
+        self._ids = {}
         row = self.lists[list_][key]
         row["deleted"] = True
         self._touch(row)
@@ -132,11 +136,12 @@ class RestSystem(Answering):
         if wants_changes and since < self._oldest_change:
             raise Refused(Reply(status=410, body={"error": "changes of that time are forgotten"}))
         table = self.lists[name]
-        ids = sorted(table)
         if wants_changes:
-            ids = [id for id in ids if table[id]["changed"] >= since]
+            ids = sorted(id for id, row in table.items() if row["changed"] >= since)
         else:
-            ids = [id for id in ids if not table[id].get("deleted")]
+            if name not in self._ids:
+                self._ids[name] = sorted(id for id, row in table.items() if not row.get("deleted"))
+            ids = self._ids[name]
         limit = min(int(asked.get("limit") or _MAX_ROWS), self.page_rows or _MAX_ROWS, _MAX_ROWS)
         start = self._start(asked, ids, limit)
         rows = [table[id] for id in ids[start : start + limit]]

@@ -482,21 +482,21 @@ class ServiceNowSystem(Answering):
         self, table: str, row: Mapping[str, str], given: Mapping[str, str], base: str, user: str
     ) -> dict[str, Any]:
         asked = [name for name in given.get("sysparm_fields", "").split(",") if name]
+        mode = given.get("sysparm_display_value", "false").lower()
+        plain = given.get("sysparm_exclude_reference_link", "false").lower() == "true"
         found: dict[str, Any] = {}
         for name in asked or TABLES[table]:
             field, value = self._walk(table, row, name)
-            if field is None or self._hidden(user, table, name):
+            if field is None or (self.unreadable and self._hidden(user, table, name)):
                 continue
-            found[name] = self._value(field, value, given, base)
+            found[name] = self._value(field, value, mode, base, plain=plain)
         if row["sys_id"] in self._spoilt and "name" in found:
             found["name"] = [found["name"]]
         return found
 
-    def _value(self, field: Field, value: str, given: Mapping[str, str], base: str) -> Any:
-        mode = given.get("sysparm_display_value", "false").lower()
+    def _value(self, field: Field, value: str, mode: str, base: str, *, plain: bool) -> Any:
         if field.kind == "journal":
             value = ""
-        plain = given.get("sysparm_exclude_reference_link", "false").lower() == "true"
         link = f"{base}/api/now/table/{field.to}/{value}" if field.kind == "reference" and value else ""
         shown = self._display(field, value)
         if mode == "all":
@@ -514,14 +514,16 @@ class ServiceNowSystem(Answering):
 
     def _walk(self, table: str, row: Mapping[str, str], name: str) -> tuple[Field | None, str]:
         """The field at the end of ``assigned_to.user_name``, and its value."""
+        fields = TABLES[table]
+        if name in fields:
+            return fields[name], row.get(name, "")
         head, _, rest = name.partition(".")
-        field = TABLES[table].get(head)
-        value = row.get(head, "")
+        field = fields.get(head)
         if field is None or not rest:
-            return field, value
+            return field, row.get(head, "")
         if field.kind != "reference":
             return None, ""
-        return self._walk(field.to, self._find(field.to, value) or {}, rest)
+        return self._walk(field.to, self._find(field.to, row.get(head, "")) or {}, rest)
 
     # ---- queries ----
 
@@ -824,7 +826,7 @@ class ServiceNowSystem(Answering):
         return table not in self.unreadable
 
     def _hidden(self, user: str, table: str, name: str) -> bool:
-        if not self.unreadable or "admin" in self.roles.get(user, ()):
+        if "admin" in self.roles.get(user, ()):
             return False
         head, _, rest = name.partition(".")
         if f"{table}.{head}" in self.unreadable:

@@ -11,6 +11,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import parse_qsl
@@ -226,8 +227,13 @@ def stable_id(seed: int, *parts: object) -> str:
 
 def matches(pattern: str, path: str) -> tuple[str, ...] | None:
     """The parts of a path that stand at ``{}`` in a pattern such as ``/api/now/table/{}/{}``; None if it differs."""
-    found = re.fullmatch(re.escape(pattern).replace(r"\{\}", "([^/]+)"), path)
+    found = _compiled(pattern).fullmatch(path)
     return None if found is None else found.groups()
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(re.escape(pattern).replace(r"\{\}", "([^/]+)"))
 
 
 Route = tuple[str, str, Callable[..., Reply]]

@@ -24,7 +24,8 @@ SOURCES = source_kinds()
 SOURCE_SIMULATORS = {
     kind: simulator for kind, simulator in simulators().items() if simulator.source_settings is not None
 }
-READ_TIMEOUT_S = 5.0
+READ_TIMEOUT_S = 30.0
+"""No fault takes so long; a machine that is busy with other things may need seconds for an answer of 1,000 objects."""
 MAX_PAGES = 5000
 """More than any reading of a test has."""
 
