@@ -107,6 +107,7 @@ class Umbrellas:
         self._counted = 0
         self._below: dict[str, Collection[str]] = {}
         self._sizes: dict[str, int] = {}
+        self._at_least: dict[str, int] = {}  # the same, as far as they were counted
         self._ways: dict[str, tuple[tuple[str, str], ...]] = {}
 
     # ---- who is where ----
@@ -238,7 +239,7 @@ class Umbrellas:
         if len(hub) < self.settings.situations and sum(map(self._weight, hub)) < self.settings.situations:
             return []
         # Nearly always it is no. Where none has thousands under it, that is seen without a closer look at each.
-        if not self._over and self._affected(hub, affected) < self._least(ci, len(hub)):
+        if not self._over and self._are_too_few(self._affected(hub, affected), ci, len(hub)):
             return []
         here = [id for id in sorted(hub, key=number)[-MAX_LOOKED_AT:] if not is_closed(self._situations[id])]
         through = Counter[str]()
@@ -248,17 +249,34 @@ class Umbrellas:
         most = max((n for via, n in through.items() if via != ci), default=0)
         if len(here) < 2 or count < self.settings.situations or most > _MOST_THROUGH_ONE * count:
             return []
-        least = self._least(ci, count)
-        if self._affected(here, affected) < least:
+        if self._are_too_few(self._affected(here, affected), ci, count):
             return []
-        below = self._all_below(ci)
+        least, below = self._least(ci, count), self._all_below(ci)
         hit = {there for id in self._with_those_under(here) for there in affected.get(id, ()) if there in below}
         return here if len(hit) >= least else []
 
+    def _are_too_few(self, cis: int, ci: str, situations: int) -> bool:
+        """Whether so many CIs are less than ``_least``. No more is counted below ``ci`` than it takes to say so."""
+        share = self._share(situations)
+        size = self._sizes.get(ci, self._at_least.get(ci, 0))
+        if cis < share * size or ci in self._sizes:
+            return cis < share * size
+        most = 2 * int(cis / share) + 2  # so that it is counted seldom while they become more
+        if most >= BELOW.most:
+            return cis < share * self._size(ci)
+        if len(self._at_least) >= _MAX_REMEMBERED:
+            self._at_least.clear()
+        size = self._at_least[ci] = len(self._topology.walk_down(ci, Reach(BELOW.max_cost, most)))
+        if size < most:
+            self._remember_size(ci, size)
+        return cis < share * size
+
     def _least(self, ci: str, situations: int) -> float:
         """How many CIs that many situations must have below ``ci``."""
-        share = self.settings.share * (_OF_MANY if situations >= self.settings.many else 1.0)
-        return share * self._size(ci)
+        return self._share(situations) * self._size(ci)
+
+    def _share(self, situations: int) -> float:
+        return self.settings.share * (_OF_MANY if situations >= self.settings.many else 1.0)
 
     def _affected(self, ids: Iterable[str], affected: Mapping[str, Collection[str]]) -> int:
         """How many CIs they have, with those under them: if all are below, and none twice."""
@@ -279,10 +297,14 @@ class Umbrellas:
         """How many depend on it."""
         found = self._sizes.get(ci)
         if found is None:
-            if len(self._sizes) >= _MAX_REMEMBERED:
-                self._sizes.clear()
-            found = self._sizes[ci] = len(self._all_below(ci))
+            found = len(self._all_below(ci))
+            self._remember_size(ci, found)
         return found
+
+    def _remember_size(self, ci: str, size: int) -> None:
+        if len(self._sizes) >= _MAX_REMEMBERED:
+            self._sizes.clear()
+        self._sizes[ci] = size
 
     def _all_below(self, ci: str) -> Collection[str]:
         found = self._below.get(ci)

@@ -135,3 +135,14 @@ def test_what_a_parent_tells_of(ticket: Any, after_s: float, says: str):
     assert bool(reason) is bool(says)
     assert held(parent, "other", NOON, SETTINGS) is None
     assert held(None, "desk", NOON, SETTINGS) is None
+
+
+def test_to_count_no_more_than_it_takes_comes_to_what_counting_all_comes_to():
+    ties = [Relationship(source=f"h{n}", type="runs_on", target=f"rack{n % 7}") for n in range(90)]
+    ties += [Relationship(source=f"rack{n}", type="located_in", target="site") for n in range(7)]
+    short, whole = (Umbrellas({}, Topology((), ties)) for _ in range(2))
+
+    for cis in (*range(100), *reversed(range(100))):
+        for ci in ("site", "rack3", "h1"):
+            for situations in (5, 500):
+                assert short._are_too_few(cis, ci, situations) == (cis < whole._least(ci, situations))
