@@ -29,8 +29,8 @@ class Index(Protocol):
     """What a rule remembers of open situations, so that a new alert meets only what can be related to it.
 
     It is never saved: after a restart, and whenever the rules change or a topology comes whole, the rule is built anew
-    and every alert of every open situation is added again, in order of opening and joining. When the topology changes in
-    part it stays, and only alerts that are bound anew are dropped and added: what it holds must not depend on the
+    and every alert of every open situation is added again, in order of opening and joining. When a part of the topology
+    changes it stays, and only alerts that are bound anew are dropped and added: what it holds must not depend on the
     topology.
     """
 

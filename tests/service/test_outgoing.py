@@ -167,7 +167,7 @@ def test_a_sink_that_is_held_is_told_of(running):
     done = run(["sink", "plan"])
 
     assert "tool: no calls until 2026-11-22 12:00:02 (denied): HTTP 401" in done.stderr
-    assert "the sink refuses our credentials until 12:05:00 UTC: HTTP 401" in done.stdout
+    assert "the sink refuses our credentials until 12:00:02 UTC: HTTP 401" in done.stdout
 
 
 def test_what_is_held_back_is_planned_with_its_time_and_reason(running):
