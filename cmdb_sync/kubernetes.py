@@ -8,7 +8,8 @@ Delivery: the whole each time, by kind and by pages of 500 objects. A watch is n
 Recovery: a list that grew too old while it was read (410) begins anew; what was deleted is missing from the next whole.
 Limits:   objects that are not listed below, and pods that have ended, are left out. Pods count for their workload
           (Deployment, StatefulSet, DaemonSet, CronJob, or whatever owns them); with `pods` each is a CI of its own.
-Needs:    a service account that may list the kinds of `resources`, and replicasets and jobs; nothing else.
+Needs:    a service account, or a user with a client certificate, that may list the kinds of `resources`, and
+          replicasets and jobs; nothing else.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

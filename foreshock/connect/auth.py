@@ -53,20 +53,28 @@ def read_secret(path: Path, place: str) -> str:
         place: the setting that names the file, for messages.
     Raises: ConfigError where it is missing, open to others than its owner, or empty.
     """
+    secret = read_private(path, place).strip()
+    if not secret or "\n" in secret or not secret.isprintable():
+        raise _wrong(path, place, "does not hold one line of text", "write the secret into it, and nothing else")
+    return secret
 
-    def wrong(message: str, hint: str) -> ConfigError:
-        return ConfigError([Problem(file=str(path), line=None, path=place, message=message, hint=hint)])
 
+def read_private(path: Path, place: str) -> str:
+    """All that is in ``path``. Raises ConfigError where it is missing, or open to others than its owner."""
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
-        secret = path.read_text(encoding="utf-8").strip()
+        content = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise wrong(f"cannot be read: {error}", "write the secret into it and make Foreshock its owner") from None
+        hint = "write the secret into it and make Foreshock its owner"
+        raise _wrong(path, place, f"cannot be read: {error}", hint) from None
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise wrong(f"its mode is {mode:04o}, so others than its owner may read it", f"run: chmod 600 {path}")
-    if not secret or "\n" in secret or not secret.isprintable():
-        raise wrong("does not hold one line of text", "write the secret into it, and nothing else")
-    return secret
+        message = f"its mode is {mode:04o}, so others than its owner may read it"
+        raise _wrong(path, place, message, f"run: chmod 600 {path}")
+    return content
+
+
+def _wrong(path: Path, place: str, message: str, hint: str) -> ConfigError:
+    return ConfigError([Problem(file=str(path), line=None, path=place, message=message, hint=hint)])
 
 
 class TokenRefused(Denied):

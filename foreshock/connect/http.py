@@ -168,6 +168,7 @@ class Http:
         base_url: scheme, host and leading path; calls name the rest.
         auth: Bearer, Basic or any signer.
         ca_file: authorities to trust instead of the public ones; verification cannot be switched off.
+        client_cert: certificate that shows who we are, and its key, PEM; mode 0600 of the key is the caller's to check.
         proxy: address of an HTTP proxy; proxies and passwords of the environment are not used.
         max_body_bytes: of an answer, decoded; a longer one is refused.
         secrets: what must not appear in messages besides the secrets of ``auth``.
@@ -178,7 +179,7 @@ class Http:
         heard: called with the headers of each answer, names in lower case.
         made: called at the end of each call, repetitions too.
         retries: for calls that change nothing and fail quickly; their answers are JSON. None: each is made once.
-    Raises: ConfigError where ``ca_file`` holds no certificates.
+    Raises: ConfigError where ``ca_file`` holds no certificates, or ``client_cert`` no pair.
     """
 
     def __init__(
@@ -188,6 +189,7 @@ class Http:
         *,
         auth: Auth | None = None,
         ca_file: Path | None = None,
+        client_cert: tuple[Path, Path] | None = None,
         proxy: str = "",
         secrets: tuple[str, ...] = (),
         read_refusal: ReadRefusal | None = None,
@@ -202,6 +204,8 @@ class Http:
         assert base_url.startswith(("http://", "https://")), base_url
         if ca_file is not None:
             _check_authorities(ca_file, instance)
+        if client_cert is not None:
+            _check_pair(client_cert, instance)
         self.instance = instance
         self.server_now: datetime | None = None
         self.base_url = base_url.rstrip("/")
@@ -221,6 +225,8 @@ class Http:
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self._session.headers["User-Agent"] = f"foreshock/{__version__}"
         self._session.headers["Accept"] = "application/json"
+        if client_cert is not None:
+            self._session.cert = (str(client_cert[0]), str(client_cert[1]))
         if proxy:
             self._session.proxies = {"http": proxy, "https": proxy}
         for scheme in ("https://", "http://"):
@@ -436,6 +442,21 @@ def _check_authorities(ca_file: Path, instance: str) -> None:
             path="ca_file",
             message=f"{instance} cannot use it: {error}",
             hint="name a readable file with certificates in PEM form",
+        )
+        raise ConfigError([problem]) from None
+
+
+def _check_pair(client_cert: tuple[Path, Path], instance: str) -> None:
+    certificate, key = client_cert
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate, key, password=lambda: b"")
+    except (OSError, ValueError) as error:
+        problem = Problem(
+            file=str(certificate),
+            line=None,
+            path="client_cert_file",
+            message=f"{instance} cannot use it with {key}: {error}",
+            hint="name a certificate and its own key, both in PEM form, the key without a password",
         )
         raise ConfigError([problem]) from None
 

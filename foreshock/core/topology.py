@@ -370,12 +370,12 @@ class Topology:
         """What depends on ``ci`` directly."""
         return self._needed_by.get(ci, _NOWHERE).keys()
 
-    def way(self, one: str, other: str) -> tuple[str, ...]:
-        """A shortest way along relationships in whatever direction, both ends included; empty if none is found within
-        ``MAX_REACH`` CIs of ``one``."""
+    def way(self, one: str, other: str, most: int = MAX_REACH) -> tuple[str, ...]:
+        """A shortest way along relationships in whatever direction, both ends included; empty if none is found among
+        the ``most`` CIs nearest to ``one``."""
         before = {one: one}
         level = [one]
-        while level and other not in before and len(before) < self.MAX_REACH:
+        while level and other not in before and len(before) < most:
             found: dict[str, str] = {}
             for here in level:
                 for there in (*self.needs(here), *self.needed_by(here)):

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from cmdb_sync.kubernetes import OWNERS, RESOURCES, SOURCE
 from foreshock.connect.http import Http
 from foreshock.core.cmdb import CmdbParts, Expired, IdType, Item
-from foreshock.core.errors import Denied, Rejected
+from foreshock.core.errors import ConfigError, Denied, Rejected
 from foreshock.sandbox.kubernetes import TOKEN, KubernetesSystem
 from foreshock.sandbox.system import Reply
 from foreshock.testing.clients import drive, python_with
@@ -308,3 +309,24 @@ def test_a_real_cluster_is_read():
     assert reading.whole
     assert "namespace/kube-system" in reading.items
     assert "default/service/kubernetes" in reading.items
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"client_cert_file": "/c"}, "needs its key"),
+        ({"client_cert_file": "/c", "client_key_file": "/k", "token_file": "/t"}, "stands beside token_file"),
+    ],
+)
+def test_a_client_certificate_stands_alone_and_with_its_key(settings, message):
+    with pytest.raises(ValidationError, match=message):
+        SOURCE.config.model_validate({"cluster": "eu", **settings})
+
+
+def test_the_key_of_a_client_certificate_is_its_owners_alone(bench, tmp_path):
+    key = tmp_path / "key.pem"
+    key.write_text("a key\nof several lines\n")
+    key.chmod(0o644)
+
+    with pytest.raises(ConfigError, match="mode is 0644"):
+        bench.source(token_file=None, client_cert_file=str(key), client_key_file=str(key))

@@ -479,6 +479,27 @@ def test_a_certificate_nobody_vouches_for_is_refused_and_one_from_the_ca_file_ta
         open_http(server.url.replace("127.0.0.1", "localhost"), ca_file=certificate).get("/")
 
 
+def test_a_server_that_wants_to_know_who_we_are_is_shown_our_certificate(server, open_http, certificate):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    context.load_verify_locations(certificate)
+    context.verify_mode = ssl.CERT_REQUIRED
+    server.use_tls(context)
+
+    with pytest.raises(Unavailable):
+        open_http(server.url, ca_file=certificate).get("/")
+    ours = (certificate, certificate)  # the file holds the key too
+    assert open_http(server.url, ca_file=certificate, client_cert=ours).get("/").status == 200
+
+
+def test_a_certificate_without_its_key_is_refused_before_any_call(open_http, certificate, tmp_path):
+    path = tmp_path / "other.pem"
+    path.write_text("no key")
+
+    with pytest.raises(ConfigError, match=r"client_cert_file: .*cannot use it with .*other.pem"):
+        open_http("https://127.0.0.1:1", client_cert=(certificate, path))
+
+
 @pytest.mark.parametrize("content", [None, "no certificate"])
 def test_a_file_without_authorities_is_refused_before_any_call(open_http, tmp_path, content):
     path = tmp_path / "ca.pem"

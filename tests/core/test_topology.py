@@ -456,3 +456,11 @@ def test_services_after_deltas_are_those_of_the_whole(
             assert {ci: topology.services(ci) for ci in topology._services} == {
                 ci: whole.services(ci) for ci in topology._services
             }
+
+
+def test_a_way_that_is_asked_for_by_a_person_may_lead_past_more_cis_than_correlation_looks_at():
+    pods = [f"namespace contains pod-{number}" for number in range(2 * Topology.MAX_REACH)]
+    topology = graph("namespace contains ingress", "pod-7 runs_on node", *pods)
+
+    assert topology.way("ingress", "node") == ()
+    assert topology.way("ingress", "node", most=len(topology.cis)) == ("ingress", "namespace", "pod-7", "node")

@@ -7,14 +7,14 @@ Facts: kubernetes.io "API concepts" (limit and continue, 410 Expired, resourceVe
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from msgspec import Struct
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
-from foreshock.connect.auth import CaFile, Proxy, read_secret, web_address
+from foreshock.connect.auth import CaFile, Proxy, read_private, read_secret, web_address
 from foreshock.core.cmdb import CmdbConfig, Expired
-from foreshock.core.errors import ConfigError, Denied, ForeshockError, Missing, Problem, Rejected, Unavailable
+from foreshock.core.errors import ConfigError, Denied, ForeshockError, Invalid, Missing, Problem, Rejected, Unavailable
 
 if TYPE_CHECKING:
     from foreshock.connect.http import Auth, Http, Refusal  # importing it takes a tenth of a second of each start
@@ -38,8 +38,20 @@ class KubernetesAccount(CmdbConfig):
         default=None,
         description="file with the token of a service account, mode 0600; within the cluster the pod's own is used",
     )
+    client_cert_file: Path | None = Field(
+        default=None, description="client certificate, PEM, in place of a token; with `client_key_file`"
+    )
+    client_key_file: Path | None = Field(default=None, description="its key, PEM, mode 0600, without a password")
     ca_file: CaFile = None
     proxy: Proxy = ""
+
+    @model_validator(mode="after")
+    def _has_one_way_in(self) -> Self:
+        if (self.client_cert_file is None) != (self.client_key_file is None):
+            raise Invalid("a client certificate needs its key", hint="write client_cert_file and client_key_file")
+        if self.client_cert_file is not None and self.token_file is not None:
+            raise Invalid("client_cert_file stands beside token_file", hint="keep one of them")
+        return self
 
     @field_validator("url")
     @classmethod
@@ -111,23 +123,28 @@ def connect(account: KubernetesAccount, name: str, place: str, http: Callable[..
     Args:
         name: of the instance, for messages. place: where its settings stand, for messages.
         http: ``connect.http.Http`` or a factory like it.
-    Raises ConfigError where the token cannot be read, or there is none.
+    Raises ConfigError where the token or certificate cannot be read, or there is none.
     """
     from foreshock.connect.http import Bearer
 
     ca_file = account.ca_file
-    if account.token_file is not None:
-        token = read_secret(account.token_file, f"{place}.token_file")
+    auth: Auth | None = None
+    pair: tuple[Path, Path] | None = None
+    if account.client_cert_file is not None and account.client_key_file is not None:
+        read_private(account.client_key_file, f"{place}.client_key_file")
+        pair = account.client_cert_file, account.client_key_file
+    elif account.token_file is not None:
+        auth = Bearer(read_secret(account.token_file, f"{place}.token_file"))
     else:
-        token = _pod_token(f"{place}.token_file")
+        auth = Bearer(_pod_token(f"{place}.token_file"))
         ca_file = ca_file or POD_FOLDER / "ca.crt"
-    auth: Auth = Bearer(token)
     return Kubernetes(
         http(
             f"kubernetes {name!r}",
             account.url,
             auth=auth,
             ca_file=ca_file,
+            client_cert=pair,
             proxy=account.proxy,
             max_body_bytes=_MAX_BODY_BYTES,
             read_refusal=read_refusal,
