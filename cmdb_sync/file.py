@@ -1,8 +1,9 @@
 """CIs and relationships that people or a nightly export keep in files.
 
 Facts:    three shapes, told by the path: a YAML file, a JSON file of the same shape, or a folder with ``nodes.csv``
-          (node, type, and optionally name, aliases, owner, criticality, environment; ``id`` may stand for ``node``, and
-          semicolons part aliases) and ``topology.csv`` (source, target, relation). CSV as RFC 4180 has it, UTF-8.
+          (node, type, and optionally name, aliases, owner, criticality, environment, location, contact, retired, and
+          what identifies it: serial, uuid, fqdn, ip …; ``id`` may stand for ``node``, and semicolons part several) and
+          ``topology.csv`` (source, target, relation). CSV as RFC 4180 has it, UTF-8.
 Delivery: the whole every time; equal content gives the same version, whatever its order in the files.
 Recovery: files with problems are refused as a whole, each problem with file and line; the topology read before stays.
 Limits:   2 MiB of YAML, 64 MiB for each JSON or CSV file. Text is compared in Unicode form C, ids without case.
@@ -36,7 +37,7 @@ from foreshock.connect.config import (
     read_text,
     read_yaml,
 )
-from foreshock.core.cmdb import CmdbConfig, CmdbPage, Item, SourceKind, Tie
+from foreshock.core.cmdb import CmdbConfig, CmdbPage, Identifier, IdType, Item, SourceKind, Tie
 from foreshock.core.contracts import Finding, Snapshot
 from foreshock.core.errors import ConfigError, Invalid, Problem
 from foreshock.core.model import CI, Relationship
@@ -60,11 +61,23 @@ CRITICALITY: Mapping[Any, int] = {
     "": 0, None: 0, 0: 0, 1: 1, 2: 2, 3: 3, 4: 4, "0": 0, "1": 1, "2": 2, "3": 3, "4": 4,
     "critical": 1, "high": 2, "medium": 3, "low": 4,
 }  # fmt: skip
-_CI_KEYS = ("id", "kind", "name", "aliases", "owner", "criticality", "environment")
+_CI_KEYS = (
+    *("id", "kind", "name", "aliases", "owner", "criticality", "environment"),
+    *("identifiers", "location", "contact", "retired"),
+)
+IDENTIFIERS = tuple(type_.value for type_ in IdType if type_ not in (IdType.RECORD, IdType.KUBERNETES))
+"""What a file may identify a CI by."""
+_YES, _NO = ("true", "yes", "1"), ("", "false", "no", "0")
 _RELATIONSHIP_KEYS = ("source", "type", "target")
 _TOP_KEYS = ("version", "cis", "relationships")
 # Column of the CSV file: key of the YAML file.
-_NODE_COLUMNS = {"node": "id", "id": "id", "type": "kind", **{key: key for key in _CI_KEYS[2:]}}
+_NODE_COLUMNS = {
+    "node": "id",
+    "id": "id",
+    "type": "kind",
+    **{key: key for key in _CI_KEYS[2:] if key != "identifiers"},
+    **{type_: type_ for type_ in IDENTIFIERS},
+}
 _EDGE_COLUMNS = {"source": "source", "target": "target", "relation": "type"}
 
 
@@ -131,14 +144,15 @@ class FileSource:
         stamp = self.stamp()
         if mark and stamp == mark:
             return CmdbPage(mark=mark)
-        read = self.fetch()
+        reading = _Reading(self._config, _open(self._config.path, self._config.columns))
+        items, relationships, warnings = reading.read()
         return CmdbPage(
-            items=[_item(ci) for ci in read.cis],
-            ties=[Tie(source=one.source, type=one.type, target=one.target) for one in read.relationships],
+            items=items,
+            ties=[Tie(source=one.source, type=one.type, target=one.target) for one in relationships],
             mark=stamp,
             whole=True,
-            expected=len(read.cis) + len(read.relationships),
-            problems=read.warnings,
+            expected=len(items) + len(relationships),
+            problems=warnings,
         )
 
     def check(self) -> list[Finding]:
@@ -164,19 +178,6 @@ class FileSource:
         if time.time() - max(max(one.st_mtime, one.st_ctime) for one in found) < _SETTLED_S:
             return ""
         return " ".join(f"{one.st_ino}:{one.st_size}:{one.st_mtime_ns}:{one.st_ctime_ns}" for one in found)
-
-
-def _item(ci: CI) -> Item:
-    return Item(
-        id=ci.id,
-        name=ci.name,
-        kind=ci.kind,
-        handle=ci.id,
-        aliases=ci.aliases,
-        owner=ci.owner,
-        criticality=ci.criticality,
-        environment=ci.environment,
-    )
 
 
 # ---- the three shapes, as two tables --------------------------------------------------------------------------------
@@ -312,6 +313,9 @@ def _csv_content(folder: Path, renamed: Mapping[str, str]) -> _Content:
         raise ConfigError(problems)
     for row in tables[0].rows:
         row["aliases"] = [alias for alias in row.get("aliases", "").split(";") if alias.strip()]
+        row["identifiers"] = {
+            type_: [value for value in row[type_].split(";") if value.strip()] for type_ in IDENTIFIERS if type_ in row
+        }
     return _Content(cis=tables[0], relationships=tables[1], problems=problems, warnings=warnings)
 
 
@@ -372,23 +376,33 @@ class _Reading:
         self._warnings = list(content.warnings)
         self._repeated = 0
         self._cis: dict[str, CI] = {}
+        self._items: dict[str, Item] = {}
         self._rows: dict[str, int] = {}
         self._folded: dict[str, str] = {}
 
-    def snapshot(self) -> Snapshot:
+    def read(self) -> tuple[list[Item], list[Relationship], tuple[str, ...]]:
+        """All that stands there, sorted, and what was odd. Raises ConfigError with all problems."""
         for index, row in enumerate(self._content.cis.rows):
             self._add_ci(index, row)
         relationships = self._relationships()
         self._warn_of_shared_aliases()
         if self._problems:
             raise ConfigError(_bounded_problems(self._problems))
-        cis = sorted(self._cis.values(), key=lambda ci: ci.id)
         ordered = sorted(relationships, key=lambda one: (one.source, one.target, one.type))
+        items = sorted(self._items.values(), key=lambda item: item.id)
+        return items, ordered, _bounded_warnings([*self._warnings, *self._repeats()])
+
+    def snapshot(self) -> Snapshot:
+        """What is in use, as a topology by itself."""
+        items, relationships, warnings = self.read()
+        cis = tuple(self._cis[item.id] for item in items if not item.retired)
+        used = {ci.id for ci in cis}
+        ties = tuple(one for one in relationships if one.source in used and one.target in used)
         return Snapshot(
-            version=blake2b(msgspec.json.encode([cis, ordered]), digest_size=6).hexdigest(),
-            cis=tuple(cis),
-            relationships=tuple(ordered),
-            warnings=_bounded_warnings([*self._warnings, *self._repeats()]),
+            version=blake2b(msgspec.json.encode([cis, ties]), digest_size=6).hexdigest(),
+            cis=cis,
+            relationships=ties,
+            warnings=warnings,
         )
 
     def _add_ci(self, index: int, row: dict[str, Any]) -> None:
@@ -404,11 +418,25 @@ class _Reading:
             criticality=self._criticality(index, row.get("criticality", 0)),
             environment=self._text(table, index, "environment"),
         )
+        item = Item(
+            id=id_,
+            name=ci.name,
+            kind=ci.kind,
+            handle=id_,
+            identifiers=self._identifiers(index, row.get("identifiers")),
+            aliases=ci.aliases,
+            owner=ci.owner,
+            contact=self._text(table, index, "contact"),
+            environment=ci.environment,
+            criticality=ci.criticality,
+            location=self._text(table, index, "location"),
+            retired=self._flag(index, row.get("retired")),
+        )
         if not id_:
             return
         # Labels are bound to CIs without regard to case, so two ids that differ only so could never be told apart.
         other = self._folded.setdefault(id_.casefold(), id_)
-        if self._cis.get(id_) == ci:
+        if self._items.get(id_) == item:
             self._repeated += 1
             return
         if id_ in self._cis or other != id_:
@@ -417,7 +445,7 @@ class _Reading:
             message = f"id {id_!r} {same}" + (f", first on line {first}" if first else "")
             self._report(table, index, "id", message, "keep one of them")
             return
-        self._cis[id_] = ci
+        self._cis[id_], self._items[id_] = ci, item
         self._rows[id_] = index
 
     def _repeats(self) -> tuple[str, ...]:
@@ -470,6 +498,30 @@ class _Reading:
             return ()
         aliases = {self._clean(self._content.cis, index, "aliases", alias) for alias in value}
         return tuple(sorted(aliases - {"", id_}))
+
+    def _identifiers(self, index: int, value: Any) -> tuple[Identifier, ...]:
+        table = self._content.cis
+        if value is None:
+            return ()
+        if not isinstance(value, dict):
+            self._report(table, index, "identifiers", f"{_seen(value)} is no mapping", "write {serial: ABC123}")
+            return ()
+        found: dict[Identifier, None] = {}
+        for type_, said in value.items():
+            if type_ not in IDENTIFIERS:
+                hint = did_you_mean(str(type_), IDENTIFIERS)
+                self._report(table, index, "identifiers", f"{_seen(type_)} identifies nothing", hint)
+                continue
+            for one in said if isinstance(said, list) else [said]:
+                if text := self._clean(table, index, "identifiers", one):
+                    found[Identifier(IdType(type_), text)] = None
+        return tuple(found)
+
+    def _flag(self, index: int, value: Any) -> bool:
+        word = str("" if value is None else value).strip().lower()
+        if word not in (*_YES, *_NO):
+            self._report(self._content.cis, index, "retired", f"{_seen(value)} is neither yes nor no", "write true")
+        return word in _YES
 
     def _criticality(self, index: int, value: Any) -> int:
         word = value.strip().lower() if isinstance(value, str) else value

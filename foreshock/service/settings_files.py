@@ -15,7 +15,7 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 
 import foreshock
-from cmdb_sync.file import CRITICALITY, FORMAT_VERSION
+from cmdb_sync.file import CRITICALITY, FORMAT_VERSION, IDENTIFIERS
 from correlation.settings import CorrelationSettings
 from foreshock.connect.config import plain_value
 from foreshock.core.topology import DIRECTIONS
@@ -208,6 +208,13 @@ def topology_schema() -> dict[str, Any]:
             "description": "how much depends on it: 1 (critical) to 4 (low)",
         },
         "environment": {**text, "description": "prod, test, …"},
+        "identifiers": {
+            **_object({type_: {"anyOf": [text, {"type": "array", "items": text}]} for type_ in IDENTIFIERS}),
+            "description": "by what other sources know it too, so that it is one CI with theirs",
+        },
+        "location": {**text, "description": "where it stands"},
+        "contact": {**text, "description": "who else answers for it"},
+        "retired": {"type": "boolean", "description": "out of use: no part of the topology"},
     }
     relationship = {
         "source": {**text, "description": "id of a CI"},

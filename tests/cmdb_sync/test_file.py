@@ -1,6 +1,7 @@
 """Topologies from YAML, JSON and CSV: equal content is the same topology, and bad rows are named with their lines."""
 
 import json
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 
 from cmdb_sync import file as file_module
 from cmdb_sync.file import MAX_PROBLEMS, FileConfig, FileSource
+from foreshock.core.cmdb import IdType, Item
 from foreshock.core.contracts import Snapshot
 from foreshock.core.errors import ConfigError
 from foreshock.core.model import CI, Relationship
@@ -345,3 +347,56 @@ def test_a_file_that_is_not_there_or_was_just_written_has_no_stamp(write: Write,
     assert FileSource("test", FileConfig(path=tmp_path / "absent.yaml")).stamp() == ""
     assert FileSource("test", FileConfig(path=tmp_path)).stamp() == ""
     assert FileSource("test", FileConfig(path=write(SHOP))).stamp() == ""
+
+
+# ---- what other sources know it by ----------------------------------------------------------------------------------
+
+
+def items(path: Path) -> dict[str, Item]:
+    return {item.id: item for item in FileSource("cmdb", FileConfig(path=path)).page("", "").items}
+
+
+def test_a_ci_may_say_what_other_sources_know_it_by(write: Write):
+    path = write(
+        "cis:\n"
+        "- {id: db1, identifiers: {serial: CZC123, ip: [10.0.0.1, 10.0.0.2]}, location: Berlin, contact: Ada}\n"
+        "- {id: old, retired: true}\n"
+        "relationships: [{source: db1, type: depends_on, target: old}]\n"
+    )
+
+    found = items(path)
+
+    assert [(each.type, each.value) for each in found["db1"].identifiers] == [
+        (IdType.SERIAL, "CZC123"),
+        (IdType.IP, "10.0.0.1"),
+        (IdType.IP, "10.0.0.2"),
+    ]
+    assert (found["db1"].location, found["db1"].contact, found["old"].retired) == ("Berlin", "Ada", True)
+    assert ([ci.id for ci in fetch(path).cis], fetch(path).relationships) == (["db1"], ())
+
+
+def test_csv_has_a_column_for_each_of_them(folder: Folder):
+    path = folder(
+        "node,type,serial,ip,location,contact,retired\ndb1,host,CZC123,10.0.0.1;10.0.0.2,Berlin,Ada,\nold,host,,,,,yes\n",
+        "source,target,relation\n",
+    )
+
+    found = items(path)
+
+    assert [each.value for each in found["db1"].identifiers] == ["CZC123", "10.0.0.1", "10.0.0.2"]
+    assert (found["db1"].location, found["db1"].contact, found["old"].retired) == ("Berlin", "Ada", True)
+    assert found["old"].identifiers == ()
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ("identifiers: {serail: X}", "'serail' identifies nothing; did you mean 'serial'"),
+        ("identifiers: CZC123", "'CZC123' is no mapping; write {serial: ABC123}"),
+        ("identifiers: {ip: [10]}", "10 is not text"),
+        ("retired: maybe", "'maybe' is neither yes nor no"),
+    ],
+)
+def test_what_identifies_nothing_is_refused_with_the_line(write: Write, said: str, message: str):
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        fetch(write(f"cis:\n- {{id: db1, {said}}}\n"))

@@ -62,8 +62,7 @@ def shown(store: CmdbStore, name: str) -> ShownCI:
 def way(store: CmdbStore, one: str, other: str) -> tuple[ShownTie, ...]:
     """The relationships of a shortest way between two CIs; empty where there is none. Raises Missing."""
     topology = _topology(store)
-    ends = [_named(topology, name) for name in (one, other)]
-    steps = topology.way(*ends, most=len(topology.cis))
+    steps = topology.way(_named(topology, one), _named(topology, other), most=len(topology.cis))
     found = []
     for here, there in pairwise(steps):
         between = [tie for tie in store.relationships_of(here) if {tie.source, tie.target} == {here, there}]
