@@ -1,6 +1,7 @@
 """A stand-in of Assets, the CMDB of Jira Service Management, Cloud or Data Center, with change requests beside it.
 
-Facts: those of ``cmdb_sync.jira_assets`` and ``foreshock.connect.vendors.jira_assets``.
+Facts: those of ``cmdb_sync.jira_assets`` and ``foreshock.connect.vendors.jira_assets``; exercised by the third-party
+    client atlassian-python-api 5.0.5 as well.
 
 It copies what matters to a client: objects are searched by AQL and paged by offset, so that a deletion moves all that
 come after it; nothing tells of what was deleted; an object that refers to another is the one that changes; attributes

@@ -1,5 +1,6 @@
 """What is Freshservice's own: pages by number, a tree of asset types, relationships of assets only, change requests."""
 
+import json
 from datetime import timedelta
 
 import pytest
@@ -7,6 +8,8 @@ import pytest
 from cmdb_sync.freshservice import SOURCE
 from foreshock.core.cmdb import WorkState
 from foreshock.core.errors import Unavailable
+from foreshock.sandbox.freshservice import API_KEY
+from foreshock.testing.clients import drive, python_with
 from foreshock.testing.sources import benched
 
 
@@ -103,3 +106,28 @@ def test_change_requests_are_planned_work_once_they_are_allowed(bench, status, s
         [] if state is None else [(f"CHN-{id}", state, (ci,), (service,), starts, ends)]
     )
     assert all(one.owner and one.url.endswith(f"/a/changes/{id}") for one in found)
+
+
+TAP = """
+import sys
+from tap_freshservice.tap import TapFreshservice
+url, key = sys.argv[1:]
+config = {"api_key": key, "url_base": url + "/api/v2", "request_delay_seconds": 0, "ticket_lookback_days": 45}
+TapFreshservice(config=config).sync_all()
+"""
+
+
+def test_a_client_of_others_reads_the_same_assets(bench):
+    bench.put(*(f"web-{number}" for number in range(103)), serial="SN-1")
+    bench.world.put_ci("shop", "Services")
+
+    lines = drive(python_with("tap-freshservice==0.12.0"), TAP, bench.server.url, API_KEY)
+    records = [json.loads(line) for line in lines if '"type":"RECORD"' in line.replace(" ", "")]
+    assets = [each["record"] for each in records if each["stream"] == "assets"]
+    types = {each["record"]["id"]: each["record"]["name"] for each in records if each["stream"] == "asset_types"}
+
+    ours = bench.read().items
+    assert {(str(row["display_id"]), row["name"], types[row["asset_type_id"]]) for row in assets} == {
+        (item.id, item.name, item.class_name) for item in ours.values()
+    }
+    assert len(assets) == len(ours)

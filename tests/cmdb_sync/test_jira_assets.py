@@ -1,5 +1,6 @@
 """What is Assets' own: references, offsets that shift, schemas that are not to be seen, change requests."""
 
+import json
 from datetime import timedelta
 from functools import partial
 
@@ -9,8 +10,9 @@ from cmdb_sync.jira_assets import SOURCE, JiraAssetsConfig
 from foreshock.connect.http import Http
 from foreshock.core.cmdb import CmdbParts, WorkState
 from foreshock.core.errors import Denied
-from foreshock.sandbox.jira_assets import CHANGES, SCHEMA, TOKEN, AssetsSystem, source_settings
+from foreshock.sandbox.jira_assets import CHANGES, SCHEMA, TOKEN, USER, AssetsSystem, source_settings
 from foreshock.sandbox.server import SandboxServer
+from foreshock.testing.clients import drive, python_with
 from foreshock.testing.sources import Copy, Reading, benched
 from foreshock.testing.tickets import SteppedClock
 
@@ -170,3 +172,59 @@ def test_without_a_project_there_is_no_planned_work(bench):
     now = bench.clock()
 
     assert bench.source(changes_project="").work(now, now) == []
+
+
+CLOUD = """
+import json, sys
+from atlassian.assets import AssetsCloud
+url, user, token = sys.argv[1:]
+site = AssetsCloud(url, username=user, password=token)
+workspace = site._get_assets_workspace_id()
+assets = AssetsCloud(url, username=user, password=token)
+assets.api_root, assets.cloud = f"/jsm/assets/workspace/{workspace}/v1/", True  # it knows one address of the cloud only
+found, start, last = [], 0, False
+while not last:
+    page = assets.aql("objectSchemaId = 1 order by Created asc", start=start, max_results=50)
+    found += page["values"]
+    start, last = start + len(page["values"]), page["isLast"]
+types = {each["id"]: each["name"] for each in assets.get(f"{assets.api_root}objectschema/1/objecttypes/flat")}
+for each in found:
+    refers = [v["referencedObject"]["id"] for a in each["attributes"] for v in a["objectAttributeValues"]
+              if v.get("referencedType")]
+    print(json.dumps([each["id"], each["label"], types[each["objectType"]["id"]], refers]))
+"""
+DATA_CENTER = """
+import json, sys
+from atlassian.assets import AssetsServer
+assets = AssetsServer(sys.argv[1], token=sys.argv[2])
+page = assets.get_aql_objects(query="objectSchemaId = 1 order by Created asc", page=1, result_per_page=50)
+print(json.dumps([each["label"] for each in page["objectEntries"]]))
+"""
+ATLASSIAN = "atlassian-python-api==5.0.5"
+
+
+def test_a_client_of_others_reads_the_same_objects_and_references(bench):
+    bench.related(*((f"app-{number}", f"db-{number}") for number in range(60)))
+
+    lines = drive(python_with(ATLASSIAN), CLOUD, bench.server.url, USER, TOKEN)
+
+    seen = [json.loads(line) for line in lines]
+    ours = bench.read()
+    assert {(id, name, class_name) for id, name, class_name, _ in seen} == {
+        (item.id, item.name, item.class_name) for item in ours.items.values()
+    }
+    assert {(id, target) for id, _, _, targets in seen for target in targets} == {
+        (tie.source, tie.target) for tie in ours.ties.values()
+    }
+
+
+def test_a_client_of_others_reads_the_same_from_a_data_center():
+    world = AssetsSystem(SteppedClock(), cloud=False)
+    world.put_ci("db-1")
+    server = SandboxServer(world).start()
+    try:
+        (line,) = drive(python_with(ATLASSIAN), DATA_CENTER, server.url, TOKEN)
+    finally:
+        server.stop()
+
+    assert json.loads(line) == ["there from the start", "db-1"]
