@@ -27,6 +27,7 @@ import msgspec
 from msgspec import Struct
 from pydantic import Field, field_validator
 
+from foreshock.connect.cmdb import IGNORE
 from foreshock.connect.config import (
     MAX_BYTES,
     Document,
@@ -53,9 +54,6 @@ MAX_WARNINGS = 100
 TABLES = ("nodes.csv", "topology.csv")
 _SETTLED_S = 2.0
 """A file that changed within so many seconds may be changing still."""
-
-IGNORE = "ignore"
-"""In ``relations``: leave relationships of this type out."""
 
 CRITICALITY: Mapping[Any, int] = {
     "": 0, None: 0, 0: 0, 1: 1, 2: 2, 3: 3, 4: 4, "0": 0, "1": 1, "2": 2, "3": 3, "4": 4,

@@ -21,15 +21,9 @@ from sqlalchemy import (
     false,
 )
 
-from foreshock.store.columns import Instant, Serial
+from foreshock.store.columns import NAMING, Instant, Serial
 
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
+metadata = MetaData(naming_convention=NAMING)
 
 meta = Table("cmdb_meta", metadata, Column("key", String(64), primary_key=True), Column("value", Text, nullable=False))
 

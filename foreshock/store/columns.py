@@ -1,4 +1,4 @@
-"""Types of columns that all tables share.
+"""Types of columns, and names of keys, that all tables share.
 
 Apart from ``tables``, whose indexes have SQLAlchemy load all it knows of PostgreSQL: a sync of a CMDB starts without.
 """
@@ -27,3 +27,10 @@ class Instant(TypeDecorator[datetime]):
 
 # SQLite gives a row its number by itself only where the key is spelt INTEGER.
 Serial = BigInteger().with_variant(Integer(), "sqlite")
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+"""Names of indexes and keys, the same on each database."""

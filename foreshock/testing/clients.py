@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-_TIMEOUT_S = 240
+_TIMEOUT_S = 600
+"""For the largest: half a gigabyte from a slow index."""
 
 
 def python_with(*requirements: str) -> Path:

@@ -318,8 +318,9 @@ class Schedule:
 
     def _confirm(self, name: str) -> None:
         state, now = self.store.source(name), self._clock()
-        is_well = state is not None and state.last is not None and state.last.outcome in (CHANGED, UNCHANGED)
-        if is_well and state.succeeded_at is not None and now - state.succeeded_at > _CONFIRM:  # type: ignore[union-attr]
+        if state is None or state.last is None or state.last.outcome not in (CHANGED, UNCHANGED):
+            return
+        if state.succeeded_at is not None and now - state.succeeded_at > _CONFIRM:
             self.store.confirm(name, now)
 
     # ---- what comes of it ----
