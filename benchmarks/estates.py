@@ -13,10 +13,9 @@ from cmdb_sync.file import FileConfig, FileSource
 from correlation.settings import CorrelationSettings
 from foreshock.core.contracts import Record, RecordKind
 from foreshock.service.engine import Engine
-from foreshock.service.front import collector_kinds
 from foreshock.service.records import SettingsRecord, TopologyRecord
 from foreshock.service.rule_files import load_rules
-from foreshock.service.settings import load_settings, rule_kinds
+from foreshock.service.settings import collector_kinds, load_settings, rule_kinds
 
 FAR = "2099-01-01T00:00:00Z"
 

@@ -86,9 +86,8 @@ def holders(work: Path, alerts: int, top: int) -> list[tuple[str, float, float]]
     from cmdb_sync.file import FileConfig, FileSource
     from foreshock.service import recorded, replay
     from foreshock.service.engine import Engine
-    from foreshock.service.front import collector_kinds
     from foreshock.service.rule_files import load_rules
-    from foreshock.service.settings import load_settings, rule_kinds
+    from foreshock.service.settings import collector_kinds, load_settings, rule_kinds
 
     known = FileSource("bench", FileConfig(path=work / "topology")).fetch()
     collectors = collector_kinds()

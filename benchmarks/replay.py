@@ -25,11 +25,10 @@ import product
 from cmdb_sync.file import FileConfig, FileSource
 from foreshock.core.contracts import Record, RecordKind
 from foreshock.service import memory
-from foreshock.service.front import collector_kinds
 from foreshock.service.plan.run import plan
 from foreshock.service.recorded import read_input
 from foreshock.service.replay import Version, replay
-from foreshock.service.settings import rule_kinds
+from foreshock.service.settings import collector_kinds, rule_kinds
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 BATCH = 64

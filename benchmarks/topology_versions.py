@@ -21,10 +21,9 @@ from correlation.settings import CorrelationSettings
 from foreshock.core.contracts import Record, RecordKind
 from foreshock.service import memory
 from foreshock.service.engine import Engine
-from foreshock.service.front import collector_kinds
 from foreshock.service.records import SettingsRecord, TopologyRecord
 from foreshock.service.rule_files import load_rules
-from foreshock.service.settings import load_settings, rule_kinds
+from foreshock.service.settings import collector_kinds, load_settings, rule_kinds
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 

@@ -99,14 +99,40 @@ class Receive(Struct, frozen=True, kw_only=True):
     """A mode of a collector: payloads are posted to us.
 
     Attributes:
-        path: where to.
+        path: where to; ``/s/NAME`` in front of it says which instance it is for.
         schema: JSON Schema of the body, for the OpenAPI document.
         answer: "per_item" lists a result for each item; "alertmanager" answers as Alertmanager does.
+        config: settings of an instance; a source without an instance is taken in as well, unless it must prove itself.
+        head: what headers (names in lower case) and settings add to the body, where it does not say all by itself. The
+            record then holds ``with_head(head, body)``, so that it can be read without either.
+        signed: how the product proves that a call is its own, where it signs; compared with ``config.secret_files``.
+        texts: content types beside JSON that the product sends, for example ``text/plain``.
     """
 
     path: str
     schema: Mapping[str, Any]
     answer: str = "per_item"
+    config: "type[ReceiveConfig] | None" = None
+    head: Callable[[Any, Mapping[str, str]], Mapping[str, Any]] | None = None
+    signed: "Hook | None" = None
+    texts: tuple[str, ...] = ()
+
+
+def with_head(head: Mapping[str, Any], body: bytes) -> bytes:
+    """A payload whose first line is a JSON object that the body does not hold."""
+    return msgspec.json.encode(head) + b"\n" + body
+
+
+def split_head(payload: bytes) -> tuple[dict[str, Any], bytes]:
+    """``with_head`` undone. Raises Malformed."""
+    head, line, body = payload.partition(b"\n")
+    try:
+        found = _HEAD.decode(head)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Malformed(f"the first line is no JSON object: {error}") from None
+    if not line:
+        raise Malformed("there is nothing behind the first line")
+    return found, body
 
 
 class Page(Struct, frozen=True, kw_only=True):
@@ -136,10 +162,55 @@ class Poller(Protocol):
 
 
 class Poll(Struct, frozen=True, kw_only=True):
-    """A mode of a collector: we ask the source, every ``config.every``."""
+    """A mode of a collector: we ask the source, every ``config.every``. Here and in ``Listen``, ``build`` gives None
+    where the settings of a kind with several modes leave this one out."""
 
     config: type["PollConfig"]
-    build: Callable[[str, Any], Poller]
+    build: Callable[[str, Any], Poller | None]
+
+
+class Outlet(Protocol):
+    """Where a listener hands over what came in, from its event loop. What it counts and says is shown of its source."""
+
+    async def take(self, payload: bytes, *, items: int = 1, collector: str = "") -> None:
+        """One record, as ``Collector.decode`` reads it; of another kind where ``collector`` names one. On disk when it
+        returns: acknowledge only then. It waits while more comes in than can be kept. Raises Unavailable where nothing
+        can be kept now: do not acknowledge."""
+
+    async def measure(self, samples: Sequence[Samples]) -> None:
+        """In the metric history, synced, when it returns. Raises Unavailable."""
+
+    def count(self, what: "Outcome", by: int = 1) -> None:
+        """What became of that many items or bytes that the source sent; a record that is taken counts by itself."""
+
+    def say(self, problem: str) -> None:
+        """What a person should know now, for example that nothing can be heard and why; empty: all is well again."""
+
+
+class Outcome(StrEnum):
+    """What became of something that a source sent. IGNORED: fine, and of no meaning to us. REJECTED: it could not be
+    read. LOST: it never reached us, for example dropped by the kernel. LATE: too old to count."""
+
+    RECEIVED = "received"
+    IGNORED = "ignored"
+    REJECTED = "rejected"
+    LOST = "lost"
+    LATE = "late"
+
+
+class Listener(Protocol):
+    """One instance of a collector that listens, in a process of its own: it may use as much of a core as it needs."""
+
+    async def run(self, outlet: Outlet) -> None:
+        """Listen until cancelled; then take what was received, and let go. A connection that breaks is made again, with
+        growing pauses, and said. Raises Denied, or ForeshockError where there is no use in going on."""
+
+
+class Listen(Struct, frozen=True, kw_only=True):
+    """A mode of a collector: a socket, or a connection to a broker or stream, is kept open."""
+
+    config: type["ListenConfig"]
+    build: Callable[[str, Any], Listener | None]
 
 
 class Collector(Struct, frozen=True, kw_only=True):
@@ -154,7 +225,8 @@ class Collector(Struct, frozen=True, kw_only=True):
         namespace: identity family: kinds that report the same alerts share one.
         expires: an event without an end is over when it was not sent again for `fold.expire_after`; without it only a
             resolve ends it.
-        sample: file name in tests/samples, a recorded payload.
+        sample: file name in tests/samples, a recorded payload. Of JSON the value of its key ``body``, behind that of
+            its key ``head`` where it has one.
     """
 
     kind: str
@@ -165,13 +237,18 @@ class Collector(Struct, frozen=True, kw_only=True):
     sample: str
     receive: Receive | None = None
     poll: Poll | None = None
+    listen: Listen | None = None
     namespace: str = ""
     expires: bool = False
 
     @property
     def config(self) -> "type[ConnectorConfig]":
-        """Settings of an instance; a kind that is only posted to has none."""
-        return ConnectorConfig if self.poll is None else self.poll.config
+        """Settings of an instance. A kind with several modes has one model for all of them."""
+        if self.poll is not None:
+            return self.poll.config
+        if self.listen is not None:
+            return self.listen.config
+        return ReceiveConfig if self.receive is None or self.receive.config is None else self.receive.config
 
 
 # ---- connectors in general ------------------------------------------------------------------------------------------
@@ -183,11 +260,44 @@ class ConnectorConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class PollConfig(ConnectorConfig):
+class CollectorConfig(ConnectorConfig):
+    """What every collector lets a person set."""
+
+    expect_every: Duration | None = Field(
+        default=None,
+        ge=timedelta(seconds=10),
+        le=timedelta(days=31),
+        description="something comes at least this often; when it does not, an incident about this source opens",
+    )
+
+
+class PollConfig(CollectorConfig):
     """What every collector that asks lets a person set."""
 
     every: Duration = Field(
         default=timedelta(minutes=1), ge=timedelta(seconds=1), le=timedelta(days=1), description="how often to ask"
+    )
+
+
+class ListenConfig(CollectorConfig):
+    """What every collector that listens lets a person set."""
+
+
+class ReceiveConfig(CollectorConfig):
+    """What every collector that is posted to lets a person set. Two secrets: while one takes the place of the other."""
+
+    token_files: tuple[Path, ...] = Field(
+        default=(),
+        max_length=2,
+        description="files with the token that this source shows, mode 0600; two while one replaces the other",
+    )
+    secret_files: tuple[Path, ...] = Field(
+        default=(),
+        max_length=2,
+        description="files with the secret that this source signs with, mode 0600; two while one replaces the other",
+    )
+    allow_from: tuple[str, ...] = Field(
+        default=(), description="networks this source may send from, for example 192.0.2.0/24; empty: any"
     )
 
 
@@ -808,3 +918,4 @@ def _split(body: bytes, what: str) -> "Sequence[msgspec.Raw | bytes]":
 
 
 _RAWS = msgspec.json.Decoder(list[msgspec.Raw])
+_HEAD = msgspec.json.Decoder(dict[str, Any])

@@ -26,9 +26,9 @@ from foreshock.core.errors import Fenced, Unavailable
 from foreshock.service import memory
 from foreshock.service import metrics as gauges
 from foreshock.service.bridge import Bridge
-from foreshock.service.front import DiskGuard, Front, collector_kinds, who_may
+from foreshock.service.front import DiskGuard, Front, who_may
 from foreshock.service.intake import App, Rejections
-from foreshock.service.settings import DiskGuardSettings, Settings
+from foreshock.service.settings import DiskGuardSettings, Settings, collector_kinds
 from foreshock.store.journal import Journal
 
 log = structlog.get_logger("foreshock")

@@ -18,9 +18,6 @@ from urllib.parse import urlsplit
 
 import structlog
 
-import collectors
-from foreshock.core import registry
-from foreshock.core.contracts import Collector
 from foreshock.core.errors import ConfigError, Held, Problem
 from foreshock.service import metrics as gauges
 from foreshock.service.access import LOOPBACK_HOSTS, Access
@@ -28,7 +25,7 @@ from foreshock.service.clock import utc_now
 from foreshock.service.inbox import WritingInbox
 from foreshock.service.intake import App, Intake, Limits, Receive, Rejections, Scope, Send
 from foreshock.service.metrics import IntakeMetrics
-from foreshock.service.settings import Settings
+from foreshock.service.settings import Settings, collector_kinds
 from foreshock.service.tokens import tokens
 from foreshock.store import migrations
 from foreshock.store.journal import Journal
@@ -41,10 +38,6 @@ _PATIENCE_S = 10.0
 _POLL_S = 0.02
 _LEAVING_S = 1.0
 """How long a start waits for the state folder: of one that was killed, the other process may need a moment to end."""
-
-
-def collector_kinds() -> Mapping[str, Collector]:
-    return registry.kinds(collectors, "COLLECTOR", Collector)
 
 
 class Front:

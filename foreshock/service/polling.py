@@ -68,17 +68,23 @@ class Polling:
         problems: list[Problem] = []
         for instance in instances:
             kind = kinds[instance.kind]
-            assert kind.poll is not None
-            self.polled[instance.name] = Polled(name=instance.name, kind=kind.kind, title=kind.title)
+            if kind.poll is None:
+                continue
             try:
-                self._pollers[instance.name] = kind.poll.build(instance.name, instance.config)
+                poller = kind.poll.build(instance.name, instance.config)
             except ConfigError as error:
                 problems += error.problems
+            else:
+                if poller is not None:
+                    self._pollers[instance.name] = poller
+                    self.polled[instance.name] = Polled(name=instance.name, kind=kind.kind, title=kind.title)
         if problems:
             raise ConfigError(problems)
 
     def schedule(self, scheduler: Scheduler) -> None:
         for instance in self._instances:
+            if instance.name not in self._pollers:
+                continue
             every = instance.config.model_dump()["every"]
             scheduler.every(every, f"poll {instance.name}", partial(self.poll, instance.name), soon=True)
 

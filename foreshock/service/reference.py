@@ -21,8 +21,16 @@ import incident_sink
 from correlation.rule import RuleKind
 from foreshock.core.contracts import Collector, Receive
 from foreshock.service.console.snippets import snippet
-from foreshock.service.front import collector_kinds
-from foreshock.service.settings import LIVE, PREFIX, Kind, Settings, rule_kinds, sink_kinds, source_kinds
+from foreshock.service.settings import (
+    LIVE,
+    PREFIX,
+    Kind,
+    Settings,
+    collector_kinds,
+    rule_kinds,
+    sink_kinds,
+    source_kinds,
+)
 from foreshock.service.settings_files import default_text, instance_lines
 
 _DOCS = Path(__file__).parents[2] / "docs"

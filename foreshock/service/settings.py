@@ -130,10 +130,9 @@ def rule_kinds() -> Mapping[str, RuleKind]:
     return _kinds(correlation.rules, "RULE", RuleKind)
 
 
-def polled_kinds() -> Mapping[str, Collector]:
-    """Kinds of collectors that ask, by name."""
-    kinds = _kinds(collectors, "COLLECTOR", Collector)
-    return {name: kind for name, kind in kinds.items() if kind.poll is not None}
+def collector_kinds() -> Mapping[str, Collector]:
+    """Kinds of collectors, by name."""
+    return _kinds(collectors, "COLLECTOR", Collector)
 
 
 class Instance(Section):
@@ -227,9 +226,9 @@ def _inlined(schema: Any, definitions: Mapping[str, Any]) -> Any:
 
 
 class CollectorInstance(Instance):
-    """A collector that asks."""
+    """A collector."""
 
-    kinds = staticmethod(polled_kinds)
+    kinds = staticmethod(collector_kinds)
 
 
 class SourceInstance(Instance):
@@ -419,7 +418,9 @@ class Settings(Section):
     )
     learn: LearnSettings = Field(default_factory=LearnSettings, description="what is learned from history, and when")
     collectors: tuple[CollectorInstance, ...] = Field(
-        default=(), description="what Foreshock asks by itself; what is posted to it needs no entry"
+        default=(),
+        description="what Foreshock asks and listens to; what is posted to it needs an entry only to prove itself, or "
+        "to be missed when it is silent",
     )
     metrics: MetricSettings = Field(
         default_factory=MetricSettings, description="history of what collectors of metrics read, and its anomalies"

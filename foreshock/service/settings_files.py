@@ -26,8 +26,8 @@ from foreshock.service.settings import (
     RuleEntry,
     Settings,
     SettingsSchema,
+    collector_kinds,
     on_call_kinds,
-    polled_kinds,
     rule_kinds,
     sink_kinds,
     source_kinds,
@@ -39,7 +39,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9_./-][A-Za-z0-9_./:+-]*")
 
 
 _KINDS: Mapping[str, Callable[[], Mapping[str, Kind]]] = {
-    "collectors": polled_kinds,
+    "collectors": collector_kinds,
     "topology": source_kinds,
     "sinks": sink_kinds,
     "on_call": on_call_kinds,

@@ -23,10 +23,9 @@ from msgspec import Struct
 from foreshock.core.errors import ForeshockError, Unavailable
 from foreshock.service.clock import utc_now
 from foreshock.service.engine import Engine
-from foreshock.service.front import collector_kinds
 from foreshock.service.plan.report import verdict
 from foreshock.service.saving import Saver
-from foreshock.service.settings import rule_kinds
+from foreshock.service.settings import collector_kinds, rule_kinds
 from foreshock.service.shadow import SHOWN, Report, Shadow, Task
 from foreshock.store.journal import Journal
 

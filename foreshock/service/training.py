@@ -45,8 +45,7 @@ class Piece(Struct, frozen=True, kw_only=True):
 def work(stdin: IO[bytes], stdout: IO[bytes]) -> None:
     from foreshock.core.topology import Topology
     from foreshock.service import history, judged
-    from foreshock.service.front import collector_kinds
-    from foreshock.service.settings import rule_kinds
+    from foreshock.service.settings import collector_kinds, rule_kinds
     from predictor.settings import LearnSettings
     from predictor.train import train
 

@@ -1,13 +1,15 @@
 """Stand-ins that keep everything in memory."""
 
+import asyncio
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
-from foreshock.core.contracts import DeskAction, DeskNote, DeskRecord, DeskState, SituationRow
+from foreshock.core.contracts import DeskAction, DeskNote, DeskRecord, DeskState, Outcome, SituationRow
 from foreshock.core.errors import Missing, Rejected
-from foreshock.core.model import Judgement, Witness
+from foreshock.core.model import Judgement, Samples, Witness
 from foreshock.service.records import Statement
 from foreshock.service.report import By, Report, of_period
 from foreshock.service.views import (
@@ -324,3 +326,38 @@ def _figures(view: IncidentView) -> SituationRow:
         events=row.events,
         acknowledged_in_time=True if seen else None,
     )
+
+
+class Taken:
+    """An ``Outlet`` that keeps what a listener hands over.
+
+    Attributes:
+        payloads: records in order, as (collector, payload). samples: in order. counts: by outcome. problems: said.
+        refuse: raised instead of keeping anything, while it is set.
+    """
+
+    def __init__(self) -> None:
+        self.payloads: list[tuple[str, bytes]] = []
+        self.samples: list[Samples] = []
+        self.counts: Counter[Outcome] = Counter()
+        self.problems: list[str] = []
+        self.refuse: Exception | None = None
+
+    async def take(self, payload: bytes, *, items: int = 1, collector: str = "") -> None:
+        await asyncio.sleep(0)
+        if self.refuse is not None:
+            raise self.refuse
+        self.payloads.append((collector, payload))
+
+    async def measure(self, samples: Sequence[Samples]) -> None:
+        await asyncio.sleep(0)
+        if self.refuse is not None:
+            raise self.refuse
+        self.samples += samples
+
+    def count(self, what: Outcome, by: int = 1) -> None:
+        self.counts[what] += by
+
+    def say(self, problem: str) -> None:
+        if problem or self.problems:
+            self.problems.append(problem)

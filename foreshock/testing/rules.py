@@ -8,12 +8,11 @@ import msgspec
 from correlation.settings import CorrelationSettings
 from foreshock.core.errors import Rejected
 from foreshock.service.applying import Changed, RulesView, VersionRow
-from foreshock.service.front import collector_kinds
 from foreshock.service.plan.report import verdict
 from foreshock.service.proposal import proposed_by
 from foreshock.service.replay import Version
 from foreshock.service.ruleset import Ruleset, differences, version_of
-from foreshock.service.settings import rule_kinds
+from foreshock.service.settings import collector_kinds, rule_kinds
 from foreshock.service.shadow import Report, Shadow, Task
 from foreshock.service.shadowing import ShadowView, State
 from foreshock.testing.factories import HOSTILE_SCRIPT, HOSTILE_TEMPLATE, NOW, RIGHT_TO_LEFT

@@ -122,8 +122,7 @@ def _warm_up() -> None:
         importlib.import_module(f"foreshock.service.{module}")
     for module in ("loops.auto", "protocols.http.auto"):
         importlib.import_module(f"uvicorn.{module}")
-    from foreshock.service.front import collector_kinds
-    from foreshock.service.settings import rule_kinds, sink_kinds, source_kinds
+    from foreshock.service.settings import collector_kinds, rule_kinds, sink_kinds, source_kinds
 
     for kinds in (collector_kinds, rule_kinds, sink_kinds, source_kinds):
         kinds()

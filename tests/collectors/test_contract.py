@@ -72,7 +72,7 @@ def items_of(payload: Any) -> list[Any]:
 def test_it_says_what_it_is_and_where_its_facts_come_from(collector: Collector):
     assert collector.title
     assert collector.facts
-    assert collector.receive or collector.poll
+    assert collector.receive or collector.poll or collector.listen
     if collector.receive:
         assert collector.receive.path.startswith("/api/")
         assert collector.receive.answer in ("per_item", "alertmanager")

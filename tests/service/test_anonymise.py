@@ -28,7 +28,6 @@ from foreshock.core.model import (
 )
 from foreshock.core.topology import TopologyDelta
 from foreshock.service.anonymise import Tokens, anonymised, read_choice, read_key
-from foreshock.service.front import collector_kinds
 from foreshock.service.recorded import inputs_of
 from foreshock.service.records import (
     AnomaliesRecord,
@@ -41,7 +40,7 @@ from foreshock.service.records import (
     TopologyRecord,
 )
 from foreshock.service.replay import Result, replay
-from foreshock.service.settings import rule_kinds
+from foreshock.service.settings import collector_kinds, rule_kinds
 from foreshock.store.capture import Entry
 from foreshock.testing.records import Story
 

@@ -21,11 +21,10 @@ from foreshock.core.contracts import NewRecord, RecordKind
 from foreshock.core.errors import Rejected, Unavailable
 from foreshock.service.applying import Files, LiveRules, checked, read_files
 from foreshock.service.engine import Engine
-from foreshock.service.front import collector_kinds
 from foreshock.service.lineage import MAX_LINEAGE
 from foreshock.service.records import SettingsRecord
 from foreshock.service.ruleset import Ruleset, differences, ruleset, version_of
-from foreshock.service.settings import rule_kinds
+from foreshock.service.settings import collector_kinds, rule_kinds
 from foreshock.store import migrations
 from foreshock.store.journal import Journal
 from foreshock.store.rulesets import RulesetVersions

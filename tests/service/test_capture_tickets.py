@@ -8,9 +8,9 @@ import pytest
 
 from foreshock.core.contracts import ProblemReading, Record, RecordKind, TicketChange
 from foreshock.service.anonymise import anonymised
-from foreshock.service.front import collector_kinds
 from foreshock.service.recorded import inputs_of
 from foreshock.service.replay import AS_RECORDED, prepared
+from foreshock.service.settings import collector_kinds
 from foreshock.store.capture import Head, read_capture, write_capture
 from foreshock.testing.records import Story, Told, new_engine
 

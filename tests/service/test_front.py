@@ -164,7 +164,7 @@ def test_the_front_needs_none_of_what_takes_long_to_import():
             sys.executable,
             "-c",
             "import sys, foreshock.service.cli, foreshock.service.server\n"
-            "from foreshock.service.front import collector_kinds\n"
+            "from foreshock.service.settings import collector_kinds\n"
             "from foreshock.service.settings import load_settings\n"
             "load_settings(None, {}, {})\n"
             "collector_kinds()\n"

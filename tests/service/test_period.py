@@ -15,7 +15,6 @@ from foreshock.core.contracts import NewRecord, RecordKind
 from foreshock.core.model import CI, JudgementKind
 from foreshock.service import past
 from foreshock.service.client import Client
-from foreshock.service.front import collector_kinds
 from foreshock.service.history_api import history_api
 from foreshock.service.inbox import WritingInbox
 from foreshock.service.period import AsOf, Period, begins, period, present
@@ -25,7 +24,7 @@ from foreshock.service.recorded import inputs_of
 from foreshock.service.records import OperatorRecord, TopologyRecord
 from foreshock.service.replay import AS_RECORDED, Version, prepared
 from foreshock.service.runner import Runner
-from foreshock.service.settings import rule_kinds
+from foreshock.service.settings import collector_kinds, rule_kinds
 from foreshock.service.topologies import Fold
 from foreshock.store import migrations
 from foreshock.store.journal import Journal

@@ -13,14 +13,13 @@ from foreshock.core.contracts import Snapshot
 from foreshock.core.errors import Malformed
 from foreshock.core.learned import CoOccurrence, Learned, Side
 from foreshock.core.model import CI, Relationship
-from foreshock.service.front import collector_kinds
 from foreshock.service.plan import report
 from foreshock.service.plan.compare import FIT_VALUES, VALUES, Difference, Kind, Plan, partners
 from foreshock.service.plan.run import plan, survey
 from foreshock.service.plan.thresholds import parse_threshold
 from foreshock.service.recorded import Input
 from foreshock.service.replay import Version
-from foreshock.service.settings import rule_kinds
+from foreshock.service.settings import collector_kinds, rule_kinds
 from foreshock.testing.records import Story, seconds, shipped_rules
 
 SHOP = ("shop depends_on api", "api depends_on db1")

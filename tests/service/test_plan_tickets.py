@@ -6,14 +6,13 @@ import msgspec
 import pytest
 
 from correlation.settings import CorrelationSettings
-from foreshock.service.front import collector_kinds
 from foreshock.service.plan import report
 from foreshock.service.plan.compare import Difference, Kind, Plan
 from foreshock.service.plan.run import plan, survey
 from foreshock.service.plan.tickets import Written
 from foreshock.service.recorded import Input
 from foreshock.service.replay import Version
-from foreshock.service.settings import rule_kinds
+from foreshock.service.settings import collector_kinds, rule_kinds
 from foreshock.service.settings_files import plan_schema
 from foreshock.testing.records import Story
 from foreshock.testing.schemas import problems

@@ -9,9 +9,8 @@ import pytest
 import foreshock.core.model as model
 from foreshock.core.severity import Severity
 from foreshock.core.topology import DIRECTIONS
-from foreshock.service.front import collector_kinds
 from foreshock.service.reference import pages
-from foreshock.service.settings import sink_kinds, source_kinds
+from foreshock.service.settings import collector_kinds, sink_kinds, source_kinds
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"

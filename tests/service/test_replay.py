@@ -8,10 +8,9 @@ import pytest
 
 from correlation.settings import CorrelationSettings
 from foreshock.core.model import Member, Moved, Situation, SituationState
-from foreshock.service.front import collector_kinds
 from foreshock.service.recorded import Input, ReplayMapping, read_input
 from foreshock.service.replay import Version, Ways, replay
-from foreshock.service.settings import rule_kinds
+from foreshock.service.settings import collector_kinds, rule_kinds
 from foreshock.testing.records import NOON, Story
 
 ALERT = {"labels": {"alertname": "HostDown", "ci": "web1"}, "startsAt": "2026-01-01T00:00:00Z"}

@@ -10,11 +10,10 @@ import pytest
 from foreshock.core.contracts import NewRecord, Record, RecordKind
 from foreshock.service import runner as runner_module
 from foreshock.service.engine import Engine
-from foreshock.service.front import collector_kinds
 from foreshock.service.inbox import WritingInbox
 from foreshock.service.report import By, report
 from foreshock.service.runner import Runner
-from foreshock.service.settings import rule_kinds
+from foreshock.service.settings import collector_kinds, rule_kinds
 from foreshock.store import migrations
 from foreshock.store.journal import Journal
 from foreshock.store.store import Store

@@ -14,13 +14,12 @@ from hypothesis import strategies as st
 
 from correlation.settings import CorrelationSettings
 from foreshock.core.model import Alert, Label, Witness
-from foreshock.service.front import collector_kinds
 from foreshock.service.plan.compare import Plan
 from foreshock.service.plan.run import plan, survey
 from foreshock.service.recorded import Input
 from foreshock.service.replay import Version, replay, write
 from foreshock.service.scoring import Fit
-from foreshock.service.settings import rule_kinds
+from foreshock.service.settings import collector_kinds, rule_kinds
 from foreshock.service.tickets import Ticket
 from foreshock.service.truth import Truth, count_pairs, read_truth
 from foreshock.testing.records import NOON, Story, seconds

@@ -20,12 +20,11 @@ from foreshock.core.errors import Rejected
 from foreshock.core.model import JudgementKind
 from foreshock.service.applying import Changed
 from foreshock.service.clock import utc_now
-from foreshock.service.front import collector_kinds
 from foreshock.service.plan.compare import Kind, Plan
 from foreshock.service.proposal import proposed_by
 from foreshock.service.replay import Version
 from foreshock.service.ruleset import Ruleset, version_of
-from foreshock.service.settings import rule_kinds
+from foreshock.service.settings import collector_kinds, rule_kinds
 from foreshock.service.shadow import Report, Shadow, Task
 from foreshock.service.shadow_work import REPORT, Reached, Work, compare_apart
 from foreshock.service.shadowing import LiveShadows, State

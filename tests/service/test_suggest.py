@@ -17,11 +17,10 @@ from correlation.rule import RuleInstance
 from foreshock.core.contracts import RecordKind
 from foreshock.core.model import JudgementKind
 from foreshock.service.cli import app
-from foreshock.service.front import collector_kinds
 from foreshock.service.proposal import read_proposal
 from foreshock.service.recorded import Input
 from foreshock.service.replay import Version, replay
-from foreshock.service.settings import rule_kinds
+from foreshock.service.settings import collector_kinds, rule_kinds
 from foreshock.service.suggest import report
 from foreshock.service.suggest.recall import Recalled, recall
 from foreshock.service.suggest.suggestion import changed, suggestion_kinds

@@ -14,10 +14,9 @@ from foreshock.service.demo.run import SETTINGS
 from foreshock.service.demo.source import TOPOLOGY_FILE, alerts, postable
 from foreshock.service.engine import Engine
 from foreshock.service.explain import counted
-from foreshock.service.front import collector_kinds
 from foreshock.service.recorded import read_input
 from foreshock.service.replay import Version, prepared
-from foreshock.service.settings import load_settings, rule_kinds
+from foreshock.service.settings import collector_kinds, load_settings, rule_kinds
 
 DOCS = Path(__file__).parents[2] / "docs" / "how-foreshock-decides.md"
 BEGAN = datetime(2026, 11, 22, 9, tzinfo=UTC)

@@ -25,8 +25,7 @@ import zstandard
 
 from foreshock.core.contracts import Record
 from foreshock.service.engine import Engine
-from foreshock.service.front import collector_kinds
-from foreshock.service.settings import rule_kinds
+from foreshock.service.settings import collector_kinds, rule_kinds
 from foreshock.store.capture import read_capture
 from foreshock.testing.servers import (
     ForeshockServer,

@@ -14,9 +14,8 @@ from foreshock.core.errors import ConfigError, ForeshockError, Problem
 from foreshock.service.cases.model import CaseFile
 from foreshock.service.cases.play import play
 from foreshock.service.cases.verdict import Failure, failures
-from foreshock.service.front import collector_kinds
 from foreshock.service.rule_files import load_rules
-from foreshock.service.settings import rule_kinds
+from foreshock.service.settings import collector_kinds, rule_kinds
 
 _ENDINGS = (".yaml", ".yml")
 

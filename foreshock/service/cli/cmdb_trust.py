@@ -197,9 +197,8 @@ def _past(
 ) -> "Recalled | None":
     """topology: for a file that holds none."""
     from foreshock.core.errors import ForeshockError
-    from foreshock.service.front import collector_kinds
     from foreshock.service.past import of_file, of_running
-    from foreshock.service.settings import rule_kinds
+    from foreshock.service.settings import collector_kinds, rule_kinds
     from foreshock.service.suggest.recall import recall
 
     collectors = collector_kinds()

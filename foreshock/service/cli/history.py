@@ -49,12 +49,12 @@ def import_history(
     from foreshock.service.clock import utc_now
     from foreshock.service.cmdb.run import read_once
     from foreshock.service.engine import Engine
-    from foreshock.service.front import collector_kinds, own
+    from foreshock.service.front import own
     from foreshock.service.history_import import imported, read_in
     from foreshock.service.recorded import ReplayMapping, read_input, read_topology
     from foreshock.service.records import SettingsRecord, TopologyRecord
     from foreshock.service.rule_files import load_rules
-    from foreshock.service.settings import load_settings, rule_kinds
+    from foreshock.service.settings import collector_kinds, load_settings, rule_kinds
     from foreshock.store import capture, migrations
     from foreshock.store.journal import Journal
 

@@ -95,10 +95,9 @@ def _learned_from(
     from itertools import chain
 
     from foreshock.connect.config import load
-    from foreshock.service.front import collector_kinds
     from foreshock.service.history import Recorded as RecordedHistory
     from foreshock.service.recorded import ReplayMapping, read_input, read_topology
-    from foreshock.service.settings import load_settings
+    from foreshock.service.settings import collector_kinds, load_settings
     from predictor.train import train
 
     settings = load_settings(config, os.environ, {})

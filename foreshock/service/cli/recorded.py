@@ -104,7 +104,7 @@ def capture(
     `foreshock capture --out shared.jsonl --anonymise instance,host=hash --key-file key`
     """
     from foreshock.service.anonymise import anonymised, read_choice, read_key
-    from foreshock.service.front import collector_kinds
+    from foreshock.service.settings import collector_kinds
     from foreshock.store.capture import read_capture, write_capture
 
     if since is not None and begin is not None:
@@ -276,14 +276,13 @@ def given(
     from foreshock.connect.config import load
     from foreshock.core.learned import foreign
     from foreshock.service import memory
-    from foreshock.service.front import collector_kinds
     from foreshock.service.learning import read_learned
     from foreshock.service.past import of_running
     from foreshock.service.plan.run import survey
     from foreshock.service.recorded import ReplayMapping, read_input, read_topology
     from foreshock.service.replay import Version
     from foreshock.service.rule_files import load_rules
-    from foreshock.service.settings import rule_kinds
+    from foreshock.service.settings import collector_kinds, rule_kinds
 
     memory.look_rarely()
     columns = load(mapping, ReplayMapping) if mapping else None

@@ -145,14 +145,13 @@ def plan_rules(
     foreshock rules plan --since 7d --topology 'as-of 2026-03-01T12:00Z'
     """
     from foreshock.connect.config import load
-    from foreshock.service.front import collector_kinds
     from foreshock.service.learning import read_learned
     from foreshock.service.past import of_file, of_running
     from foreshock.service.plan.compare import FIT_VALUES, VALUES
     from foreshock.service.plan.run import plan
     from foreshock.service.plan.thresholds import parse_threshold
     from foreshock.service.recorded import ReplayMapping
-    from foreshock.service.settings import rule_kinds
+    from foreshock.service.settings import collector_kinds, rule_kinds
     from foreshock.service.truth import as_truth, read_truth
 
     if not (rules or settings or set_ or topology or learned):
@@ -320,11 +319,10 @@ def _unused(
 ) -> "list[Lint]":
     """settings: those of the history if None."""
     from foreshock.connect.config import load
-    from foreshock.service.front import collector_kinds
     from foreshock.service.past import of_file, of_running
     from foreshock.service.recorded import ReplayMapping
     from foreshock.service.replay import Version
-    from foreshock.service.settings import rule_kinds
+    from foreshock.service.settings import collector_kinds, rule_kinds
     from foreshock.service.unused import unused
 
     columns, collectors = load(mapping, ReplayMapping) if mapping else None, collector_kinds()

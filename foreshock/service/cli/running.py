@@ -124,7 +124,7 @@ def check(config: Config = None) -> None:
     from foreshock.service.cmdb.run import build
     from foreshock.service.maintenance import planned
     from foreshock.service.rule_files import load_rules
-    from foreshock.service.settings import load_settings, polled_kinds, source_kinds
+    from foreshock.service.settings import collector_kinds, load_settings, source_kinds
 
     settings = load_settings(config, os.environ, {})
     problems: list[Problem] = []
@@ -135,9 +135,10 @@ def check(config: Config = None) -> None:
         problems += error.problems
     for collector in settings.collectors:
         try:
-            poll = polled_kinds()[collector.kind].poll
-            assert poll is not None
-            poll.build(collector.name, collector.config)
+            kind = collector_kinds()[collector.kind]
+            for mode in (kind.poll, kind.listen):
+                if mode is not None:
+                    mode.build(collector.name, collector.config)
         except ConfigError as error:
             problems += error.problems
     for instance in settings.topology:
@@ -169,9 +170,8 @@ def kinds(
     output: Format = Output.TABLE,
 ) -> None:
     """List the kinds of connectors, detectors and rules this Foreshock has."""
-    from foreshock.service.front import collector_kinds
     from foreshock.service.metric_work import detector_kinds
-    from foreshock.service.settings import rule_kinds, sink_kinds, source_kinds
+    from foreshock.service.settings import collector_kinds, rule_kinds, sink_kinds, source_kinds
 
     stages: dict[str, Callable[[], Any]] = {
         "collectors": collector_kinds, "detectors": detector_kinds, "rules": rule_kinds, "sinks": sink_kinds,

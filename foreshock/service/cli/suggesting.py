@@ -75,10 +75,9 @@ def suggest_rules(
     import msgspec
 
     from foreshock.connect.config import did_you_mean, load
-    from foreshock.service.front import collector_kinds
     from foreshock.service.past import of_file, of_running
     from foreshock.service.recorded import ReplayMapping, read_topology
-    from foreshock.service.settings import rule_kinds
+    from foreshock.service.settings import collector_kinds, rule_kinds
     from foreshock.service.suggest import report
     from foreshock.service.suggest.recall import recall
     from foreshock.service.suggest.trial import History, suggest

@@ -86,11 +86,10 @@ def tune(
     `foreshock tune alerts.csv --mapping mapping.yaml --topology cmdb/ --truth truth.csv --out tuned.yaml`
     """
     from foreshock.connect.config import load
-    from foreshock.service.front import collector_kinds
     from foreshock.service.learning import read_learned
     from foreshock.service.past import of_file, of_running
     from foreshock.service.recorded import ReplayMapping, read_topology
-    from foreshock.service.settings import rule_kinds
+    from foreshock.service.settings import collector_kinds, rule_kinds
     from foreshock.service.truth import read_truth
     from foreshock.service.tune import report
     from foreshock.service.tune.known import known, read, said_in
