@@ -173,7 +173,7 @@ class _Asked(Struct):
     metric: str
     ci: tuple[str, ...]
     unit: str = ""
-    worse: str = ""
+    worse: Literal["", "up", "down"] = ""
 
 
 class _Found(Struct):

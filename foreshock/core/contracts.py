@@ -225,8 +225,9 @@ class Collector(Struct, frozen=True, kw_only=True):
         namespace: identity family: kinds that report the same alerts share one.
         expires: an event without an end is over when it was not sent again for `fold.expire_after`; without it only a
             resolve ends it.
-        sample: file name in tests/samples, a recorded payload. Of JSON the value of its key ``body``, behind that of
-            its key ``head`` where it has one.
+        sample: file name in tests/samples, a recorded payload. Of JSON the value of its key ``body`` (a text as it
+            stands), behind that of its key ``head`` where it has one. Where alerts end it is ``X-firing.json``, beside
+            which is ``X-resolved.json``; other files ``X-….json`` are read by the tests, too.
     """
 
     kind: str

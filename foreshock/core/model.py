@@ -115,6 +115,19 @@ def encode_texts(texts: Mapping[str, str]) -> Raw:
     return Raw(msgspec.json.encode(dict(texts), order="sorted"))
 
 
+def encode_annotations(annotations: Mapping[str, str]) -> Raw:
+    """JSON of annotations that a collector puts together: empty ones are left out, long ones end in ``…``, and there
+    are no more than may be. What explains an alert must never cost us the alert."""
+    kept = {name: _fitting(text) for name, text in annotations.items() if text}
+    return encode_texts({name: kept[name] for name in list(kept)[:MAX_ANNOTATIONS]})
+
+
+def _fitting(text: str) -> str:
+    if len(text) * 4 <= MAX_ANNOTATION_VALUE_BYTES or len(text.encode()) <= MAX_ANNOTATION_VALUE_BYTES:
+        return text
+    return text.encode()[: MAX_ANNOTATION_VALUE_BYTES - 3].decode(errors="ignore") + "…"
+
+
 class Alert(Struct, gc=False, kw_only=True):
     """The state of one condition over time: every event with the same fingerprint. Running state, changed only by fold.
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foreshock.core.errors import Malformed, TooLarge
-from foreshock.core.model import Alert, encode_texts, read_annotations, read_labels
+from foreshock.core.model import Alert, encode_annotations, encode_texts, read_annotations, read_labels
 from foreshock.core.severity import Severity
 from foreshock.testing.records import NOON
 
@@ -123,3 +123,18 @@ def test_equal_texts_are_equal_bytes_and_are_read_again(texts: dict[str, str]):
 
     assert bytes(raw) == bytes(encode_texts(dict(reversed(texts.items()))))
     assert read_labels(raw) == texts
+
+
+def test_annotations_that_are_too_long_or_too_many_are_cut_to_what_may_be():
+    given = {"empty": "", "long": "ü" * 9000, **{f"a{number}": "x" for number in range(100)}}
+
+    found = read_annotations(encode_annotations(given))
+
+    assert len(found) == 64
+    assert "empty" not in found
+    assert found["long"].endswith("ü…")
+    assert len(found["long"].encode()) <= 8192
+
+
+def test_annotations_that_fit_stay_as_they_are():
+    assert read_annotations(encode_annotations({"summary": "x" * 8192})) == {"summary": "x" * 8192}
