@@ -124,8 +124,8 @@ def _tell_outcomes(found: "list[Outcome]", output: Output, *, dry_run: bool) -> 
             one.source,
             f"would be {one.outcome}" if dry_run else one.outcome,
             f"{read}: {counted(counts.items, 'CI')}, {counted(counts.ties, 'relationship')}",
-            f"{counts.put_cis} CIs, {counts.put_relationships} relationships",
-            f"{counts.gone_cis} CIs, {counts.gone_relationships} relationships",
+            f"{counted(counts.put_cis, 'CI')}, {counted(counts.put_relationships, 'relationship')}",
+            f"{counted(counts.gone_cis, 'CI')}, {counted(counts.gone_relationships, 'relationship')}",
             counts.flaws,
             one.version or "-",
         )
@@ -279,7 +279,8 @@ def as_of(
     if not found.version:
         print_lines("there was none yet")
         return
-    print_lines(f"version {found.version}: {len(found.cis)} CIs, {len(found.relationships)} relationships")
+    size = f"{counted(len(found.cis), 'CI')}, {counted(len(found.relationships), 'relationship')}"
+    print_lines(f"version {found.version}: {size}")
     tell_rows(sorted(kinds.items(), key=lambda one: (-one[1], one[0])), output, ("kind", "CIs"), tuple)
 
 

@@ -12,6 +12,7 @@ from foreshock.service.cli.options import DEFAULT_SERVER, Config, Format, Server
 from foreshock.service.cli.terminal import (
     Output,
     complain,
+    counted,
     leave,
     minute,
     print_json,
@@ -224,7 +225,8 @@ def _past(
 def _tell(found: "Health") -> None:
     from foreshock.service.cmdb.health import AGES
 
-    print_lines(f"version {found.version}: {found.cis} CIs, {found.relationships} relationships")
+    size = f"{counted(found.cis, 'CI')}, {counted(found.relationships, 'relationship')}"
+    print_lines(f"version {found.version}: {size}")
     columns = ("source", "read", "CIs", "relationships", *(f"< {name}" for _, name in AGES), "older")
     print_table(
         columns,
