@@ -192,20 +192,23 @@ class Instance(Section):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """One alternative for each kind, with the keys of that kind."""
-        alternatives = []
+        """One alternative for each model of settings, with its keys and the kinds that have it."""
+        by_model: dict[type[BaseModel], list[str]] = {}
         for name, kind in cls.kinds().items():
-            built = kind.config.model_json_schema(schema_generator=SettingsSchema)
+            by_model.setdefault(kind.config, []).append(name)
+        alternatives = []
+        for model, names in by_model.items():
+            built = model.model_json_schema(schema_generator=SettingsSchema)
             properties = {
                 "name": {"type": "string", "pattern": f"^{_NAME.pattern}$"},
-                "kind": {"const": name},
+                "kind": {"const": names[0]} if len(names) == 1 else {"enum": names},
                 **cls._more_keys(),
                 **_inlined(built.get("properties", {}), built.get("$defs", {})),
             }
             required = ["name", "kind", *built.get("required", [])]
             alternatives.append({
-                "title": kind.title, "type": "object", "properties": properties, "required": required,
-                "additionalProperties": False,
+                "title": cls.kinds()[names[0]].title if len(names) == 1 else ", ".join(names), "type": "object",
+                "properties": properties, "required": required, "additionalProperties": False,
             })  # fmt: skip
         return {"oneOf": alternatives}
 

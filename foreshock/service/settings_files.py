@@ -6,7 +6,7 @@
 import json
 import re
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +18,7 @@ import foreshock
 from cmdb_sync.file import CRITICALITY, FORMAT_VERSION, IDENTIFIERS
 from correlation.settings import CorrelationSettings
 from foreshock.connect.config import plain_value
+from foreshock.core.contracts import ReceiveConfig
 from foreshock.core.topology import DIRECTIONS
 from foreshock.service.cases.model import CaseFile
 from foreshock.service.settings import (
@@ -92,23 +93,44 @@ def default_text(info: FieldInfo, value: Any) -> str:
 
 
 def _instances(name: str, defaults: Sequence[Instance], kinds: Mapping[str, Kind]) -> Iterator[str]:
-    """The default instances, and one of every other kind as a comment."""
+    """The default instances, and one of every other kind as a comment; of kinds with the same settings, one for all."""
     yield f"{name}:" if defaults else f"{name}: []"
     for instance in defaults:
         yield from instance_lines(instance.kind, kinds[instance.kind])
+    configured = {instance.kind for instance in defaults}
+    removed = "" if defaults else " (write it instead of the [])"
+    first: dict[type[BaseModel], str] = {}
+    alike = {
+        kind: [other for other, one in kinds.items() if one.config is declared.config and other != kind]
+        for kind, declared in kinds.items()
+    }
     for kind, declared in kinds.items():
-        if any(instance.kind == kind for instance in defaults):
+        if kind in configured or declared.config in first:
             continue
-        removed = "" if defaults else " (write it instead of the [])"
-        yield from _comment(f"{kind}: {declared.title}{removed}", "  ")
-        yield from (f"  # {line}" for line in textwrap.dedent("\n".join(instance_lines(kind, declared))).splitlines())
+        first[declared.config] = kind
+        others = f"; also {', '.join(alike[kind])}" if alike[kind] else ""
+        yield from _comment(f"{kind}: {declared.title}{removed}{others}", "  ")
+        told = _told_before(declared.config, first)
+        lines = instance_lines(kind, declared, {key for keys in told.values() for key in keys})
+        yield from (f"  # {line}" for line in textwrap.dedent("\n".join(lines)).splitlines())
+        for other, keys in told.items():
+            yield from _comment(f"  and as for {other}: {', '.join(keys)}", "  ")
 
 
-def instance_lines(kind: str, declared: Kind) -> Iterator[str]:
-    """An instance of a kind as an entry of its list in the file."""
+def _told_before(model: type[BaseModel], first: Mapping[type[BaseModel], str]) -> dict[str, list[str]]:
+    """Keys that a model has from one for what is posted, which is a kind's own model too: by the kind that shows it."""
+    if model is ReceiveConfig or not issubclass(model, ReceiveConfig) or ReceiveConfig not in first:
+        return {}
+    return {first[ReceiveConfig]: list(ReceiveConfig.model_fields)}
+
+
+def instance_lines(kind: str, declared: Kind, without: Collection[str] = ()) -> Iterator[str]:
+    """An instance of a kind as an entry of its list in the file, without the keys that are told elsewhere."""
     yield f"  - name: {kind}"
     yield f"    kind: {kind}"
     for name, info in declared.config.model_fields.items():
+        if name in without:
+            continue
         yield from _comment(info.description or "", "    ")
         value = (info.examples or ["…"])[0] if info.is_required() else info.get_default(call_default_factory=True)
         if info.is_required():

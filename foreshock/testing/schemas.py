@@ -23,7 +23,10 @@ _BOUNDS: Mapping[str, Callable[[float, float], bool]] = {
     "exclusiveMinimum": operator.gt,
     "exclusiveMaximum": operator.lt,
 }
-_SIZES = {"minLength": str, "maxLength": str, "minItems": list, "maxItems": list}
+_SIZES = {
+    "minLength": str, "maxLength": str, "minItems": list, "maxItems": list,
+    "minProperties": dict, "maxProperties": dict,
+}  # fmt: skip
 
 
 def problems(value: Any, schema: Any, root: Mapping[str, Any], place: str = "") -> Iterator[str]:

@@ -37,6 +37,7 @@ from foreshock.testing.payloads import (
     sample,
     samples_of,
 )
+from foreshock.testing.schemas import problems
 
 EXAMPLES = int(os.environ.get("FORESHOCK_FUZZ_EXAMPLES", "200"))
 KINDS = kinds(collectors, "COLLECTOR", Collector)
@@ -140,60 +141,6 @@ def test_what_goes_before_the_body_is_in_its_sample(collector: Collector):
         assert json.loads(with_head(head(collector.config(), {}), b"").decode()) == head(collector.config(), {})
 
 
-TYPES: dict[str, Any] = {
-    "object": dict,
-    "array": list,
-    "string": str,
-    "number": int | float,
-    "integer": int,
-    "boolean": bool,
-    "null": type(None),
-}
-BOUNDS = {
-    "minProperties": (dict, lambda size, bound: size >= bound),
-    "maxProperties": (dict, lambda size, bound: size <= bound),
-    "minItems": (list, lambda size, bound: size >= bound),
-    "maxItems": (list, lambda size, bound: size <= bound),
-    "minLength": (str, lambda size, bound: size >= bound),
-    "maxLength": (str, lambda size, bound: size <= bound),
-}
-KNOWN = {"type", "required", "properties", "additionalProperties", "items", "enum", "const", "oneOf", "anyOf", "allOf"}
-KNOWN |= {"format", "description", "default", "title", "examples", *BOUNDS}
-
-
-def fits(value: Any, schema: Any) -> bool:
-    """The words of JSON Schema that our schemas use; an unknown word is a mistake here or there."""
-    assert set(schema) <= KNOWN, f"unknown words {set(schema) - KNOWN}"
-    types = schema.get("type", list(TYPES))
-    named, others = schema.get("properties", {}), schema.get("additionalProperties", {})
-    return (
-        any(_is(value, type_) for type_ in ([types] if isinstance(types, str) else types))
-        and value in schema.get("enum", [value])
-        and value == schema.get("const", value)
-        and ("oneOf" not in schema or sum(fits(value, one) for one in schema["oneOf"]) == 1)
-        and ("anyOf" not in schema or any(fits(value, one) for one in schema["anyOf"]))
-        and all(fits(value, one) for one in schema.get("allOf", ()))
-        and all(
-            holds(len(value), schema[word])
-            for word, (type_, holds) in BOUNDS.items()
-            if word in schema and isinstance(value, type_)
-        )
-        and (not isinstance(value, list) or all(fits(item, schema.get("items", {})) for item in value))
-        and (
-            not isinstance(value, dict)
-            or (
-                set(schema.get("required", ())) <= set(value)
-                and (others is not False or set(value) <= set(named))
-                and all(fits(item, named.get(name, others or {})) for name, item in value.items())
-            )
-        )
-    )
-
-
-def _is(value: Any, type_: str) -> bool:
-    return isinstance(value, TYPES[type_]) and (type_ == "boolean" or not isinstance(value, bool))
-
-
 @every_receiver
 def test_its_schema_describes_its_samples_and_not_just_anything(collector: Collector):
     assert collector.receive
@@ -202,10 +149,11 @@ def test_its_schema_describes_its_samples_and_not_just_anything(collector: Colle
     if given.tree is None or not schema:
         pytest.skip("it takes any text, or any JSON")
     for name in samples_of(collector):
-        assert fits(sample(name).tree, schema), name
+        assert list(problems(sample(name).tree, schema, schema)) == [], name
     place = items_at(collector, given) or ()
 
-    assert not fits(replaced(given.tree, (*place, 0) if isinstance(given.tree, list) or place else (), {}), schema)
+    empty = replaced(given.tree, (*place, 0) if isinstance(given.tree, list) or place else (), {})
+    assert list(problems(empty, schema, schema))
 
 
 # ---- reading --------------------------------------------------------------------------------------------------------
