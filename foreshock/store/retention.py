@@ -38,7 +38,7 @@ def forget(store: Store, *, before: datetime, max_bytes: int, reports_before: da
     """
     (_, checkpoint), (newest, _) = store.journal.position(), store.journal.last_record()
     settled = min(checkpoint, newest - 1)
-    inbox, outbox, situation, judgement = tables.inbox, tables.outbox, tables.situation, tables.judgement
+    inbox, outbox, judgement = tables.inbox, tables.outbox, tables.judgement
     records = _by_number(store, settled, inbox.c.at < before)
     while store.size() > max_bytes:
         gone = _by_number(store, settled, limit=_CHUNK)
@@ -46,8 +46,8 @@ def forget(store: Store, *, before: datetime, max_bytes: int, reports_before: da
         if gone == 0:
             break
     reports_before = before if reports_before is None else min(before, reports_before)
-    is_over, tally = situation.c.state != SituationState.OPEN.value, tables.tally
-    _in_chunks(store, situation, situation.c.id, is_over, situation.c.updated_at < reports_before)
+    tally = tables.tally
+    _situations(store, reports_before)
     with store.write() as connection:
         connection.execute(delete(tally).where(tally.c.hour < reports_before))
     return Forgotten(
@@ -59,6 +59,18 @@ def forget(store: Store, *, before: datetime, max_bytes: int, reports_before: da
         notices=_in_chunks(store, tables.notice, tables.notice.c.sequence, tables.notice.c.at < before),
         orders=_in_chunks(store, outbox, outbox.c.sequence, outbox.c.state.in_(_TOLD), outbox.c.at < before),
     )
+
+
+def _situations(store: Store, before: datetime) -> None:
+    """Ended situations go, and with each what is known of its tickets; those in the systems stay."""
+    situation, ticket = tables.situation, tables.ticket
+    over = (situation.c.state != SituationState.OPEN.value, situation.c.updated_at < before)
+    while True:
+        with store.write() as connection:
+            oldest = select(situation.c.id).where(*over).order_by(situation.c.id).limit(_CHUNK)
+            connection.execute(delete(ticket).where(ticket.c.situation.in_(oldest)))
+            if connection.execute(delete(situation).where(situation.c.id.in_(oldest))).rowcount < _CHUNK:
+                return
 
 
 def _without_bodies(store: Store, before: datetime) -> int:

@@ -3,6 +3,7 @@
 import random
 from datetime import UTC, datetime, timedelta
 
+from msgspec.structs import replace
 from sqlalchemy import insert, select
 
 from foreshock.core.contracts import NewRecord, Notice, NoticeKind, RecordKind, SituationRow, Step, Tally
@@ -86,6 +87,24 @@ def test_ended_situations_go_and_open_ones_stay(store: Store):
     forget(store, before=NOON - 14 * DAY, max_bytes=PLENTY)
 
     assert [row.id for row in store.situations(states=["open", "resolved"], limit=9)] == ["S-3", "S-1"]
+
+
+def test_what_is_known_of_tickets_goes_with_their_situation(store: Store):
+    row = SituationRow(
+        id="S-1", state="resolved", priority=3, severity=1, title="", opened_at=NOON - 30 * DAY,
+        updated_at=NOON - 30 * DAY, resolved_at=NOON - 30 * DAY, alerts=1, version=1, body=b"{}",
+    )  # fmt: skip
+    store.journal.commit(Step(read_from=0, position=1, situations=[row, replace(row, id="S-2", updated_at=NOON - DAY)]))
+    with store.write() as connection:
+        for of in ("S-1", "S-2", "recurring:db-1"):  # the last is a Problem's
+            ticket = {"situation": of, "sink": "desk", "state": "confirmed", "number": of, "url": "", "error": ""}
+            connection.execute(insert(tables.ticket).values(ticket | {"updated_at": NOON - 30 * DAY}))
+
+    forget(store, before=NOON - 14 * DAY, max_bytes=PLENTY)
+
+    with store.read() as connection:
+        kept = set(connection.execute(select(tables.ticket.c.situation)).scalars())
+    assert kept == {"S-2", "recurring:db-1"}
 
 
 def test_an_order_whose_outcome_nobody_has_heard_is_kept(store: Store):
