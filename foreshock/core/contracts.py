@@ -186,6 +186,12 @@ class Outlet(Protocol):
     def say(self, problem: str) -> None:
         """What a person should know now, for example that nothing can be heard and why; empty: all is well again."""
 
+    def listens(self, address: str) -> None:
+        """What it is bound to, or connected with, for people; with the port that was found where it was to be any."""
+
+    def show(self, tops: "Sequence[tuple[str, str, int]]") -> None:
+        """What comes most, as (of what, text, count), for people: for example templates of lines. Bounded."""
+
 
 class Outcome(StrEnum):
     """What became of something that a source sent. IGNORED: fine, and of no meaning to us. REJECTED: it could not be

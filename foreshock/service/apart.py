@@ -103,6 +103,7 @@ class _Taking:
             ends.there,
             {
                 "append": self._append,
+                "append_all": self._append_all,
                 "answer": self._answer,
                 "drain": self._drain,
                 "stop": self._stop,
@@ -139,6 +140,9 @@ class _Taking:
 
     async def _append(self, record: Any) -> int:
         return await self._front.inbox.append(msgspec.convert(record, NewRecord))
+
+    async def _append_all(self, records: Any) -> None:
+        await self._front.inbox.append_all(msgspec.convert(records, list[NewRecord]))
 
     async def _answer(self, _: Any) -> None:
         self._front.answer_with(self._bridge.pass_on)
@@ -215,6 +219,13 @@ class FrontApart:
             raise Unavailable("what takes events in is gone")
         return asyncio.run_coroutine_threadsafe(self.bridge.call(what, argument), loop).result(_CALL_S)
 
+    async def called(self, what: str, argument: Any) -> Any:
+        """The same from any event loop."""
+        loop = self.bridge.loop
+        if loop is None or loop.is_closed():
+            raise Unavailable("what takes events in is gone")
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self.bridge.call(what, argument), loop))
+
     def answer_with(self, app: App) -> None:
         self.bridge.app = app
         self.call("answer")
@@ -270,6 +281,9 @@ class InboxApart:
     async def append(self, record: NewRecord, items: Items | None = None) -> int:
         number: int = await self._front.bridge.call("append", msgspec.to_builtins(record, builtin_types=(bytes,)))
         return number
+
+    async def append_all(self, records: Sequence[NewRecord]) -> None:
+        await self._front.called("append_all", msgspec.to_builtins(records, builtin_types=(bytes,)))
 
     def append_now(self, record: NewRecord) -> int:
         number: int = self._front.call("append", msgspec.to_builtins(record, builtin_types=(bytes,)))

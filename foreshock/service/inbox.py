@@ -106,6 +106,10 @@ class WritingInbox:
         self._queue.put(_Waiting(record, items, future, loop))
         return await future
 
+    async def append_all(self, records: Sequence[NewRecord]) -> None:
+        """The same for several at once, from any event loop."""
+        await asyncio.gather(*(self.append(record) for record in records))
+
     def append_now(self, record: NewRecord) -> int:
         future: Future[int] = Future()
         self._queue.put(_Waiting(record, None, future, None))

@@ -17,6 +17,7 @@ from foreshock.core.contracts import (
     DeskNote,
     DeskRecord,
     NewRecord,
+    Outcome,
     RecordKind,
 )
 from foreshock.core.errors import Rejected, Unavailable
@@ -44,6 +45,7 @@ from foreshock.service.views import (
     IncidentRow,
     IncidentView,
     JobView,
+    ListeningView,
     PatternView,
     SourceView,
     StatusView,
@@ -59,7 +61,7 @@ class LiveViews:
 
     Args:
         rejections: requests the intake refused whole, by source.
-        polled: sources that are asked.
+        polled: sources that are asked. listened: those that are listened to, by name.
         jobs: the scheduler's jobs now.
         closed: why the intake takes nothing, or None.
         backlog: (pending orders, age of the oldest in seconds).
@@ -80,6 +82,7 @@ class LiveViews:
         clock: Callable[[], datetime],
         rejections: Callable[[], Mapping[str, Rejections]],
         polled: Callable[[], Iterable[SourceView]],
+        listened: Callable[[], Mapping[str, ListeningView]],
         jobs: Callable[[], Iterable[JobView]],
         closed: Callable[[], tuple[str, int] | None],
         backlog: Callable[[], tuple[int, float]],
@@ -98,6 +101,7 @@ class LiveViews:
             closed,
             backlog,
         )
+        self._listened = listened
         self._poke, self._topology_error, self._disk, self._demo = poke, topology_error, disk, demo
         self._last_reload = last_reload
         self._past = _Stored(store)
@@ -260,6 +264,8 @@ class LiveViews:
                 **facts.get(name, _NOT_HEARD),
             )
         found |= {source.name: source for source in self._polled()}
+        for name, listening in self._listened().items():
+            found[name] = _with_listening(found.get(name), listening)
         return list(found.values())
 
     def dead_letters(self, *, limit: int = 200) -> list[DeadLetterView]:
@@ -389,6 +395,21 @@ class _Stored:
 
     def judgements(self, situation: str) -> list[Judgement]:
         return self._store.judgements(situation=situation, limit=reasons.MAX_JUDGEMENTS)
+
+
+def _with_listening(source: SourceView | None, listening: ListeningView) -> SourceView:
+    """What the engine knows of a source, where it has heard of it, beside what its listener does."""
+    source = source or SourceView(
+        name=listening.name, collector=listening.collector, title=listening.title, path="", rejected=0, **_NOT_HEARD
+    )
+    heard = [each for each in (source.last_seen, listening.last_heard) if each is not None]
+    return msgspec.structs.replace(
+        source,
+        last_seen=max(heard, default=None),
+        rejected=source.rejected + listening.counts.get(Outcome.REJECTED.value, 0),
+        last_error=listening.problem or source.last_error,
+        listening=listening,
+    )
 
 
 def _path(name: str, collector: Collector | None) -> str:

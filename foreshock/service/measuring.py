@@ -44,13 +44,15 @@ class Measuring:
         clock: Callable[[], datetime],
     ) -> None:
         self._settings, self._append, self._clock = settings, append, clock
-        self._process = MetricProcess(folder)
+        self._process, self._listens = MetricProcess(folder), False
+        self.append_encoded = self._process.append_encoded
         self._polling = Polling(instances, kinds, self._process, append, clock)
         self._anomalies = self._left_out = 0
 
-    def schedule(self, scheduler: Scheduler) -> None:
-        """Nothing where nothing is asked: then there is no process either."""
-        if self._polling.polled:
+    def schedule(self, scheduler: Scheduler, *, listens: bool = False) -> None:
+        """Nothing where nothing is asked or listened to: then there is no process either."""
+        self._listens = listens
+        if self._polling.polled or listens:
             self._polling.schedule(scheduler)
             scheduler.every(_DETECT, "detect", self.detect)
             scheduler.every(_TIDY, "metric history", self.tidy)
@@ -95,7 +97,7 @@ class Measuring:
 
     def families(self) -> Iterable[Metric]:
         polled = list(self._polling.polled.values())
-        if not polled:
+        if not polled and not self._listens:
             return
         points = [((each.name,), float(each.points)) for each in polled]
         yield gauges.labelled(

@@ -100,6 +100,10 @@ class MetricProcess:
         ]
         self._ask(Append(source, points, cursor))
 
+    def append_encoded(self, append: bytes) -> None:
+        """The same for an encoded ``Append``, which is passed on as it is."""
+        self._ask_encoded(append)
+
     def cursor(self, source: str) -> str:
         return self._ask(Cursor(source)).cursor
 
@@ -118,6 +122,9 @@ class MetricProcess:
             self._end(timeout_s=10.0)
 
     def _ask(self, request: Request) -> Answer:
+        return self._ask_encoded(msgspec.msgpack.encode(request))
+
+    def _ask_encoded(self, request: bytes) -> Answer:
         with self._lock:
             process = self._process
             if process is None or process.poll() is not None:
@@ -126,7 +133,7 @@ class MetricProcess:
             assert process.stdin is not None
             assert process.stdout is not None
             try:
-                send(process.stdin, msgspec.msgpack.encode(request))
+                send(process.stdin, request)
                 answer = msgspec.msgpack.decode(_receive_in_time(process.stdout), type=Answer)
             except (OSError, EOFError) as error:
                 self._end(timeout_s=0.0)

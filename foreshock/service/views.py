@@ -409,6 +409,38 @@ class ExplainView(Struct, frozen=True, kw_only=True):
     recurrence: str = ""
 
 
+class CountedView(Struct, frozen=True, kw_only=True):
+    """One row of what came most often. of: of what, for example templates of lines."""
+
+    of: str
+    text: str
+    count: int
+
+
+class ListeningView(Struct, frozen=True, kw_only=True):
+    """An instance that is listened to, since the start.
+
+    Attributes:
+        address: what it is bound to, or connected with; empty while it is neither.
+        running: its process is up. restarts: how often it had to be started again.
+        counts: of what was sent, by outcome: received, ignored, rejected, lost, late. points: of samples.
+        problem: why nothing, or not everything, is heard; empty while all is well.
+        tops: what came most often.
+    """
+
+    name: str
+    collector: str
+    title: str
+    address: str
+    running: bool
+    restarts: int
+    last_heard: Moment | None
+    counts: dict[str, int]
+    points: int
+    problem: str
+    tops: tuple[CountedView, ...] = ()
+
+
 class SourceView(Struct, frozen=True, kw_only=True):
     """One sender. last_seen is None for a receiver nobody has used yet; path is where to post.
 
@@ -417,6 +449,7 @@ class SourceView(Struct, frozen=True, kw_only=True):
     None while it reports. holds_s: how long an alert without an end of its own is waited for; None: until it is
     resolved. clock: how its clock stands, in words, empty if there is nothing to tell; lag_s: seconds from its dates to
     their receipt where they should be fresh, below zero if they lie ahead; None as long as too little was seen.
+    listening: how it stands with one that is listened to.
     """
 
     name: str
@@ -435,6 +468,7 @@ class SourceView(Struct, frozen=True, kw_only=True):
     holds_s: float | None = None
     clock: str = ""
     lag_s: float | None = None
+    listening: ListeningView | None = None
 
 
 class DeadLetterView(Struct, frozen=True, kw_only=True):

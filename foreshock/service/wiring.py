@@ -55,6 +55,7 @@ from foreshock.service.history_api import history_api
 from foreshock.service.hooks import MAX_BODY_BYTES, Door, Hooks
 from foreshock.service.learned_api import learned_api
 from foreshock.service.learning import Learner
+from foreshock.service.listening import Listening
 from foreshock.service.live import LiveViews
 from foreshock.service.maintenance import planned
 from foreshock.service.measuring import Measuring
@@ -171,6 +172,16 @@ class Foreshock:
             self.inbox.append_now,
             self.clock,
         )
+        self.listening = Listening(
+            self.settings.collectors,
+            front.collectors,
+            state=self.settings.state,
+            log=self.settings.log,
+            append=self.inbox.append_all,
+            measure=self.measuring.append_encoded,
+            closed=self.closed,
+            clock=self.clock,
+        )
         self.cmdb = Schedule(lambda: self.settings, source, self.runner, self.inbox, front.journal, self.clock)
         self.trusted = Trusted(
             lambda: self.settings, source, self.runner, lambda: self.cmdb.store, self.cmdb.status, self.clock
@@ -184,6 +195,7 @@ class Foreshock:
             clock=self.clock,
             rejections=front.rejections,
             polled=self.measuring.sources,
+            listened=self.listening.views,
             jobs=self.scheduler.views,
             closed=self.closed,
             backlog=self._backlog,
@@ -224,10 +236,11 @@ class Foreshock:
         if self.settings.learn.every:
             self.scheduler.every(min(self.settings.learn.every, _LEARN), "learn", self.learner.due)
         self.scheduler.every(_SHADOW, "shadow", self.shadows.look)
-        self.measuring.schedule(self.scheduler)
+        self.measuring.schedule(self.scheduler, listens=bool(self.listening))
         self.cmdb.start(self.scheduler)
         self.scheduler.every(_HEALTH, "cmdb health", self.trusted.look, soon=True)
         self.scheduler.start()
+        self.listening.start()
         self.front.answer_with(self.hooks)
         log.info("started", version=__version__, position=self.runner.position, replayed=self.replayed)
 
@@ -239,6 +252,7 @@ class Foreshock:
         self._stopping.set()
         if self._warm_up.ident is not None:
             self._warm_up.join()
+        self.listening.stop()
         self.measuring.stop()
         self.cmdb.stop()
         self.shadows.close()
@@ -512,6 +526,7 @@ class Foreshock:
         yield from self._of_work()
         yield from self._of_settings()
         yield from self.measuring.families()
+        yield from self.listening.families()
         yield from self.cmdb.families()
         yield from self.trusted.families()
 

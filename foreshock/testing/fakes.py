@@ -333,6 +333,7 @@ class Taken:
 
     Attributes:
         payloads: records in order, as (collector, payload). samples: in order. counts: by outcome. problems: said.
+        addresses: told. tops: shown last.
         refuse: raised instead of keeping anything, while it is set.
     """
 
@@ -341,6 +342,8 @@ class Taken:
         self.samples: list[Samples] = []
         self.counts: Counter[Outcome] = Counter()
         self.problems: list[str] = []
+        self.addresses: list[str] = []
+        self.tops: Sequence[tuple[str, str, int]] = ()
         self.refuse: Exception | None = None
 
     async def take(self, payload: bytes, *, items: int = 1, collector: str = "") -> None:
@@ -361,3 +364,9 @@ class Taken:
     def say(self, problem: str) -> None:
         if problem or self.problems:
             self.problems.append(problem)
+
+    def listens(self, address: str) -> None:
+        self.addresses.append(address)
+
+    def show(self, tops: Sequence[tuple[str, str, int]]) -> None:
+        self.tops = tops

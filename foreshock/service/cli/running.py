@@ -136,9 +136,10 @@ def check(config: Config = None) -> None:
     for collector in settings.collectors:
         try:
             kind = collector_kinds()[collector.kind]
-            for mode in (kind.poll, kind.listen):
-                if mode is not None:
-                    mode.build(collector.name, collector.config)
+            if kind.poll is not None:
+                kind.poll.build(collector.name, collector.config)
+            if kind.listen is not None and kind.listen.build(collector.name, collector.config) is not None:
+                print_lines(f"collector {collector.name}: listens, in a process of its own")
         except ConfigError as error:
             problems += error.problems
     for instance in settings.topology:
