@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
-from foreshock.core.contracts import Finding, Order, Receipt, Sink, Verb
-from foreshock.core.errors import ForeshockError
+from foreshock.core.contracts import Finding, Order, ProblemSink, Receipt, Sink, Verb
+from foreshock.core.errors import Denied, ForeshockError, Rejected
 
 _FIELDS = {
     "title": "Foreshock: test of this connection, please ignore",
@@ -20,12 +20,24 @@ _FIELDS = {
 }
 
 
-def look(sink: Sink) -> Iterator[Finding]:
-    """What the sink says of itself, without writing; an error is a finding too."""
+def look(sink: Sink, *, problems: bool) -> Iterator[Finding]:
+    """What the sink says of itself, without writing, and whether it may look for Problems where it is to keep
+    ``problems``; an error is a finding too."""
     try:
         yield from sink.check()
+        if problems:
+            yield _problems(cast(ProblemSink, sink))
     except ForeshockError as error:
         yield _failed("connection", error)
+
+
+def _problems(sink: ProblemSink) -> Finding:
+    try:
+        sink.find_problem("foreshock-test")
+    except (Denied, Rejected) as error:
+        remedy = "let the account read and write problems there, or set `problems: false` on this sink"
+        return Finding(subject="problems", observed=str(error), remedy=remedy)
+    return Finding(subject="problems", observed="they can be searched")
 
 
 def live_once(sink: Sink, name: str, run: str, now: Callable[[], datetime]) -> Iterator[Finding]:

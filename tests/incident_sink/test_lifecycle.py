@@ -10,6 +10,7 @@ from foreshock.core.contracts import ProblemReading, Verb
 from foreshock.core.errors import Denied, Rejected, Unavailable
 from foreshock.core.model import TicketState
 from foreshock.sandbox.faults import Fault
+from foreshock.service.sink_test import look
 from foreshock.testing.sinks import CALLS, SINKS, STAGED, Bench, first_faults
 from foreshock.testing.ticket_servers import TICKET_SERVERS
 from foreshock.testing.tickets import make_order, make_problem_order
@@ -186,6 +187,41 @@ def test_problems_are_opened_once_and_their_incidents_linked(stage):
     assert first.number == again.number == problem.number
     assert [problem.number in stage.one(key).links for key in ("S-1", "S-2")] == [True, True]
     assert sum("3 times" in note for note in problem.notes) == 1
+
+
+@pytest.mark.parametrize("stage", WITH_PROBLEMS, indirect=True)
+def test_a_problem_of_a_forecast_has_no_incident_yet_and_gets_it_once_it_came_true(stage):
+    first = stage.sink.write_problem(make_problem_order(note="/var is full in 9 h"), None)
+    (foreseen,) = stage.held("P-1", "problem")
+
+    incident = stage.deliver(Verb.OPEN)
+    stage.sink.write_problem(make_problem_order(version=2, note="it came true", incidents=(incident,)), first)
+
+    (problem,) = stage.held("P-1", "problem")
+    assert foreseen.number == problem.number == first.number
+    assert problem.number in stage.one().links
+
+
+@pytest.mark.parametrize("stage", WITH_PROBLEMS, indirect=True)
+def test_whether_problems_can_be_kept_there_is_looked_at_without_opening_one(stage):
+    found = {finding.subject: finding for finding in look(stage.sink, problems=True)}
+
+    assert found["problems"].observed == "they can be searched"
+    assert stage.held("foreshock-test", "problem") == []
+
+
+@pytest.mark.parametrize("stage", WITH_PROBLEMS, indirect=True)
+def test_an_account_that_may_not_read_problems_is_told_what_to_change(stage, monkeypatch):
+    def denied(*_):
+        raise Denied("prod refused the account at /problems (HTTP 403)")
+
+    monkeypatch.setattr(stage.sink, "find_problem", denied, raising=False)
+
+    found = {finding.subject: finding for finding in look(stage.sink, problems=True)}
+
+    assert "HTTP 403" in found["problems"].observed
+    assert "set `problems: false`" in found["problems"].remedy
+    assert "problems" not in {finding.subject for finding in look(stage.sink, problems=False) if finding.remedy}
 
 
 @pytest.mark.parametrize("stage", WITH_ENDED_PROBLEMS, indirect=True)

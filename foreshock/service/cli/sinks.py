@@ -48,7 +48,7 @@ def try_sink(
 
     from foreshock.service.settings import load_settings
     from foreshock.service.sink_test import live_once, look
-    from foreshock.service.sinks import build_sink
+    from foreshock.service.sinks import build_sink, who_hears
 
     settings = load_settings(config, os.environ, {})
     found = next((instance for instance in settings.sinks if instance.name == name), None)
@@ -66,7 +66,7 @@ def try_sink(
         print_lines("the desk keeps its records in Foreshock's own store: there is nothing to set up")
         return
     sink = build_sink(found, settings.url, cast(Any, None))  # only the desk has a book
-    rows = [msgspec.to_builtins(finding) for finding in look(sink)]
+    rows = [msgspec.to_builtins(finding) for finding in look(sink, problems=name in who_hears(settings.sinks)[1])]
     if create:
         run = secrets.token_hex(4)
         rows += [msgspec.to_builtins(finding) for finding in live_once(sink, name, run, lambda: datetime.now(UTC))]
