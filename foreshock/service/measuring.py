@@ -44,7 +44,8 @@ class Measuring:
         clock: Callable[[], datetime],
     ) -> None:
         self._settings, self._append, self._clock = settings, append, clock
-        self._process, self._listens = MetricProcess(folder), False
+        self._process = MetricProcess(folder, most_series=settings.series, of_source=settings.series_of_source)
+        self._listens = False
         self.append_encoded = self._process.append_encoded
         self._polling = Polling(instances, kinds, self._process, append, clock)
         self._anomalies = self._left_out = 0
@@ -80,6 +81,13 @@ class Measuring:
                 + ", ".join(sorted(damaged)[:5]),
                 hint="their points are missing; remove the folder `damaged` when you have seen it, and restart",
             )
+        if refused := self._process.last.refused:
+            first = refused[0]
+            raise Unavailable(
+                f"{sum(each.points for each in refused)} points of {len(refused)} metrics were left out, as there are "
+                f"more series than are kept; {first.metric} of {first.source} has most, {first.series}",
+                hint="select less there, or raise metrics.series or metrics.series_of_source",
+            )
 
     def sources(self) -> Iterable[SourceView]:
         for polled in list(self._polling.polled.values()):
@@ -107,6 +115,13 @@ class Measuring:
         yield gauges.gauge("foreshock_metric_history_bytes", "Bytes of the metric history.", self._process.last.bytes)
         yield gauges.gauge(
             "foreshock_metric_history_damaged_files", "Files set aside.", len(self._process.last.damaged)
+        )
+        yield gauges.labelled(
+            CounterMetricFamily,
+            "foreshock_metric_points_refused",
+            "Points beyond the bounds on series.",
+            ("source", "metric"),
+            [((each.source, each.metric), float(each.points)) for each in self._process.last.refused],
         )
         yield gauges.labelled(
             CounterMetricFamily,

@@ -65,14 +65,25 @@ class Tidy(Struct, tag=True, frozen=True):
     max_bytes: int
 
 
+class Refused(Struct, frozen=True, kw_only=True):
+    """Points of one metric that were left out since the start. series: of the source and metric that are kept."""
+
+    source: str
+    metric: str
+    points: int
+    series: int
+
+
 class Answer(Struct, frozen=True):
-    """error: why nothing was done. damaged: files of the history that were set aside, and why."""
+    """error: why nothing was done. damaged: files of the history that were set aside, and why. refused: points beyond
+    the bounds on series, by source and metric, since the process began."""
 
     cursor: str = ""
     anomalies: Sequence[Anomaly] = ()
     series: int = 0
     bytes: int = 0
     damaged: Mapping[str, str] = {}
+    refused: Sequence[Refused] = ()
     error: str = ""
 
 
@@ -84,14 +95,15 @@ class MetricProcess:
 
     Args:
         folder: of the history.
+        most_series, of_source: how many series are kept, in all and of each source.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, *, most_series: int = 100_000, of_source: int = 50_000) -> None:
+        self._arguments = [str(folder), str(most_series), str(of_source)]
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self.last = Answer()
-        """The newest answer about what is kept: series, bytes, damaged."""
+        """The newest answer about what is kept: series, bytes, damaged, refused."""
 
     def append(self, source: str, samples: Iterable[Samples], cursor: str) -> None:
         """On disk when it returns. Raises Unavailable."""
@@ -110,7 +122,7 @@ class MetricProcess:
     def detect(self, now: datetime, *, learn: timedelta, window: timedelta) -> Sequence[Anomaly]:
         """Anomalies that are news."""
         answer = self._ask(Detect(now, learn.total_seconds(), window.total_seconds()))
-        self.last = msgspec.structs.replace(self.last, series=answer.series)
+        self.last = msgspec.structs.replace(self.last, series=answer.series, refused=answer.refused)
         return answer.anomalies
 
     def tidy(self, now: datetime, *, before: datetime, max_bytes: int) -> None:
@@ -143,7 +155,7 @@ class MetricProcess:
         return answer
 
     def _start(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", _WORK, str(self._folder)]
+        command = [sys.executable, "-m", _WORK, *self._arguments]
         return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
 
     def _end(self, *, timeout_s: float) -> None:

@@ -3,9 +3,10 @@
 import fcntl
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 
 import msgspec
@@ -16,8 +17,10 @@ import predictor.detectors
 from foreshock.core import registry
 from foreshock.core.errors import ForeshockError, Unavailable
 from foreshock.core.model import Anomaly, Samples, Series
-from foreshock.service.metric_process import Answer, Append, Cursor, Detect, Points, Request, Tidy, receive, send
+from foreshock.service.metric_process import Answer, Append, Cursor, Detect, Refused, Request, Tidy, receive, send
+from foreshock.store.cardinality import Cardinality
 from foreshock.store.history import ParquetHistory
+from foreshock.store.points import gather_bytes
 from predictor.detect import Detector, Fitted, news, place
 from predictor.frames import Panel, panel
 
@@ -26,6 +29,7 @@ _REFIT_AFTER = timedelta(minutes=10)  # at the earliest, for series that were no
 _MAX_ROWS = 1000  # of a history; a longer one is read with fewer points
 _CHUNK = 500  # series fitted at once, which bounds the memory it takes
 _FORGET = timedelta(hours=2)
+_AGE_EVERY = timedelta(hours=12)
 
 Identity = tuple[str, str]
 """CI and dimension: a series of one metric."""
@@ -52,11 +56,13 @@ class _Metric(Struct):
 
 
 class Work:
-    """Args: folder: of the history. Raises Unavailable where it cannot be opened."""
+    """Args: folder: of the history; the others: as of ``MetricProcess``. Raises Unavailable where it cannot be
+    opened."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, most_series: int, of_source: int) -> None:
         _own(folder)
         self._history = ParquetHistory(folder)
+        self._cardinality, self._aged = Cardinality(most_series, of_source), datetime.min.replace(tzinfo=UTC)
         self._detectors = tuple(detector_kinds().values())
         self._metrics: dict[str, _Metric] = {}
         self._told: dict[tuple[str, str, str], tuple[Anomaly, datetime]] = {}
@@ -64,31 +70,36 @@ class Work:
     def do(self, request: Request) -> Answer:
         match request:
             case Append(source, points, cursor):
-                self._history.append(source, list(_samples(points)), cursor)
+                gathered = gather_bytes((each.series, each.times, each.values) for each in points)
+                self._history.append_points(source, self._cardinality.admitted(source, gathered), cursor)
                 return Answer()
             case Cursor(source):
                 return Answer(cursor=self._history.cursor(source))
             case Tidy(now, before, max_bytes):
                 self._history.compact(now)
                 self._history.forget(before, max_bytes)
+                if now - self._aged >= _AGE_EVERY:
+                    self._cardinality.age()
+                    self._aged = now
                 return Answer(bytes=self._history.size(), damaged=self._history.damaged)
             case Detect(now, learn_s, window_s):
                 return self._detect(now, timedelta(seconds=learn_s), timedelta(seconds=window_s))
 
     def _detect(self, now: datetime, learn: timedelta, window: timedelta) -> Answer:
-        names = self._history.metrics(now - window)
-        self._metrics = {name: self._metrics[name] for name in names if name in self._metrics}
+        self._history.flush()
+        recent = self._history.read(now - window, now)  # sorted by metric: one look at each file serves all of them
+        self._metrics = {
+            name: self._metrics[name] for name in {each.series.metric for each in recent} & self._metrics.keys()
+        }
         found: list[Anomaly] = []
-        series = 0
-        for name in names:
-            recent = self._history.read(now - window, now, metric=name)
-            if recent:
-                series += len(recent)
-                found += self._judge(self._fitted(name, recent, now, learn, window), recent)
+        for name, group in groupby(recent, key=lambda each: each.series.metric):
+            of_metric = list(group)
+            found += self._judge(self._fitted(name, of_metric, now, learn, window), of_metric)
         told = news(found, self._told, now)
         self._told |= {place(anomaly): (anomaly, now) for anomaly in told}
         self._told = {name: (last, at) for name, (last, at) in self._told.items() if now - at < _FORGET}
-        return Answer(anomalies=told, series=series)
+        refused = [Refused(source=s, metric=m, points=p, series=n) for s, m, p, n in self._cardinality.refused()]
+        return Answer(anomalies=told, series=len(recent), refused=refused)
 
     def _fitted(
         self, name: str, recent: Sequence[Samples], now: datetime, learn: timedelta, window: timedelta
@@ -154,15 +165,6 @@ def _own(folder: Path) -> None:
     fcntl.flock(lock, fcntl.LOCK_EX)
 
 
-def _samples(points: Iterable[Points]) -> Iterable[Samples]:
-    for each in points:
-        yield Samples(
-            series=each.series,
-            times=np.frombuffer(each.times).tolist(),
-            values=np.frombuffer(each.values).tolist(),
-        )
-
-
 def main() -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what anything prints must not end up among the answers
@@ -175,7 +177,7 @@ def main() -> None:
         except EOFError:
             return
         try:
-            work = work or Work(Path(sys.argv[1]))
+            work = work or Work(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
             answer = work.do(request)
         except ForeshockError as error:
             answer = Answer(error=str(error))

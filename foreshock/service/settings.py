@@ -308,6 +308,15 @@ class MetricSettings(Section):
         default=timedelta(days=30), ge=timedelta(hours=1), description="points older than this are removed"
     )
     size: Size = Field(default=parse_size("5GiB"), gt=0, description="the oldest points are removed beyond this size")
+    series: int = Field(
+        default=100_000,
+        ge=1,
+        le=10_000_000,
+        description="how many series are kept; the points of further ones are left out, counted by source and metric",
+    )
+    series_of_source: int = Field(
+        default=50_000, ge=1, le=10_000_000, description="how many series are kept of one source"
+    )
     learn: Duration = Field(
         default=timedelta(days=7),
         ge=timedelta(hours=1),

@@ -101,3 +101,16 @@ def test_it_ends_with_the_one_that_started_it(process):
     child.stdin.close()
 
     assert child.wait(10) == 0
+
+
+def test_series_beyond_the_bound_are_left_out_and_told(tmp_path):
+    process = MetricProcess(tmp_path / "metrics", most_series=2, of_source=1)
+    try:
+        process.append("prom", [day("db1"), day("db2", seed=2)], "here")
+        process.append("other", [day("db3", seed=3)], "here")
+        detect(process)
+    finally:
+        process.stop()
+
+    assert process.last.series == 2
+    assert [(each.source, each.metric, each.series) for each in process.last.refused] == [("prom", "cpu", 1)]

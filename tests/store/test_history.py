@@ -1,16 +1,21 @@
 """The metric history keeps what it acknowledged: through crashes, damage, compaction and late points."""
 
 import json
+import os
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pyarrow.parquet as parquet
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foreshock.core.model import Direction, Samples, Series
+from foreshock.store import history as store_history
+from foreshock.store import points as columns
 from foreshock.store.history import ParquetHistory
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -31,6 +36,12 @@ def points(history: ParquetHistory, metric: str = "cpu", first_s: float = -(10**
         found.series.ci: [(at - NOON_S, value) for at, value in zip(found.times, found.values, strict=True)]
         for found in history.read(start, end, metric=metric, **asked)
     }
+
+
+def append(history: ParquetHistory, *appended: Samples) -> None:
+    """As a file of its own."""
+    history.append("prom", appended)
+    history.flush()
 
 
 def files(folder: Path) -> list[str]:
@@ -114,7 +125,7 @@ def test_the_cursor_is_known_after_a_restart(history, tmp_path):
 
 def test_files_of_an_hour_that_is_over_become_one_and_nothing_is_lost(history, tmp_path):
     for minute in range(70):
-        history.append("prom", [samples(CPU, (60 * minute, float(minute)))])
+        append(history, samples(CPU, (60 * minute, float(minute))))
     before = points(history)
     assert len(files(tmp_path)) == 70
 
@@ -127,10 +138,10 @@ def test_files_of_an_hour_that_is_over_become_one_and_nothing_is_lost(history, t
 
 
 def test_late_points_after_a_compaction_count_and_are_compacted_in_turn(history, tmp_path):
-    history.append("prom", [samples(CPU, (0, 1.0))])
-    history.append("prom", [samples(CPU, (60, 2.0))])
+    append(history, samples(CPU, (0, 1.0)))
+    append(history, samples(CPU, (60, 2.0)))
     history.compact(NOON + timedelta(hours=2))
-    history.append("prom", [samples(CPU, (60, 5.0), (120, 3.0))])
+    append(history, samples(CPU, (60, 5.0), (120, 3.0)))
 
     late = points(history)
     history.compact(NOON + timedelta(hours=2))
@@ -141,7 +152,7 @@ def test_late_points_after_a_compaction_count_and_are_compacted_in_turn(history,
 
 def test_a_crash_between_a_compaction_and_the_removal_of_its_parts_changes_nothing(history, tmp_path):
     for minute in range(3):
-        history.append("prom", [samples(CPU, (60 * minute, float(minute)))])
+        append(history, samples(CPU, (60 * minute, float(minute))))
     parts = {path: path.read_bytes() for path in tmp_path.rglob("*.parquet")}
     history.compact(NOON + timedelta(hours=2))
     for path, content in parts.items():
@@ -153,8 +164,8 @@ def test_a_crash_between_a_compaction_and_the_removal_of_its_parts_changes_nothi
 
 
 def test_a_damaged_file_is_set_aside_and_reported_and_the_others_are_read(history, tmp_path):
-    history.append("prom", [samples(CPU, (0, 1.0))])
-    history.append("prom", [samples(CPU, (60, 2.0))])
+    append(history, samples(CPU, (0, 1.0)))
+    append(history, samples(CPU, (60, 2.0)))
     first = tmp_path / files(tmp_path)[0]
     first.write_bytes(first.read_bytes()[:-20])
 
@@ -165,7 +176,7 @@ def test_a_damaged_file_is_set_aside_and_reported_and_the_others_are_read(histor
 
 
 def test_a_flipped_bit_is_noticed_by_its_checksum(history, tmp_path):
-    history.append("prom", [samples(CPU, *((60.0 * n, n * 1.37) for n in range(500)))])
+    append(history, samples(CPU, *((60.0 * n, n * 1.37) for n in range(500))))
     path = tmp_path / files(tmp_path)[0]
     body = bytearray(path.read_bytes())
     body[200] ^= 0x10
@@ -178,7 +189,7 @@ def test_a_flipped_bit_is_noticed_by_its_checksum(history, tmp_path):
 
 def test_a_compaction_leaves_a_damaged_part_aside_and_keeps_the_rest(history, tmp_path):
     for minute in range(3):
-        history.append("prom", [samples(CPU, (60 * minute, float(minute)))])
+        append(history, samples(CPU, (60 * minute, float(minute))))
     (tmp_path / files(tmp_path)[1]).write_bytes(b"not parquet")
 
     history.compact(NOON + timedelta(hours=2))
@@ -188,18 +199,19 @@ def test_a_compaction_leaves_a_damaged_part_aside_and_keeps_the_rest(history, tm
 
 
 def test_what_a_crash_left_half_written_is_removed(history, tmp_path):
-    history.append("prom", [samples(CPU, (0, 1.0))])
-    (tmp_path / "2026-11-22" / "12-000000000002.tmp").write_bytes(b"half")
+    append(history, samples(CPU, (0, 1.0)))
+    (tmp_path / "points" / "day=2026-11-22" / ".12-000000000002.parquet").write_bytes(b"half")
 
     again = ParquetHistory(tmp_path)
-    again.append("prom", [samples(CPU, (60, 2.0))])
+    append(again, samples(CPU, (60, 2.0)))
 
     assert points(again) == {"db1": [(0.0, 1.0), (60.0, 2.0)]}
-    assert list(tmp_path.rglob("*.tmp")) == []
+    assert list(tmp_path.rglob(".*")) == []
 
 
 def test_damaged_cursors_cost_no_points(history, tmp_path):
     history.append("prom", [samples(CPU, (0, 1.0))], "here")
+    history.flush()
     (tmp_path / "cursors.json").write_bytes(b'{"prom": 7}')
 
     again = ParquetHistory(tmp_path)
@@ -210,7 +222,7 @@ def test_damaged_cursors_cost_no_points(history, tmp_path):
 
 def test_what_is_old_and_what_is_too_much_is_forgotten_oldest_first(history, tmp_path):
     for hour in range(5):
-        history.append("prom", [samples(CPU, (3600 * hour, float(hour)))])
+        append(history, samples(CPU, (3600 * hour, float(hour))))
     sizes = [(tmp_path / name).stat().st_size for name in files(tmp_path)]
 
     freed = history.forget(NOON + timedelta(hours=1), 10**9)
@@ -219,6 +231,162 @@ def test_what_is_old_and_what_is_too_much_is_forgotten_oldest_first(history, tmp
 
     history.forget(NOON, sum(sizes[-2:]))
     assert [at for at, _ in points(history)["db1"]] == [10800.0, 14400.0]
+
+
+# ---- days -----------------------------------------------------------------------------------------------------------
+
+DAY = timedelta(days=1)
+
+
+def test_a_day_that_is_over_becomes_one_file(history, tmp_path):
+    for hour in range(20):
+        append(history, samples(CPU, (3600.0 * hour, float(hour))), samples(LATENCY, (3600.0 * hour, 0.5)))
+    before = points(history), points(history, "latency")
+
+    history.compact(NOON + timedelta(hours=13))
+
+    assert files(tmp_path)[0] == "points/day=2026-11-22/all-000000000012.parquet"
+    assert len(files(tmp_path)) == 9
+    assert (points(history), points(history, "latency")) == before
+
+
+def test_a_late_point_of_a_day_that_is_over_joins_its_file(history, tmp_path):
+    append(history, samples(CPU, (0, 1.0), (60, 2.0)))
+    history.compact(NOON + 2 * DAY)
+    append(history, samples(CPU, (60, 5.0), (-60, 0.0)))
+
+    late = points(history)
+    history.compact(NOON + 2 * DAY)
+
+    assert late == points(history) == {"db1": [(-60.0, 0.0), (0.0, 1.0), (60.0, 5.0)]}
+    assert len(files(tmp_path)) == 1
+    assert history.compact(NOON + 2 * DAY) == 0
+
+
+def test_anyones_pandas_reads_the_folder(history, tmp_path):
+    """While the day runs and after it, also beside a file that is just being written."""
+    pandas = pytest.importorskip("pandas")
+    append(history, samples(LATENCY, (0, 0.5)))
+    history.compact(NOON + 2 * DAY)
+    append(history, samples(CPU, (86400, 12.0)))
+    (tmp_path / "points" / "day=2026-11-23" / ".12-000000000009.parquet").write_bytes(b"half")
+
+    frame = pandas.read_parquet(tmp_path / "points")
+
+    assert frame.drop(columns="time").astype(str).to_dict("records") == [
+        {"metric": "latency", "ci": "db1", "dimension": "p99", "unit": "s", "worse": "up", "value": "0.5",
+         "day": "2026-11-22"},
+        {"metric": "cpu", "ci": "db1", "dimension": "", "unit": "%", "worse": "", "value": "12.0",
+         "day": "2026-11-23"},
+    ]  # fmt: skip
+    assert list(frame.time) == [NOON, NOON + DAY]
+    few = pandas.read_parquet(tmp_path / "points", filters=[("metric", "==", "cpu"), ("ci", "in", ["db1"])])
+    assert list(few.value) == [12.0]
+
+
+def test_one_ci_of_a_metric_is_read_from_few_rows(history, tmp_path, monkeypatch):
+    monkeypatch.setattr(columns, "ROW_GROUP", 100)
+    append(history, *(samples(Series(ci=f"host{n:03}", metric="cpu"), *((60.0 * m, float(n)) for m in range(50)))
+                      for n in range(100)))  # fmt: skip
+    [path] = tmp_path.rglob("*.parquet")
+    read = []
+
+    with parquet.ParquetFile(path) as file:
+        take = file.read_row_group
+        monkeypatch.setattr(file, "read_row_group", lambda group: read.append(group) or take(group))
+        found = columns.load(file, "cpu", {"host042"}, span=(0, 2**62), step_ms=1)
+
+    assert len(found.times) == 50
+    assert len(read) <= 2
+
+
+def test_what_is_put_together_piece_by_piece_is_the_same(history, monkeypatch):
+    monkeypatch.setattr(store_history, "_TOGETHER", 100)
+    for minute in range(30):
+        names = [Series(ci=f"host{n}", metric=f"m{n % 3}") for n in range(20)]
+        append(history, *(samples(name, (60.0 * minute, float(minute))) for name in names))
+    before = [points(history, f"m{n}") for n in range(3)]
+
+    history.compact(NOON + 2 * DAY)
+
+    assert [points(history, f"m{n}") for n in range(3)] == before
+
+
+def test_folders_of_days_as_they_were_named_before_are_taken_over(history, tmp_path):
+    append(history, samples(CPU, (0, 1.0)))
+    (tmp_path / "points" / "day=2026-11-22").rename(tmp_path / "2026-11-22")
+
+    assert points(ParquetHistory(tmp_path)) == {"db1": [(0.0, 1.0)]}
+
+
+# ---- the log --------------------------------------------------------------------------------------------------------
+
+
+def test_what_was_appended_is_there_before_it_is_parquet_and_after_a_crash(history, tmp_path):
+    history.append("prom", [samples(CPU, (0, 1.0))], "here")
+    assert files(tmp_path) == []
+    assert points(history) == {"db1": [(0.0, 1.0)]}
+
+    again = ParquetHistory(tmp_path)
+
+    assert (points(again), again.cursor("prom")) == ({"db1": [(0.0, 1.0)]}, "here")
+    assert len(files(tmp_path)) == 1
+
+
+def test_an_append_that_a_crash_cut_off_is_as_if_it_never_came(history, tmp_path):
+    history.append("prom", [samples(CPU, (0, 1.0))])
+    whole = (tmp_path / "log").stat().st_size
+    history.append("prom", [samples(CPU, (60, 2.0))])
+    os.truncate(tmp_path / "log", whole + 30)
+
+    again = ParquetHistory(tmp_path)
+    again.append("prom", [samples(CPU, (120, 3.0))])
+
+    assert points(ParquetHistory(tmp_path)) == {"db1": [(0.0, 1.0), (120.0, 3.0)]}
+
+
+def test_a_crash_after_the_log_became_files_doubles_nothing(history, tmp_path):
+    history.append("prom", [samples(CPU, (0, 1.0))])
+    left = (tmp_path / "log").read_bytes()
+    history.flush()
+    (tmp_path / "log").write_bytes(left)
+
+    again = ParquetHistory(tmp_path)
+    again.compact(NOON + 2 * DAY)
+
+    assert points(again) == {"db1": [(0.0, 1.0)]}
+
+
+PUTS_TOGETHER = """
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from foreshock.store.history import ParquetHistory
+
+history = ParquetHistory(Path(sys.argv[1]))
+print("ready", flush=True)
+history.compact(datetime(2026, 11, 30, tzinfo=UTC))
+"""
+
+
+@pytest.mark.parametrize("after_ms", [0, 3, 10, 30, 100])
+def test_a_kill_while_files_are_put_together_loses_and_doubles_nothing(history, tmp_path, after_ms):
+    for hour in range(30):
+        append(history, *(samples(Series(ci=f"h{n}", metric="cpu"), (3600.0 * hour, float(n))) for n in range(50)))
+    before = points(history)
+    command = [sys.executable, "-c", PUTS_TOGETHER, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as worker:
+        assert worker.stdout is not None
+        worker.stdout.readline()
+        time.sleep(after_ms / 1000)
+        worker.kill()
+
+    again = ParquetHistory(tmp_path)
+    once = points(again)
+    again.compact(NOON + 9 * DAY)
+
+    assert once == points(again) == before
+    assert len(files(tmp_path)) == 2
 
 
 KILLED = """
