@@ -5,6 +5,7 @@ ends with a declaration: ``COLLECTOR``, ``SINK`` or ``SOURCE``. The registry rea
 editing.
 """
 
+import ipaddress
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -14,9 +15,9 @@ from typing import Any, Literal, Protocol, TypeVar
 
 import msgspec
 from msgspec import Struct
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from foreshock.core.errors import Malformed
+from foreshock.core.errors import Invalid, Malformed
 from foreshock.core.model import CI, Change, Event, Judgement, Moment, Relationship, Samples, Witness
 from foreshock.core.quantities import Duration
 
@@ -95,6 +96,28 @@ class Ignored(Struct, frozen=True):
 Translated = Event | Change | Samples | Ignored
 
 
+class Greeting(Struct, frozen=True):
+    """What some products want to hear before they send (a handshake). visit: an address to fetch first, whose host the
+    kind has checked; https only."""
+
+    body: bytes = b""
+    headers: tuple[tuple[str, str], ...] = ()
+    visit: str = ""
+
+
+class Certified(Struct, frozen=True):
+    """How calls are proven that a product signs with a certificate of its own, wherever it comes from.
+
+    Attributes:
+        certificate: where it is (https), from the body; the host is checked strictly. Raises Malformed.
+        unproven: why a call is not to be believed, from the settings of the instance, the certificate (PEM) and the
+            body; empty if it is. The settings say whose calls: anybody may be a customer of that product.
+    """
+
+    certificate: Callable[[bytes], str]
+    unproven: Callable[[Any, bytes, bytes], str]
+
+
 class Receive(Struct, frozen=True, kw_only=True):
     """A mode of a collector: payloads are posted to us.
 
@@ -102,11 +125,18 @@ class Receive(Struct, frozen=True, kw_only=True):
         path: where to; ``/s/NAME`` in front of it says which instance it is for.
         schema: JSON Schema of the body, for the OpenAPI document.
         answer: "per_item" lists a result for each item; "alertmanager" answers as Alertmanager does.
-        config: settings of an instance; a source without an instance is taken in as well, unless it must prove itself.
+        config: settings of an instance. A source without an instance is taken in as well, unless settings are missing
+            then, or its calls are ``certified``.
         head: what headers (names in lower case) and settings add to the body, where it does not say all by itself. The
-            record then holds ``with_head(head, body)``, so that it can be read without either.
+            record then holds ``with_head(head, body)``, so that it can be read without either. Raises Malformed.
         signed: how the product proves that a call is its own, where it signs; compared with ``config.secret_files``.
-        texts: content types beside JSON that the product sends, for example ``text/plain``.
+        certified: the same, of a product that signs with a certificate.
+        token_header: beside ``Authorization`` and ``X-Foreshock-Token``, where the product shows a token; lower case.
+        token_query: the same in the address, for a product that can do nothing else.
+        handshake: the answer to a call (method, headers, body) that asks whether it may send; None for all others. Of
+            other methods than POST only where the product needs them (OPTIONS).
+        texts: content types beside JSON that the product sends, for example ``text/plain``; taken where the instance
+            makes it prove itself, for any web page can have a browser send these.
     """
 
     path: str
@@ -115,6 +145,10 @@ class Receive(Struct, frozen=True, kw_only=True):
     config: "type[ReceiveConfig] | None" = None
     head: Callable[[Any, Mapping[str, str]], Mapping[str, Any]] | None = None
     signed: "Hook | None" = None
+    certified: Certified | None = None
+    token_header: str = ""
+    token_query: str = ""
+    handshake: Callable[[str, Mapping[str, str], bytes], Greeting | None] | None = None
     texts: tuple[str, ...] = ()
 
 
@@ -304,8 +338,26 @@ class ReceiveConfig(CollectorConfig):
         description="files with the secret that this source signs with, mode 0600; two while one replaces the other",
     )
     allow_from: tuple[str, ...] = Field(
-        default=(), description="networks this source may send from, for example 192.0.2.0/24; empty: any"
+        default=(),
+        description="networks this source may send from, for example 192.0.2.0/24 or 2001:db8::/32; empty: any; behind "
+        "a proxy set trusted_proxies",
     )
+
+    @field_validator("allow_from")
+    @classmethod
+    def _are_networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
+        return networks_of(networks)
+
+
+def networks_of(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """Raises Invalid for what is no address and no network."""
+    for index, text in enumerate(texts):
+        try:
+            ipaddress.ip_network(text)
+        except ValueError as error:
+            hint = "write an address, or a network like 192.0.2.0/24"
+            raise Invalid(f"{text!r} is no network: {error}", hint=hint, path=(index,)) from None
+    return texts
 
 
 FieldName = Literal[
@@ -563,21 +615,29 @@ class KnownErrorSink(ProblemSink, Protocol):
         """The record as it stands; None where it is gone. Raises Unavailable, Denied."""
 
 
+def _as_one(header: str) -> Sequence[str]:
+    return (header,)
+
+
 class Hook(Struct, frozen=True, kw_only=True):
     """How a system proves that a call which it makes to us (a webhook) is its own, and new.
 
     Attributes:
         header: the one that carries the proof, in lower case.
         proof: what it must hold, from the secret, the headers (names in lower case) and the body.
+        split: the proofs in the header, where it may hold several (made with an old and a new secret); one will do.
         sent_at: when the system says it made the call, from what the proof covers; None where that does not say. No
             function where the proof is the secret itself, so that nothing is covered.
         max_age: how old a call may be; as long as the system tries again.
+        undated: a call that does not say when it was made is taken as well.
     """
 
     header: str
     proof: Callable[[str, Mapping[str, str], bytes], str]
+    split: Callable[[str], Sequence[str]] = _as_one
     sent_at: Callable[[Mapping[str, str], bytes], datetime | None] | None = None
     max_age: timedelta = timedelta(minutes=5)
+    undated: bool = False
 
 
 SHARED_TOKEN = Hook(header="x-foreshock-token", proof=lambda secret, headers, body: secret)

@@ -167,6 +167,7 @@ class _Taking:
         return self._front.rejections()
 
     async def _use(self, guard: Any) -> None:
+        """The process behind has read the files with secrets before, and told what is wrong with them."""
         settings = self._front.settings
         self._front.use(settings.model_copy(update={"disk_guard": DiskGuardSettings.model_construct(**guard)}))
 

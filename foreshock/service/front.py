@@ -22,6 +22,7 @@ from foreshock.core.errors import ConfigError, Held, Problem
 from foreshock.service import metrics as gauges
 from foreshock.service.access import LOOPBACK_HOSTS, Access
 from foreshock.service.clock import utc_now
+from foreshock.service.gates import Fetched, Gates, fetch
 from foreshock.service.inbox import WritingInbox
 from foreshock.service.intake import App, Intake, Limits, Receive, Rejections, Scope, Send
 from foreshock.service.metrics import IntakeMetrics
@@ -75,18 +76,21 @@ class Front:
         self.collectors = collector_kinds()
         self.inbox = WritingInbox(self.journal, clock, on_append=on_append, on_fatal=self.fatal, feed=not owned)
         self._metrics = IntakeMetrics()
+        self._certificates = Fetched(fetch)
         self._behind = Later()
         self.access = who_may(settings)
         self.intake = Intake(
             Probes(self._behind, self.closed),
             self.inbox,
             self.collectors,
+            self._gates(settings),
             limits=Limits(
                 body=settings.limits.body, decompressed=settings.limits.decompressed, batch=settings.limits.batch
             ),
             clock=clock,
             closed=self.closed,
             actor=self.access.actor,
+            fetch=fetch,
             observe=self._metrics.observe,
         )
 
@@ -107,9 +111,15 @@ class Front:
         return self._metrics.families()
 
     def use(self, settings: Settings) -> None:
-        """Settings that were read again."""
+        """Settings that were read again, and the files with tokens and secrets. Raises ConfigError for what is wrong
+        with those; then all is as before."""
+        gates = self._gates(settings)
         self.settings = settings
         self._disk.use(settings)
+        self.intake.gates = gates
+
+    def _gates(self, settings: Settings) -> Gates:
+        return Gates(settings.collectors, self.collectors, self._certificates)
 
     def start(self) -> None:
         self.inbox.start()

@@ -6,25 +6,23 @@ the tokens, for what a system sends is proven by its own signature.
 Order of checks: is there such a door, may we take it, is it small enough, is it proven, is it new.
 """
 
-import hmac
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import msgspec
 import structlog
 from msgspec import Struct
 
+from foreshock.connect.proofs import AHEAD, Unproven, proven
 from foreshock.core.contracts import Hook
+from foreshock.service.gates import Seen
 from foreshock.service.intake import App, Receive, Refusal, Scope, Send
 
 PREFIX = "/hooks/"
 MAX_BODY_BYTES = 1024 * 1024
 _DISCARDED_BYTES = 4 * MAX_BODY_BYTES
 """A refused body is read to its end up to here: closing on a sender in mid-sentence would cost it the answer."""
-_AHEAD = timedelta(minutes=5)
-"""How far another clock may run ahead of ours."""
-_MAX_REMEMBERED = 10_000
 
 log = structlog.get_logger("foreshock")
 
@@ -56,7 +54,7 @@ class Hooks:
         closed: Callable[[], tuple[str, int] | None],
     ) -> None:
         self._behind, self._doors, self._clock, self._closed = behind, doors, clock, closed
-        self._seen = {name: Seen(door.hook.max_age + _AHEAD) for name, door in doors.items()}
+        self._seen = {name: Seen(door.hook.max_age + AHEAD) for name, door in doors.items()}
         self._last: dict[str, str] = {}
         self.counts: Counter[tuple[str, str]] = Counter()
 
@@ -93,9 +91,10 @@ class Hooks:
             raise Refusal(401, f"the header {door.hook.header}, which proves who sends, is missing")
         content = await body.read(headers.get("content-length", ""))
         now = self._clock()
-        why_not = unproven(door.hook, door.secret, given, headers, content, now)
-        if why_not:
-            raise Refusal(401, why_not)
+        try:
+            proven(door.hook, (door.secret,), headers, content, now)
+        except Unproven as error:
+            raise Refusal(401, f"{error} (here: webhook_secret_file)") from None
         if door.hook.sent_at is not None and not self._seen[name].add(given, now):
             return "repeated"
         door.hear()
@@ -108,43 +107,6 @@ class Hooks:
             log.warning("hooks_refused", sink=name, error=reason)
         elif before == "refused" and outcome != "refused":
             log.info("hooks_accepted_again", sink=name)
-
-
-def unproven(hook: Hook, secret: str, given: str, headers: Mapping[str, str], body: bytes, now: datetime) -> str:
-    """Why a call is not to be believed; empty if it is. Takes as long for any wrong proof."""
-    if not hmac.compare_digest(given.encode(), hook.proof(secret, headers, body).encode()):
-        return f"{hook.header} is not what this secret makes it: check webhook_secret_file, and the secret there"
-    if hook.sent_at is None:
-        return ""
-    at = hook.sent_at(headers, body)
-    if at is None:
-        return "what was signed does not say when it was sent, so that anybody could send it again"
-    age = now - at
-    if not -_AHEAD <= age <= hook.max_age:
-        return (
-            f"it was sent at {at:%Y-%m-%d %H:%M:%S} UTC, here it is {now:%H:%M:%S}, and {hook.max_age} are allowed: "
-            "an old call that was sent again, or a clock that is wrong"
-        )
-    return ""
-
-
-class Seen:
-    """Proofs of calls that were taken, as long as they could be sent again."""
-
-    def __init__(self, keep: timedelta) -> None:
-        self._keep = keep
-        self._proofs: OrderedDict[str, datetime] = OrderedDict()
-
-    def add(self, proof: str, now: datetime) -> bool:
-        """Whether it is new."""
-        while self._proofs and (
-            len(self._proofs) >= _MAX_REMEMBERED or next(iter(self._proofs.values())) < now - self._keep
-        ):
-            self._proofs.popitem(last=False)
-        if proof in self._proofs:
-            return False
-        self._proofs[proof] = now
-        return True
 
 
 class _Body:

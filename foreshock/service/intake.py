@@ -1,8 +1,9 @@
 """The door: POSTs of events, answered after they are on disk. Raw ASGI, because this is the one path where a
 framework's share of the time would be most of it; everything else goes on to the application behind.
 
-Order of checks: may we take it (draining, disk), may they send it (token), is it small enough, can it be read, is each
-item sound. An answer always names the limit and the value that passed it.
+Order of checks: may we take it (draining, disk), may they send it (network, certificate, token), is it small enough, is
+it proven (signature of the bytes as they came), can it be read, is each item sound. An answer always names the limit
+and the value that passed it; of a proof that fails it names nothing, our log and the status do.
 """
 
 import re
@@ -14,12 +15,15 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
+import structlog
 import zstandard
 from msgspec import Struct
 
-from foreshock.core.contracts import Collector, Items, NewRecord, RecordKind
+from foreshock.connect.proofs import Unproven
+from foreshock.core.contracts import Collector, Greeting, Items, NewRecord, RecordKind, with_head
 from foreshock.core.errors import ForeshockError, Malformed
 from foreshock.core.model import Event, read_annotations, read_labels
+from foreshock.service.gates import Fetch, Gate, Gates
 from foreshock.service.inbox import Inbox
 
 Scope = MutableMapping[str, Any]
@@ -33,7 +37,18 @@ _DISCARDED_LIMITS = 4
 _JSON = (b"content-type", b"application/json")
 _SOUND = 1 << 17
 """Places for what was found sound before. What comes to a place taken takes it over, so this is all there ever is."""
+_NOT_PROVEN = (
+    "who sends this is not known here, or not proven: send `Authorization: Bearer TOKEN` with the token of this source "
+    "or of the API, or sign it with the secret of this source; the log of Foreshock says what is wrong"
+)
+"""Whatever it is: who guesses names and secrets learns nothing."""
+_CHALLENGE = (b"www-authenticate", b'Basic realm="Foreshock", charset="UTF-8"')
+"""Some senders keep their password back until they are asked for it."""
+_REASONS = {400: "unreadable", 401: "token", 413: "too_large", 415: "content_type", 421: "host", 429: "busy"}
 _BROWSER_FORMS = (b"application/x-www-form-urlencoded", b"multipart/form-data", b"text/plain")
+
+
+log = structlog.get_logger("foreshock")
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -45,17 +60,25 @@ class Limits(Struct, frozen=True, kw_only=True):
 
 
 class Refusal(Exception):
-    """An answer other than success, with the reason for the sender."""
+    """An answer other than success, with the reason for the sender.
 
-    def __init__(self, status: int, reason: str, *, retry_after_s: int | None = None) -> None:
+    Attributes:
+        why: one word for counts. told: the reason for us, where the sender does not hear it.
+    """
+
+    def __init__(
+        self, status: int, reason: str, *, retry_after_s: int | None = None, why: str = "", told: str = ""
+    ) -> None:
         super().__init__(reason)
         self.status, self.reason, self.retry_after_s = status, reason, retry_after_s
+        self.why, self.told = why or _REASONS.get(status, "other"), told or reason
 
 
 class Rejections(Struct, kw_only=True):
-    """Requests of one source that were refused whole: they left no record, so they are counted here."""
+    """Requests of one source that were refused whole: they left no record, so they are counted here. by: by reason."""
 
     requests: int = 0
+    by: dict[str, int] = {}
     last_error: str = ""
     last_at: datetime | None = None
 
@@ -64,8 +87,11 @@ class Intake:
     """ASGI application in front of ``behind``.
 
     Args:
+        gates: what each source must prove.
         closed: why nothing can be taken now, as (reason, seconds to wait), or None.
-        actor: who sends, from the request's headers; raises Refusal where they may not.
+        actor: who sends, from the request's headers; raises Refusal where they may not. Asked where a source does not
+            prove itself.
+        fetch: gets an address that a product wants visited before it sends.
         observe: called with (seconds, status, events, bytes) of each request.
     """
 
@@ -76,17 +102,22 @@ class Intake:
         behind: App,
         inbox: Inbox,
         collectors: Mapping[str, Collector],
+        gates: Gates,
         *,
         limits: Limits,
         clock: Callable[[], datetime],
         closed: Callable[[], tuple[str, int] | None],
         actor: Callable[[Scope], str],
+        fetch: Fetch,
         observe: Callable[[float, int, int, int], None],
     ) -> None:
         self._behind, self._inbox, self._limits, self._clock = behind, inbox, limits, clock
-        self._closed, self._actor, self._observe = closed, actor, observe
+        self._closed, self._actor, self._fetch, self._observe = closed, actor, fetch, observe
+        self.gates = gates
         self._sound = array("q", bytes(8 * _SOUND))
         self._by_path = {collector.receive.path: collector for collector in collectors.values() if collector.receive}
+        self._greeted = {path for path, each in self._by_path.items() if each.receive and each.receive.handshake}
+        self._refused: set[str] = set()
         self.rejections: dict[str, Rejections] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -95,9 +126,12 @@ class Intake:
             name = ""
             if path.startswith("/s/") and (found := _SOURCE_PATH.match(path)):
                 name, path = found[1], found[2]
-            if scope["method"] == "POST" and (collector := self._by_path.get(path)) is not None:
-                await self._receive(collector, name or collector.kind, scope, receive, send)
-                return
+            method = scope["method"]
+            if method == "POST" or (method == "OPTIONS" and path in self._greeted):
+                collector = self._by_path.get(path)
+                if collector is not None:
+                    await self._receive(collector, name or collector.kind, scope, receive, send)
+                    return
             if name:
                 scope = {**scope, "path": path, "raw_path": path.encode()}
         await self._behind(scope, receive, send)
@@ -118,31 +152,42 @@ class Intake:
             closed = self._closed()
             if closed is not None:
                 raise Refusal(503, closed[0], retry_after_s=closed[1])
-            actor = self._actor(scope)
-            body = await self._body(scope, reading)
+            gate, actor = self._admit(collector, source, scope)
+            raw, encoding = await self._body(scope, reading, gate)
+            size = len(raw)
+            named = _named(scope) if gate.reads_headers else {}
+            proof = await gate.check(named, raw, self._clock()) if gate.checks_body else ""
+            body = decompress(raw, encoding, self._limits.decompressed) if encoding else raw
             size = len(body)
-            items = self._decode(collector, body)
-            errors, labels = self._check(collector, items)
-            await self._inbox.append(
-                NewRecord(
-                    kind=RecordKind.EVENTS,
-                    body=body,
-                    collector=collector.kind,
-                    source=source,
-                    actor=actor,
-                    items=len(items),
-                ),
-                Items(items, labels),
-            )
-            accepted = len(items) - len(errors)
-            status, answer = _answer(collector, len(items), errors)
+            if proof and gate.seen is not None and proof in gate.seen:
+                status, answer = 200, b'{"status":"repeated"}'
+            elif (greeting := self._greeting(collector, scope["method"], named, body)) is not None:
+                if greeting.visit:
+                    await self._fetch(greeting.visit, gate.proxy)
+                status, answer = 200, greeting.body
+                headers += [(name.lower().encode(), value.encode("latin-1")) for name, value in greeting.headers]
+            else:
+                items, errors = await self._take(collector, gate, source, actor, named, body)
+                accepted = items - len(errors)
+                status, answer = _answer(collector, items, errors)
+                if proof and gate.seen is not None and not errors:
+                    gate.seen.add(proof, self._clock())
+            if self._refused and source in self._refused:
+                self._refused.discard(source)
+                log.info("source_accepted_again", source=source)
         except Refusal as refusal:
             status, answer = refusal.status, _error(collector, refusal.reason)
             if refusal.retry_after_s is not None:
                 headers.append((b"retry-after", str(refusal.retry_after_s).encode()))
+            if status == 401:
+                headers.append(_CHALLENGE)
             if status < 500:
-                self._count_rejection(source, refusal.reason)
-        except ForeshockError as error:  # the store: try again
+                self._count_rejection(collector, source, refusal)
+        except Unproven as unproven:
+            status, answer = 401, _error(collector, _NOT_PROVEN)
+            headers.append(_CHALLENGE)
+            self._count_rejection(collector, source, Refusal(401, _NOT_PROVEN, why=unproven.reason, told=str(unproven)))
+        except ForeshockError as error:  # the store, or what had to be fetched: try again
             status, answer = 503, _error(collector, str(error))
             headers.append((b"retry-after", b"5"))
         if unread:
@@ -152,7 +197,59 @@ class Intake:
         await send({"type": "http.response.body", "body": answer})
         self._observe(time.perf_counter() - began, status, accepted, size)
 
-    async def _body(self, scope: Scope, receive: Receive) -> bytes:
+    def _admit(self, collector: Collector, source: str, scope: Scope) -> tuple[Gate, str]:
+        """The gate of the source, and who sends. Raises Unproven or Refusal."""
+        gate = self.gates.of(collector, source)
+        gate.admit(scope)
+        if gate.proves_itself:
+            return gate, source
+        try:
+            return gate, self._actor(scope)
+        except Refusal as refusal:
+            if refusal.status == 401:
+                raise Unproven("token", refusal.reason) from None
+            raise
+
+    def _greeting(self, collector: Collector, method: str, headers: Mapping[str, str], body: bytes) -> Greeting | None:
+        """The answer to a call that only asks whether it may send."""
+        receive = collector.receive
+        assert receive is not None
+        try:
+            found = receive.handshake(method, headers, body) if receive.handshake is not None else None
+        except Malformed as error:
+            raise Refusal(400, str(error)) from None
+        if found is None and method != "POST":
+            raise Refusal(405, "send it with POST")
+        return found
+
+    async def _take(
+        self, collector: Collector, gate: Gate, source: str, actor: str, headers: Mapping[str, str], body: bytes
+    ) -> tuple[int, Mapping[int, str]]:
+        """Put it into the inbox; the number of its items, and what is wrong with which."""
+        receive = collector.receive
+        assert receive is not None
+        if receive.head is not None:
+            try:
+                body = with_head(receive.head(gate.config, headers), body)
+            except Malformed as error:
+                raise Refusal(400, str(error)) from None
+        items = self._decode(collector, body)
+        errors, labels = self._check(collector, items)
+        await self._inbox.append(
+            NewRecord(
+                kind=RecordKind.EVENTS,
+                body=body,
+                collector=collector.kind,
+                source=source,
+                actor=actor,
+                items=len(items),
+            ),
+            Items(items, labels),
+        )
+        return len(items), errors
+
+    async def _body(self, scope: Scope, receive: Receive, gate: Gate) -> tuple[bytes, str]:
+        """The body as it came, and its content encoding; empty where it has none."""
         limit = self._limits.body
         encoding = b""
         for name, value in scope["headers"]:
@@ -161,8 +258,12 @@ class Intake:
                     raise Refusal(413, f"the body has {int(value)} bytes, {limit} are allowed; send smaller batches")
             elif name == b"content-encoding":
                 encoding = value.strip().lower()
-            elif name == b"content-type" and value.partition(b";")[0].strip().lower() in _BROWSER_FORMS:
-                # What a browser may post across sites without asking first never gets in.
+            elif (
+                name == b"content-type"
+                and (sort := value.partition(b";")[0].strip().lower()) in _BROWSER_FORMS
+                and not gate.takes(sort.decode())
+            ):
+                # What a browser may post across sites without asking first never gets in by itself.
                 raise Refusal(415, f"content type {value.decode('latin-1')} is not accepted; send application/json")
         message = await receive()
         body: bytes = message.get("body", b"")
@@ -179,11 +280,7 @@ class Intake:
             body = b"".join(chunks)
         if len(body) > limit:
             raise Refusal(413, f"the body has {len(body)} bytes, {limit} are allowed; send smaller batches")
-        return (
-            body
-            if encoding in (b"", b"identity")
-            else decompress(body, encoding.decode("latin-1"), self._limits.decompressed)
-        )
+        return body, "" if encoding == b"identity" else encoding.decode("latin-1")
 
     async def _discard(self, scope: Scope, receive: Receive) -> None:
         """Read what is left of a refused body: closing on a sender in mid-sentence would cost it the answer."""
@@ -232,14 +329,25 @@ class Intake:
                 errors[index] = str(error)
         return errors, labels
 
-    def _count_rejection(self, source: str, reason: str) -> None:
+    def _count_rejection(self, collector: Collector, source: str, refusal: Refusal) -> None:
+        if refusal.status == 401 and source not in self.gates.named:
+            source = collector.kind  # a name that somebody made up
         found = self.rejections.get(source)
         if found is None:
             if len(self.rejections) >= self.MAX_SOURCES:
                 return
-            found = self.rejections[source] = Rejections()
+            found = self.rejections[source] = Rejections(by={})
         found.requests += 1
-        found.last_error, found.last_at = reason[:500], self._clock()
+        found.by[refusal.why] = found.by.get(refusal.why, 0) + 1
+        found.last_error, found.last_at = refusal.told[:500], self._clock()
+        if refusal.status == 401 and source not in self._refused:
+            self._refused.add(source)
+            log.warning("source_refused", source=source, reason=refusal.why, error=refusal.told)
+
+
+def _named(scope: Scope) -> dict[str, str]:
+    """Headers by name in lower case."""
+    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
 
 
 def _as_alertmanager(collector: Collector) -> bool:

@@ -11,7 +11,7 @@ import socket
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import timedelta
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, Literal, Self
@@ -64,7 +64,7 @@ from foreshock.core.errors import ConfigError, Invalid, Problem
 from foreshock.core.quantities import Duration, Size, parse_size
 from foreshock.core.reconcile import ATTRIBUTES, RULES, Rules, fold
 from foreshock.service.maintenance import Entry
-from foreshock.service.tokens import tokens
+from foreshock.service.tokens import secrets_of, tokens
 from predictor.settings import LearnSettings
 
 PREFIX = "FORESHOCK_"
@@ -672,6 +672,8 @@ class _Loading:
             settings = anchored(settings, self._folder_of)
             if settings.tokens_file is not None:
                 self._check_tokens(settings.tokens_file)
+            for instance in settings.collectors:
+                self._check(partial(secrets_of, instance.name, instance.config, collector_kinds()[instance.kind]))
         elif isinstance(named := self._data.get("tokens_file"), str):
             self._check_tokens((self._folder_of(("tokens_file",)) or Path()) / Path(named))
         if self._problems or settings is None:
@@ -773,8 +775,11 @@ class _Loading:
             self._problems.append(self._where(problem.path).problem(str(problem), problem.hint))
 
     def _check_tokens(self, path: Path) -> None:
+        self._check(lambda: tokens(path.expanduser()))
+
+    def _check(self, read: Callable[[], object]) -> None:
         try:
-            tokens(path.expanduser())
+            read()
         except ConfigError as error:
             self._problems.extend(error.problems)
 

@@ -1,4 +1,4 @@
-"""Who may use the API: a file of tokens that a person keeps, one for each sender or person."""
+"""Who may use the API, and what sources show: files of tokens and secrets that a person keeps."""
 
 import hmac
 import re
@@ -9,10 +9,13 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from foreshock.connect.auth import read_secret
 from foreshock.connect.config import read_text
+from foreshock.core.contracts import Collector, ConnectorConfig, ReceiveConfig
 from foreshock.core.errors import ConfigError, Problem
 
 MIN_TOKEN_CHARS = 20
+_MIN_SECRET_CHARS = 16
 _TOKEN = re.compile(r"[!-~]{20,512}")
 
 
@@ -72,3 +75,35 @@ def tokens(path: Path) -> list[Token]:
     if problems:
         raise ConfigError(problems)
     return found
+
+
+def secrets_of(name: str, config: ConnectorConfig, collector: Collector) -> tuple[list[str], list[str]]:
+    """Tokens that the source ``name`` may show, and secrets that it may sign with. Raises ConfigError."""
+    place, problems = f"collectors.{name}", list[Problem]()
+    if not isinstance(config, ReceiveConfig):
+        return [], []
+
+    def read(setting: str, paths: tuple[Path, ...]) -> list[str]:
+        found = []
+        for path in paths:
+            try:
+                secret = read_secret(path, f"{place}.{setting}")
+            except ConfigError as error:
+                problems.extend(error.problems)
+                continue
+            if len(secret) < _MIN_SECRET_CHARS:
+                message = f"holds {len(secret)} characters; {_MIN_SECRET_CHARS} are the least"
+                report(path, setting, message, f"make one: openssl rand -hex 24 > {path}")
+            found.append(secret)
+        return found
+
+    def report(path: Path, setting: str, message: str, hint: str) -> None:
+        problems.append(Problem(file=str(path), line=None, path=f"{place}.{setting}", message=message, hint=hint))
+
+    tokens, secrets = read("token_files", config.token_files), read("secret_files", config.secret_files)
+    if config.secret_files and (collector.receive is None or collector.receive.signed is None):
+        message = f"{collector.kind} signs nothing"
+        report(config.secret_files[0], "secret_files", message, "let it show a token: token_files")
+    if problems:
+        raise ConfigError(problems)
+    return tokens, secrets

@@ -78,7 +78,7 @@ def test_what_another_secret_made_is_refused_without_a_look(at):
     answer = at.post(at.call(secret="another"))
 
     assert (answer.status_code, at.heard) == (401, 0)
-    assert "check webhook_secret_file" in answer.json()["error"]
+    assert "check the secret on both sides (here: webhook_secret_file)" in answer.json()["error"]
     assert SECRET not in answer.text
 
 

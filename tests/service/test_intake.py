@@ -1,0 +1,504 @@
+"""The way in of each source: what it must prove, what a record then holds, and that a refusal gives nothing away."""
+
+import base64
+import gzip
+import json
+import zlib
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from starlette.testclient import TestClient
+
+from foreshock.connect.proofs import (
+    GITHUB,
+    GRAFANA,
+    GRAFANA_TIMESTAMP,
+    PAGERDUTY,
+    SENTRY,
+    STANDARD_WEBHOOKS,
+    cloudevents_handshake,
+    event_grid_handshake,
+)
+from foreshock.core.contracts import (
+    Collector,
+    Greeting,
+    Hook,
+    Items,
+    NewRecord,
+    Receive,
+    ReceiveConfig,
+    split_head,
+)
+from foreshock.core.errors import ConfigError, Malformed, Unavailable
+from foreshock.core.model import Event
+from foreshock.service.access import Access
+from foreshock.service.gates import Gates
+from foreshock.service.intake import Intake, Limits
+from foreshock.service.settings import CollectorInstance
+
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+TOKEN, NEW_TOKEN, OF_THE_API = "source-token-1234567890", "source-token-new-67890", "api-token-12345678901234"
+SECRET, NEW_SECRET = "the secret of the sender", "the secret that follows"
+
+
+class MappedConfig(ReceiveConfig):
+    team: str = "nobody"
+
+
+class NeededConfig(ReceiveConfig):
+    team: str
+
+
+def decode(body: bytes) -> list[Any]:
+    try:
+        return [json.loads(body)]
+    except ValueError as error:
+        raise Malformed(str(error)) from None
+
+
+def decode_headed(body: bytes) -> list[Any]:
+    head, rest = split_head(body)
+    return [{**head, **decode(rest)[0]}]
+
+
+def translate(item: Any, received_at: datetime) -> Event:
+    return Event(labels=msgspec.Raw(json.dumps({"alertname": str(item["name"])}).encode()))
+
+
+def kind(name: str, *, headed: bool = False, **options: Any) -> Collector:
+    return Collector(
+        kind=name,
+        title=name,
+        facts="a test",
+        decode=decode_headed if headed else decode,
+        translate=translate,
+        sample="",
+        receive=Receive(path=f"/api/v1/collect/{name}", schema={}, **options),
+    )
+
+
+def ask(method: str, headers: Mapping[str, str], body: bytes) -> Greeting | None:
+    return Greeting(visit="https://example.com/confirm") if b"confirm" in body else None
+
+
+KINDS = {
+    each.kind: each
+    for each in (
+        kind("plain"),
+        kind("texts", texts=("text/plain",)),
+        kind("github", signed=GITHUB),
+        kind("standard", signed=STANDARD_WEBHOOKS),
+        kind("gitlab", token_header="x-gitlab-token"),
+        kind("azure", token_query="code"),
+        kind(
+            "mapped",
+            headed=True,
+            config=MappedConfig,
+            head=lambda config, headers: {"team": config.team, "about": headers.get("x-event", "")},
+        ),
+        kind("needed", headed=True, config=NeededConfig, head=lambda config, headers: {"team": config.team}),
+        kind("grid", handshake=event_grid_handshake),
+        kind("cloud", handshake=cloudevents_handshake),
+        kind("confirmed", handshake=ask),
+    )
+}
+
+
+class Kept:
+    """An inbox that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.records: list[NewRecord] = []
+
+    async def append(self, record: NewRecord, items: Items | None = None) -> int:
+        self.records.append(record)
+        return len(self.records)
+
+
+class Bench:
+    def __init__(self, folder: Path, *, tokens: Mapping[str, str], **instances: Mapping[str, Any]) -> None:
+        self.inbox, self.fetched, self.now = Kept(), list[str](), NOW
+        self.unreachable = False
+        self.intake = Intake(
+            _nothing,
+            self.inbox,  # type: ignore[arg-type]
+            KINDS,
+            self.gates(instances),
+            limits=Limits(body=1000),
+            clock=lambda: self.now,
+            closed=lambda: None,
+            actor=Access(tokens, ()).actor,
+            fetch=self.fetch,
+            observe=lambda *_: None,
+        )
+        self.client = TestClient(self.intake, base_url="http://127.0.0.1", client=("192.0.2.7", 5000))
+
+    def gates(self, instances: Mapping[str, Mapping[str, Any]]) -> Gates:
+        made = []
+        for name, given in instances.items():
+            collector = KINDS[given["kind"]]
+            config = collector.config.model_validate({key: value for key, value in given.items() if key != "kind"})
+            made.append(CollectorInstance.model_construct(name=name, kind=given["kind"], config=config))
+        return Gates(made, KINDS, self.fetch)
+
+    async def fetch(self, url: str, proxy: str) -> bytes:
+        if self.unreachable:
+            raise Unavailable("nobody is there")
+        self.fetched.append(url)
+        return b""
+
+    def post(self, path: str, *, body: bytes = b'{"name": "a"}', name: str = "", **headers: str) -> int:
+        found = {key.replace("_", "-"): value for key, value in headers.items()}
+        path = f"/s/{name}" * bool(name) + f"/api/v1/collect/{path}"
+        self.answer = self.client.post(path, content=body, headers=found)
+        return self.answer.status_code
+
+    def refused(self, source: str) -> dict[str, int]:
+        return self.intake.rejections[source].by
+
+
+async def _nothing(scope: Any, receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 404, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> Callable[[str], Path]:
+    def write(text: str) -> Path:
+        path = tmp_path / str(len(list(tmp_path.iterdir())))
+        path.write_text(text)
+        path.chmod(0o600)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Callable[..., Bench]:
+    return lambda *, tokens={}, **instances: Bench(tmp_path, tokens=tokens, **instances)
+
+
+# ---- which instance it is for ---------------------------------------------------------------------------------------
+
+
+def test_a_source_without_an_entry_is_taken_in_with_the_defaults_of_its_kind(bench):
+    at = bench()
+
+    assert at.post("mapped", x_event="push") == 202
+    assert at.inbox.records[0].source == "mapped"
+    assert split_head(at.inbox.records[0].body) == ({"team": "nobody", "about": "push"}, b'{"name": "a"}')
+
+
+def test_what_settings_and_headers_add_stands_in_the_record(bench):
+    at = bench(shop={"kind": "mapped", "team": "shop"})
+
+    assert at.post("mapped", name="shop", x_event="push") == 202
+    assert at.inbox.records[0].source == "shop"
+    assert split_head(at.inbox.records[0].body)[0] == {"team": "shop", "about": "push"}
+
+
+def test_an_entry_called_like_its_kind_stands_for_the_path_without_a_name(bench):
+    at = bench(mapped={"kind": "mapped", "team": "all"})
+
+    assert at.post("mapped") == 202
+    assert split_head(at.inbox.records[0].body)[0]["team"] == "all"
+
+
+def test_a_kind_with_settings_that_have_no_default_needs_an_entry(bench):
+    at = bench(mine={"kind": "needed", "team": "shop"})
+
+    assert at.post("needed") == 401
+    assert at.post("needed", name="other") == 401
+    assert at.post("needed", name="mine") == 202
+    assert at.refused("needed") == {"unknown": 2}
+
+
+def test_a_source_of_another_kind_is_refused(bench):
+    at = bench(mine={"kind": "mapped"})
+
+    assert at.post("plain", name="mine") == 401
+    assert at.refused("mine") == {"kind": 1}
+    assert "post to /s/mine/api/v1/collect/mapped" in at.intake.rejections["mine"].last_error
+
+
+# ---- tokens ---------------------------------------------------------------------------------------------------------
+
+
+def basic(password: str) -> str:
+    return "Basic " + base64.b64encode(f"anyone:{password}".encode()).decode()
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [
+        ("plain", {"authorization": f"Bearer {TOKEN}"}),
+        ("plain", {"authorization": basic(TOKEN)}),
+        ("plain", {"x_foreshock_token": TOKEN}),
+        ("gitlab", {"x_gitlab_token": TOKEN}),
+    ],
+)
+def test_a_source_shows_its_token_where_its_product_can(bench, secret, path, headers):
+    at = bench(mine={"kind": path, "token_files": [secret(TOKEN)]})
+
+    assert at.post(path, name="mine", **headers) == 202
+    assert at.post(path, name="mine", **{key: value[:-1] for key, value in headers.items()}) == 401
+    assert at.post(path, name="mine") == 401
+    assert at.refused("mine") == {"token": 2}
+    assert len(at.inbox.records) == 1
+
+
+def test_only_a_product_that_can_do_nothing_else_shows_its_token_in_the_address(bench, secret):
+    at = bench(
+        one={"kind": "azure", "token_files": [secret(TOKEN)]}, two={"kind": "plain", "token_files": [secret(TOKEN)]}
+    )
+
+    assert at.post(f"azure?code={TOKEN}", name="one") == 202
+    assert at.post(f"azure?code={TOKEN}x", name="one") == 401
+    assert at.post(f"plain?code={TOKEN}", name="two") == 401
+
+
+def test_two_tokens_are_good_while_one_replaces_the_other_and_it_shows_which_is_used(bench, secret):
+    at = bench(mine={"kind": "plain", "token_files": [secret(TOKEN), secret(NEW_TOKEN)]})
+
+    for token in (TOKEN, NEW_TOKEN, NEW_TOKEN):
+        assert at.post("plain", name="mine", authorization=f"Bearer {token}") == 202
+
+    assert at.intake.gates.named["mine"].used == {("token", 1): 1, ("token", 2): 2}
+
+
+def test_a_source_that_proves_itself_needs_no_token_of_the_api_and_one_of_the_api_is_none_of_its_own(bench, secret):
+    at = bench(tokens={"ann": OF_THE_API}, mine={"kind": "plain", "token_files": [secret(TOKEN)]})
+
+    assert at.post("plain", name="mine", authorization=f"Bearer {TOKEN}") == 202
+    assert at.inbox.records[0].actor == "mine"
+    assert at.post("plain", name="mine", authorization=f"Bearer {OF_THE_API}") == 401
+    assert at.post("plain", name="other", authorization=f"Bearer {TOKEN}") == 401
+    assert at.post("plain", authorization=f"Bearer {TOKEN}") == 401
+    assert at.post("plain", name="other", authorization=f"Bearer {OF_THE_API}") == 202
+    assert at.inbox.records[1].actor == "ann"
+
+
+def test_a_source_nobody_knows_and_a_wrong_secret_are_answered_alike(bench, secret):
+    at = bench(
+        tokens={"ann": OF_THE_API},
+        mine={"kind": "plain", "token_files": [secret(TOKEN)]},
+        signed={"kind": "github", "secret_files": [secret(SECRET)]},
+        near={"kind": "plain", "allow_from": ["198.51.100.0/24"]},
+        needed={"kind": "needed", "team": "x"},
+    )
+    answers = set()
+    for name, path in [
+        ("mine", "plain"), ("nobody", "plain"), ("", "plain"), ("signed", "github"), ("mine", "github"),
+        ("near", "plain"), ("other", "needed"),
+    ]:  # fmt: skip
+        at.post(path, name=name, authorization="Bearer guess")
+        answers.add((at.answer.status_code, at.answer.content, tuple(at.answer.headers.items())))
+
+    assert len(answers) == 1
+    assert next(iter(answers))[0] == 401
+    assert at.inbox.records == []
+
+
+# ---- signatures -----------------------------------------------------------------------------------------------------
+
+
+def signed(hook: Hook, secret: str, body: bytes, **headers: str) -> dict[str, str]:
+    named = {key.replace("_", "-"): value for key, value in headers.items()}
+    return {**headers, hook.header.replace("-", "_"): hook.proof(secret, named, body)}
+
+
+def test_a_signature_covers_the_body_as_it_came(bench, secret):
+    at, body = bench(mine={"kind": "github", "secret_files": [secret(SECRET)]}), b'{"name": "a"}'
+
+    assert at.post("github", name="mine", body=body, **signed(GITHUB, SECRET, body)) == 202
+    assert at.post("github", name="mine", body=body + b" ", **signed(GITHUB, SECRET, body)) == 401
+    assert at.post("github", name="mine", body=body, **signed(GITHUB, NEW_SECRET, body)) == 401
+    assert at.post("github", name="mine", body=body) == 401
+    packed = gzip.compress(body)
+    assert at.post("github", name="mine", body=packed, content_encoding="gzip", **signed(GITHUB, SECRET, packed)) == 202
+    assert at.refused("mine") == {"signature": 3}
+
+
+def test_a_bomb_is_not_opened_before_it_is_proven(bench, secret):
+    at = bench(mine={"kind": "github", "secret_files": [secret(SECRET)]})
+    broken = zlib.compress(b"x" * 100_000)[:-9]
+
+    assert at.post("github", name="mine", body=broken, content_encoding="deflate") == 401
+    proof = signed(GITHUB, SECRET, broken)
+    assert at.post("github", name="mine", body=broken, content_encoding="deflate", **proof) == 400
+
+
+@pytest.mark.parametrize("which", [1, 2])
+def test_either_of_two_secrets_signs(bench, secret, which):
+    at, body = bench(mine={"kind": "github", "secret_files": [secret(SECRET), secret(NEW_SECRET)]}), b'{"name": "a"}'
+
+    assert at.post("github", name="mine", body=body, **signed(GITHUB, (SECRET, NEW_SECRET)[which - 1], body)) == 202
+    assert at.intake.gates.named["mine"].used == {("secret", which): 1}
+
+
+def at_time(at: datetime) -> dict[str, str]:
+    return {"webhook_id": "m1", "webhook_timestamp": str(int(at.timestamp()))}
+
+
+def test_a_signed_call_that_comes_again_is_answered_well_and_kept_once(bench, secret):
+    at, body = bench(mine={"kind": "standard", "secret_files": [secret(SECRET)]}), b'{"name": "a"}'
+    call = signed(STANDARD_WEBHOOKS, SECRET, body, **at_time(NOW))
+
+    assert at.post("standard", name="mine", body=body, **call) == 202
+    assert at.post("standard", name="mine", body=body, **call) == 200
+    assert len(at.inbox.records) == 1
+
+
+@pytest.mark.parametrize("seconds", [-301, 301])
+def test_a_call_outside_the_window_is_refused(bench, secret, seconds):
+    at, body = bench(mine={"kind": "standard", "secret_files": [secret(SECRET)]}), b'{"name": "a"}'
+    call = signed(STANDARD_WEBHOOKS, SECRET, body, **at_time(NOW + timedelta(seconds=seconds)))
+
+    assert at.post("standard", name="mine", body=body, **call) == 401
+    assert at.refused("mine") == {"replay": 1}
+
+
+def test_a_token_and_a_signature_are_both_needed_where_both_are_set(bench, secret):
+    at = bench(mine={"kind": "github", "secret_files": [secret(SECRET)], "token_files": [secret(TOKEN)]})
+    body = b'{"name": "a"}'
+    proof = signed(GITHUB, SECRET, body)
+
+    assert at.post("github", name="mine", body=body, **proof) == 401
+    assert at.post("github", name="mine", body=body, authorization=f"Bearer {TOKEN}") == 401
+    assert at.post("github", name="mine", body=body, authorization=f"Bearer {TOKEN}", **proof) == 202
+
+
+# ---- networks -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("allowed", "status"),
+    [(["192.0.2.0/24"], 202), (["2001:db8::/32", "192.0.2.7"], 202), (["192.0.3.0/24"], 401), (["2001:db8::/32"], 401)],
+)
+def test_a_source_may_send_from_its_networks_only(bench, allowed, status):
+    at = bench(mine={"kind": "plain", "allow_from": allowed})
+
+    assert at.post("plain", name="mine", x_forwarded_for="192.0.3.1") == status
+
+
+def test_an_ipv4_sender_of_a_dual_stack_socket_is_known_by_its_ipv4_address(bench):
+    at = bench(mine={"kind": "plain", "allow_from": ["192.0.2.0/24"]})
+    at.client = TestClient(at.intake, base_url="http://127.0.0.1", client=("::ffff:192.0.2.7", 1))
+
+    assert at.post("plain", name="mine") == 202
+
+
+def test_a_network_is_no_proof_so_that_a_token_of_the_api_is_needed_as_well(bench):
+    at = bench(tokens={"ann": OF_THE_API}, mine={"kind": "plain", "allow_from": ["192.0.2.0/24"]})
+
+    assert at.post("plain", name="mine") == 401
+    assert at.post("plain", name="mine", authorization=f"Bearer {OF_THE_API}") == 202
+
+
+# ---- content types --------------------------------------------------------------------------------------------------
+
+
+def test_text_is_taken_of_a_product_that_sends_it_where_it_proves_itself(bench, secret):
+    at = bench(
+        mine={"kind": "texts", "token_files": [secret(TOKEN)]}, other={"kind": "plain", "token_files": [secret(TOKEN)]}
+    )
+    call = {"content_type": "text/plain; charset=UTF-8", "authorization": f"Bearer {TOKEN}"}
+
+    assert at.post("texts", name="mine", **call) == 202
+    assert at.post("texts", **call) == 415
+    assert at.post("plain", name="other", **call) == 415
+
+
+# ---- what some products want to hear first --------------------------------------------------------------------------
+
+
+def test_cloudevents_asks_whether_its_origin_may_send(bench):
+    at = bench(tokens={"ann": OF_THE_API})
+    asking = {"WebHook-Request-Origin": "eventgrid.azure.net", "WebHook-Request-Rate": "120"}
+
+    refused = at.client.options("/api/v1/collect/cloud", headers=asking)
+    answer = at.client.options("/api/v1/collect/cloud", headers={**asking, "Authorization": f"Bearer {OF_THE_API}"})
+
+    assert refused.status_code == 401
+    assert answer.status_code == 200
+    assert answer.headers["webhook-allowed-origin"] == "eventgrid.azure.net"
+    assert answer.headers["webhook-allowed-rate"] == "*"
+    assert (
+        at.client.options("/api/v1/collect/cloud", headers={"Authorization": f"Bearer {OF_THE_API}"}).status_code == 405
+    )
+    assert at.inbox.records == []
+
+
+def test_event_grid_hears_its_code(bench):
+    at = bench()
+    event = {"eventType": "Microsoft.EventGrid.SubscriptionValidationEvent", "data": {"validationCode": "512d38b6"}}
+
+    assert at.post("grid", body=json.dumps([event]).encode(), aeg_event_type="SubscriptionValidation") == 200
+    assert at.answer.json() == {"validationResponse": "512d38b6"}
+    assert at.post("grid", body=b"[]", aeg_event_type="SubscriptionValidation") == 400
+    assert at.inbox.records == []
+
+
+def test_an_address_that_confirms_is_visited_before_the_answer(bench):
+    at = bench()
+
+    assert at.post("confirmed", body=b'{"confirm": 1}') == 200
+    assert at.fetched == ["https://example.com/confirm"]
+
+    at.unreachable = True
+    assert at.post("confirmed", body=b'{"confirm": 1}') == 503
+    assert at.post("confirmed") == 202
+
+
+# ---- files ----------------------------------------------------------------------------------------------------------
+
+
+def test_every_file_that_is_wrong_is_named_with_its_remedy(bench, secret, tmp_path):
+    open_to_all, short = secret(TOKEN), secret("short")
+    open_to_all.chmod(0o644)
+
+    with pytest.raises(ConfigError) as error:
+        bench(
+            one={"kind": "plain", "token_files": [open_to_all, tmp_path / "missing"]},
+            two={"kind": "github", "secret_files": [short]},
+            three={"kind": "plain", "secret_files": [secret(SECRET)]},
+        )
+
+    told = str(error.value)
+    assert f"chmod 600 {open_to_all}" in told
+    assert f"{tmp_path / 'missing'}: collectors.one.token_files: cannot be read" in told
+    assert f"{short}: collectors.two.secret_files: holds 5 characters" in told
+    assert "plain signs nothing" in told
+    assert TOKEN not in told
+
+
+# ---- schemes, with the examples their makers publish ----------------------------------------------------------------
+
+
+def test_standard_webhooks_as_its_specification_shows_it():
+    headers = {"webhook-id": "msg_p5jXN8AQM9LWM0D4loKWxJek", "webhook-timestamp": "1614265330"}
+    made = STANDARD_WEBHOOKS.proof("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", headers, b'{"test": 2432232314}')
+
+    assert made == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+def test_github_as_its_documentation_shows_it():
+    made = GITHUB.proof("It's a Secret to Everybody", {}, b"Hello, World!")
+
+    assert made == "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
+
+
+def test_pagerduty_and_standard_webhooks_may_bring_several_signatures():
+    assert list(PAGERDUTY.split("v1=aa, v1=bb")) == ["v1=aa", "v1=bb"]
+    assert list(STANDARD_WEBHOOKS.split("v1,aa v1,bb")) == ["v1,aa", "v1,bb"]
+
+
+def test_grafana_signs_the_time_as_well_where_it_sends_one():
+    dated = GRAFANA.proof(SECRET, {GRAFANA_TIMESTAMP: "1700000000"}, b"{}")
+
+    assert dated == GRAFANA.proof(SECRET, {}, b"1700000000:{}") != GRAFANA.proof(SECRET, {}, b"{}")
+    assert SENTRY.proof(SECRET, {}, b"{}") == GRAFANA.proof(SECRET, {}, b"{}")
