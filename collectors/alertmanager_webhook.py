@@ -6,15 +6,15 @@ Delivery: at least once; a group is sent again after ``group_interval`` and ``re
 Recovery: reported where ``send_resolved`` is true (the default); ``status`` says which. While it fires ``endsAt`` is
 the year
           1, so nothing expires here: a group may be silent for ``repeat_interval`` (4 h by default) and still fire.
-Limits:   ``max_alerts`` of the receiver cuts a group; ``truncatedAlerts`` then says by how many.
+Limits:   ``max_alerts`` of the receiver cuts a group; what was cut is told as a dead letter, with the number.
 Needs:    a receiver with ``webhook_configs: [{url: …/api/v1/collect/alertmanager}]``.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Raw, Struct
@@ -36,8 +36,9 @@ class Notified(Struct, gc=False, kw_only=True, rename="camel"):
     generator_url: str = msgspec.field(default="", name="generatorURL")
 
 
-class _Envelope(Struct):
+class _Envelope(Struct, rename="camel"):
     alerts: Raw
+    truncated_alerts: int | None = None
 
 
 _ENVELOPE = msgspec.json.Decoder(_Envelope)
@@ -49,19 +50,30 @@ _decode_alerts = partial(
 )
 
 
-def decode(body: bytes) -> Sequence[Notified | Malformed]:
-    """The alerts of a notification, each by itself. Raises Malformed where the body is not one."""
+def alerts_of(
+    body: bytes, decode_alerts: Callable[[bytes], list[Any]], what: str = "Alertmanager's webhook payload, version 4"
+) -> list[Any]:
+    """The alerts of a notification, each by itself, and a Malformed for those that the sender cut off. Raises Malformed
+    where the body is no notification."""
     try:
-        alerts = bytes(_ENVELOPE.decode(body).alerts)
+        envelope = _ENVELOPE.decode(body)
+        alerts, cut = bytes(envelope.alerts), envelope.truncated_alerts or 0
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         # One alert with half a character in a string spoils the whole for msgspec; the standard library still reads it.
         try:
-            alerts = json.dumps(json.loads(body.decode())["alerts"]).encode()
+            alerts, cut = json.dumps(json.loads(body.decode())["alerts"]).encode(), 0
         except (ValueError, TypeError, KeyError, RecursionError):
-            raise Malformed(
-                f"the body is not a notification: {error}", hint="post Alertmanager's webhook payload, version 4"
-            ) from None
-    return _decode_alerts(alerts)
+            raise Malformed(f"the body is not a notification: {error}", hint=f"post {what}") from None
+    items = decode_alerts(alerts)
+    if cut > 0:
+        hint = "raise the limit of alerts in one notification there, or take it away"
+        items.append(Malformed(f"the sender left out {cut} alerts of this notification", hint=hint))
+    return items
+
+
+def decode(body: bytes) -> Sequence[Notified | Malformed]:
+    """The alerts of a notification. Raises Malformed where the body is not one."""
+    return alerts_of(body, _decode_alerts)
 
 
 def translate(item: Notified, received_at: datetime) -> Event:
@@ -78,11 +90,9 @@ def translate(item: Notified, received_at: datetime) -> Event:
     )
 
 
-_NOTIFIED = {
-    "type": "object",
-    "required": ["labels", "status"],
-    "properties": {**POSTABLE_PROPERTIES, "status": {"enum": ["firing", "resolved"]}},
-}
+NOTIFIED_PROPERTIES = {**POSTABLE_PROPERTIES, "status": {"enum": ["firing", "resolved"]}}
+"""JSON Schema of the fields of an alert in a notification."""
+_NOTIFIED = {"type": "object", "required": ["labels", "status"], "properties": NOTIFIED_PROPERTIES}
 
 COLLECTOR = Collector(
     kind="alertmanager_webhook",
