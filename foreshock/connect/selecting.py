@@ -1,0 +1,175 @@
+"""Which series that come in are kept, and as what: by matchers, the first that fits counts.
+
+Series of a counter are kept as what they grow by a second, so that what is usual for them can be learned.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from foreshock.core.errors import Invalid, Malformed
+from foreshock.core.matchers import Matcher, matches_all, parse_matchers
+from foreshock.core.model import Direction, Series
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+MAX_NAME_CHARS = 300
+_NAME = "__name__"
+_SELECTOR = re.compile(r"\s*(?P<name>[a-zA-Z_:][a-zA-Z0-9_:.]*)?\s*(?P<matchers>\{.*\})?\s*", re.DOTALL)
+_COUNTERS = ("_total", "_sum", "_count", "_bucket")
+_GAP_S = 600.0
+"""A counter that was silent for longer begins anew."""
+
+
+class Selected(BaseModel):
+    """Series of one kind, and as what they are kept."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    match: str = Field(
+        min_length=1,
+        max_length=4096,
+        description='which series, as in PromQL: `node_load1`, `{__name__=~"node_disk_.*", device!~"loop.*"}`',
+    )
+    metric: str = Field(default="", max_length=100, description="what they are called here; empty: as they are called")
+    ci: tuple[str, ...] = Field(
+        default=("instance",), min_length=1, description="labels whose value names the CI; the first that is there"
+    )
+    dimension: tuple[str, ...] | None = Field(
+        default=None,
+        description="labels that tell several series of one CI apart; left out: all others. Of series that are then "
+        "the same, the last point holds",
+    )
+    rate: bool | None = Field(
+        default=None,
+        description="whether they only ever grow, and are kept as growth a second; left out: as the source says, or "
+        "where the name ends with _total, _sum, _count or _bucket",
+    )
+    unit: str = Field(default="", max_length=20, description="unit of what is kept, for people")
+    worse: Literal["up", "down", "either"] = Field(
+        default="either", description="which way is worse; the other way is then no anomaly"
+    )
+
+    @field_validator("match")
+    @classmethod
+    def _can_be_read(cls, match: str) -> str:
+        try:
+            parse_selector(match)
+        except Malformed as error:
+            raise Invalid(str(error), hint=error.hint) from None
+        return match
+
+
+def parse_selector(text: str) -> tuple[Matcher, ...]:
+    """Matchers of ``name{label="value"}``, as PromQL has it. Raises Malformed."""
+    found = _SELECTOR.fullmatch(text)
+    if found is None or not (found["name"] or found["matchers"]):
+        raise Malformed(f"{text!r} selects no series", hint='write it like node_load1{job="node"}')
+    named = (Matcher(name=_NAME, value=found["name"]),) if found["name"] else ()
+    return (*named, *parse_matchers(found["matchers"] or ""))
+
+
+class Kept(Struct, frozen=True):
+    """What becomes of a series. rate: its points are growth a second."""
+
+    series: Series
+    rate: bool
+
+
+class Selector:
+    """Selects by the settings; asked once for each series."""
+
+    def __init__(self, selected: Sequence[Selected]) -> None:
+        self._rules = [(parse_selector(each.match), each) for each in selected]
+
+    def kept(self, labels: Mapping[str, str], *, unit: str = "", counts: bool | None = None) -> Kept | None:
+        """None where no rule fits, or no label names a CI.
+
+        Args:
+            labels: of the series, with its name as ``__name__``. unit, counts: what the source says of it: the unit,
+                and whether it only grows; None: it does not say.
+        """
+        for matchers, rule in self._rules:
+            if matches_all(matchers, labels):
+                return _kept(rule, labels, unit, counts)
+        return None
+
+
+def _kept(rule: Selected, labels: Mapping[str, str], unit: str, counts: bool | None) -> Kept | None:
+    name = labels.get(_NAME, "")
+    label = next((label for label in rule.ci if labels.get(label)), None)
+    if label is None or not name:
+        return None
+    told = sorted(labels) if rule.dimension is None else rule.dimension
+    dimension = ",".join(f"{each}={labels[each]}" for each in told if each not in (label, _NAME) and labels.get(each))
+    rate = rule.rate if rule.rate is not None else name.endswith(_COUNTERS) if counts is None else counts
+    if not rule.unit and unit and rate:
+        unit = f"{unit}/s"
+    series = Series(
+        ci=labels[label][:MAX_NAME_CHARS],
+        metric=(rule.metric or name)[:MAX_NAME_CHARS],
+        dimension=dimension[:MAX_NAME_CHARS],
+        unit=(rule.unit or unit)[:20],
+        worse=None if rule.worse == "either" else Direction(rule.worse),
+    )
+    return Kept(series, rate)
+
+
+class Rates:
+    """Growth a second of counters, by place. A counter that is smaller than before began again at zero; what comes out
+    of order, or again, is left out."""
+
+    def __init__(self) -> None:
+        import numpy as np
+
+        self._np = np
+        self._times, self._values = np.empty(0), np.empty(0)
+
+    def known(self, places: "NDArray[np.int64]") -> "tuple[NDArray[np.int64], Floats, Floats]":
+        """The newest points of these places, for ``restore``."""
+        touched = self._np.unique(places)
+        if len(touched):
+            self._grow(int(touched[-1]) + 1)
+        return touched, self._times[touched], self._values[touched]
+
+    def restore(self, known: "tuple[NDArray[np.int64], Floats, Floats]") -> None:
+        """As if nothing had come since: what came was not kept, and comes again."""
+        places, times, values = known
+        self._times[places], self._values[places] = times, values
+
+    def of(
+        self, places: "NDArray[np.int64]", times: "Floats", values: "Floats"
+    ) -> "tuple[NDArray[np.int64], Floats, Floats]":
+        """Places, times in seconds and rates, in order of place and time; the first point of a counter has none."""
+        np = self._np
+        if not len(places):
+            return places, times, values
+        self._grow(int(places.max()) + 1)
+        order = np.lexsort((times, places))
+        places, times, values = places[order], times[order], values[order]
+        first = np.ones(len(places), dtype=bool)
+        first[1:] = places[1:] != places[:-1]
+        before, was = np.roll(times, 1), np.roll(values, 1)
+        before[first], was[first] = self._times[places[first]], self._values[places[first]]
+        # Of a place the newest is remembered, also where this batch is older than the last one.
+        last = np.append(first[1:], True)
+        newer = last & ~(times <= self._times[places])
+        self._times[places[newer]], self._values[places[newer]] = times[newer], values[newer]
+        passed = times - before
+        rates = np.where(values >= was, values - was, values) / np.where(passed > 0, passed, 1.0)
+        known = (passed > 0) & (passed <= _GAP_S)
+        return places[known], times[known], rates[known]
+
+    def _grow(self, size: int) -> None:
+        np = self._np
+        if size > len(self._times):
+            more = max(size, 2 * len(self._times)) - len(self._times)
+            self._times = np.append(self._times, np.full(more, np.nan))
+            self._values = np.append(self._values, np.zeros(more))
