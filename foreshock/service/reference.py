@@ -105,7 +105,7 @@ def _collector(collector: Collector) -> Iterator[str]:
     yield from (f"**Collector.** {collector.title}.", "", *_facts(f"{collectors.__name__}.{collector.kind}"), "")
     if collector.receive is not None:
         yield from _receiving(collector, collector.receive)
-    if collector.poll is not None:
+    if collector.poll is not None or collector.listen is not None:
         yield from _configured(collector, "collectors")
 
 

@@ -38,6 +38,7 @@ PACKAGES: dict[str, str] = {
     "alertmanager": "prometheus-alertmanager",
     "amtool": "prometheus-alertmanager",
     "chromium": "chromium",
+    "dovecot": "dovecot-imapd",
     "initdb": "postgresql-15",
     "nagios4": "nagios4-core",
     "node-exporter": "prometheus-node-exporter",
@@ -49,6 +50,8 @@ PACKAGES: dict[str, str] = {
     "psql": "postgresql-15",
     "redis-server": "redis-server",
     "rt-server": "request-tracker5 rt5-standalone rt5-db-sqlite starman",
+    "snmptrap": "snmp",
+    "snmptrapd": "snmptrapd",
 }
 """The Debian packages that bring each program."""
 
