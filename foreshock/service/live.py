@@ -263,7 +263,8 @@ class LiveViews:
                 last_error=(refused.last_error if refused else "") or (count.last_error if count else ""),
                 **facts.get(name, _NOT_HEARD),
             )
-        found |= {source.name: source for source in self._polled()}
+        for polled in self._polled():
+            found[polled.name] = _with_polled(found.get(polled.name), polled)
         for name, listening in self._listened().items():
             found[name] = _with_listening(found.get(name), listening)
         return list(found.values())
@@ -395,6 +396,22 @@ class _Stored:
 
     def judgements(self, situation: str) -> list[Judgement]:
         return self._store.judgements(situation=situation, limit=reasons.MAX_JUDGEMENTS)
+
+
+def _with_polled(source: SourceView | None, polled: SourceView) -> SourceView:
+    """Visits to a source, beside what the engine knows of it where it brought events too, or posts besides."""
+    if source is None:
+        return polled
+    heard = [each for each in (source.last_seen, polled.last_seen) if each is not None]
+    return msgspec.structs.replace(
+        source,
+        title=polled.title,
+        last_seen=max(heard, default=None),
+        batches=max(source.batches, polled.batches),
+        events=max(source.events, polled.events),
+        rejected=max(source.rejected, polled.rejected),
+        last_error=polled.last_error or source.last_error,
+    )
 
 
 def _with_listening(source: SourceView | None, listening: ListeningView) -> SourceView:

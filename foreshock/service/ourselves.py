@@ -9,6 +9,7 @@ from foreshock.core.errors import Malformed
 
 NAME = "foreshock"
 CMDB_DENIED, CMDB_REFUSED, CMDB_STALE = "ForeshockCmdbDenied", "ForeshockCmdbRefused", "ForeshockCmdbStale"
+SOURCE_SILENT = "ForeshockSourceSilent"
 
 
 def _decode(body: bytes) -> Sequence[Any]:
@@ -55,3 +56,8 @@ def cmdb_refused(source: str) -> dict[str, str]:
 def cmdb_stale(source: str) -> dict[str, str]:
     """Labels of the alert that a CMDB source was not read for long, and the topology ages."""
     return {"alertname": CMDB_STALE, "ci": NAME, "source": source, "severity": "warning"}
+
+
+def source_silent(source: str) -> dict[str, str]:
+    """Labels of the alert that a source is not heard although it should be, so that what it would say is unknown."""
+    return {"alertname": SOURCE_SILENT, "ci": NAME, "source": source, "severity": "warning"}

@@ -31,7 +31,7 @@ from foreshock.core.contracts import (
     TicketChange,
 )
 from foreshock.core.errors import ConfigError, ForeshockError, Unavailable
-from foreshock.service import engine_metrics, logs, memory, problems
+from foreshock.service import engine_metrics, logs, memory, problems, source_health
 from foreshock.service import metrics as gauges
 from foreshock.service.access import Guarded
 from foreshock.service.alertmanager_api import alertmanager_api
@@ -60,6 +60,7 @@ from foreshock.service.live import LiveViews
 from foreshock.service.maintenance import planned
 from foreshock.service.measuring import Measuring
 from foreshock.service.notifying import Directory, Notifier
+from foreshock.service.ourselves import SOURCE_SILENT
 from foreshock.service.outgoing import Outgoing
 from foreshock.service.problem_reading import ProblemReader
 from foreshock.service.quiet import LiveQuiet
@@ -82,6 +83,8 @@ from foreshock.service.settings import (
 )
 from foreshock.service.shadowing import LiveShadows
 from foreshock.service.sinks import build_sink, who_hears
+from foreshock.service.source_health import SourceHealth
+from foreshock.service.worries import Worries
 from foreshock.store.dead_orders import DeadOrders
 from foreshock.store.desk import Desk
 from foreshock.store.learned import LearnedVersions
@@ -205,6 +208,13 @@ class Foreshock:
             disk=lambda: shutil.disk_usage(self.settings.state)[::2],
             demo=demo,
         )
+        self.source_health = SourceHealth(
+            self.settings.collectors,
+            {source.name for source in self.measuring.sources()},
+            self.views.sources,
+            Worries((SOURCE_SILENT,), self.runner, self.inbox, "collectors"),
+            self.clock,
+        )
         self.quiet = LiveQuiet(self.runner, self.inbox, self.clock)
         self.planned_work = AllPlans(self._plans_of, self.clock)
         application = Guarded(self._application(), front.access)
@@ -237,6 +247,7 @@ class Foreshock:
             self.scheduler.every(min(self.settings.learn.every, _LEARN), "learn", self.learner.due)
         self.scheduler.every(_SHADOW, "shadow", self.shadows.look)
         self.measuring.schedule(self.scheduler, listens=bool(self.listening))
+        self.scheduler.every(source_health.LOOK, "source health", self.source_health.look)
         self.cmdb.start(self.scheduler)
         self.scheduler.every(_HEALTH, "cmdb health", self.trusted.look, soon=True)
         self.scheduler.start()

@@ -8,7 +8,7 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
@@ -25,13 +25,14 @@ from foreshock.core.errors import ConfigError, ForeshockError, Missing, Unavaila
 from foreshock.service import metrics as gauges
 from foreshock.service.cmdb.publish import Publisher
 from foreshock.service.cmdb.run import CHANGED, REFUSED, UNCHANGED, Outcome, Sync, Wanted, asked, build, store_of
-from foreshock.service.cmdb.status import CmdbStatus, Labels, SourceView, status, trouble, worries
+from foreshock.service.cmdb.status import CmdbStatus, SourceView, status, trouble, worries
 from foreshock.service.inbox import Inbox
-from foreshock.service.ourselves import CMDB_DENIED, CMDB_REFUSED, CMDB_STALE, NAME
-from foreshock.service.records import OperatorRecord, OwnAlert, Remark, TopologyRecord
+from foreshock.service.ourselves import CMDB_DENIED, CMDB_REFUSED, CMDB_STALE
+from foreshock.service.records import OperatorRecord, Remark, TopologyRecord
 from foreshock.service.runner import Runner
 from foreshock.service.scheduler import Scheduler
 from foreshock.service.settings import CMDB_FILE, Settings, SettingsSource, SourceInstance, source_kinds
+from foreshock.service.worries import Worries
 from foreshock.store.cmdb import CmdbStore
 from foreshock.store.cmdb_applying import follows
 from foreshock.store.journal import Journal
@@ -84,7 +85,7 @@ class Schedule:
         self._child: subprocess.Popen[bytes] | None = None
         self._publishing = threading.Lock()
         self._stopping = False
-        self._told: Mapping[Labels, str] = {}
+        self._worries = Worries((CMDB_DENIED, CMDB_REFUSED, CMDB_STALE), runner, inbox, "cmdb")
         self._seen: dict[str, tuple[str, str]] = {}
         """By local source what was asked, and the mark it gave then."""
         self.error = ""
@@ -338,26 +339,7 @@ class Schedule:
         """What a person must be told of the sources, and what is no longer so."""
         if not self._exists():
             return
-        found = self._look()
-        wanted = worries(found.sources)
-        with self._runner.looking() as engine:
-            firing = {
-                tuple(sorted(labels.items()))
-                for alert in engine.alerts.values()
-                if alert.firing
-                and alert.source == NAME
-                and (labels := alert.read_labels()).get("alertname") in (CMDB_DENIED, CMDB_REFUSED, CMDB_STALE)
-            }
-        for worry, summary in wanted.items():
-            if worry not in firing or self._told.get(worry, summary) != summary:
-                self._tell(worry, summary)
-        for worry in sorted(firing - wanted.keys()):
-            self._tell(worry, "")
-        self._told = wanted
-
-    def _tell(self, labels: Labels, summary: str) -> None:
-        notice = OwnAlert(labels=dict(labels), summary=summary)
-        self._append(OperatorRecord(notice=notice), "foreshock")
+        self._worries.settle(worries(self._look().sources))
 
     def _append(self, done: OperatorRecord, actor: str) -> None:
         body = msgspec.json.encode(done)

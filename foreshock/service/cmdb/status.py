@@ -9,14 +9,11 @@ from foreshock.core.model import Moment
 from foreshock.service.cmdb.run import FAILED, REFUSED
 from foreshock.service.ourselves import cmdb_denied, cmdb_refused, cmdb_stale
 from foreshock.service.settings import SourceInstance
+from foreshock.service.worries import Labels, as_labels
 from foreshock.store.cmdb import CmdbStore, Counts, Reading, SourceState, Version
 
 STALE_AFTER = 3
 """Times its full interval: a source that was not read for so long is told of."""
-
-
-Labels = tuple[tuple[str, str], ...]
-"""Of an alert about ourselves, sorted."""
 
 
 class SourceView(Struct, frozen=True, kw_only=True):
@@ -127,15 +124,15 @@ def worries(sources: Iterable[SourceView]) -> Mapping[Labels, str]:
     found = {}
     for source in sources:
         if source.outcome == REFUSED:
-            found[_labels(cmdb_refused(source.name))] = source.error
+            found[as_labels(cmdb_refused(source.name))] = source.error
         why = f": {source.error}" if source.error else ""
         if source.denied and source.in_settings:
-            found[_labels(cmdb_denied(source.name))] = (
+            found[as_labels(cmdb_denied(source.name))] = (
                 f"CMDB source {source.name!r} refuses our credentials{why}; its {source.items} CIs stay as they were "
                 f"{_when(source)}; see `foreshock cmdb test {source.name}`"
             )
         if source.stale and source.succeeded_at is not None:
-            found[_labels(cmdb_stale(source.name))] = (
+            found[as_labels(cmdb_stale(source.name))] = (
                 f"CMDB source {source.name!r} was last read at {source.succeeded_at:%Y-%m-%d %H:%M} UTC{why}; its "
                 f"{source.items} CIs are as they were then; see `foreshock cmdb status`"
             )
@@ -149,7 +146,3 @@ def _when(source: SourceView) -> str:
 def trouble(sources: Iterable[SourceView]) -> str:
     """Why the newest of a source is not in force; empty: all is."""
     return "\n".join(source.error for source in sources if source.outcome in (REFUSED, FAILED))
-
-
-def _labels(labels: Mapping[str, str]) -> Labels:
-    return tuple(sorted(labels.items()))
