@@ -32,6 +32,7 @@ from foreshock.service.views import (
     IncidentRow,
     IncidentView,
     PatternView,
+    PayloadView,
     SourceView,
     StatusView,
     Views,
@@ -197,6 +198,16 @@ def _add_intake(router: APIRouter, models: "_Models", views: Views) -> None:
     @router.get("/sources", response_model=models.list_of(SourceView), summary="Who reports here")
     def sources() -> Response:
         return _answer(views.sources())
+
+    @router.get(
+        "/sources/{name}/last",
+        response_model=models.of(PayloadView),
+        responses={**_MISSING, **_WRONG},
+        summary="What a source sent last, as it was received",
+    )
+    def last_payload(name: Annotated[str, Path(max_length=128)]) -> Response:
+        hint = "list the sources with GET /api/v1/sources; only the newest records are looked through"
+        return _found(views.last_payload(name), f"payload of {name!r}", hint)
 
     @router.get(
         "/dead-letters",

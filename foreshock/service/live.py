@@ -47,12 +47,14 @@ from foreshock.service.views import (
     JobView,
     ListeningView,
     PatternView,
+    PayloadView,
     SourceView,
     StatusView,
 )
 from foreshock.store.store import Store
 
 _MAX_PAYLOAD = 4096
+_MAX_SHOWN = 65_536
 _NOT_HEARD: Mapping[str, Any] = {"last_seen": None, "batches": 0, "events": 0}
 
 
@@ -268,6 +270,20 @@ class LiveViews:
         for name, listening in self._listened().items():
             found[name] = _with_listening(found.get(name), listening)
         return list(found.values())
+
+    def last_payload(self, source: str) -> PayloadView | None:
+        record = self._store.journal.last_of(source)
+        if record is None:
+            return None
+        return PayloadView(
+            record=record.number,
+            at=record.at,
+            source=record.source,
+            collector=record.collector,
+            actor=record.actor,
+            bytes=len(record.body),
+            payload=record.body[:_MAX_SHOWN].decode("utf-8", "replace"),
+        )
 
     def dead_letters(self, *, limit: int = 200) -> list[DeadLetterView]:
         self._up_to_date()

@@ -471,6 +471,19 @@ class SourceView(Struct, frozen=True, kw_only=True):
     listening: ListeningView | None = None
 
 
+class PayloadView(Struct, frozen=True, kw_only=True):
+    """What a source sent last. record: its number. payload: as it was received, as text; its beginning where it is
+    long, ``bytes`` says how much there was."""
+
+    record: int
+    at: Moment
+    source: str
+    collector: str
+    actor: str
+    bytes: int
+    payload: str
+
+
 class DeadLetterView(Struct, frozen=True, kw_only=True):
     """stage: translate or delivery. payload: the item as text, cut at 4 KiB."""
 
@@ -550,6 +563,8 @@ class Views(Protocol):
         ``other``; bounded. Both are named, and may be missing, as for ``explain``."""
 
     def sources(self) -> list[SourceView]: ...
+
+    def last_payload(self, source: str) -> PayloadView | None: ...
 
     def dead_letters(self, *, limit: int = 200) -> list[DeadLetterView]: ...
 

@@ -39,6 +39,9 @@ _OF_KIND = "SELECT number FROM inbox WHERE kind NOT IN ('events', 'tick') AND ki
 _NEWEST_OF_KIND = f"{_OF_KIND} DESC LIMIT 1"
 _OLDEST_OF_KIND = f"{_OF_KIND.replace('<=', '>')} LIMIT 1"
 
+_LOOKED_THROUGH = 20_000
+"""Records, for the last of one source: no index leads to it, because each would cost every append."""
+
 COLUMNS = {
     "inbox": ("number", "at", "kind", "collector", "source", "actor", "items", "body"),
     "situation": (
@@ -294,6 +297,14 @@ class Journal:
     def oldest(self, kind: RecordKind, *, after: int) -> Record | None:
         """The oldest record of a kind behind ``after``, if there is one. Not for events and ticks."""
         found = self._rows(_OLDEST_OF_KIND, kind.value, after)
+        return self.records(found[0][0] - 1, limit=1)[0] if found else None
+
+    def last_of(self, source: str) -> Record | None:
+        """The newest record of events that a source sent, among the newest ``_LOOKED_THROUGH``."""
+        statement = (
+            "SELECT number FROM inbox WHERE number > ? AND source = ? AND kind = 'events' ORDER BY number DESC LIMIT 1"
+        )
+        found = self._rows(statement, self.last_record()[0] - _LOOKED_THROUGH, source)
         return self.records(found[0][0] - 1, limit=1)[0] if found else None
 
     def in_force(self, number: int) -> list[Record]:

@@ -20,6 +20,7 @@ from foreshock.service.views import (
     IncidentRow,
     IncidentView,
     PatternView,
+    PayloadView,
     SourceView,
     StatusView,
     TimelineEntry,
@@ -169,6 +170,16 @@ class MemoryViews:
 
     def sources(self) -> list[SourceView]:
         return list(self._sources)
+
+    def last_payload(self, source: str) -> PayloadView | None:
+        """Each source that was seen last sent an empty list."""
+        for number, known in enumerate(self._sources, 1):
+            if known.name == source and known.last_seen is not None:
+                return PayloadView(
+                    record=number, at=known.last_seen, source=source, collector=known.collector, actor="local", bytes=2,
+                    payload="[]",
+                )  # fmt: skip
+        return None
 
     def report(self, begin: datetime | None, end: datetime | None, by: By | None) -> Report:
         """Of the incidents that were put in; each was seen within three minutes."""

@@ -17,6 +17,7 @@ from foreshock.service.views import (
     ExplainView,
     IncidentRow,
     IncidentView,
+    PayloadView,
     SourceView,
     StatusView,
 )
@@ -42,6 +43,7 @@ def make_client(views: MemoryViews | None = None) -> TestClient:
         ("/incidents/S-66", IncidentView),
         ("/alerts/c0ffee01", AlertView),
         ("/sources", list[SourceView]),
+        ("/sources/prometheus/last", PayloadView),
         ("/dead-letters", list[DeadLetterView]),
         ("/problems", list[DeskRecord]),
         ("/feedback", list[Judgement]),
@@ -95,6 +97,7 @@ def _check(value: Any, schema: dict[str, Any], document: dict[str, Any], place: 
         ("/incidents/S-66", "/incidents/{id}"),
         ("/alerts/c0ffee11", "/alerts/{fingerprint}"),
         ("/sources", "/sources"),
+        ("/sources/prometheus/last", "/sources/{name}/last"),
         ("/dead-letters", "/dead-letters"),
         ("/problems", "/problems"),
         ("/records/INC0000041", "/records/{number}"),

@@ -299,3 +299,17 @@ def test_what_people_said_is_found_by_its_record_and_by_the_situations_it_names(
     assert store.judgement(7) is None
     assert [one.id for one in store.judgements(limit=10)] == ["J-2", "J-1"]
     assert [one.id for one in store.judgements(situation="S-2", limit=10)] == ["J-1"]
+
+
+def test_what_a_source_sent_last_is_found_among_all_others(store: Store):
+    def record(source: str, kind: RecordKind = RecordKind.EVENTS) -> NewRecord:
+        return NewRecord(kind=kind, body=source.encode(), collector="events", source=source)
+
+    records = [record("eu"), record("us"), record("eu"), record("us"), record("eu", RecordKind.TICKET)]
+    store.journal.append([(number, NOON, each) for number, each in enumerate(records, 1)])
+
+    found = store.journal.last_of("eu")
+
+    assert found is not None
+    assert (found.number, found.body) == (3, b"eu")
+    assert store.journal.last_of("elsewhere") is None
