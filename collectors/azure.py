@@ -121,6 +121,7 @@ COLLECTOR = Collector(
     sample="azure-firing.json",
     receive=Receive(
         path="/api/v1/collect/azure",
+        token_query="token",  # noqa: S106 (the name of it)
         schema={
             "type": "object",
             "required": ["schemaId", "data"],

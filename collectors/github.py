@@ -21,6 +21,7 @@ from typing import Any
 from msgspec import Struct
 from pydantic import Field
 
+from foreshock.connect.proofs import GITHUB
 from foreshock.core.contracts import Collector, Ignored, Receive, ReceiveConfig, split_head
 from foreshock.core.errors import Malformed
 from foreshock.core.model import Change
@@ -157,6 +158,7 @@ COLLECTOR = Collector(
     sample="github-deployment.json",
     receive=Receive(
         path="/api/v1/collect/github",
+        signed=GITHUB,
         config=DeploymentsConfig,
         head=head,
         schema={

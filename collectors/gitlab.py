@@ -146,6 +146,7 @@ COLLECTOR = Collector(
     sample="gitlab-deployment.json",
     receive=Receive(
         path="/api/v1/collect/gitlab",
+        token_header="x-gitlab-token",  # noqa: S106 (the name of it)
         config=DeploymentsConfig,
         head=head,
         schema={

@@ -13,6 +13,7 @@ Needs:    in Integrations > Generic Webhooks (v3) a subscription with this addre
 
 from datetime import datetime
 
+from foreshock.connect.proofs import PAGERDUTY
 from foreshock.core.contracts import Collector, Ignored, Receive
 from foreshock.core.model import Event
 from foreshock.core.payload import Object, alert, moment, needed, objects, part, parts, text, worded
@@ -68,6 +69,7 @@ COLLECTOR = Collector(
     sample="pagerduty-firing.json",
     receive=Receive(
         path="/api/v1/collect/pagerduty",
+        signed=PAGERDUTY,
         schema={
             "type": "object",
             "required": ["event"],

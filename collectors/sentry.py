@@ -17,6 +17,7 @@ import re
 from datetime import datetime
 from typing import Any
 
+from foreshock.connect.proofs import SENTRY
 from foreshock.core.contracts import Collector, Ignored, Receive
 from foreshock.core.errors import Malformed
 from foreshock.core.model import Event
@@ -118,6 +119,7 @@ COLLECTOR = Collector(
     sample="sentry-firing.json",
     receive=Receive(
         path="/api/v1/collect/sentry",
+        signed=SENTRY,
         schema={
             "type": "object",
             "required": ["action", "data"],

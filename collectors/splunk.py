@@ -8,8 +8,8 @@ Recovery: none: Splunk sends when a search finds something, and nothing when it 
           schedule and its throttling.
 Limits:   the payload holds one row. Have the alert trigger for each result, so that each row is an alert of its own.
 Needs:    in the alert's trigger actions Webhook with this address (Splunk must allow it in ``alert_actions.conf``). It
-          sends no header: let it in by ``allow_from``. Name in the search what the alert is about: ``| rename dest AS
-          host`` and ``| eval severity="critical"``.
+          sends no header: let it in by ``allow_from``, or with ``?token=`` in the address. Name in the search what the
+          alert is about: ``| rename dest AS host`` and ``| eval severity="critical"``.
 """
 
 from datetime import datetime
@@ -61,6 +61,7 @@ COLLECTOR = Collector(
     sample="splunk.json",
     receive=Receive(
         path="/api/v1/collect/splunk",
+        token_query="token",  # noqa: S106 (the name of it)
         schema={
             "type": "object",
             "required": ["search_name"],

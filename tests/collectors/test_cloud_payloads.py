@@ -258,6 +258,99 @@ def test_an_incident_that_was_reopened_began_anew():
     assert event.starts_at == datetime(2025, 11, 22, 3, 17, 56, 165000, tzinfo=UTC)
 
 
+# ---- Amazon ---------------------------------------------------------------------------------------------------------
+
+
+def said(**fields: Any) -> Any:
+    """An alarm with other fields, in its message."""
+    tree = body("sns-firing.json")
+    return tree | {"Message": json.dumps(json.loads(tree["Message"]) | fields)}
+
+
+def test_dimensions_of_an_alarm_are_labels_that_bind():
+    assert labels("sns-firing.json") == [
+        {"alertname": "web-1 CPU", "account": "123456789012", "region": "eu-west-1", "instance": "i-0123456789abcdef0"}
+    ]
+
+
+def test_an_alarm_without_enough_data_neither_fires_nor_is_over():
+    (found,) = read("sns-firing.json", said(NewStateValue="INSUFFICIENT_DATA"))
+
+    assert isinstance(found, Ignored)
+
+
+def test_each_entity_of_a_health_event_is_an_alert_until_the_event_is_closed():
+    tree = body("sns-health.json")
+    closed = json.loads(tree["Message"])
+    closed["detail"] |= {"statusCode": "closed", "endTime": "Sat, 22 Nov 2025 03:25:00 GMT"}
+
+    first = read("sns-health.json")
+    last = read("sns-health.json", tree | {"Message": json.dumps(closed)})
+
+    assert [one["instance"] for one in labels("sns-health.json")] == ["i-0123456789abcdef0", "i-0123456789abcdef1"]
+    for begun, over in zip(first, last, strict=True):
+        assert isinstance(begun, Event)
+        assert isinstance(over, Event)
+        assert begun.labels == over.labels
+        assert (begun.starts_at, begun.ends_at) == (datetime(2025, 11, 22, 3, 10, tzinfo=UTC), None)
+        assert over.ends_at == datetime(2025, 11, 22, 3, 25, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(("number", "severity"), [(9.1, "critical"), (8, "major"), (5.5, "minor"), (2, "warning")])
+def test_a_finding_holds_for_a_day_and_is_as_bad_as_its_number(number: float, severity: str):
+    finding = json.loads(body("sns-guardduty.json")["Message"])
+    finding["detail"]["severity"] = number
+
+    (event,) = read("sns-guardduty.json", body("sns-guardduty.json") | {"Message": json.dumps(finding)})
+
+    assert isinstance(event, Event)
+    assert (event.severity, event.ends_at) == (severity, NOW + timedelta(days=1))
+
+
+def test_a_plain_message_is_known_by_its_subject_without_the_numbers_in_it():
+    (event,) = read("sns-plain.json")
+
+    assert isinstance(event, Event)
+    assert read_labels(event.labels)["alertname"] == "Backup of # databases failed"
+    assert event.ends_at == NOW + timedelta(hours=1)
+
+
+def test_what_concerns_the_subscription_is_no_alert():
+    assert isinstance(read("sns-confirmation.json")[0], Ignored)
+
+
+# ---- CloudEvents ----------------------------------------------------------------------------------------------------
+
+
+def test_a_cloudevent_that_says_nothing_of_a_status_holds_for_an_hour():
+    (event,) = read("cloudevents-firing.json", at("cloudevents-firing.json", "data", value={"message": "hello"}))
+
+    assert isinstance(event, Event)
+    assert event.ends_at == NOW + timedelta(hours=1)
+
+
+def test_a_deployment_of_cdevents_is_a_change_and_its_incident_an_alert():
+    (deployed,) = read("cloudevents-cdevents.json")
+    detected, resolved = (
+        read("cloudevents-cdevents.json", incident(predicate))[0] for predicate in ("detected", "resolved")
+    )
+
+    assert isinstance(deployed, Change)
+    assert (deployed.title, deployed.cis) == ("service checkout deployed in production", ("checkout",))
+    assert isinstance(detected, Event)
+    assert isinstance(resolved, Event)
+    assert detected.labels == resolved.labels
+    assert (detected.ends_at is None, resolved.ends_at is None) == (True, False)
+
+
+def incident(predicate: str) -> Any:
+    content = {"description": "slow", "environment": {"id": "production"}, "service": {"id": "checkout"}}
+    return body("cloudevents-cdevents.json") | {
+        "type": f"dev.cdevents.incident.{predicate}.0.1.0",
+        "data": {"subject": {"id": "incident-123", "content": content}},
+    }
+
+
 # ---- Azure, Google, ServiceNow --------------------------------------------------------------------------------------
 
 
