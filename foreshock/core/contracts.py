@@ -343,6 +343,12 @@ class ReceiveConfig(CollectorConfig):
         "a proxy set trusted_proxies",
     )
 
+    client_names: tuple[str, ...] = Field(
+        default=(),
+        description="names of which the client certificate of this source must hold one, as common or alternative "
+        "name; needs tls.client_ca",
+    )
+
     @field_validator("allow_from")
     @classmethod
     def _are_networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:

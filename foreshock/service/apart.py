@@ -67,8 +67,9 @@ class _Server(uvicorn.Server):
         yield
 
 
-def server_for(app: App) -> uvicorn.Config:
-    return uvicorn.Config(
+def server_for(app: App, settings: Settings) -> uvicorn.Config:
+    """Raises ConfigError where its certificate cannot be used."""
+    config = uvicorn.Config(
         app,
         lifespan="off",
         ws="none",  # there are none, and the library would be loaded before the first answer
@@ -77,7 +78,17 @@ def server_for(app: App) -> uvicorn.Config:
         server_header=False,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=DRAIN_S,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
     )
+    if (tls := settings.tls) is not None:
+        from foreshock.service.tls import context_of, naming
+
+        context = context_of(tls.certificate, tls.key, tls.client_ca)
+        config.ssl_context_factory = lambda config, default: context
+        config.load()
+        config.http_protocol_class = naming(config.http_protocol_class)
+    return config
 
 
 def take_in(settings: Settings, listening: socket.socket, ends: Ends, clock: Callable[[], datetime]) -> int:
@@ -98,7 +109,7 @@ class _Taking:
         self._front = Front(settings, clock=clock, on_fatal=self.give_up, owned=True, on_append=ends.ring_on)
         self._front.start()
         self._listening = listening
-        self.server = _Server(server_for(self._front.app))
+        self.server = _Server(server_for(self._front.app, settings))
         self._bridge = Bridge(
             ends.there,
             {
@@ -109,6 +120,7 @@ class _Taking:
                 "stop": self._stop,
                 "counted": self._counted,
                 "rejections": self._rejections,
+                "proofs": self._proofs,
                 "use": self._use,
             },
         )
@@ -166,10 +178,17 @@ class _Taking:
     async def _rejections(self, _: Any) -> Mapping[str, Rejections]:
         return self._front.rejections()
 
+    async def _proofs(self, _: Any) -> Mapping[str, Mapping[str, int]]:
+        return self._front.proofs()
+
     async def _use(self, guard: Any) -> None:
         """The process behind has read the files with secrets before, and told what is wrong with them."""
         settings = self._front.settings
         self._front.use(settings.model_copy(update={"disk_guard": DiskGuardSettings.model_construct(**guard)}))
+        if settings.tls is not None and (context := self.server.config.ssl) is not None:
+            from foreshock.service.tls import load
+
+            load(context, settings.tls.certificate, settings.tls.key)
 
 
 # ---- the process behind ---------------------------------------------------------------------------------------------
@@ -234,13 +253,18 @@ class FrontApart:
     def rejections(self) -> Mapping[str, Rejections]:
         return msgspec.convert(self.call("rejections"), dict[str, Rejections])
 
+    def proofs(self) -> Mapping[str, Mapping[str, int]]:
+        return msgspec.convert(self.call("proofs"), dict[str, dict[str, int]])
+
     def families(self) -> gauges.Families:
         return gauges.unpacked(self.call("counted"))
 
     def use(self, settings: Settings) -> None:
+        access = who_may(settings)
+        self.call("use", settings.disk_guard.model_dump())
         self.settings = settings
         self._disk.use(settings)
-        self.call("use", settings.disk_guard.model_dump())
+        self.access.take(access)
 
     def closed(self) -> tuple[str, int] | None:
         return ("Foreshock is stopping", 5) if self._draining else self._disk.closed()

@@ -17,6 +17,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import structlog
+from prometheus_client.core import CounterMetricFamily
 
 from foreshock.core.errors import ConfigError, Held, Problem
 from foreshock.service import metrics as gauges
@@ -108,14 +109,38 @@ class Front:
 
     def families(self) -> gauges.Families:
         """What the intake counted."""
-        return self._metrics.families()
+        yield from self._metrics.families()
+        yield gauges.labelled(
+            CounterMetricFamily,
+            "foreshock_intake_refused",
+            "Requests refused whole, by source and reason.",
+            ("source", "reason"),
+            [
+                ((source, reason), count)
+                for source, refused in self.intake.rejections.items()
+                for reason, count in refused.by.items()
+            ],
+        )
+        yield gauges.labelled(
+            CounterMetricFamily,
+            "foreshock_intake_proofs",
+            "Requests by source and what proved them: the first or second of its tokens or secrets.",
+            ("source", "proof"),
+            [((source, proof), count) for source, used in self.proofs().items() for proof, count in used.items()],
+        )
+
+    def proofs(self) -> Mapping[str, Mapping[str, int]]:
+        """Requests by source and what proved them, such as ``token 1``."""
+        return {name: dict(gate.used) for name, gate in self.intake.gates.named.items() if gate.used}
 
     def use(self, settings: Settings) -> None:
         """Settings that were read again, and the files with tokens and secrets. Raises ConfigError for what is wrong
         with those; then all is as before."""
-        gates = self._gates(settings)
+        gates, access = self._gates(settings), who_may(settings)
         self.settings = settings
         self._disk.use(settings)
+        self.access.take(access)
+        gates.follow(self.intake.gates)
         self.intake.gates = gates
 
     def _gates(self, settings: Settings) -> Gates:

@@ -41,7 +41,8 @@ class Gate:
         proves_itself: nobody gets in without a proof of this source's own.
         proxy: through which we fetch what its calls refer to.
         checks_body: the body itself must be proven. reads_headers: something needs the headers.
-        used: calls by what proved them, for example ("token", 1).
+        used: calls by what proved them, such as ``token 1``: while one secret takes the place of another it shows when
+            nobody uses the old one any more. What stands there twice begins at 0.
     """
 
     def __init__(
@@ -72,7 +73,9 @@ class Gate:
         self.checks_body = bool(secrets or self._certified)
         self.reads_headers = self.checks_body or receive.head is not None or receive.handshake is not None
         self._texts = receive.texts if self.proves_itself else ()
-        self.used: Counter[tuple[str, int]] = Counter()
+        self.used: Counter[str] = Counter()
+        for sort, given in (("token", tokens), ("secret", secrets)):
+            self.used.update({f"{sort} {place}": 0 for place in range(1, len(given) + 1) if len(given) > 1})
         keep = self._signed.max_age + AHEAD if self._signed is not None and self._signed.sent_at is not None else None
         self.seen = None if keep is None or not secrets else Seen(keep)
 
@@ -90,11 +93,18 @@ class Gate:
             found = matching(self._shown(scope), self._tokens)
             if found is None:
                 raise Unproven("token", "no token that token_files holds was shown: check the token on both sides")
-            self.used["token", found + 1] += 1
+            self.used[f"token {found + 1}"] += 1
 
     def takes(self, sort: str) -> bool:
         """Whether it may be of this content type, which a browser sends across sites without asking first."""
         return sort in self._texts
+
+    def follow(self, before: "Gate") -> None:
+        """Take over what this source has shown so far: what was taken stays taken."""
+        if before.seen is not None and self.seen is not None:
+            self.seen = before.seen
+        if (before._tokens, before._secrets) == (self._tokens, self._secrets):
+            self.used = before.used
 
     async def check(self, headers: Mapping[str, str], body: bytes, now: datetime) -> str:
         """What the body itself must prove; the signature, empty where there is none that is made anew for each call.
@@ -110,7 +120,7 @@ class Gate:
         if self._secrets:
             assert self._signed is not None
             found, given = proven(self._signed, self._secrets, headers, body, now)
-            self.used["secret", found + 1] += 1
+            self.used[f"secret {found + 1}"] += 1
             return given
         return ""
 
@@ -164,6 +174,12 @@ class Gates:
                 problems += error.problems
         if problems:
             raise ConfigError(problems)
+
+    def follow(self, before: "Gates") -> None:
+        """Take the place of others after a reload."""
+        for name, gate in self.named.items():
+            if name in before.named:
+                gate.follow(before.named[name])
 
     def of(self, collector: Collector, source: str) -> Gate:
         """Raises Unproven where that source is of another kind."""

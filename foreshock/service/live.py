@@ -62,7 +62,7 @@ class LiveViews:
     """Implements ``Views`` and ``Actions``.
 
     Args:
-        rejections: requests the intake refused whole, by source.
+        rejections: requests the intake refused whole, by source. proofs: requests by source and what proved them.
         polled: sources that are asked. listened: those that are listened to, by name.
         jobs: the scheduler's jobs now.
         closed: why the intake takes nothing, or None.
@@ -83,6 +83,7 @@ class LiveViews:
         collectors: Mapping[str, Collector],
         clock: Callable[[], datetime],
         rejections: Callable[[], Mapping[str, Rejections]],
+        proofs: Callable[[], Mapping[str, Mapping[str, int]]],
         polled: Callable[[], Iterable[SourceView]],
         listened: Callable[[], Mapping[str, ListeningView]],
         jobs: Callable[[], Iterable[JobView]],
@@ -108,6 +109,7 @@ class LiveViews:
         self._last_reload = last_reload
         self._past = _Stored(store)
         self._started_at = clock()
+        self._proofs = proofs
 
     # ---- Views ----
 
@@ -234,7 +236,7 @@ class LiveViews:
 
     def sources(self) -> list[SourceView]:
         self._up_to_date()
-        rejected = self._rejections()
+        rejected, proofs = self._rejections(), self._proofs()
         found: dict[str, SourceView] = {
             c.kind: SourceView(
                 name=c.kind,
@@ -263,6 +265,8 @@ class LiveViews:
                 path=_path(name, collector),
                 rejected=(count.rejected if count else 0) + (refused.requests if refused else 0),
                 last_error=(refused.last_error if refused else "") or (count.last_error if count else ""),
+                refused=refused.by if refused else {},
+                proofs=dict(proofs.get(name, {})),
                 **facts.get(name, _NOT_HEARD),
             )
         for polled in self._polled():

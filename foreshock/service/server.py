@@ -170,7 +170,7 @@ def _serve_in_one(
     foreshock = Foreshock(front, demo=True)
     foreshock.start()
     _settle_garbage()
-    server = uvicorn.Server(server_for(front.app))
+    server = uvicorn.Server(server_for(front.app, settings))
     # uvicorn raises the signal again after it has shut down; we still have work to do then.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)

@@ -59,7 +59,7 @@ from foreshock.connect.config import (
 from foreshock.connect.on_call import OnCallKind
 from foreshock.core import registry
 from foreshock.core.cmdb import SourceKind
-from foreshock.core.contracts import Collector, ConnectorConfig, SinkKind
+from foreshock.core.contracts import Collector, ConnectorConfig, SinkKind, networks_of
 from foreshock.core.errors import ConfigError, Invalid, Problem
 from foreshock.core.quantities import Duration, Size, parse_size
 from foreshock.core.reconcile import ATTRIBUTES, RULES, Rules, fold
@@ -338,6 +338,16 @@ class DiskGuardSettings(Section):
     min_free: Size = Field(default=parse_size("512MiB"), description="the same as an amount; the larger of both counts")
 
 
+class TlsSettings(Section):
+    """TLS of our own server, where no proxy ends it."""
+
+    certificate: Path = Field(description="our certificate with its chain, PEM")
+    key: Path = Field(description="its key, PEM, without a passphrase, mode 0600")
+    client_ca: Path | None = Field(
+        default=None, description="authorities of client certificates, PEM; who must show one, a collector says"
+    )
+
+
 class LogSettings(Section):
     level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="debug, info, warning or error"
@@ -417,6 +427,15 @@ class Settings(Section):
         description="file with a line `name token` for each sender or person, not readable by others (chmod 600)",
         examples=["tokens"],
     )
+    tls: TlsSettings | None = Field(
+        default=None,
+        description="serve HTTPS; without it a proxy may",
+        examples=[{"certificate": "foreshock.crt", "key": "foreshock.key"}],
+    )
+    trusted_proxies: tuple[str, ...] = Field(
+        default=(),
+        description="networks of proxies whose X-Forwarded-For says where a call came from; nobody else's is believed",
+    )
     allowed_hosts: tuple[str, ...] = Field(
         default=(), description="names besides localhost under which browsers and senders may reach this server"
     )
@@ -473,7 +492,8 @@ class Settings(Section):
         if self.public_url:
             return self.public_url
         host = socket.gethostname() if self.host in ("", "0.0.0.0", "::") else self.host  # noqa: S104
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+        scheme = "http" if self.tls is None else "https"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     @property
     def store_url(self) -> str:
@@ -559,6 +579,21 @@ class Settings(Section):
             if not _HOST.fullmatch(host):
                 raise Invalid(f"{host!r} is not a host name", hint="write it without scheme and port", path=(index,))
         return tuple(host.lower() for host in hosts)
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
+        return networks_of(networks)
+
+    @model_validator(mode="after")
+    def _knows_clients(self) -> Self:
+        """Who asks for client certificates has said whose count."""
+        for index, instance in enumerate(self.collectors):
+            if getattr(instance.config, "client_names", ()) and (self.tls is None or self.tls.client_ca is None):
+                hint = "set tls.client_ca, or let it show a token"
+                path = ("collectors", index, "client_names")
+                raise Invalid("nobody can show a client certificate here", hint=hint, path=path)
+        return self
 
     @model_validator(mode="after")
     def _is_guarded(self) -> Self:
@@ -672,6 +707,8 @@ class _Loading:
             settings = anchored(settings, self._folder_of)
             if settings.tokens_file is not None:
                 self._check_tokens(settings.tokens_file)
+            if (tls := settings.tls) is not None:
+                self._check(lambda: _tls(tls))
             for instance in settings.collectors:
                 self._check(partial(secrets_of, instance.name, instance.config, collector_kinds()[instance.kind]))
         elif isinstance(named := self._data.get("tokens_file"), str):
@@ -785,6 +822,12 @@ class _Loading:
 
     def _report(self, file: str, path: str, message: str, hint: str) -> None:
         self._problems.append(Problem(file=file, line=None, path=path, message=message, hint=hint))
+
+
+def _tls(tls: TlsSettings) -> None:
+    from foreshock.service.tls import context_of  # only then: it loads OpenSSL
+
+    context_of(tls.certificate, tls.key, tls.client_ca)
 
 
 def _copy(data: Any) -> Any:

@@ -449,6 +449,7 @@ class SourceView(Struct, frozen=True, kw_only=True):
     None while it reports. holds_s: how long an alert without an end of its own is waited for; None: until it is
     resolved. clock: how its clock stands, in words, empty if there is nothing to tell; lag_s: seconds from its dates to
     their receipt where they should be fresh, below zero if they lie ahead; None as long as too little was seen.
+    refused: requests refused whole, by reason. proofs: requests by what proved them, such as ``token 1``.
     listening: how it stands with one that is listened to.
     """
 
@@ -468,6 +469,8 @@ class SourceView(Struct, frozen=True, kw_only=True):
     holds_s: float | None = None
     clock: str = ""
     lag_s: float | None = None
+    refused: dict[str, int] = {}
+    proofs: dict[str, int] = {}
     listening: ListeningView | None = None
 
 

@@ -197,6 +197,7 @@ class Foreshock:
             collectors=front.collectors,
             clock=self.clock,
             rejections=front.rejections,
+            proofs=front.proofs,
             polled=self.measuring.sources,
             listened=self.listening.views,
             jobs=self.scheduler.views,
@@ -699,6 +700,7 @@ def _with_intake(document: dict[str, Any], kinds: Mapping[str, Collector]) -> di
                     else {"207": {"description": "Some items were refused; see results"}}
                 ),
                 "400": {"description": "Nothing, or not everything, could be read; the answer names the reason"},
+                "401": {"description": "Who sends it is not known, or not proven"},
                 "413": {"description": "A limit was passed; the answer names it and the value"},
                 "503": {"description": "Not now; see Retry-After"},
             },

@@ -1,5 +1,6 @@
 """The way in of each source: what it must prove, what a record then holds, and that a refusal gives nothing away."""
 
+import asyncio
 import base64
 import gzip
 import json
@@ -11,6 +12,11 @@ from typing import Any
 
 import msgspec
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.serialization import Encoding
 from starlette.testclient import TestClient
 
 from foreshock.connect.proofs import (
@@ -22,8 +28,12 @@ from foreshock.connect.proofs import (
     STANDARD_WEBHOOKS,
     cloudevents_handshake,
     event_grid_handshake,
+    sns_certificate,
+    sns_handshake,
+    sns_unproven,
 )
 from foreshock.core.contracts import (
+    Certified,
     Collector,
     Greeting,
     Hook,
@@ -36,7 +46,7 @@ from foreshock.core.contracts import (
 from foreshock.core.errors import ConfigError, Malformed, Unavailable
 from foreshock.core.model import Event
 from foreshock.service.access import Access
-from foreshock.service.gates import Gates
+from foreshock.service.gates import Fetched, Gates
 from foreshock.service.intake import Intake, Limits
 from foreshock.service.settings import CollectorInstance
 
@@ -53,6 +63,10 @@ class NeededConfig(ReceiveConfig):
     team: str
 
 
+class TopicsConfig(ReceiveConfig):
+    topics: tuple[str, ...]
+
+
 def decode(body: bytes) -> list[Any]:
     try:
         return [json.loads(body)]
@@ -66,7 +80,7 @@ def decode_headed(body: bytes) -> list[Any]:
 
 
 def translate(item: Any, received_at: datetime) -> Event:
-    return Event(labels=msgspec.Raw(json.dumps({"alertname": str(item["name"])}).encode()))
+    return Event(labels=msgspec.Raw(json.dumps({"alertname": str(item.get("name"))}).encode()))
 
 
 def kind(name: str, *, headed: bool = False, **options: Any) -> Collector:
@@ -104,6 +118,15 @@ KINDS = {
         kind("grid", handshake=event_grid_handshake),
         kind("cloud", handshake=cloudevents_handshake),
         kind("confirmed", handshake=ask),
+        kind(
+            "sns",
+            config=TopicsConfig,
+            certified=Certified(
+                sns_certificate, lambda config, certificate, body: sns_unproven(config.topics, certificate, body)
+            ),
+            handshake=sns_handshake,
+            texts=("text/plain",),
+        ),
     )
 }
 
@@ -122,13 +145,13 @@ class Kept:
 class Bench:
     def __init__(self, folder: Path, *, tokens: Mapping[str, str], **instances: Mapping[str, Any]) -> None:
         self.inbox, self.fetched, self.now = Kept(), list[str](), NOW
-        self.unreachable = False
+        self.unreachable, self.content = False, b""
         self.intake = Intake(
             _nothing,
             self.inbox,  # type: ignore[arg-type]
             KINDS,
             self.gates(instances),
-            limits=Limits(body=1000),
+            limits=Limits(body=6000),
             clock=lambda: self.now,
             closed=lambda: None,
             actor=Access(tokens, ()).actor,
@@ -149,7 +172,7 @@ class Bench:
         if self.unreachable:
             raise Unavailable("nobody is there")
         self.fetched.append(url)
-        return b""
+        return self.content
 
     def post(self, path: str, *, body: bytes = b'{"name": "a"}', name: str = "", **headers: str) -> int:
         found = {key.replace("_", "-"): value for key, value in headers.items()}
@@ -267,7 +290,7 @@ def test_two_tokens_are_good_while_one_replaces_the_other_and_it_shows_which_is_
     for token in (TOKEN, NEW_TOKEN, NEW_TOKEN):
         assert at.post("plain", name="mine", authorization=f"Bearer {token}") == 202
 
-    assert at.intake.gates.named["mine"].used == {("token", 1): 1, ("token", 2): 2}
+    assert at.intake.gates.named["mine"].used == {"token 1": 1, "token 2": 2}
 
 
 def test_a_source_that_proves_itself_needs_no_token_of_the_api_and_one_of_the_api_is_none_of_its_own(bench, secret):
@@ -337,7 +360,7 @@ def test_either_of_two_secrets_signs(bench, secret, which):
     at, body = bench(mine={"kind": "github", "secret_files": [secret(SECRET), secret(NEW_SECRET)]}), b'{"name": "a"}'
 
     assert at.post("github", name="mine", body=body, **signed(GITHUB, (SECRET, NEW_SECRET)[which - 1], body)) == 202
-    assert at.intake.gates.named["mine"].used == {("secret", which): 1}
+    assert at.intake.gates.named["mine"].used == {f"secret {which}": 1, f"secret {3 - which}": 0}
 
 
 def at_time(at: datetime) -> dict[str, str]:
@@ -502,3 +525,169 @@ def test_grafana_signs_the_time_as_well_where_it_sends_one():
 
     assert dated == GRAFANA.proof(SECRET, {}, b"1700000000:{}") != GRAFANA.proof(SECRET, {}, b"{}")
     assert SENTRY.proof(SECRET, {}, b"{}") == GRAFANA.proof(SECRET, {}, b"{}")
+
+
+# ---- Amazon SNS -----------------------------------------------------------------------------------------------------
+
+TOPIC = "arn:aws:sns:eu-central-1:123456789012:alarms"
+CERTIFICATE = "https://sns.eu-central-1.amazonaws.com/SimpleNotificationService-0123456789abcdef.pem"
+
+
+class Amazon:
+    """Signs messages as SNS does."""
+
+    def __init__(self) -> None:
+        self._key = rsa.generate_private_key(65537, 2048)
+        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "sns.amazonaws.com")])
+        self.certificate = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(name)
+            .public_key(self._key.public_key())
+            .serial_number(1)
+            .not_valid_before(NOW - timedelta(days=1))
+            .not_valid_after(NOW + timedelta(days=1))
+            .sign(self._key, hashes.SHA256())
+            .public_bytes(Encoding.PEM)
+        )
+
+    def message(self, sort: str = "Notification", version: str = "2", **fields: Any) -> bytes:
+        said = {
+            "Type": sort,
+            "MessageId": "m-1",
+            "TopicArn": TOPIC,
+            "Message": '{"AlarmName": "a"}',
+            "Timestamp": "2026-11-22T12:00:00.000Z",
+            "SignatureVersion": version,
+            "SigningCertURL": CERTIFICATE,
+            **fields,
+        }
+        # In the order that Amazon documents, each name and value on a line of its own.
+        order = ["Message", "MessageId", "Subject", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type"]
+        text = "".join(f"{name}\n{said[name]}\n" for name in order if name in said)
+        digest = hashes.SHA1() if version == "1" else hashes.SHA256()
+        said["Signature"] = base64.b64encode(self._key.sign(text.encode(), PKCS1v15(), digest)).decode()
+        return json.dumps(said).encode()
+
+    def confirmation(self, url: str = "https://sns.eu-central-1.amazonaws.com/?Action=ConfirmSubscription") -> bytes:
+        return self.message("SubscriptionConfirmation", SubscribeURL=url, Token="t")
+
+
+@pytest.fixture(scope="module")
+def amazon() -> Amazon:
+    return Amazon()
+
+
+@pytest.fixture
+def subscribed(bench, amazon):
+    at = bench(cloud={"kind": "sns", "topics": [TOPIC]})
+    at.content = amazon.certificate
+    return at
+
+
+@pytest.mark.parametrize("version", ["1", "2"])
+def test_a_message_that_amazon_signed_for_our_topic_is_taken(subscribed, amazon, version):
+    body = amazon.message(version=version, Subject="ALARM")
+
+    assert subscribed.post("sns", name="cloud", body=body, content_type="text/plain; charset=UTF-8") == 202
+    assert subscribed.fetched == [CERTIFICATE]
+
+
+def test_a_subscription_is_confirmed_by_a_visit_and_leaves_no_record(subscribed, amazon):
+    assert subscribed.post("sns", name="cloud", body=amazon.confirmation()) == 200
+    assert subscribed.fetched == [CERTIFICATE, "https://sns.eu-central-1.amazonaws.com/?Action=ConfirmSubscription"]
+    assert subscribed.inbox.records == []
+
+
+def changed(body: bytes, **fields: Any) -> bytes:
+    return json.dumps({**json.loads(body), **fields}).encode()
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [
+        lambda amazon: changed(amazon.message(), Message="another"),
+        lambda amazon: changed(amazon.message(), Subject="added"),
+        lambda amazon: changed(amazon.message(), SignatureVersion="1"),
+        lambda amazon: changed(amazon.message(), SignatureVersion="3"),
+        lambda amazon: changed(amazon.message(), Signature="AAAA"),
+        lambda amazon: changed(amazon.message(), Signature="no base64"),
+        lambda amazon: amazon.message(TopicArn=TOPIC + "-of-somebody-else"),
+        lambda amazon: Amazon().message(),
+        lambda amazon: b"{}",
+        lambda amazon: b"[" * 5000,
+        lambda amazon: json.dumps({"Type": "Notification", "Message": {"a": 1}}).encode(),
+    ],
+)
+def test_what_amazon_did_not_sign_for_our_topic_is_refused(subscribed, amazon, forge):
+    assert subscribed.post("sns", name="cloud", body=forge(amazon)) == 401
+    assert subscribed.refused("cloud") == {"signature": 1}
+    assert subscribed.inbox.records == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://sns.eu-central-1.amazonaws.com/SimpleNotificationService-0.pem",
+        "https://sns.eu-central-1.amazonaws.com.example.com/SimpleNotificationService-0.pem",
+        "https://example.com/SimpleNotificationService-0.pem",
+        "https://sns.eu-central-1.amazonaws.com@example.com/SimpleNotificationService-0.pem",
+        "https://sns.eu-central-1.amazonaws.com:8443/SimpleNotificationService-0.pem",
+        "https://sns.eu-central-1.amazonaws.com/../bucket/x.pem",
+        "https://bucket.s3.amazonaws.com/SimpleNotificationService-0.pem",
+        "https://169.254.169.254/latest/meta-data",
+        "https://[::1/",
+        "https://sns.eu-central-1.amazonaws.com\\@example.com/SimpleNotificationService-0.pem",
+    ],
+)
+def test_nothing_is_fetched_from_anywhere_but_amazon(subscribed, amazon, url):
+    assert subscribed.post("sns", name="cloud", body=amazon.message(SigningCertURL=url)) == 401
+    assert subscribed.fetched == []
+    assert subscribed.post("sns", name="cloud", body=amazon.confirmation(url)) == 400
+    assert subscribed.fetched == [CERTIFICATE]
+
+
+def test_without_an_entry_that_names_topics_nothing_of_amazon_is_taken(subscribed, amazon):
+    assert subscribed.post("sns", body=amazon.message()) == 401
+    assert subscribed.refused("sns") == {"unknown": 1}
+
+
+def test_while_amazon_cannot_be_reached_the_sender_is_asked_to_come_again(subscribed, amazon):
+    subscribed.unreachable = True
+
+    assert subscribed.post("sns", name="cloud", body=amazon.message()) == 503
+    assert subscribed.answer.headers["retry-after"]
+
+
+def test_a_certificate_is_fetched_once():
+    fetched: list[str] = []
+
+    async def fetch(url: str, proxy: str) -> bytes:
+        fetched.append(url)
+        return b"a certificate"
+
+    remembering = Fetched(fetch)
+
+    async def twice() -> list[bytes]:
+        return [await remembering(CERTIFICATE, ""), await remembering(CERTIFICATE, "")]
+
+    assert asyncio.run(twice()) == [b"a certificate"] * 2
+    assert fetched == [CERTIFICATE]
+
+
+# ---- a reload -------------------------------------------------------------------------------------------------------
+
+
+def test_what_was_taken_before_a_reload_is_not_taken_again_after_it(bench, secret):
+    path = secret(SECRET)
+    at, body = bench(mine={"kind": "standard", "secret_files": [path]}), b'{"name": "a"}'
+    call = signed(STANDARD_WEBHOOKS, SECRET, body, **at_time(NOW))
+    assert at.post("standard", name="mine", body=body, **call) == 202
+
+    again = at.gates({"mine": {"kind": "standard", "secret_files": [path]}})
+    again.follow(at.intake.gates)
+    at.intake.gates = again
+
+    assert at.post("standard", name="mine", body=body, **call) == 200
+    assert len(at.inbox.records) == 1
+    assert again.named["mine"].used["secret 1"] == 2

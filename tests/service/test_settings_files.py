@@ -38,7 +38,7 @@ def test_the_example_is_every_setting_at_its_default(tmp_path: Path):
 
     assert settings.model_copy(update={"state": Path("var")}) == Settings()
     written = read_yaml(tmp_path / "foreshock.example.yaml").data
-    assert set(Settings.model_fields) - set(written) == {"tokens_file", "rules"}
+    assert set(Settings.model_fields) - set(written) == {"tokens_file", "rules", "tls"}
 
 
 def test_the_schema_knows_every_setting_and_refuses_others():
