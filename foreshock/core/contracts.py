@@ -229,13 +229,16 @@ class Outlet(Protocol):
 
 class Outcome(StrEnum):
     """What became of something that a source sent. IGNORED: fine, and of no meaning to us. REJECTED: it could not be
-    read. LOST: it never reached us, for example dropped by the kernel. LATE: too old to count."""
+    read. LOST: it never reached us, for example dropped by the kernel. LATE: too old to count. COUNTED: kept as a
+    number only. CUT: too long, and kept without its end; it is counted under another outcome too."""
 
     RECEIVED = "received"
     IGNORED = "ignored"
     REJECTED = "rejected"
     LOST = "lost"
     LATE = "late"
+    COUNTED = "counted"
+    CUT = "cut"
 
 
 class Listener(Protocol):

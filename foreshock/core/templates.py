@@ -25,6 +25,12 @@ _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[^\W\d_a-zA-Z]+", re.ASCII)
 _UNICODE_WORD = re.compile(r"[^\W\d_]+")
 # A whole piece of ASCII without a digit; possessive, so that it never tries again.
 _PLAIN_PIECE = re.compile(r"(?<![\w-])[a-zA-Z_-]++(?![\w-])", re.ASCII)
+# A run of what words, paths, addresses and times are made of, with a digit in it. It begins where a run begins, and
+# never tries again, so that a long run without one costs its length. Cisco's %LINK-3-UPDOWN is the name of a message.
+_RUN = rb"[^\s()\[\]{}<>=,;|\"'`]"
+_VALUE = re.compile(rb"(?<!" + _RUN + rb")(?!%[A-Z])[^\s\d()\[\]{}<>=,;|\"'`]*+\d" + _RUN + rb"*+")
+_QUOTED_BYTES = re.compile(_QUOTED.pattern.encode().replace(rb"\w", rb"[\w\x80-\xff]"))
+_DIGITS = bytes.maketrans(b"123456789", b"000000000")
 _REMEMBERED = 4096  # texts without their values, as pieces: machines write few
 _IS_DENSE = re.compile(rf"[{_DENSE}]")
 
@@ -68,3 +74,20 @@ def _plain(text: str) -> str:
     """Without accents, in one width."""
     apart = unicodedata.normalize("NFD", unicodedata.normalize("NFKC", text))
     return unicodedata.normalize("NFC", "".join(c for c in apart if not unicodedata.combining(c)))
+
+
+# ---- lines ----------------------------------------------------------------------------------------------------------
+
+
+def key(line: bytes) -> bytes:
+    """What lines of one template share, cheaply: lines with the same key have the same template, but lines of one
+    template may have several. ``template(key(line)) == template(line)``."""
+    return line[:MAX_CHARACTERS].translate(_DIGITS)
+
+
+def template(line: bytes) -> str:
+    """A line of a log as UTF-8 with ``*`` for each value: a piece with a digit in it, or what stands in quotes."""
+    line = line[:MAX_CHARACTERS]
+    if b'"' in line or b"'" in line or b"`" in line:
+        line = _QUOTED_BYTES.sub(b"*", line)
+    return " ".join(_VALUE.sub(b"*", line).decode(errors="replace").split())

@@ -49,6 +49,7 @@ PACKAGES: dict[str, str] = {
     "promtool": "prometheus",
     "psql": "postgresql-15",
     "redis-server": "redis-server",
+    "rsyslogd": "rsyslog rsyslog-gnutls",
     "rt-server": "request-tracker5 rt5-standalone rt5-db-sqlite starman",
     "snmptrap": "snmp",
     "snmptrapd": "snmptrapd",
@@ -593,6 +594,48 @@ class Reply(NamedTuple):
 
     def json(self) -> Any:
         return json.loads(self.body)
+
+
+class Rsyslog(Server):
+    """rsyslogd that forwards what ``log`` writes.
+
+    Args:
+        actions: as in its configuration; they may name files in ``folder``, for which ``@LAB@`` stands.
+    """
+
+    executable = "rsyslogd"
+    account = "nobody"
+
+    def __init__(self, *actions: str) -> None:
+        super().__init__()
+        self._actions = actions
+
+    @property
+    def socket(self) -> Path:
+        return self.folder / "log.sock"
+
+    def write(self, text: str, *, priority: str = "local0.notice", tag: str = "shop") -> None:
+        subprocess.run(
+            ["logger", "--socket", str(self.socket), "-p", priority, "-t", tag, text], check=True, timeout=20
+        )
+
+    def _prepare(self) -> None:
+        lines = [
+            f'global(workDirectory="{self.folder}" localHostname="host-a" '
+            f'defaultNetstreamDriverCAFile="{self.folder}/ca.pem" '
+            f'defaultNetstreamDriverCertFile="{self.folder}/cert.pem" '
+            f'defaultNetstreamDriverKeyFile="{self.folder}/key.pem")',
+            'module(load="imuxsock" SysSock.Use="off")',
+            f'input(type="imuxsock" Socket="{self.socket}" CreatePath="on" RateLimit.Interval="0")',
+            *self._actions,
+        ]
+        (self.folder / "rsyslog.conf").write_text("\n".join(lines) + "\n")
+
+    def _arguments(self) -> list[str]:
+        return ["-n", "-f", str(self.folder / "rsyslog.conf"), "-i", str(self.folder / "rsyslogd.pid")]
+
+    def _ready(self) -> bool:
+        return self.socket.exists()
 
 
 class ForeshockServer(Server):
