@@ -10,6 +10,7 @@ because PostgreSQL refuses root and a test should not write as root. It ends onl
 from __future__ import annotations
 
 import contextlib
+import grp
 import itertools
 import json
 import os
@@ -893,3 +894,62 @@ def eventually(look: Callable[[], T], *, within_s: float = 30.0, what: str = "")
                 f"{what or 'what was waited for'} did not come in {within_s:.0f} s; last seen: {found!r}"
             )
         time.sleep(0.1)
+
+
+class Dovecot(Server):
+    """A mailbox by IMAP for any user with the password ``secret-1``; tokens are not known here.
+
+    Facts: Dovecot 2.3.19 runs as any account where no service of its changes the root folder.
+    """
+
+    executable = "dovecot"
+    account = "nobody"
+    password = "secret-1"
+
+    def _prepare(self) -> None:
+        run = self.folder / "run"
+        name = pwd.getpwuid(os.geteuid()).pw_name if self._user is None else self._user.pw_name
+        number = os.geteuid() if self._user is None else self._user.pw_uid
+        group = os.getegid() if self._user is None else self._user.pw_gid
+        services = "\n".join(f"service {each} {{\n chroot =\n}}" for each in ("anvil", "stats"))
+        (self.folder / "dovecot.conf").write_text(f"""\
+base_dir = {run}
+state_dir = {self.folder}/state
+log_path = /dev/stderr
+protocols = imap
+listen = 127.0.0.1
+ssl = no
+disable_plaintext_auth = no
+default_internal_user = {name}
+default_internal_group = {grp.getgrgid(group).gr_name}
+default_login_user = {name}
+first_valid_uid = 0
+first_valid_gid = 0
+mail_location = maildir:{self.folder}/mail/%u
+passdb {{
+ driver = static
+ args = password={self.password}
+}}
+userdb {{
+ driver = static
+ args = uid={number} gid={group} home={self.folder}/home/%u
+}}
+service imap-login {{
+ chroot =
+ inet_listener imap {{
+  port = {self.port}
+ }}
+ inet_listener imaps {{
+  port = 0
+ }}
+}}
+{services}
+""")
+
+    def _arguments(self) -> list[str]:
+        return ["-F", "-c", str(self.folder / "dovecot.conf")]
+
+    def _ready(self) -> bool:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
+            return connection.recv(100).startswith(b"* OK")
+        return False
