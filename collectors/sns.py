@@ -101,13 +101,14 @@ def translate(item: Told, received_at: datetime) -> Event | Ignored:
     if said is None:
         return Ignored("about the subscription")
     if isinstance(said, dict) and "AlarmName" in said:
-        return _alarm(said, received_at)
+        return alarm(said, received_at)
     if isinstance(said, dict) and "detail-type" in said:
         return _event(said, item.entity, received_at)
     return _plain(item, received_at)
 
 
-def _alarm(said: Object, received_at: datetime) -> Event | Ignored:
+def alarm(said: Object, received_at: datetime) -> Event | Ignored:
+    """An alarm as CloudWatch tells of it through SNS; ``collectors.cloudwatch`` tells of it likewise."""
     state = needed(said, "NewStateValue")
     if state not in ("ALARM", "OK"):
         return Ignored("an alarm without enough data")
@@ -236,6 +237,7 @@ COLLECTOR = Collector(
     decode=decode,
     translate=translate,
     sample="sns-firing.json",
+    namespace="aws",
     receive=Receive(
         path="/api/v1/collect/sns",
         config=SnsConfig,
