@@ -127,6 +127,8 @@ class Receive(Struct, frozen=True, kw_only=True):
         answer: "per_item" lists a result for each item; "alertmanager" answers as Alertmanager does.
         config: settings of an instance. A source without an instance is taken in as well, unless settings are missing
             then, or its calls are ``certified``.
+        prepare: reads, at the start and on a reload, the files that the settings of an instance name; ``head`` gets
+            what it gives in place of the settings. Raises ConfigError.
         head: what headers (names in lower case) and settings add to the body, where it does not say all by itself. The
             record then holds ``with_head(head, body)``, so that it can be read without either. Raises Malformed.
         signed: how the product proves that a call is its own, where it signs; compared with ``config.secret_files``.
@@ -143,6 +145,7 @@ class Receive(Struct, frozen=True, kw_only=True):
     schema: Mapping[str, Any]
     answer: str = "per_item"
     config: "type[ReceiveConfig] | None" = None
+    prepare: Callable[[str, Any], Any] | None = None
     head: Callable[[Any, Mapping[str, str]], Mapping[str, Any]] | None = None
     signed: "Hook | None" = None
     certified: Certified | None = None

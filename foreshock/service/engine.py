@@ -660,4 +660,5 @@ _NEW_VERSIONS = frozenset({RecordKind.TOPOLOGY, RecordKind.SETTINGS, RecordKind.
 
 
 def _text(item: Any) -> bytes:
-    return item if isinstance(item, bytes) else msgspec.json.encode(item)
+    """For people; the same in a replay, so nothing of an object that has no JSON but what it is."""
+    return item if isinstance(item, bytes) else msgspec.json.encode(item, enc_hook=lambda part: type(part).__name__)

@@ -38,6 +38,7 @@ class Gate:
 
     Attributes:
         config: its settings; None where it has no entry, and its kind cannot do without.
+        prepared: what goes to ``Receive.head``: the settings, or what the kind makes of them and the files they name.
         proves_itself: nobody gets in without a proof of this source's own.
         proxy: through which we fetch what its calls refer to.
         checks_body: the body itself must be proven. reads_headers: something needs the headers.
@@ -63,6 +64,7 @@ class Gate:
             secrets,
             fetch,
         )
+        self.prepared = config
         self.proxy: str = getattr(config, "proxy", "")
         self._networks = [ip_network(text) for text in getattr(config, "allow_from", ())]
         self._client_names = frozenset(getattr(config, "client_names", ()))
@@ -157,7 +159,7 @@ class Gates:
 
     def __init__(self, instances: Iterable[CollectorInstance], kinds: Mapping[str, Collector], fetch: Fetch) -> None:
         self._open = {
-            kind: Gate(collector, None if collector.receive.certified else _defaults(collector), fetch=fetch)
+            kind: _gate(collector, kind, None if collector.receive.certified else _defaults(collector), fetch=fetch)
             for kind, collector in kinds.items()
             if collector.receive is not None
         }
@@ -169,7 +171,9 @@ class Gates:
                 continue
             try:
                 tokens, secrets = secrets_of(instance.name, instance.config, collector)
-                self.named[instance.name] = Gate(collector, instance.config, tokens, secrets, fetch=fetch)
+                self.named[instance.name] = _gate(
+                    collector, instance.name, instance.config, tokens, secrets, fetch=fetch
+                )
             except ConfigError as error:
                 problems += error.problems
         if problems:
@@ -191,6 +195,22 @@ class Gates:
             path = receive.path if receive else ""
             raise Unproven("kind", f"{source} is of kind {gate.collector.kind}: post to /s/{source}{path}")
         return gate
+
+
+def _gate(
+    collector: Collector,
+    name: str,
+    config: Any,
+    tokens: Sequence[str] = (),
+    secrets: Sequence[str] = (),
+    *,
+    fetch: Fetch,
+) -> Gate:
+    """Raises ConfigError for a file that its settings name."""
+    gate = Gate(collector, config, tokens, secrets, fetch=fetch)
+    if collector.receive is not None and collector.receive.prepare is not None and config is not None:
+        gate.prepared = collector.receive.prepare(name, config)
+    return gate
 
 
 def _defaults(collector: Collector) -> Any:

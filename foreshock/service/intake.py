@@ -230,7 +230,7 @@ class Intake:
         assert receive is not None
         if receive.head is not None:
             try:
-                body = with_head(receive.head(gate.config, headers), body)
+                body = with_head(receive.head(gate.prepared, headers), body)
             except Malformed as error:
                 raise Refusal(400, str(error)) from None
         items = self._decode(collector, body)

@@ -69,6 +69,7 @@ def read(collector: Collector, payload: bytes, at: datetime = RECEIVED) -> list[
                 read_annotations(result.annotations)
             results.append(result)
         except Malformed as error:
+            as_bytes([item])  # as a dead letter
             results.append(error)
     return results
 
@@ -81,9 +82,13 @@ def told(collector: Collector, payload: bytes) -> list[Any]:
         return [error]
 
 
+def _kind(part: Any) -> str:
+    return type(part).__name__
+
+
 def as_bytes(results: Sequence[Any]) -> list[bytes]:
     return [
-        str(one).encode() if isinstance(one, Malformed) else msgspec.json.encode(one, enc_hook=repr) for one in results
+        str(one).encode() if isinstance(one, Malformed) else msgspec.json.encode(one, enc_hook=_kind) for one in results
     ]
 
 

@@ -12,6 +12,7 @@ from foreshock import __version__
 from foreshock.service.cli import (
     cmdb,
     cmdb_trust,
+    collectors,
     db,
     explain,
     feedback,
@@ -47,6 +48,7 @@ app.add_typer(problems.commands, name="problems")
 app.add_typer(feedback.commands, name="feedback")
 cmdb.commands.add_typer(cmdb_trust.commands)
 app.add_typer(cmdb.commands, name="cmdb")
+app.add_typer(collectors.commands, name="collectors")
 app.add_typer(db.commands, name="db")
 app.add_typer(history.commands, name="history")
 app.add_typer(learn.commands, name="learn")

@@ -122,6 +122,7 @@ def init(folder: Annotated[Path, typer.Argument(help="Where to write the files."
 def check(config: Config = None) -> None:
     """Read the configuration, rules, topology and calendars as a start would, and list every problem."""
     from foreshock.service.cmdb.run import build
+    from foreshock.service.gates import Gates, fetch
     from foreshock.service.maintenance import planned
     from foreshock.service.rule_files import load_rules
     from foreshock.service.settings import collector_kinds, load_settings, source_kinds
@@ -131,6 +132,10 @@ def check(config: Config = None) -> None:
     try:
         in_force = [rule for rule in load_rules(settings.rules) if rule.enabled]
         print_lines(f"rules: {', '.join(rule.name for rule in in_force)}")
+    except ConfigError as error:
+        problems += error.problems
+    try:
+        Gates(settings.collectors, collector_kinds(), fetch)
     except ConfigError as error:
         problems += error.problems
     for collector in settings.collectors:

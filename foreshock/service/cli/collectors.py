@@ -1,0 +1,91 @@
+"""Commands about what comes in."""
+
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from foreshock.core.errors import ForeshockError
+from foreshock.service.cli.options import Format
+from foreshock.service.cli.terminal import Output, complain, leave, print_lines, tell_lines, told
+
+if TYPE_CHECKING:
+    from foreshock.service.collector_test import Tried
+
+commands = typer.Typer(help="What comes in: how a payload is read, and who reports.", no_args_is_help=True)
+
+_FINDINGS = 4
+
+
+@commands.command("test")
+@told
+def try_payload(
+    mapping: Annotated[str, typer.Argument(help="A mapping file, or a kind of collector (see `foreshock kinds`).")],
+    payload: Annotated[str, typer.Argument(help="File with a payload as the product sends it; - for standard input.")],
+    header: Annotated[
+        list[str] | None, typer.Option("--header", "-H", help="A header that comes with it, as Name: value.")
+    ] = None,
+    expect: Annotated[
+        Path | None, typer.Option("--expect", help="File with what -o json printed when it was right.")
+    ] = None,
+    output: Format = Output.TABLE,
+) -> None:
+    """Show what a payload becomes, item by item: an alert, its end, a change; what is missing, and what is ignored or
+    refused and why. Nothing is sent or configured.
+
+    Exit code 4: an item is refused, or lacks something the mapping looks for; with --expect: it is not as expected.
+
+    foreshock collectors test mapping.yaml payload.json
+
+    foreshock collectors test mapping.yaml payload.json -o json > expected.json
+
+    foreshock collectors test mapping.yaml payload.json --expect expected.json
+
+    curl -s https://tool.example/api/last | foreshock collectors test mapping.yaml -
+    """
+    from foreshock.service.collector_test import compared, differences, try_kind, try_mapping
+    from foreshock.service.settings import collector_kinds
+
+    body, now = _read(payload), datetime.now(UTC)
+    headers = {name.strip().lower(): value.strip() for name, _, value in (one.partition(":") for one in header or ())}
+    if mapping in collector_kinds():
+        found = try_kind(collector_kinds()[mapping], body, headers, now)
+    else:
+        found = try_mapping(Path(mapping), body, headers, now)
+    tell_lines([compared(one) for one in found], output, lambda _: (line for one in found for line in _lines(one)))
+    if expect is not None:
+        for difference in (told := differences(found, _read(str(expect)))):
+            complain(difference, color="yellow")
+        leave(_FINDINGS if told else 0)
+    if not found:
+        print_lines("the payload holds no items")
+    if any(one.becomes == "refused" or one.notes for one in found):
+        leave(_FINDINGS)
+
+
+def _read(place: str) -> bytes:
+    if place == "-":
+        return sys.stdin.buffer.read()
+    try:
+        return Path(place).read_bytes()
+    except OSError as error:
+        raise ForeshockError(f"{place} cannot be read: {error.strerror}", hint="check the path") from None
+
+
+def _lines(tried: "Tried") -> Iterator[str]:
+    yield "  ".join(filter(None, (f"item {tried.item}", tried.becomes, tried.rule and f"({tried.rule})")))
+    if tried.why:
+        yield f"  {tried.why}"
+    if tried.labels:
+        yield "  " + " ".join(f"{name}={value}" for name, value in tried.labels.items())
+        since, until = tried.starts_at and f"since {tried.starts_at}", tried.ends_at and f"until {tried.ends_at}"
+        yield "  " + ", ".join(filter(None, (tried.severity, since, until, tried.url)))
+    for name, value in {**tried.annotations, **tried.change}.items():
+        text = ", ".join(value) if isinstance(value, list) else value
+        if text:
+            yield f"  {name}: {text}"
+    for note in tried.notes:
+        yield f"  ! {note}"
