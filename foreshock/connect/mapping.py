@@ -26,6 +26,7 @@ from foreshock.connect.config import load
 from foreshock.core.contracts import Ignored
 from foreshock.core.errors import Invalid, Malformed
 from foreshock.core.model import MAX_ANNOTATIONS, MAX_LABELS, Change, Event, encode_annotations, encode_texts
+from foreshock.core.payload import moment
 from foreshock.core.quantities import Duration
 
 MAX_EXPRESSION = 2000
@@ -412,24 +413,6 @@ def _plain(found: Any) -> str:
     return found if isinstance(found, str) else repr(found)
 
 
-def _moment(found: Any, zone: tzinfo) -> datetime | None:
-    """ISO 8601, in ``zone`` where it names none, or a number of seconds, milli-, micro- or nanoseconds since 1970."""
-    try:
-        if isinstance(found, str):
-            text = found.strip()
-            if not re.fullmatch(r"[0-9]+(?:\.[0-9]+)?", text):
-                at = datetime.fromisoformat(text)
-                at = (at if at.tzinfo is not None else at.replace(tzinfo=zone)).astimezone(UTC)
-                return at if at.year > 1970 else None
-            found = float(text)
-        if isinstance(found, bool) or not isinstance(found, int | float) or not found > 0:
-            return None
-        unit = next((unit for limit, unit in ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3)) if found > limit), 1)
-        return datetime.fromtimestamp(found / unit, UTC)
-    except (ValueError, OverflowError, OSError):
-        return None
-
-
 def _yes(found: Any) -> bool:
     return _plain(found).strip().lower() not in _NO if not isinstance(found, list | dict) else bool(found)
 
@@ -460,7 +443,7 @@ class _Notes:
             return None
         place = (*self._place, *key)
         found = _find(expression, self.value, place)
-        at = _moment(found, self._zone)
+        at = moment(found, zone=self._zone)
         if at is None and found not in (None, "", 0, "0") and not str(found).startswith("0001-01-01"):
             self.found.append((place, f"{_named(place)}: {_plain(found)[:100]!r} is no time"))
         return at

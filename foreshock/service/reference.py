@@ -7,7 +7,8 @@ import importlib
 import inspect
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from collections.abc import Mapping as Map
 from pathlib import Path
 from typing import Any, get_args
 
@@ -19,6 +20,7 @@ import collectors
 import correlation.rules
 import incident_sink
 from correlation.rule import RuleKind
+from foreshock.connect.mapping import ChangeRule, Mapping
 from foreshock.core.contracts import Collector, Receive
 from foreshock.service.console.snippets import snippet
 from foreshock.service.settings import (
@@ -62,6 +64,7 @@ def pages(folder: Path | None = None) -> dict[str, str]:
         **found,
         "connect/README.md": _page(*_index()),
         "configuration.md": _page(*_configuration()),
+        "mapping.md": _page(*_mapping()) + _by_hand(folder / "mapping.md"),
         "rule-kinds.md": _page("# Kinds of rules", *map(list, map(_rule, rule_kinds().values()))),
     }
 
@@ -124,7 +127,7 @@ def _receiving(collector: Collector, receive: Receive) -> Iterator[str]:
     yield from _answers(receive)
 
 
-def _fields(schema: Mapping[str, Any]) -> Iterator[str]:
+def _fields(schema: Map[str, Any]) -> Iterator[str]:
     """The fields of one item of the payload."""
     for step in schema.get("oneOf", (schema,)):
         item = step.get("items") or step.get("properties", {}).get("alerts", {}).get("items") or step
@@ -141,7 +144,7 @@ def _fields(schema: Mapping[str, Any]) -> Iterator[str]:
     yield from (*_table(("field", "type", "required", "meaning"), rows), "")
 
 
-def _type(field: Mapping[str, Any]) -> str:
+def _type(field: Map[str, Any]) -> str:
     if "enum" in field:
         return ", ".join(f"`{value}`" for value in field["enum"])
     if field.get("format") == "date-time":
@@ -188,7 +191,7 @@ def _configured(kind: Kind, key: str) -> Iterator[str]:
         yield from ("", *_rows(kind.config.model_fields, None, ()), *_listed(kind.config.model_fields))
 
 
-def _listed(fields: Mapping[str, FieldInfo]) -> Iterator[str]:
+def _listed(fields: Map[str, FieldInfo]) -> Iterator[str]:
     """The keys of each entry of a setting that is a list of parts."""
     for name, info in fields.items():
         part = next(
@@ -225,6 +228,22 @@ def _marked(text: str) -> str:
 
 def _language(file: str) -> str:
     return "yaml" if file.endswith((".yml", ".yaml")) else "sh"
+
+
+# ---- mappings -------------------------------------------------------------------------------------------------------
+
+
+def _mapping() -> Iterator[list[str]]:
+    yield [
+        "# Mappings",
+        *"""\
+A mapping says what the payload of a product means that Foreshock does not know. It is a YAML file of
+[JMESPath](https://jmespath.org/tutorial.html) expressions. Webhooks ([webhook](connect/webhook.md)), brokers and e-mail
+use the same one. It is recorded with each payload: a replay reads what came in as it was read then.""".splitlines(),
+    ]
+    yield ["## Keys", "", *_rows(Mapping.model_fields, None, ())]
+    yield ["Each of `rules` has the keys `when` to `ignore` of the table above.", "", "Of `change`:"]
+    yield _rows(ChangeRule.model_fields, None, ())
 
 
 # ---- settings -------------------------------------------------------------------------------------------------------
@@ -279,7 +298,7 @@ def _sections(name: str, info: FieldInfo, value: BaseModel, path: tuple[str, ...
         yield from _sections(key, field, getattr(value, key), (*path, key))
 
 
-def _rows(fields: Mapping[str, FieldInfo], value: BaseModel | None, path: tuple[str, ...]) -> list[str]:
+def _rows(fields: Map[str, FieldInfo], value: BaseModel | None, path: tuple[str, ...]) -> list[str]:
     rows = []
     for name, info in fields.items():
         key = ".".join((*path, name))

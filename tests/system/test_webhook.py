@@ -94,7 +94,7 @@ def test_a_changed_mapping_is_in_force_after_a_reload_and_what_was_recorded_stay
     refused = foreshock.ask("POST", "/-/reload", b"")
     assert refused.status == 503
     assert b"checks.yaml:2:10: labels.alertname: 'chekc(' is no expression" in refused.body
-    (folder / "checks.yaml").write_text(MAPPING.replace("check.name", "join('', ['New', check.name])"))
+    (folder / "checks.yaml").write_text(MAPPING.replace("check.name", "\"join('', ['New', check.name])\""))
     assert foreshock.ask("POST", "/-/reload", b"").status == 200
 
     assert post(foreshock, "webhook-firing.json").status == 202
