@@ -19,13 +19,12 @@ import math
 import time
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
 
 from msgspec import Struct
 from pydantic import Field
 
 from foreshock.connect.http_listener import Call, HttpListenConfig, HttpListener, Reply, text
-from foreshock.connect.selecting import Kept, Rates, Selected, Selector
+from foreshock.connect.selecting import Keeper, Selected, Selector
 from foreshock.connect.vendors.remote_write import Decoder, Request, series_of
 from foreshock.core.contracts import Collector, Listen, Outcome, Outlet
 from foreshock.core.errors import Malformed, Unavailable
@@ -70,10 +69,8 @@ class RemoteWrite:
         self._config = config
         self._selector = Selector(config.metrics)
         self._server = HttpListener(config, f"collectors.{instance}", self._post)
-        self._kept: list[Kept] = []
-        self._rates: Rates | None = None
+        self._keeper = Keeper()
         self._decoder = Decoder(self._place)
-        self._places: dict[Kept, int] = {}
         self._outlet: Outlet
 
     async def run(self, outlet: Outlet) -> None:
@@ -94,13 +91,12 @@ class RemoteWrite:
         except Malformed as error:
             self._outlet.count(Outcome.REJECTED)
             return text(400, str(error), _written(0))
-        rates = self._rates = self._rates or Rates()
-        before = rates.known(request.places)
-        samples, late = self.samples(request, rates, time.time())
+        before = self._keeper.state(request.places)
+        samples, late = self._samples(request, time.time())
         try:
             await self._outlet.measure(samples)
         except Unavailable:
-            rates.restore(before)  # the same samples come again
+            self._keeper.restore(before)  # the same samples come again
             raise
         self._count(request, late)
         refused = late + request.refused_samples
@@ -120,40 +116,17 @@ class RemoteWrite:
 
     def _place(self, labels: Mapping[str, str]) -> int:
         kept = self._selector.kept(labels)
-        if kept is None:
-            return -1
-        place = self._places.setdefault(kept, len(self._kept))
-        if place == len(self._kept):
-            self._kept.append(kept)
-        return place
+        return -1 if kept is None else self._keeper.place(kept)
 
-    def samples(self, request: Request, rates: Rates, now_s: float) -> tuple[list[Samples], int]:
+    def _samples(self, request: Request, now_s: float) -> tuple[list[Samples], int]:
         """Of the series that are selected; and how many samples were too old or ahead of time."""
         import numpy as np
 
-        places, times, values = request.places, request.times / 1000, request.values
+        times = request.times / 1000
         fitting = (times >= now_s - self._config.oldest.total_seconds()) & (times <= now_s + _AHEAD_S)
-        finite = fitting & np.isfinite(values)
-        late = len(places) - int(fitting.sum())
-        places, times, values = places[finite], times[finite], values[finite]
-        grows = np.fromiter((kept.rate for kept in self._kept), dtype=bool, count=len(self._kept))[places]
-        found = self._by_series(places[~grows], times[~grows], values[~grows])
-        return found + self._by_series(*rates.of(places[grows], times[grows], values[grows])), late
-
-    def _by_series(self, places: Any, times: Any, values: Any) -> list[Samples]:
-        import numpy as np
-
-        if not len(places):
-            return []
-        order = np.lexsort((times, places))
-        places, times, values = places[order], times[order], values[order]
-        edges = [0, *(np.flatnonzero(np.diff(places)) + 1).tolist(), len(places)]
-        series = places[edges[:-1]].tolist()
-        moments, numbers = times.tolist(), values.tolist()
-        return [
-            Samples(series=self._kept[place].series, times=moments[first:last], values=numbers[first:last])
-            for place, first, last in zip(series, edges[:-1], edges[1:], strict=True)
-        ]
+        good = fitting & np.isfinite(request.values)
+        late = len(times) - int(fitting.sum())
+        return self._keeper.samples(request.places[good], times[good], request.values[good]), late
 
 
 def _written(samples: int) -> Mapping[str, str]:

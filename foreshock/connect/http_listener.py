@@ -47,9 +47,9 @@ class HttpListenConfig(ListenConfig):
         max_length=2,
         description="files with that user's password, mode 0600; two while one replaces the other",
     )
-    certificate_file: Path | None = Field(default=None, description="certificate of this server with its chain, PEM")
-    key_file: Path | None = Field(default=None, description="its private key, PEM, mode 0600")
-    client_ca_file: Path | None = Field(
+    certificate: Path | None = Field(default=None, description="certificate of this server with its chain, PEM")
+    certificate_key: Path | None = Field(default=None, description="its private key, PEM, mode 0600")
+    client_ca: Path | None = Field(
         default=None, description="authorities of which a sender must show a certificate, PEM"
     )
 
@@ -63,19 +63,15 @@ class HttpListenConfig(ListenConfig):
     def _is_guarded(self) -> Self:
         if bool(self.user) != bool(self.password_files):
             raise Invalid("user and password_files go together", hint="set both or none", path=("user",))
-        if (self.certificate_file is None) != (self.key_file is None):
-            raise Invalid(
-                "certificate_file and key_file go together", hint="set both or none", path=("certificate_file",)
-            )
-        if self.client_ca_file is not None and self.certificate_file is None:
-            raise Invalid(
-                "client_ca_file needs TLS", hint="set certificate_file and key_file", path=("client_ca_file",)
-            )
-        proven = self.token_files or self.user or self.client_ca_file
+        if (self.certificate is None) != (self.certificate_key is None):
+            raise Invalid("certificate and certificate_key go together", hint="set both or none", path=("certificate",))
+        if self.client_ca is not None and self.certificate is None:
+            raise Invalid("client_ca needs TLS", hint="set certificate and certificate_key", path=("client_ca",))
+        proven = self.token_files or self.user or self.client_ca
         if not proven and not _is_loopback(split_address(self.listen)[0]):
             raise Invalid(
                 f"{self.listen!r} can be reached from other machines, and nobody has to prove who they are",
-                hint="set token_files, user or client_ca_file, or listen on 127.0.0.1",
+                hint="set token_files, user or client_ca, or listen on 127.0.0.1",
                 path=("listen",),
             )
         return self
@@ -146,8 +142,9 @@ class HttpListener:
         self._guard = Guard(config, place)
         self._tls = _tls(config, place)
 
-    async def run(self, outlet: Outlet) -> None:
-        """Until cancelled; what is being answered then is answered."""
+    async def run(self, outlet: Outlet, announce: Callable[[str], None] | None = None) -> None:
+        """Until cancelled; what is being answered then is answered. announce: is told the address instead of the
+        outlet."""
         import uvicorn
 
         class Server(uvicorn.Server):
@@ -176,7 +173,7 @@ class HttpListener:
         serving = asyncio.ensure_future(server.serve(sockets=[listening]))
         scheme = "https" if self._tls else "http"
         shown = f"[{host}]" if ":" in host else host
-        outlet.listens(f"{scheme}://{shown}:{listening.getsockname()[1]}")
+        (announce or outlet.listens)(f"{scheme}://{shown}:{listening.getsockname()[1]}")
         try:
             await asyncio.shield(serving)
         finally:
@@ -242,16 +239,16 @@ def text(status: int, words: str, headers: Mapping[str, str] | None = None) -> R
 
 
 def _tls(config: HttpListenConfig, place: str) -> ssl.SSLContext | None:
-    if config.certificate_file is None or config.key_file is None:
+    if config.certificate is None or config.certificate_key is None:
         return None
-    read_private(config.key_file, f"{place}.key_file")
+    read_private(config.certificate_key, f"{place}.certificate_key")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    file, setting = config.certificate_file, "certificate_file"
+    file, setting = config.certificate, "certificate"
     try:
-        context.load_cert_chain(config.certificate_file, config.key_file)
-        if config.client_ca_file is not None:
-            file, setting = config.client_ca_file, "client_ca_file"
-            context.load_verify_locations(config.client_ca_file)
+        context.load_cert_chain(config.certificate, config.certificate_key)
+        if config.client_ca is not None:
+            file, setting = config.client_ca, "client_ca"
+            context.load_verify_locations(config.client_ca)
             context.verify_mode = ssl.CERT_REQUIRED
     except (OSError, ssl.SSLError) as error:
         problem = Problem(

@@ -4,15 +4,16 @@ Series of a counter are kept as what they grow by a second, so that what is usua
 """
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
+import msgspec
 from msgspec import Struct
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from foreshock.core.errors import Invalid, Malformed
 from foreshock.core.matchers import Matcher, matches_all, parse_matchers
-from foreshock.core.model import Direction, Series
+from foreshock.core.model import Direction, Samples, Series
 
 if TYPE_CHECKING:
     import numpy as np
@@ -82,6 +83,10 @@ class Kept(Struct, frozen=True):
     series: Series
     rate: bool
 
+    def part(self, suffix: str, unit: str) -> "Kept":
+        """A series that was made of this one, which is no counter."""
+        return Kept(msgspec.structs.replace(self.series, metric=self.series.metric + suffix, unit=unit), False)
+
 
 class Selector:
     """Selects by the settings; asked once for each series."""
@@ -89,25 +94,33 @@ class Selector:
     def __init__(self, selected: Sequence[Selected]) -> None:
         self._rules = [(parse_selector(each.match), each) for each in selected]
 
-    def kept(self, labels: Mapping[str, str], *, unit: str = "", counts: bool | None = None) -> Kept | None:
+    def kept(
+        self,
+        labels: Mapping[str, str],
+        *,
+        unit: str = "",
+        counts: bool | None = None,
+        own: Iterable[str] | None = None,
+    ) -> Kept | None:
         """None where no rule fits, or no label names a CI.
 
         Args:
             labels: of the series, with its name as ``__name__``. unit, counts: what the source says of it: the unit,
-                and whether it only grows; None: it does not say.
+                and whether it only grows; None: it does not say. own: labels that make the dimension where the rule
+                names none; all where it is None.
         """
         for matchers, rule in self._rules:
             if matches_all(matchers, labels):
-                return _kept(rule, labels, unit, counts)
+                return _kept(rule, labels, unit, counts, sorted(labels if own is None else own))
         return None
 
 
-def _kept(rule: Selected, labels: Mapping[str, str], unit: str, counts: bool | None) -> Kept | None:
+def _kept(rule: Selected, labels: Mapping[str, str], unit: str, counts: bool | None, own: Sequence[str]) -> Kept | None:
     name = labels.get(_NAME, "")
     label = next((label for label in rule.ci if labels.get(label)), None)
     if label is None or not name:
         return None
-    told = sorted(labels) if rule.dimension is None else rule.dimension
+    told = own if rule.dimension is None else rule.dimension
     dimension = ",".join(f"{each}={labels[each]}" for each in told if each not in (label, _NAME) and labels.get(each))
     rate = rule.rate if rule.rate is not None else name.endswith(_COUNTERS) if counts is None else counts
     if not rule.unit and unit and rate:
@@ -120,6 +133,56 @@ def _kept(rule: Selected, labels: Mapping[str, str], unit: str, counts: bool | N
         worse=None if rule.worse == "either" else Direction(rule.worse),
     )
     return Kept(series, rate)
+
+
+class Keeper:
+    """Turns points of series that are kept into samples. Series have places, so that NumPy can work on many."""
+
+    def __init__(self) -> None:
+        self._kept: list[Kept] = []
+        self._places: dict[Kept, int] = {}
+        self._known: Rates | None = None
+
+    @property
+    def _rates(self) -> "Rates":
+        if self._known is None:  # NumPy is loaded by who needs it
+            self._known = Rates()
+        return self._known
+
+    def place(self, kept: Kept) -> int:
+        place = self._places.setdefault(kept, len(self._kept))
+        if place == len(self._kept):
+            self._kept.append(kept)
+        return place
+
+    def samples(self, places: "NDArray[np.int64]", times: "Floats", values: "Floats") -> list[Samples]:
+        """Of points in any order; times in seconds, values finite."""
+        import numpy as np
+
+        grows = np.fromiter((kept.rate for kept in self._kept), dtype=bool, count=len(self._kept))[places]
+        found = self._by_series(places[~grows], times[~grows], values[~grows])
+        return found + self._by_series(*self._rates.of(places[grows], times[grows], values[grows]))
+
+    def _by_series(self, places: "NDArray[np.int64]", times: "Floats", values: "Floats") -> list[Samples]:
+        import numpy as np
+
+        if not len(places):
+            return []
+        order = np.lexsort((times, places))
+        places, times, values = places[order], times[order], values[order]
+        edges = [0, *(np.flatnonzero(np.diff(places)) + 1).tolist(), len(places)]
+        moments, numbers = times.tolist(), values.tolist()
+        return [
+            Samples(series=self._kept[place].series, times=moments[first:last], values=numbers[first:last])
+            for place, first, last in zip(places[edges[:-1]].tolist(), edges[:-1], edges[1:], strict=True)
+        ]
+
+    def state(self, places: "NDArray[np.int64]") -> Any:
+        """What is known of these places, for ``restore`` where their points could not be kept and come again."""
+        return self._rates.known(places)
+
+    def restore(self, state: Any) -> None:
+        self._rates.restore(state)
 
 
 class Rates:
