@@ -39,10 +39,14 @@ PACKAGES: dict[str, str] = {
     "alertmanager": "prometheus-alertmanager",
     "amtool": "prometheus-alertmanager",
     "chromium": "chromium",
+    "collectd": "collectd-core libyajl2",
+    "curl": "curl",
     "dovecot": "dovecot-imapd",
+    "icinga2": "icinga2-bin icinga2-common",
     "initdb": "postgresql-15",
     "nagios4": "nagios4-core",
     "node-exporter": "prometheus-node-exporter",
+    "php": "php-cli php-pgsql zabbix-frontend-php",
     "postgres": "postgresql-15",
     "prometheus": "prometheus",
     "prometheus-alertmanager": "prometheus-alertmanager",
@@ -54,6 +58,8 @@ PACKAGES: dict[str, str] = {
     "rt-server": "request-tracker5 rt5-standalone rt5-db-sqlite starman",
     "snmptrap": "snmp",
     "snmptrapd": "snmptrapd",
+    "zabbix_agentd": "zabbix-agent",
+    "zabbix_server": "zabbix-server-pgsql",
 }
 """The Debian packages that bring each program."""
 

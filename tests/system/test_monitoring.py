@@ -1,0 +1,182 @@
+"""Real monitoring tools, set up as the connect pages say, report trouble and its end to a running Foreshock."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from foreshock.testing.monitoring_servers import Collectd, Icinga2, Zabbix, zabbix_tables
+from foreshock.testing.servers import ForeshockServer, Nagios, eventually
+
+PAGES = Path(__file__).resolve().parents[2] / "docs/connect"
+
+
+def from_page(kind: str, foreshock: ForeshockServer) -> str:
+    """The first block of text that the page of the kind says to paste, for this Foreshock."""
+    _, _, by_hand = (PAGES / f"{kind}.md").read_text(encoding="utf-8").partition("From here on written by hand")
+    found = re.search(r"^```\w*\n(.*?)^```", by_hand, re.DOTALL | re.MULTILINE)
+    assert found is not None
+    assert "127.0.0.1:8420" in found[1]
+    return found[1].replace("127.0.0.1:8420", foreshock.target)
+
+
+@pytest.fixture(scope="module")
+def foreshock():
+    with ForeshockServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def zabbix(postgresql, require):
+    require("zabbix_server", "zabbix_agentd", "php", "psql")
+    postgresql.create_database("zabbix")
+    zabbix_tables(postgresql, "zabbix")
+    with Zabbix(postgresql, "zabbix") as server:
+        yield server
+    postgresql.drop_database("zabbix")
+
+
+def alerts(foreshock: ForeshockServer, **labels: str) -> list[dict[str, Any]]:
+    """Those that fire and have these labels."""
+    fire = foreshock.get("/api/v2/alerts")
+    return [alert for alert in fire if labels.items() <= alert["labels"].items()]
+
+
+def opens_and_resolves(
+    foreshock: ForeshockServer, trouble: Callable[[], object], end: Callable[[], object], **labels: str
+) -> dict[str, Any]:
+    """The alert, as it fired; one, once."""
+    trouble()
+    (alert,) = eventually(lambda: alerts(foreshock, **labels), what=f"an alert with {labels}")
+    end()
+    eventually(lambda: not alerts(foreshock, **labels), what=f"the end of the alert with {labels}")
+    assert foreshock.get("/api/v1/status")["dead_letters"] == 0
+    return alert
+
+
+NAGIOS = """
+define timeperiod {
+  timeperiod_name 24x7
+  alias always
+  monday 00:00-24:00
+  tuesday 00:00-24:00
+  wednesday 00:00-24:00
+  thursday 00:00-24:00
+  friday 00:00-24:00
+  saturday 00:00-24:00
+  sunday 00:00-24:00
+}
+define command {
+  command_name passive
+  command_line /bin/true
+}
+define host {
+  host_name nagios-a
+  address 192.0.2.5
+  check_command passive
+  max_check_attempts 1
+  check_interval 60
+  notification_interval 0
+  notification_period 24x7
+  notification_options d,u,r,f,s
+  contacts foreshock
+}
+define service {
+  host_name nagios-a
+  service_description disk
+  check_command passive
+  max_check_attempts 1
+  check_interval 60
+  retry_interval 60
+  check_period 24x7
+  notification_interval 0
+  notification_period 24x7
+  notification_options w,u,c,r,f,s
+  contacts foreshock
+}
+"""
+
+
+def test_nagios_reports_services_and_hosts(foreshock, require):
+    require("nagios4", "curl")
+    result = "PROCESS_SERVICE_CHECK_RESULT;nagios-a;disk"
+    with Nagios(NAGIOS + from_page("nagios", foreshock)) as nagios:
+        alert = opens_and_resolves(
+            foreshock,
+            lambda: nagios.command(f'{result};2;DISK CRITICAL - it\'s 97% full & "b"|used=97%;80;90;0;100'),
+            lambda: nagios.command(f"{result};0;DISK OK"),
+            alertname="disk",
+            host="nagios-a",
+        )
+        host = opens_and_resolves(
+            foreshock,
+            lambda: nagios.command("PROCESS_HOST_CHECK_RESULT;nagios-a;1;no ping"),
+            lambda: nagios.command("PROCESS_HOST_CHECK_RESULT;nagios-a;0;ping"),
+            alertname="Host down",
+            host="nagios-a",
+        )
+
+    assert alert["annotations"]["summary"].startswith("DISK CRITICAL - its 97% full")
+    assert alert["annotations"]["perfdata"] == "used=97%;80;90;0;100"
+    assert host["annotations"]["summary"] == "no ping"
+    assert {alert["annotations"]["notification"], host["annotations"]["notification"]} == {"PROBLEM"}
+
+
+def test_icinga_reports_services_and_hosts(foreshock, require):
+    require("icinga2", "curl", "openssl")
+    with Icinga2(from_page("icinga2", foreshock)) as icinga:
+        alert = opens_and_resolves(
+            foreshock,
+            lambda: icinga.check_result(2, "DISK CRITICAL - it's 97% full"),
+            lambda: icinga.check_result(0, "DISK OK"),
+            alertname="disk",
+            host="host-a",
+        )
+        host = opens_and_resolves(
+            foreshock,
+            lambda: icinga.check_result(1, "no ping", service=""),
+            lambda: icinga.check_result(0, "ping", service=""),
+            alertname="Host down",
+            host="host-a",
+        )
+
+    assert alert["annotations"]["summary"] == "DISK CRITICAL - it's 97% full"
+    assert alert["annotations"]["service.vars.component"] == "storage"
+    assert host["annotations"]["summary"] == "no ping"
+
+
+def test_collectd_reports_what_passes_its_threshold(foreshock, require):
+    require("collectd")
+    with Collectd(from_page("collectd", foreshock)) as collectd:
+        alert = opens_and_resolves(
+            foreshock, lambda: collectd.put(50), lambda: collectd.put(3), alertname="collectd_exec_gauge", exec="queue"
+        )
+
+    assert "above the failure threshold" in alert["annotations"]["summary"]
+
+
+def test_zabbix_reports_problems_updates_and_recoveries(foreshock, zabbix):
+    zabbix.report_to(f"{foreshock.url}/api/v1/collect/zabbix", PAGES / "zabbix_media_type.yaml")
+
+    def updated() -> dict[str, Any] | None:
+        found = alerts(foreshock, host="host-a", service="shop")
+        return found[0] if found and found[0]["annotations"].get("comment") == "looking" else None
+
+    def acknowledge() -> None:
+        (problem,) = zabbix.call("problem.get", {"output": ["eventid"]})
+        zabbix.call("event.acknowledge", {"eventids": problem["eventid"], "action": 6, "message": "looking"})
+        seen.update(eventually(updated, what="the update"))
+        zabbix.fault(0)
+
+    seen: dict[str, Any] = {}
+    alert = opens_and_resolves(
+        foreshock, lambda: zabbix.fault(1), acknowledge, alertname="Lab fault on host-a", host="host-a"
+    )
+
+    assert alert["labels"].items() >= {"component": "disk", "service": "shop"}.items()
+    assert seen["annotations"]["acknowledged"] == "Yes"
+    assert seen["startsAt"] == alert["startsAt"]
