@@ -15,7 +15,7 @@ setup: ## .venv with the locked packages and this checkout (PYTHON=... chooses t
 	@requirements/install
 
 run: setup ## start Foreshock
-	@exec $(BIN)/foreshock run
+	@exec $(BIN)/foreshock run --watch-host
 
 test: ## servers, lint, types, imports, pytest: what CI runs
 	@$(MAKE) setup

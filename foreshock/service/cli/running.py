@@ -25,13 +25,19 @@ def run(
     config: Config = None,
     listen: Annotated[str | None, typer.Option(help="HOST:PORT to listen on.")] = None,
     state: Annotated[Path | None, typer.Option(help="Folder for everything Foreshock keeps.")] = None,
+    watch_host: Annotated[
+        bool, typer.Option("--watch-host", help="Watch this machine, unless --config says what to watch.")
+    ] = False,
 ) -> None:
     """Start Foreshock; Ctrl-C or SIGTERM stops it after it has finished what it took in."""
     from foreshock.service import logs
     from foreshock.service.server import serve
     from foreshock.service.settings import SettingsSource
 
-    source = SettingsSource(config, os.environ, {"listen": listen, "state": state})
+    flags: dict[str, object] = {"listen": listen, "state": state}
+    if watch_host and config is None and "FORESHOCK_CONFIG" not in os.environ:
+        flags["collectors"] = [{"name": "this-host", "kind": "host"}]
+    source = SettingsSource(config, os.environ, flags)
     settings = source.load()
     logs.configure(settings.log.level, settings.log.format)
     leave(serve(settings, source=source, ready=lambda _, url: _welcome(url)))
