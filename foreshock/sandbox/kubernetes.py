@@ -1,4 +1,4 @@
-"""A stand-in of Kubernetes' API server, as far as lists go.
+"""A stand-in of Kubernetes' API server, as far as lists go, and watches that end at once.
 
 Facts: those of ``cmdb_sync.kubernetes``; its answers were compared with those of kube-apiserver 1.20, and the official
     client 37.0 reads it.
@@ -46,6 +46,7 @@ _KINDS: Mapping[str, tuple[str, str, bool]] = {
     "CronJob": (BATCH, "cronjobs", True),
     "Job": (BATCH, "jobs", True),
     "Ingress": ("/apis/networking.k8s.io/v1", "ingresses", True),
+    "Event": (CORE, "events", True),
     "HTTPRoute": ("/apis/gateway.networking.k8s.io/v1", "httproutes", True),
 }
 _SHOWN = {"owner": "team", "environment": "env", "criticality": "tier"}
@@ -92,6 +93,8 @@ class KubernetesSystem(Answering):
         self._version = 100
         self._lists: dict[tuple[str, str], list[dict[str, Any]]] = {}
         self._forbidden: set[str] = set()
+        self._changes: list[tuple[int, str, str, dict[str, Any]]] = []  # version, word, kind, object
+        self._forgotten = 0
         self._numbers = itertools.count(1)
         for name in ("default", "kube-node-lease", "kube-public", "kube-system"):
             self.put("Namespace", name)
@@ -123,7 +126,9 @@ class KubernetesSystem(Answering):
             reference = {"apiVersion": "v1", "kind": owner[0], "name": owner[1], "uid": self._uid(), "controller": True}
             metadata["ownerReferences"] = [reference]
         parts["spec"] = {**_spec(kind, name), **parts.get("spec", {})}
-        self.objects[kind][namespace, name] = {"metadata": metadata, **parts}
+        word = "MODIFIED" if (namespace, name) in self.objects[kind] else "ADDED"
+        self.objects[kind][namespace, name] = made = {"metadata": metadata, **parts}
+        self._changes.append((self._version, word, kind, deepcopy(made)))
         return "/".join(filter(None, (namespace, kind.lower(), name)))
 
     def put_ci(self, name: str, class_name: str = "", **shown: Any) -> str:
@@ -138,8 +143,9 @@ class KubernetesSystem(Answering):
 
     def delete_ci(self, id: str, *, trace: bool = True) -> None:
         kind, key = self._place(id)
-        del self.objects[kind][key]
-        self._bump()
+        gone = self.objects[kind].pop(key)
+        gone["metadata"]["resourceVersion"] = self._bump()
+        self._changes.append((self._version, "DELETED", kind, gone))
         if kind == "PersistentVolume":
             for claim in self.objects["PersistentVolumeClaim"].values():
                 if claim["spec"].get("volumeName") == key[1]:
@@ -188,7 +194,10 @@ class KubernetesSystem(Answering):
         self._object(id)["metadata"]["labels"] = "no labels"
 
     def expire(self) -> None:
+        """Neither lists that were begun nor changes are known any more."""
         self._lists.clear()
+        self._changes.clear()
+        self._forgotten = self._version
 
     def forbid(self, permission: str) -> None:
         self._forbidden.add(permission)
@@ -261,6 +270,8 @@ class KubernetesSystem(Answering):
                 f'"{plural}" in API group "{group}" at the cluster scope',
             )
         asked = request.parameters
+        if asked.get("watch") == "true":
+            return self._watch(kind, namespace, request)
         asked_for = f"{request.path}?{asked.get('fieldSelector', '')}"
         version, _, place = asked.get("continue", "").partition("-")
         start = int(place or 0)
@@ -289,6 +300,25 @@ class KubernetesSystem(Answering):
             body = {"kind": f"{kind}List", "apiVersion": group}
         return Reply(body=json.dumps({**body, "metadata": head, "items": items}).encode(), headers=_JSON)
 
+    def _watch(self, kind: str, namespace: str, request: Request) -> Reply:
+        """What changed since a version; it ends at once, as a watch does whose time is over."""
+        asked = request.parameters
+        since = int(asked.get("resourceVersion") or 0)
+        if since < self._forgotten:
+            gone = {"kind": "Status", "status": "Failure", "reason": "Expired", "code": 410}
+            message = f"too old resource version: {since} ({self._forgotten})"
+            changes = [{"type": "ERROR", "object": {**gone, "message": message}}]
+        else:
+            changes = [
+                {"type": word, "object": one}
+                for version, word, of, one in self._changes
+                if version > since and of == kind and namespace in ("", one["metadata"].get("namespace"))
+                if _selects(asked.get("fieldSelector", ""), one)
+            ]
+            if asked.get("allowWatchBookmarks") == "true":
+                changes.append({"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": str(self._version)}}})
+        return Reply(body=b"".join(json.dumps(one).encode() + b"\n" for one in changes), headers=_JSON)
+
 
 _VERSION = {
     "major": "1",
@@ -310,6 +340,8 @@ _JSON = {"content-type": "application/json"}
 
 def _selects(selector: str, one: Mapping[str, Any]) -> bool:
     phase = one.get("status", {}).get("phase", "")
+    if selector.startswith("type="):
+        return bool(one.get("type") == selector.removeprefix("type="))
     return all(term.partition("!=")[2] != phase for term in selector.split(",") if term.startswith("status.phase!="))
 
 

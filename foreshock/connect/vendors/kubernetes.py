@@ -9,11 +9,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+import msgspec
 from msgspec import Struct
 from pydantic import Field, field_validator, model_validator
 
 from foreshock.connect.auth import CaFile, Proxy, read_private, read_secret, web_address
 from foreshock.core.cmdb import CmdbConfig, Expired
+from foreshock.core.contracts import ConnectorConfig
 from foreshock.core.errors import ConfigError, Denied, ForeshockError, Invalid, Missing, Problem, Rejected, Unavailable
 
 if TYPE_CHECKING:
@@ -25,12 +27,13 @@ POD_URL = "https://kubernetes.default.svc"
 PAGE_ROWS = 500
 _MAX_BODY_BYTES = 64 * 2**20  # objects may have 1.5 MB each, what etcd takes; 500 of them have 2 to 10 MB in practice
 _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
+_GONE = 410
 _NO_SUCH_KIND = b"404 page not found"
 """What the API server itself answers; a proxy's page must not look as if all of a kind were gone."""
 _ROLE_HINT = "bind the account to the ClusterRole of the documentation page, or take this kind out of `resources`"
 
 
-class KubernetesAccount(CmdbConfig):
+class KubernetesAccess(ConnectorConfig):
     """How to reach a cluster, and as whom."""
 
     url: str = Field(default=POD_URL, description="address of the API server; the default is right within the cluster")
@@ -59,11 +62,23 @@ class KubernetesAccount(CmdbConfig):
         return web_address(url, like="https://kubernetes.example.com:6443", instead="token_file")
 
 
+class KubernetesAccount(KubernetesAccess, CmdbConfig):
+    """The same, of a CMDB source."""
+
+
 class Listed(Struct, frozen=True, kw_only=True):
-    """One page of a list. next: token of the next page; empty: this is the last."""
+    """One page of a list. next: token of the next page; empty: this is the last. version: a watch goes on from it."""
 
     items: list[Any]
     next: str = ""
+    version: str = ""
+
+
+class Seen(Struct, frozen=True, kw_only=True):
+    """One page of a list. next: token of the next page; empty: the last one. version: a watch goes on from it."""
+
+    changes: list[tuple[str, Any]]
+    version: str
 
 
 class Kubernetes:
@@ -100,7 +115,8 @@ class Kubernetes:
         following = str(head.get("continue") or "") if isinstance(head, Mapping) else ""
         if following and following == token:
             raise Unavailable(f"{answer.place} answered the same page twice")
-        return Listed(items=items, next=following)
+        version = str(head.get("resourceVersion") or "") if isinstance(head, Mapping) else ""
+        return Listed(items=items, next=following, version=version)
 
     def all(self, path: str, *, metadata: bool = False) -> list[Any]:
         """All pages of a list; none where the server knows no such kind."""
@@ -116,8 +132,39 @@ class Kubernetes:
             if not token:
                 return found
 
+    def watch(self, path: str, version: str, *, selector: str = "", seconds: int = 1) -> Seen:
+        """What changed since ``version``, as far as it comes within so many seconds: a watch that ends by itself.
 
-def connect(account: KubernetesAccount, name: str, place: str, http: Callable[..., "Http"]) -> Kubernetes:
+        Raises: Expired where the server does not remember that version any more, Denied, Unavailable.
+        """
+        params: dict[str, str | int] = {"watch": "true", "resourceVersion": version, "timeoutSeconds": seconds}
+        params |= {"allowWatchBookmarks": "true"}
+        params |= {"fieldSelector": selector} if selector else {}
+        answer = self._http.get(path, params=params)
+        changes: list[tuple[str, Any]] = []
+        lines, _, _ = answer.body.rpartition(b"\n")  # what is behind the last one was cut off: it comes again
+        for line in lines.split(b"\n") if lines else ():
+            try:
+                change = msgspec.json.decode(line, type=_Change)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+                raise Unavailable(f"{answer.place} answered no changes: {error}") from None
+            if change.type == "ERROR":
+                if change.object.get("code") == _GONE:
+                    raise Expired(str(change.object.get("message", ""))[:500])
+                raise Unavailable(f"{answer.place} ended its changes: {str(change.object.get('message', ''))[:500]}")
+            metadata = change.object.get("metadata")
+            version = str(metadata.get("resourceVersion") or version) if isinstance(metadata, dict) else version
+            if change.type != "BOOKMARK":
+                changes.append((change.type, change.object))
+        return Seen(changes=changes, version=version)
+
+
+class _Change(Struct):
+    type: str
+    object: dict[str, Any]
+
+
+def connect(account: KubernetesAccess, name: str, place: str, http: Callable[..., "Http"]) -> Kubernetes:
     """A client for a cluster.
 
     Args:
