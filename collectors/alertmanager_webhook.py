@@ -102,6 +102,7 @@ COLLECTOR = Collector(
     translate=translate,
     receive=Receive(
         path="/api/v1/collect/alertmanager",
+        busy=503,  # it tries again after 5xx only
         schema={
             "type": "object",
             "required": ["alerts"],

@@ -137,6 +137,7 @@ class Receive(Struct, frozen=True, kw_only=True):
         token_query: the same in the address, for a product that can do nothing else.
         handshake: the answer to a call (method, headers, body) that asks whether it may send; None for all others. Of
             other methods than POST only where the product needs them (OPTIONS).
+        busy: the status that has the product try again, where that is not 429.
         texts: content types beside JSON that the product sends, for example ``text/plain``; taken where the instance
             makes it prove itself, for any web page can have a browser send these.
     """
@@ -152,6 +153,7 @@ class Receive(Struct, frozen=True, kw_only=True):
     token_header: str = ""
     token_query: str = ""
     handshake: Callable[[str, Mapping[str, str], bytes], Greeting | None] | None = None
+    busy: int = 429
     texts: tuple[str, ...] = ()
 
 

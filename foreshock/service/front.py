@@ -27,6 +27,7 @@ from foreshock.service.gates import Fetched, Gates, fetch
 from foreshock.service.inbox import WritingInbox
 from foreshock.service.intake import App, Intake, Limits, Receive, Rejections, Scope, Send
 from foreshock.service.metrics import IntakeMetrics
+from foreshock.service.pressure import Bounds, Lag, Pressure
 from foreshock.service.settings import Settings, collector_kinds
 from foreshock.service.tokens import tokens
 from foreshock.store import migrations
@@ -85,6 +86,7 @@ class Front:
             self.inbox,
             self.collectors,
             self._gates(settings),
+            Pressure(_bounds(settings), Lag(lambda: self.inbox.last, lambda: self.journal.position()[0])),
             limits=Limits(
                 body=settings.limits.body, decompressed=settings.limits.decompressed, batch=settings.limits.batch
             ),
@@ -129,6 +131,15 @@ class Front:
             [((source, proof), count) for source, used in self.proofs().items() for proof, count in used.items()],
         )
 
+        yield gauges.labelled(
+            CounterMetricFamily,
+            "foreshock_intake_shed_events",
+            "Events let go because more came in than could be worked on (limits.shed), by source.",
+            ("source",),
+            [((source,), count) for source, count in self.intake.pressure.shed.items()],
+        )
+        yield gauges.gauge("foreshock_intake_waiting_bytes", "Requests in memory, in all.", self.intake.pressure.held)
+
     def proofs(self) -> Mapping[str, Mapping[str, int]]:
         """Requests by source and what proved them, such as ``token 1``."""
         return {name: dict(gate.used) for name, gate in self.intake.gates.named.items() if gate.used}
@@ -172,6 +183,16 @@ class Front:
         if self._draining:
             return "Foreshock is stopping", 5
         return self._disk.closed()
+
+
+def _bounds(settings: Settings) -> Bounds:
+    limits = settings.limits
+    return Bounds(
+        waiting=limits.waiting,
+        lag=limits.lag,
+        shed_sources=limits.shed.sources,
+        shed_severities=limits.shed.severities,
+    )
 
 
 class DiskGuard:

@@ -1,9 +1,9 @@
 """The door: POSTs of events, answered after they are on disk. Raw ASGI, because this is the one path where a
 framework's share of the time would be most of it; everything else goes on to the application behind.
 
-Order of checks: may we take it (draining, disk), may they send it (network, certificate, token), is it small enough, is
-it proven (signature of the bytes as they came), can it be read, is each item sound. An answer always names the limit
-and the value that passed it; of a proof that fails it names nothing, our log and the status do.
+Order of checks: may we take it (draining, disk, pressure), may they send it (network, certificate, token), is it small
+enough, is it proven (signature of the bytes as they came), can it be read, is each item sound. An answer always names
+the limit and the value that passed it; of a proof that fails it names nothing, our log and the status do.
 """
 
 import re
@@ -25,6 +25,7 @@ from foreshock.core.errors import ForeshockError, Malformed
 from foreshock.core.model import Event, read_annotations, read_labels
 from foreshock.service.gates import Fetch, Gate, Gates
 from foreshock.service.inbox import Inbox
+from foreshock.service.pressure import SHED_AT, Pressure
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -87,7 +88,7 @@ class Intake:
     """ASGI application in front of ``behind``.
 
     Args:
-        gates: what each source must prove.
+        gates: what each source must prove. pressure: how much more can be worked on.
         closed: why nothing can be taken now, as (reason, seconds to wait), or None.
         actor: who sends, from the request's headers; raises Refusal where they may not. Asked where a source does not
             prove itself.
@@ -103,6 +104,7 @@ class Intake:
         inbox: Inbox,
         collectors: Mapping[str, Collector],
         gates: Gates,
+        pressure: Pressure,
         *,
         limits: Limits,
         clock: Callable[[], datetime],
@@ -113,7 +115,7 @@ class Intake:
     ) -> None:
         self._behind, self._inbox, self._limits, self._clock = behind, inbox, limits, clock
         self._closed, self._actor, self._fetch, self._observe = closed, actor, fetch, observe
-        self.gates = gates
+        self.gates, self.pressure = gates, pressure
         self._sound = array("q", bytes(8 * _SOUND))
         self._by_path = {collector.receive.path: collector for collector in collectors.values() if collector.receive}
         self._greeted = {path for path, each in self._by_path.items() if each.receive and each.receive.handshake}
@@ -138,20 +140,29 @@ class Intake:
 
     async def _receive(self, collector: Collector, source: str, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
-        accepted = size = 0
+        accepted = size = held = 0
+        pressure = self.pressure
         headers: list[tuple[bytes, bytes]] = [_JSON]
         unread = True
 
         async def reading() -> MutableMapping[str, Any]:
-            nonlocal unread
+            nonlocal unread, held
             message = await receive()
             unread = bool(message.get("more_body"))
+            arrived = len(message.get("body", b""))
+            held += arrived
+            pressure.held += arrived
+            if unread and pressure.held >= pressure.bounds.waiting:
+                raise _busy(collector, pressure)
             return message
 
         try:
             closed = self._closed()
             if closed is not None:
                 raise Refusal(503, closed[0], retry_after_s=closed[1])
+            level = pressure.level()
+            if level >= 1:
+                raise _busy(collector, pressure)
             gate, actor = self._admit(collector, source, scope)
             raw, encoding = await self._body(scope, reading, gate)
             size = len(raw)
@@ -159,6 +170,9 @@ class Intake:
             proof = await gate.check(named, raw, self._clock()) if gate.checks_body else ""
             body = decompress(raw, encoding, self._limits.decompressed) if encoding else raw
             size = len(body)
+            if body is not raw:
+                held += size
+                pressure.held += size
             if proof and gate.seen is not None and proof in gate.seen:
                 status, answer = 200, b'{"status":"repeated"}'
             elif (greeting := self._greeting(collector, scope["method"], named, body)) is not None:
@@ -167,9 +181,9 @@ class Intake:
                 status, answer = 200, greeting.body
                 headers += [(name.lower().encode(), value.encode("latin-1")) for name, value in greeting.headers]
             else:
-                items, errors = await self._take(collector, gate, source, actor, named, body)
-                accepted = items - len(errors)
-                status, answer = _answer(collector, items, errors)
+                items, errors, shed = await self._take(collector, gate, source, actor, named, body, level)
+                accepted = 0 if shed else items - len(errors)
+                status, answer = _shed(collector, items) if shed else _answer(collector, items, errors)
                 if proof and gate.seen is not None and not errors:
                     gate.seen.add(proof, self._clock())
             if self._refused and source in self._refused:
@@ -181,7 +195,7 @@ class Intake:
                 headers.append((b"retry-after", str(refusal.retry_after_s).encode()))
             if status == 401:
                 headers.append(_CHALLENGE)
-            if status < 500:
+            if status < 500 or refusal.why == "busy":
                 self._count_rejection(collector, source, refusal)
         except Unproven as unproven:
             status, answer = 401, _error(collector, _NOT_PROVEN)
@@ -190,6 +204,8 @@ class Intake:
         except ForeshockError as error:  # the store, or what had to be fetched: try again
             status, answer = 503, _error(collector, str(error))
             headers.append((b"retry-after", b"5"))
+        finally:
+            pressure.held -= held
         if unread:
             await self._discard(scope, receive)
         headers.append((b"content-length", str(len(answer)).encode()))
@@ -223,9 +239,16 @@ class Intake:
         return found
 
     async def _take(
-        self, collector: Collector, gate: Gate, source: str, actor: str, headers: Mapping[str, str], body: bytes
-    ) -> tuple[int, Mapping[int, str]]:
-        """Put it into the inbox; the number of its items, and what is wrong with which."""
+        self,
+        collector: Collector,
+        gate: Gate,
+        source: str,
+        actor: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        level: float,
+    ) -> tuple[int, Mapping[int, str], bool]:
+        """Put it into the inbox; the number of its items, what is wrong with which, and whether it was shed instead."""
         receive = collector.receive
         assert receive is not None
         if receive.head is not None:
@@ -235,6 +258,10 @@ class Intake:
                 raise Refusal(400, str(error)) from None
         items = self._decode(collector, body)
         errors, labels = self._check(collector, items)
+        if level >= SHED_AT and not errors and items:
+            now = self._clock()
+            if self.pressure.sheds(source, [collector.translate(item, now) for item in items], now, level):
+                return len(items), errors, True
         await self._inbox.append(
             NewRecord(
                 kind=RecordKind.EVENTS,
@@ -246,7 +273,7 @@ class Intake:
             ),
             Items(items, labels),
         )
-        return len(items), errors
+        return len(items), errors, False
 
     async def _body(self, scope: Scope, receive: Receive, gate: Gate) -> tuple[bytes, str]:
         """The body as it came, and its content encoding; empty where it has none."""
@@ -348,6 +375,18 @@ class Intake:
 def _named(scope: Scope) -> dict[str, str]:
     """Headers by name in lower case."""
     return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+def _busy(collector: Collector, pressure: Pressure) -> Refusal:
+    receive = collector.receive
+    return Refusal(receive.busy if receive else 429, f"too much at once: {pressure.why()}", retry_after_s=2, why="busy")
+
+
+def _shed(collector: Collector, items: int) -> tuple[int, bytes]:
+    """It was let go, as people said it may be; the sender need not come again."""
+    if _as_alertmanager(collector):
+        return 200, b""
+    return 202, msgspec.json.encode({"accepted": 0, "rejected": 0, "shed": items, "results": []})
 
 
 def _as_alertmanager(collector: Collector) -> bool:

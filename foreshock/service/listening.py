@@ -36,6 +36,7 @@ log = structlog.get_logger("listening")
 _WORK = "foreshock.service.listening_work"  # by name: here is none of what it imports
 _PAUSES_S = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 _DENIED_S = 900.0
+_PRESSED_S = 0.2
 """Credentials that were refused are not tried again sooner: some servers lock an account."""
 _STEADY_S = 60.0
 """One that ran so long begins with the shortest pause again."""
@@ -72,6 +73,7 @@ class Listening:
         append: puts records into the inbox and returns once they are on disk. From the event loop of the listeners.
         measure: appends an encoded ``metric_process.Append`` to the metric history, and waits for it.
         closed: why nothing can be taken in now, and for how many seconds; None while all is well.
+        pressed: more is waiting to be worked on than may; listeners wait until that is over.
     Raises: ConfigError with the problems of all instances.
     """
 
@@ -86,9 +88,10 @@ class Listening:
         measure: Callable[[bytes], object],
         closed: Callable[[], tuple[str, int] | None],
         clock: Callable[[], datetime],
+        pressed: Callable[[], bool] = lambda: False,
     ) -> None:
         self.kinds, self.clock = kinds, clock
-        self.append, self.measure, self._closed = append, measure, closed
+        self.append, self.measure, self._closed, self.pressed = append, measure, closed, pressed
         self._keepers: list[_Keeper] = []
         problems: list[Problem] = []
         for instance in instances:
@@ -254,6 +257,8 @@ class _Keeper:
         """Records, each as (payload, items, kind)."""
         if (closed := self._all.closed()) is not None:
             raise Unavailable(closed[0], retry_after_s=closed[1])
+        while self._all.pressed() and not self._all.stopping.is_set():  # noqa: ASYNC110 (nobody tells when it is over)
+            await asyncio.sleep(_PRESSED_S)
         await self._all.append([self._record(*each) for each in batch])
         self.listened.counts[Outcome.RECEIVED.value] += sum(items for _, items, _ in batch)
         self.listened.last_heard = self._all.clock()

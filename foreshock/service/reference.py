@@ -170,10 +170,11 @@ def _answers(receive: Receive) -> Iterator[str]:
             ("400", "nothing could be read"),
         ]
     rows += [
-        ("401", "a token is needed"),
+        ("401", "it is not known, or not proven, who sends it; our log says what was wrong"),
         ("413", "a limit was passed; the answer names it and the value"),
         ("415", "content type or content encoding not accepted"),
         ("421", "the Host header is not a name of this Foreshock; see `allowed_hosts`"),
+        *((("429", "too much at once; `Retry-After` says when to come again"),) if receive.busy == 429 else ()),
         ("503", "not now; `Retry-After` says when"),
     ]
     yield from _table(("status", "means"), rows)

@@ -285,10 +285,33 @@ class StoreSettings(Section):
         return url
 
 
+class ShedSettings(Section):
+    """What may be let go when more comes in than can be worked on. A request is let go whole or not at all; one that
+    says that something is over never is."""
+
+    sources: tuple[str, ...] = Field(default=(), description="names of sources; empty: any, if severities are given")
+    severities: tuple[Literal["unknown", "info", "warning", "minor", "major", "critical"], ...] = Field(
+        default=(), description="only of these severities; empty: any, if sources are given"
+    )
+
+
 class LimitSettings(Section):
     body: Size = Field(default=parse_size("5MiB"), gt=0, description="largest body of a request")
     decompressed: Size = Field(default=parse_size("20MiB"), gt=0, description="largest body after decompression")
     batch: int = Field(default=5000, ge=1, le=100_000, description="most events in one request")
+    waiting: Size = Field(
+        default=parse_size("256MiB"),
+        ge=parse_size("32MiB"),
+        description="requests in memory, in all; beyond it senders are asked to come later (429)",
+    )
+    lag: int = Field(
+        default=50_000,
+        ge=100,
+        description="records on disk that are not worked on yet; beyond it senders are asked to come later (429)",
+    )
+    shed: ShedSettings = Field(
+        default_factory=ShedSettings, description="what is let go, and counted, from half of `waiting` or `lag` on"
+    )
 
 
 class RetentionSettings(Section):

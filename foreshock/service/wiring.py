@@ -183,6 +183,7 @@ class Foreshock:
             append=self.inbox.append_all,
             measure=self.measuring.append_encoded,
             closed=self.closed,
+            pressed=lambda: self.runner.lag >= self.settings.limits.lag,
             clock=self.clock,
         )
         self.cmdb = Schedule(lambda: self.settings, source, self.runner, self.inbox, front.journal, self.clock)
@@ -702,6 +703,7 @@ def _with_intake(document: dict[str, Any], kinds: Mapping[str, Collector]) -> di
                 "400": {"description": "Nothing, or not everything, could be read; the answer names the reason"},
                 "401": {"description": "Who sends it is not known, or not proven"},
                 "413": {"description": "A limit was passed; the answer names it and the value"},
+                "429": {"description": "Too much at once; see Retry-After"},
                 "503": {"description": "Not now; see Retry-After"},
             },
         }

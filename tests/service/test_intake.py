@@ -48,6 +48,7 @@ from foreshock.core.model import Event
 from foreshock.service.access import Access
 from foreshock.service.gates import Fetched, Gates
 from foreshock.service.intake import Intake, Limits
+from foreshock.service.pressure import Bounds, Lag, Pressure
 from foreshock.service.settings import CollectorInstance
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -80,7 +81,8 @@ def decode_headed(body: bytes) -> list[Any]:
 
 
 def translate(item: Any, received_at: datetime) -> Event:
-    return Event(labels=msgspec.Raw(json.dumps({"alertname": str(item.get("name"))}).encode()))
+    labels = msgspec.Raw(json.dumps({"alertname": str(item.get("name"))}).encode())
+    return Event(labels=labels, severity=item.get("severity", ""), ends_at=received_at if item.get("over") else None)
 
 
 def kind(name: str, *, headed: bool = False, **options: Any) -> Collector:
@@ -118,6 +120,8 @@ KINDS = {
         kind("grid", handshake=event_grid_handshake),
         kind("cloud", handshake=cloudevents_handshake),
         kind("confirmed", handshake=ask),
+        kind("patient", busy=503),
+        kind("prometheus", answer="alertmanager"),
         kind(
             "sns",
             config=TopicsConfig,
@@ -143,7 +147,10 @@ class Kept:
 
 
 class Bench:
-    def __init__(self, folder: Path, *, tokens: Mapping[str, str], **instances: Mapping[str, Any]) -> None:
+    def __init__(
+        self, folder: Path, *, tokens: Mapping[str, str], bounds: Bounds | None = None, **instances: Mapping[str, Any]
+    ) -> None:
+        self.lag = 0
         self.inbox, self.fetched, self.now = Kept(), list[str](), NOW
         self.unreachable, self.content = False, b""
         self.intake = Intake(
@@ -151,6 +158,7 @@ class Bench:
             self.inbox,  # type: ignore[arg-type]
             KINDS,
             self.gates(instances),
+            Pressure(bounds or Bounds(), lambda: self.lag),
             limits=Limits(body=6000),
             clock=lambda: self.now,
             closed=lambda: None,
@@ -691,3 +699,121 @@ def test_what_was_taken_before_a_reload_is_not_taken_again_after_it(bench, secre
     assert at.post("standard", name="mine", body=body, **call) == 200
     assert len(at.inbox.records) == 1
     assert again.named["mine"].used["secret 1"] == 2
+
+
+# ---- more than can be worked on -------------------------------------------------------------------------------------
+
+
+def test_beyond_the_bound_on_records_senders_are_asked_to_come_later(bench):
+    at = bench(bounds=Bounds(lag=100))
+    at.lag = 99
+    assert at.post("plain") == 202
+
+    at.lag = 100
+    assert at.post("plain") == 429
+    assert at.answer.headers["retry-after"] == "2"
+    assert "100 records are not worked on yet, 100 may be (limits.lag)" in at.answer.json()["error"]
+    assert at.refused("plain") == {"busy": 1}
+    assert at.post("patient") == 503, "the status its product tries again after"
+
+    at.lag = 50
+    assert at.post("plain") == 202
+
+
+def test_bodies_in_memory_are_bounded_whoever_sends_them_and_however_slowly(bench):
+    at = bench(bounds=Bounds(waiting=3000))
+    slow = asyncio.Event()
+
+    async def several() -> tuple[list[int], int]:
+        async def post(size: int, *, wait: bool) -> int:
+            answered: list[int] = []
+            parts = [b'{"name": "', b"x" * size, b'"}']
+
+            async def receive() -> dict[str, Any]:
+                if wait and len(parts) == 1:
+                    await slow.wait()
+                return {"type": "http.request", "body": parts.pop(0), "more_body": bool(parts)}
+
+            async def send(message: Any) -> None:
+                answered.append(message.get("status", 0))
+
+            scope = {"type": "http", "method": "POST", "path": "/api/v1/collect/plain", "headers": []}
+            await at.intake(scope, receive, send)
+            return answered[0]
+
+        first = [asyncio.create_task(post(1200, wait=True)) for _ in range(2)]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        late = await post(1200, wait=False)
+        slow.set()
+        return [await each for each in first], late
+
+    assert asyncio.run(several()) == ([202, 202], 429)
+    assert at.intake.pressure.held == 0
+
+
+def test_what_a_body_becomes_counts_as_well_and_all_is_given_back(bench):
+    at = bench(bounds=Bounds(waiting=50_000))
+    body = gzip.compress(b'{"name": "a"}' + b" " * 20_000)
+
+    assert at.post("plain", body=body, content_encoding="gzip") == 202
+    assert at.post("plain", body=b"no JSON") == 400
+    assert at.intake.pressure.held == 0
+
+
+@pytest.mark.parametrize(
+    ("policy", "path", "event", "goes"),
+    [
+        ({"shed_sources": ("plain",)}, "plain", {}, True),
+        ({"shed_sources": ("plain",)}, "patient", {}, False),
+        ({"shed_severities": ("info", "unknown")}, "plain", {"severity": "notice"}, True),
+        ({"shed_severities": ("info", "unknown")}, "plain", {}, True),
+        ({"shed_severities": ("info",)}, "plain", {"severity": "critical"}, False),
+        ({"shed_severities": ("info",), "shed_sources": ("plain",)}, "plain", {"severity": "warning"}, False),
+        ({"shed_severities": ("info",), "shed_sources": ("plain",)}, "plain", {"severity": "info"}, True),
+        ({"shed_sources": ("plain",)}, "plain", {"over": True}, False),
+        ({}, "plain", {}, False),
+    ],
+)
+def test_only_what_people_said_is_let_go_before_senders_are_refused_and_never_an_end(bench, policy, path, event, goes):
+    at, body = bench(bounds=Bounds(lag=100, **policy)), json.dumps({"name": "a", **event}).encode()
+
+    at.lag = 49
+    assert at.post(path, body=body) == 202
+    assert len(at.inbox.records) == 1
+
+    at.lag = 50
+    assert at.post(path, body=body) == 202
+    assert len(at.inbox.records) == (1 if goes else 2)
+    assert at.answer.json().get("shed", 0) == int(goes)
+    assert at.intake.pressure.shed == ({path: 1} if goes else {})
+
+
+def test_as_alertmanager_what_is_let_go_is_answered_well(bench):
+    at = bench(bounds=Bounds(lag=100, shed_sources=("prometheus",)))
+    at.lag = 60
+
+    assert at.post("prometheus") == 200
+    assert at.inbox.records == []
+
+
+def test_the_lag_is_looked_up_by_another_thread_and_not_believed_when_it_is_old():
+    last, clock = [100], [0.0]
+    asked: list[int] = []
+
+    def position() -> int:
+        asked.append(1)
+        return 60
+
+    lag = Lag(lambda: last[0], position, lambda: clock[0])
+
+    async def look() -> list[int]:
+        seen = [lag()]
+        lag.look()
+        seen.append(lag())
+        last[0] = 10_000
+        clock[0] = 60.0
+        seen.append(lag())
+        return seen
+
+    assert asyncio.run(look()) == [0, 40, 0]
