@@ -22,7 +22,8 @@ import incident_sink
 from correlation.rule import RuleKind
 from foreshock.connect.mapping import ChangeRule, Mapping
 from foreshock.core.contracts import Collector, Receive
-from foreshock.service.console.snippets import snippet
+from foreshock.service.console.snippets import ADDRESS, snippet
+from foreshock.service.docstrings import facts
 from foreshock.service.settings import (
     LIVE,
     PREFIX,
@@ -39,7 +40,6 @@ _DOCS = Path(__file__).parents[2] / "docs"
 _BASE = "http://127.0.0.1:8420"
 _NOTE = "<!-- Written by `make docs`. Change the docstrings and declarations in the code instead. -->"
 _BY_HAND = "<!-- From here on written by hand; `make docs` leaves it as it is. -->"
-_FACT = re.compile(r"([A-Z][a-z]+): +(.*)")
 _ADDRESS = re.compile(r"(?<![<(`])(https?://[^\s,;)]+[^\s,;).])")
 
 
@@ -121,8 +121,10 @@ def _receiving(collector: Collector, receive: Receive) -> Iterator[str]:
     )
     yield f"`POST {receive.path}` with content type `application/json`. With `/s/NAME` in front of the path"
     yield "the source is called NAME, for example `/s/eu" + receive.path + "`."
-    yield from ("", expiry, "", f"In `{example.file}`:" if example.file != "shell" else "In a shell:", "")
-    yield from (f"```{_language(example.file)}", example.text.rstrip(), "```", "", example.after, "")
+    yield from ("", expiry, "")
+    if example.file != ADDRESS:
+        yield from (f"In `{example.file}`:" if example.file != "shell" else "In a shell:", "")
+        yield from (f"```{_language(example.file)}", example.text.rstrip(), "```", "", example.after, "")
     yield from _fields(receive.schema)
     yield from _answers(receive)
 
@@ -212,15 +214,8 @@ def _rule(kind: RuleKind) -> Iterator[str]:
 
 def _facts(module: str) -> list[str]:
     """The docstring: its first paragraph, then its ``Word: text`` lines as a list."""
-    text = inspect.getdoc(importlib.import_module(module)) or ""
-    first, _, rest = text.partition("\n\n")
-    lines: list[str] = []
-    for line in rest.splitlines():
-        if found := _FACT.match(line):
-            lines.append(f"- **{found[1]}:** {found[2]}")
-        elif lines and line.strip():
-            lines[-1] += " " + line.strip()
-    return [_marked(" ".join(first.split())), "", *(_marked(line) for line in lines)]
+    first, found = facts(module)
+    return [_marked(first), "", *(_marked(f"- **{word}:** {text}") for word, text in found.items())]
 
 
 def _marked(text: str) -> str:

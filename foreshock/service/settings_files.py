@@ -139,6 +139,15 @@ def instance_lines(kind: str, declared: Kind, without: Collection[str] = ()) -> 
             yield from _setting(name, info, value, "    ")
 
 
+def least_lines(kind: str, declared: Kind) -> Iterator[str]:
+    """The same with what is required only."""
+    yield f"  - name: {kind}"
+    yield f"    kind: {kind}"
+    for name, info in declared.config.model_fields.items():
+        if info.is_required():
+            yield f"    {name}: {_flow((info.examples or ['…'])[0])}"
+
+
 def _comment(text: str, indent: str) -> list[str]:
     return textwrap.wrap(text, _WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ")
 

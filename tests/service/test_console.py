@@ -563,6 +563,23 @@ def test_sources_show_what_to_paste_with_the_address_the_reader_uses():
     assert "url: http://foreshock.test:8080/api/v1/collect/alertmanager" in text
 
 
+def test_who_reports_comes_first_and_every_other_product_is_shown_with_what_it_needs():
+    page = make_client(MemoryViews(status=make_status_view(), sources=[make_source_view()])).get("/sources").text
+    text = Seen(page).text
+
+    assert text.index("reporting") < text.index("Connect more") < text.index("Zabbix, by a webhook media type")
+    assert "http://foreshock.test:8080/api/v1/collect/zabbix" in text
+    assert "kind: syslog" in text, "what is listened to is written into the configuration"
+
+
+def test_a_newcomer_sees_one_way_to_connect_open():
+    sources = [make_source_view("alertmanager", collector="alertmanager", last_seen=None)]
+    page = make_client(MemoryViews(status=make_status_view(), sources=sources)).get("/sources").text
+
+    assert "Connect a first source" in page
+    assert page.count('class="more-of" open') == 1
+
+
 def test_a_source_that_needs_somebody_says_why():
     source = make_source_view(
         silent_since=NOW, expired=7, clock="its clock is 40 s ahead of ours", clash="Down is one alert for a and b"

@@ -36,6 +36,7 @@ from foreshock.service.console.snippets import base_url, snippet
 from foreshock.service.console.topology import add_topology
 from foreshock.service.guard import HEADERS, refuse_cross_site
 from foreshock.service.quiet import Quiet
+from foreshock.service.settings import collector_kinds
 from foreshock.service.shadowing import Shadows
 from foreshock.service.views import (
     Actions,
@@ -43,6 +44,7 @@ from foreshock.service.views import (
     GraphView,
     IncidentRow,
     IncidentView,
+    SourceView,
     TimelineEntry,
     Views,
     WhyView,
@@ -71,6 +73,8 @@ STATES = {"open": "Open", "resolved": "Resolved", "all": "All"}
 Page = Callable[..., HTMLResponse]
 
 _CHANGE = [Depends(refuse_cross_site)]
+_FIRST = ("alertmanager", "alertmanager_webhook", "events")
+"""Kinds of collectors that a newcomer is shown first."""
 
 
 # ---- routes ---------------------------------------------------------------------------------------------------------
@@ -248,11 +252,18 @@ def _add_intake(router: APIRouter, views: Views, page: Page) -> None:
     def sources(request: Request) -> Response:
         base = base_url(request.url.scheme, request.headers.get("host", ""))
         listed = views.sources()
+        heard = [source for source in listed if _is_connected(source)]
+        known = {source.collector for source in heard}
+        unheard = [
+            (kind.kind, kind.title, kind.receive.path if kind.receive else "")
+            for name, kind in sorted(collector_kinds().items(), key=lambda item: (item[0] not in _FIRST, item[0]))
+            if name not in known
+        ]
         return page(
             "sources.html",
             here="sources",
-            sources=listed,
-            snippets=[snippet(source.collector, source.path, base) for source in listed],
+            sources=[(source, snippet(source.collector, source.path, base)) for source in heard],
+            unheard=[(kind, title, snippet(kind, path, base)) for kind, title, path in unheard],
         )
 
     @router.get("/dead-letters")
@@ -260,6 +271,12 @@ def _add_intake(router: APIRouter, views: Views, page: Page) -> None:
         return page(
             "dead_letters.html", here="dead-letters", letters=views.dead_letters(limit=LIST_LIMIT), limit=LIST_LIMIT
         )
+
+
+def _is_connected(source: SourceView) -> bool:
+    """Whether it has been heard of, or the settings name it; every kind that is posted to is listed besides."""
+    named = not source.path or source.name != source.collector
+    return bool(source.last_seen or source.last_error or source.listening or named)
 
 
 def _add_about(router: APIRouter, page: Page) -> None:

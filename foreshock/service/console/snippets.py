@@ -7,9 +7,26 @@ Facts: https://prometheus.io/docs/prometheus/latest/configuration/configuration/
 import re
 from dataclasses import dataclass
 
+import collectors
+from foreshock.service.docstrings import facts
+from foreshock.service.settings import collector_kinds
+from foreshock.service.settings_files import least_lines
+
 _HOST = re.compile(r"[A-Za-z0-9.\-]{1,253}(?::\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](?::\d{1,5})?")
 _PROMETHEUS_PATH = "/api/v2/alerts"
-_EXAMPLE_EVENT = """'[{"labels": {"alertname": "DiskFull", "host": "db1"}, "severity": "critical"}]'"""
+ADDRESS = "address"
+"""What stands in place of a file where the product only wants to know where to post."""
+_POSTED = {
+    "events": (
+        """'[{"labels": {"alertname": "DiskFull", "host": "db1"}, "severity": "critical"}]'""",
+        'Post the same labels with "status": "resolved" when it is over.',
+    ),
+    "changes": (
+        """'{"id": "deploy-42", "title": "shop 2.7 to production", "cis": ["shop"]}'""",
+        "Post it when the change begins.",
+    ),
+}
+"""By kind that programs of your own post to: an example, and what comes after."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +46,7 @@ def base_url(scheme: str, host: str) -> str:
 
 
 def snippet(collector: str, path: str, base: str) -> Snippet:
-    """Args: base: as ``base_url`` gives it; path: where the collector takes its payload."""
+    """Args: base: as ``base_url`` gives it; path: where the collector takes its payload; empty: nobody posts to it."""
     scheme, _, host = base.partition("://")
     if collector == "alertmanager":
         prefix = path.removesuffix(_PROMETHEUS_PATH)
@@ -50,11 +67,16 @@ def snippet(collector: str, path: str, base: str) -> Snippet:
             "route:\n  routes:\n    - receiver: foreshock\n      continue: true   # your own routes still apply\n",
             after="Put the route first in your list of routes, then reload Alertmanager (SIGHUP, or POST /-/reload).",
         )
-    data = _EXAMPLE_EVENT if collector == "events" else "@payload.json"
-    return Snippet(
-        file="shell",
-        text=f"curl -fsS {base}{path} \\\n  -H 'Content-Type: application/json' \\\n  --data-binary {data}\n",
-        after='Post the same labels with "status": "resolved" when it is over.'
-        if collector == "events"
-        else "payload.json is what the product itself posts.",
+    if collector in _POSTED:
+        data, after = _POSTED[collector]
+        call = f"curl -fsS {base}{path} \\\n  -H 'Content-Type: application/json' \\\n  --data-binary {data}\n"
+        return Snippet(file="shell", text=call, after=after)
+    needs = (
+        facts(f"{collectors.__name__}.{collector}")[1].get("Needs", "").replace("``", "")
+        if collector in collector_kinds()
+        else ""
     )
+    if path:
+        return Snippet(file=ADDRESS, text=f"{base}{path}\n", after=f"Needed there: {needs}" if needs else "")
+    text = "\n".join(["collectors:", *least_lines(collector, collector_kinds()[collector])]) + "\n"
+    return Snippet(file="foreshock.yaml", text=text, after=f"Needed: {needs} Then restart Foreshock.")
