@@ -41,6 +41,7 @@ import foreshock.connect.on_call
 import incident_sink
 from correlation.rule import RuleKind
 from correlation.settings import CorrelationSettings
+from foreshock.connect.brokers import BrokerConfig
 from foreshock.connect.config import (
     Document,
     InvalidPart,
@@ -527,6 +528,20 @@ class Settings(Section):
     def cmdb_url(self) -> str:
         """Address of the CMDB store: an SQLite file of its own, or the same PostgreSQL database."""
         return self.store_url if self.store_url.startswith("postgresql") else f"sqlite:///{self.state / CMDB_FILE}"
+
+    @field_validator("collectors")
+    @classmethod
+    def _read_what_is_known(cls, instances: tuple[CollectorInstance, ...]) -> tuple[CollectorInstance, ...]:
+        kinds = collector_kinds()
+        for index, instance in enumerate(instances):
+            if not isinstance(instance.config, BrokerConfig):
+                continue
+            # What needs a head is not told by its body alone.
+            fit = [name for name, kind in kinds.items() if kind.receive is not None and kind.receive.head is None]
+            if instance.config.reads not in fit:
+                message = f"{instance.config.reads!r} is no kind that reads messages"
+                raise Invalid(message, hint=f"write one of: {', '.join(fit)}", path=(index, "reads"))
+        return instances
 
     @field_validator("collectors", "topology", "sinks", "on_call", "maintenance")
     @classmethod

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from cmdb_sync.file import FileConfig
+from collectors.rabbitmq import RabbitmqConfig
 from foreshock.core.errors import ConfigError
 from foreshock.service.settings import Settings, load_settings
 
@@ -197,6 +198,29 @@ topology:
     assert "add it: YAML or JSON file" in found[0]
     assert "did you mean 'path'?" in found[1]
     assert "known: depends_on" in found[2]
+
+
+@pytest.mark.parametrize("reads", ["evnts", "prometheus", "nats"])
+def test_a_broker_whose_messages_no_kind_would_read_is_refused_with_the_line(write: Write, reads: str):
+    config = write(f"""\
+collectors:
+  - name: mq
+    kind: rabbitmq
+    url: amqps://mq.example
+    queue: alerts
+    reads: {reads}
+""")
+
+    (problem,) = problems(config)
+
+    assert problem.startswith(f"foreshock.yaml:6:5: collectors[0].reads: '{reads}' is no kind that reads messages")
+    assert "alertmanager_webhook" in problem
+
+
+@pytest.mark.parametrize("url", ["amqp://mq.example", "amqp://user:secret@localhost", "mq.example"])
+def test_an_address_of_a_broker_that_shows_a_secret_or_is_none_is_refused(url: str):
+    with pytest.raises(ValueError, match=r"without encryption|holds a user|no address"):
+        RabbitmqConfig(url=url, queue="alerts", user="ada", password_file=Path("p"))
 
 
 def test_two_instances_cannot_share_a_name():
