@@ -13,6 +13,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import time
 import urllib.error
 import urllib.request
 from base64 import b64encode
@@ -259,6 +260,12 @@ class Zabbix(Server):
         names = ("operations", "recovery_operations", "update_operations")
         action = {"name": "Foreshock", "eventsource": 0, "esc_period": "1h", **{name: [tell] for name in names}}
         self.call("action.create", action)
+
+    def token(self) -> str:
+        """A new API token of the first user."""
+        (user,) = self.call("user.get", {"filter": {"username": "Admin"}})
+        token = self.call("token.create", {"name": f"lab {time.time_ns()}", "userid": user["userid"]})["tokenids"][0]
+        return str(self.call("token.generate", [token])[0]["token"])
 
     def start(self) -> None:
         php = ["php", "-d", "post_max_size=16M", "-d", "max_execution_time=300", "-d", "max_input_time=300"]

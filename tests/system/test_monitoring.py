@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from collectors.zabbix import ZabbixConfig
+from foreshock.connect.config import strictly
+from foreshock.core.model import Event, Samples, read_labels
+from foreshock.service.settings import collector_kinds
 from foreshock.testing.monitoring_servers import Collectd, Icinga2, Zabbix, zabbix_tables
 from foreshock.testing.servers import ForeshockServer, Nagios, eventually
 
+COLLECTORS = collector_kinds()
 PAGES = Path(__file__).resolve().parents[2] / "docs/connect"
 
 
@@ -179,4 +185,42 @@ def test_zabbix_reports_problems_updates_and_recoveries(foreshock, zabbix):
 
     assert alert["labels"].items() >= {"component": "disk", "service": "shop"}.items()
     assert seen["annotations"]["acknowledged"] == "Yes"
-    assert seen["startsAt"] == alert["startsAt"]
+    assert set(alert["labels"]) == {"alertname", "component", "host", "service", "trigger_id"}
+    (event,) = zabbix.call("event.get", {"eventids": alert["annotations"]["event_id"]})
+    for each in (alert, seen):  # the script works the time out
+        assert datetime.fromisoformat(each["startsAt"]) == datetime.fromtimestamp(int(event["clock"]), UTC)
+
+
+def test_zabbix_is_asked_for_what_it_did_not_send(zabbix, tmp_path):
+    """By the API a problem is the alert that the media type makes of it."""
+    file = tmp_path / "token"
+    file.write_text(zabbix.token())
+    file.chmod(0o600)
+    items = [{"metric": "fault", "key": "lab.*"}]
+    config = strictly({"url": zabbix.url, "token_file": str(file), "items": items}, ZabbixConfig)
+    poller = COLLECTORS["zabbix"].poll.build("lab", config)
+    place, seen = "", []
+
+    def told(value: str) -> list[Any]:
+        nonlocal place
+        page = poller.fetch(place, datetime.now(UTC) + timedelta(seconds=10))
+        place = page.cursor
+        items = [item for payload in page.payloads for item in COLLECTORS["zabbix"].decode(payload)]
+        seen.extend(COLLECTORS["zabbix"].translate(item, datetime.now(UTC)) for item in items)
+        return [item for item in items if getattr(item, "event_value", "") == value]
+
+    told("1")
+    zabbix.fault(1)
+    (problem,) = eventually(lambda: told("1"), what="the problem")
+    zabbix.fault(0)
+    eventually(lambda: told("0"), what="its end")
+
+    begin, end = (each for each in seen if isinstance(each, Event))
+    labels = {"alertname": "Lab fault on host-a", "host": "host-a", "component": "disk", "service": "shop"}
+    assert read_labels(begin.labels) == {**labels, "trigger_id": problem.trigger_id}
+    assert read_labels(end.labels) == read_labels(begin.labels)
+    assert begin.starts_at == end.starts_at
+    assert begin.ends_at is None
+    assert begin.starts_at < end.ends_at <= datetime.now(UTC)
+    values = [value for each in seen if isinstance(each, Samples) for value in each.values]
+    assert {0.0, 1.0} <= set(values)
