@@ -27,6 +27,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from email.message import Message
 from pathlib import Path
@@ -72,6 +73,10 @@ READY_WITHIN_S = 30.0
 STOP_WITHIN_S = 10.0
 
 
+_chance = random.SystemRandom()  # Hypothesis seeds the common one alike in each process
+_drawn: deque[int] = deque(maxlen=500)
+
+
 class ServerFailed(RuntimeError):
     """A server did not start; the message ends with the last lines of its log."""
 
@@ -100,16 +105,22 @@ def free_port() -> int:
     """A port of 127.0.0.1 that nobody listens on.
 
     Drawn below the range from which the kernel gives ports to outgoing connections (32768 on Linux), so that
-    none of those can take it between this call and the server's start.
+    none of those can take it between this call and the server's start. Neither can another test: processes of pytest
+    that run side by side draw from ports of their own, and what was drawn lately is not drawn again.
     """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     for _ in range(200):
-        port = random.randint(20000, 32000)
+        port = _chance.randrange(20000 + worker, 32000, workers)
+        if port in _drawn:
+            continue
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
-            return port
+        _drawn.append(port)
+        return port
     raise ServerFailed("no free port between 20000 and 32000 on 127.0.0.1 after 200 draws")
 
 

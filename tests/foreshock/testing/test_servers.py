@@ -38,6 +38,17 @@ def test_a_free_port_can_be_listened_on():
         listener.bind(("127.0.0.1", free_port()))
 
 
+@pytest.mark.parametrize("number", [0, 1])
+def test_tests_that_run_side_by_side_never_draw_the_same_port(monkeypatch: pytest.MonkeyPatch, number: int):
+    monkeypatch.setenv("PYTEST_XDIST_WORKER", f"gw{number}")
+    monkeypatch.setenv("PYTEST_XDIST_WORKER_COUNT", "2")
+
+    ports = [free_port() for _ in range(50)]
+
+    assert {port % 2 for port in ports} == {number}
+    assert len(set(ports)) == 50
+
+
 def test_a_fault_travels_from_the_node_exporter_through_prometheus_to_alertmanager(require):
     require("prometheus", "prometheus-node-exporter", "prometheus-alertmanager")
 
