@@ -648,7 +648,7 @@ class Rsyslog(Server):
             f'defaultNetstreamDriverKeyFile="{self.folder}/key.pem")',
             'module(load="imuxsock" SysSock.Use="off")',
             f'input(type="imuxsock" Socket="{self.socket}" CreatePath="on" RateLimit.Interval="0")',
-            *self._actions,
+            *(action.replace("@LAB@", str(self.folder)) for action in self._actions),
         ]
         (self.folder / "rsyslog.conf").write_text("\n".join(lines) + "\n")
 
