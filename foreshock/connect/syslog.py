@@ -36,7 +36,7 @@ _5424 = re.compile(
 _ISO = rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?"
 _USUAL = re.compile(
     rb"<(\d{1,3})>([A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d|" + _ISO + rb") "
-    rb"([^\s:\[]{1,255}) ([^\s:\[\]]{1,255})(?:\[([^\]\s]{0,255})\])?: ?([^%].*)",
+    rb"([^\s:\[]{1,255}) ([^\s:\[\]%]{1,255})(?:\[([^\]\s]{0,255})\])?: ?(.*)",
     re.DOTALL,
 ).fullmatch
 _PRIORITY = re.compile(rb"<(\d{1,3})>(?:1 (?=-|\d{4}-))?")
@@ -65,7 +65,8 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class Parts(NamedTuple):
-    """A message taken apart, as bytes; what it does not say is empty. priority: facility * 8 + severity."""
+    """A message taken apart, as bytes; what it does not say is empty. priority: facility * 8 + severity. Where Cisco
+    names the message (%LINK-3-UPDOWN), that is both ``app`` and ``id``, and no part of the text."""
 
     priority: int
     when: bytes
@@ -79,6 +80,13 @@ class Parts(NamedTuple):
 
 def split(raw: bytes) -> Parts:
     """Take a message apart. Bytes that are no syslog are the text of one."""
+    parts = _split(raw)
+    if parts.text[:1] == b"%" and (found := _CISCO.match(parts.text)) is not None:
+        return parts._replace(app=found[1], id=found[1], text=parts.text[found.end() :])
+    return parts
+
+
+def _split(raw: bytes) -> Parts:
     if raw.find(b">1 ", 2, 8) > 0 and (found := _5424(raw)) is not None:
         priority, when, host, app, process, id, data, text = found.groups()
         number = int(priority)
@@ -102,7 +110,7 @@ def split(raw: bytes) -> Parts:
 
 def _unusual(raw: bytes) -> Parts:
     """With a part missing, or as Cisco and others have it."""
-    at, priority, when, host, app, process, id = 0, _DEFAULT, b"", b"", b"", b"", b""
+    at, priority, when, host, app, process = 0, _DEFAULT, b"", b"", b"", b""
     if (found := _PRIORITY.match(raw)) is not None and int(found[1]) <= _HIGHEST:
         priority, at = int(found[1]), found.end()
     if (found := _NUMBERS.match(raw, at)) is not None:
@@ -119,12 +127,9 @@ def _unusual(raw: bytes) -> Parts:
             found = _HOST.match(raw, at)
         if found is not None and not host:
             host, at = found[1], found.end()
-    if (found := _CISCO.match(raw, at)) is not None:
-        id = found[1]
-        app = id.partition(b"-")[0]
-    elif (found := _TAG.match(raw, at)) is not None:
+    if _CISCO.match(raw, at) is None and (found := _TAG.match(raw, at)) is not None:
         app, process, at = found[1], found[2] or b"", found.end()
-    return Parts(priority, when, host, app, process, id, b"", _bare(raw[at:]))
+    return Parts(priority, when, host, app, process, b"", b"", _bare(raw[at:]))
 
 
 def _month(when: bytes) -> bool:

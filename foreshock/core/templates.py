@@ -26,9 +26,9 @@ _UNICODE_WORD = re.compile(r"[^\W\d_]+")
 # A whole piece of ASCII without a digit; possessive, so that it never tries again.
 _PLAIN_PIECE = re.compile(r"(?<![\w-])[a-zA-Z_-]++(?![\w-])", re.ASCII)
 # A run of what words, paths, addresses and times are made of, with a digit in it. It begins where a run begins, and
-# never tries again, so that a long run without one costs its length. Cisco's %LINK-3-UPDOWN is the name of a message.
+# never tries again, so that a long run without one costs its length.
 _RUN = rb"[^\s()\[\]{}<>=,;|\"'`]"
-_VALUE = re.compile(rb"(?<!" + _RUN + rb")(?!%[A-Z])[^\s\d()\[\]{}<>=,;|\"'`]*+\d" + _RUN + rb"*+")
+_VALUE = re.compile(rb"(?<!" + _RUN + rb")[^\s\d()\[\]{}<>=,;|\"'`]*+\d" + _RUN + rb"*+")
 _QUOTED_BYTES = re.compile(_QUOTED.pattern.encode().replace(rb"\w", rb"[\w\x80-\xff]"))
 _DIGITS = bytes.maketrans(b"123456789", b"000000000")
 _REMEMBERED = 4096  # texts without their values, as pieces: machines write few

@@ -215,6 +215,10 @@ class FrontApart:
         self.inbox = InboxApart(self)
         self.journal: Journal
 
+    @property
+    def fresh(self) -> bool:
+        return self._up.result()
+
     async def _is_up(self, fresh: bool) -> None:
         self._up.set_result(fresh)
 

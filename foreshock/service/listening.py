@@ -123,7 +123,8 @@ class Listening:
         return bool(self._keepers)
 
     def start(self) -> None:
-        if self._keepers:
+        """Nothing where they have been started."""
+        if self._keepers and self._thread.ident is None:
             self._thread.start()
 
     def stop(self) -> None:

@@ -137,6 +137,27 @@ class Foreshock:
             on_fatal=front.fatal,
             on_reflected=self._reflected,
         )
+        self.measuring = Measuring(
+            self.settings.collectors,
+            self.settings.metrics,
+            self.settings.state / "metrics",
+            front.collectors,
+            self.inbox.append_now,
+            self.clock,
+        )
+        self.listening = Listening(
+            self.settings.collectors,
+            front.collectors,
+            state=self.settings.state,
+            log=self.settings.log,
+            append=self.inbox.append_all,
+            measure=self.measuring.append_encoded,
+            closed=self.closed,
+            pressed=lambda: self.runner.lag >= self.settings.limits.lag,
+            clock=self.clock,
+        )
+        if not front.fresh:  # else topology and settings come first
+            self.listening.start()
         self.replayed = self.runner.restore()
         self.rules = LiveRules(
             runner=self.runner,
@@ -165,25 +186,6 @@ class Foreshock:
             store=self.store,
             versions=LearnedVersions(self.settings.state / "learned", self.settings.learn.keep),
             settings=self.settings.learn,
-            clock=self.clock,
-        )
-        self.measuring = Measuring(
-            self.settings.collectors,
-            self.settings.metrics,
-            self.settings.state / "metrics",
-            front.collectors,
-            self.inbox.append_now,
-            self.clock,
-        )
-        self.listening = Listening(
-            self.settings.collectors,
-            front.collectors,
-            state=self.settings.state,
-            log=self.settings.log,
-            append=self.inbox.append_all,
-            measure=self.measuring.append_encoded,
-            closed=self.closed,
-            pressed=lambda: self.runner.lag >= self.settings.limits.lag,
             clock=self.clock,
         )
         self.cmdb = Schedule(lambda: self.settings, source, self.runner, self.inbox, front.journal, self.clock)

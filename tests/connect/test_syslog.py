@@ -58,17 +58,21 @@ MESSAGES = {
     ),
     "Cisco, the clock not set": (
         b"<189>45: *Mar  1 00:00:00.123: %LINK-3-UPDOWN: Interface Gi0/1, changed state to down",
-        parts(189, b"%LINK-3-UPDOWN: Interface Gi0/1, changed state to down", when=b"*Mar  1 00:00:00.123", app=b"LINK",
+        parts(189, b"Interface Gi0/1, changed state to down", when=b"*Mar  1 00:00:00.123", app=b"LINK-3-UPDOWN",
               id=b"LINK-3-UPDOWN"),
     ),
     "Cisco, with origin, numbers and zone": (
         b"<189>45: R1: 000123: *Mar  1 18:46:11.123 UTC: %SYS-5-CONFIG_I: Configured",
-        parts(189, b"%SYS-5-CONFIG_I: Configured", when=b"*Mar  1 18:46:11.123 UTC", host=b"R1", app=b"SYS",
+        parts(189, b"Configured", when=b"*Mar  1 18:46:11.123 UTC", host=b"R1", app=b"SYS-5-CONFIG_I",
               id=b"SYS-5-CONFIG_I"),
+    ),
+    "Cisco, through rsyslog": (
+        b"<189>1 %s relay sw1 - - - %%LINK-3-UPDOWN: Interface" % ISO,
+        parts(189, b"Interface", when=ISO, host=b"relay", app=b"LINK-3-UPDOWN", id=b"LINK-3-UPDOWN"),
     ),
     "Cisco ASA": (
         b"<166>Nov 22 2026 03:08:13 fw1 : %ASA-6-302013: Built",
-        parts(166, b"%ASA-6-302013: Built", when=b"Nov 22 2026 03:08:13", host=b"fw1", app=b"ASA", id=b"ASA-6-302013"),
+        parts(166, b"Built", when=b"Nov 22 2026 03:08:13", host=b"fw1", app=b"ASA-6-302013", id=b"ASA-6-302013"),
     ),
 }  # fmt: skip
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from foreshock.testing.servers import ForeshockServer, Rsyslog, eventually, free_port
+from foreshock.testing.servers import ForeshockServer, Rsyslog, eventually, free_port, run_foreshock
 
 DOWN = "%LINK-3-UPDOWN: Interface GigabitEthernet0/1, changed state to down"
 UP = "%LINK-3-UPDOWN: Interface GigabitEthernet0/1, changed state to up"
@@ -71,6 +71,10 @@ def test_a_link_that_goes_down_and_up_is_one_alert_and_what_is_harmless_is_count
     counted = eventually(lambda: source(foreshock)["listening"]["tops"], what="templates")
     assert [(top["of"], top["text"], top["count"]) for top in counted] == [("shop", "user * logged in", 3)]
     eventually(lambda: source(foreshock)["listening"]["points"], what="samples in the metric history")
+    shown = run_foreshock("collectors", "templates", "network", "--server", foreshock.url)
+    assert "user * logged in" in shown.stdout
+    status = run_foreshock("collectors", "status", "--server", foreshock.url, "-o", "json")
+    assert (status.returncode, f"tcp 127.0.0.1:{port}" in status.stdout) == (0, True)
     assert (
         'foreshock_source_items_total{outcome="counted",source="network"} 3.0'
         in foreshock.ask("GET", "/metrics").body.decode()

@@ -4,13 +4,22 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from foreshock.core.errors import ForeshockError
-from foreshock.service.cli.options import Format
-from foreshock.service.cli.terminal import Output, complain, leave, print_lines, tell_lines, told
+from foreshock.service.cli.options import DEFAULT_SERVER, Format, Server, TokenFile, client
+from foreshock.service.cli.terminal import (
+    Output,
+    complain,
+    leave,
+    minute,
+    print_lines,
+    tell_lines,
+    tell_rows,
+    told,
+)
 
 if TYPE_CHECKING:
     from foreshock.service.collector_test import Tried
@@ -89,3 +98,70 @@ def _lines(tried: "Tried") -> Iterator[str]:
             yield f"  {name}: {text}"
     for note in tried.notes:
         yield f"  ! {note}"
+
+
+# ---- a running Foreshock --------------------------------------------------------------------------------------------
+
+
+@commands.command("status")
+@told
+def show_status(server: Server = DEFAULT_SERVER, token_file: TokenFile = None, output: Format = Output.TABLE) -> None:
+    """Who reports to a running Foreshock: when it was last heard, what became of what it sent, and what is wrong.
+
+    Exit code 4: there is something wrong with one.
+
+    foreshock collectors status
+    """
+    used = [each for each in client(server, token_file).get("/api/v1/sources") if each["last_seen"] or _listens(each)]
+    tell_rows(used, output, ("name", "kind", "at", "last heard", "what came", "what is wrong"), _cells)
+    if any(_wrong(each) for each in used):
+        leave(_FINDINGS)
+
+
+@commands.command("templates")
+@told
+def show_templates(
+    name: Annotated[str, typer.Argument(help="Of a collector that takes lines, such as syslog.")],
+    server: Server = DEFAULT_SERVER,
+    token_file: TokenFile = None,
+    output: Format = Output.TABLE,
+) -> None:
+    """What the lines say that come most and are no events: each counted under its template, which has * for values.
+
+    A line that should be an event: put matchers on it into `lines.events` of the collector, such as text=~"link is.*".
+    One that should not even be counted: into `lines.drop`.
+
+    foreshock collectors templates network
+    """
+    sources = client(server, token_file).get("/api/v1/sources")
+    found = next((each for each in sources if each["name"] == name and _listens(each)), None)
+    if found is None:
+        known = ", ".join(each["name"] for each in sources if _listens(each)) or "none"
+        raise ForeshockError(f"nothing is listened to that is called {name!r}", hint=f"there are: {known}")
+    rows = found["listening"]["tops"]
+    tell_rows(rows, output, ("lines", "program", "template"), lambda top: (f"{top['count']:,}", top["of"], top["text"]))
+
+
+def _listens(source: dict[str, Any]) -> bool:
+    return source["listening"] is not None
+
+
+def _cells(source: dict[str, Any]) -> tuple[str, ...]:
+    listening = source["listening"] or {}
+    counts = listening.get("counts") or {"events": source["events"], "rejected": source["rejected"]}
+    return (
+        source["name"],
+        source["collector"],
+        listening.get("address") or source["path"],
+        minute(source["last_seen"]) if source["last_seen"] else "never",
+        ", ".join(f"{count:,} {outcome}" for outcome, count in sorted(counts.items()) if count),
+        _wrong(source),
+    )
+
+
+def _wrong(source: dict[str, Any]) -> str:
+    listening = source["listening"]
+    if listening is not None and not listening["running"]:
+        return str(listening["problem"] or "its process does not run")
+    silent = source["silent_since"]
+    return str(source["last_error"] or (f"silent since {minute(silent)} UTC" if silent else ""))
