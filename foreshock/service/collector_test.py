@@ -77,7 +77,7 @@ def _tried(number: int, item: Item | Malformed, now: datetime, told: Callable[[P
 
 def try_kind(collector: Collector, payload: bytes, headers: dict[str, str], now: datetime) -> list[Tried]:
     """The same for a kind that knows its product, with its settings at their defaults. Raises Malformed."""
-    receive, found = collector.receive, []
+    receive = collector.receive
     if receive is not None and receive.head is not None:
         try:
             settings = collector.config()
@@ -85,6 +85,12 @@ def try_kind(collector: Collector, payload: bytes, headers: dict[str, str], now:
             raise Malformed(f"a payload of {collector.kind} means nothing without settings") from None
         prepared = settings if receive.prepare is None else receive.prepare(collector.kind, settings)
         payload = with_head(receive.head(prepared, headers), payload)
+    return try_items(collector, payload, now)
+
+
+def try_items(collector: Collector, payload: bytes, now: datetime) -> list[Tried]:
+    """Of a payload with all that goes before it. Raises Malformed."""
+    found = []
     for number, item in enumerate(collector.decode(payload)):
         try:
             if isinstance(item, Malformed):
@@ -168,3 +174,26 @@ def differences(found: Sequence[Tried], expected: bytes) -> list[str]:
 def compared(tried: Tried) -> dict[str, Any]:
     found: dict[str, Any] = msgspec.to_builtins(tried)
     return found
+
+
+def modes_of(collector: Collector) -> str:
+    """How its events come in, in words."""
+    words = {"receive": "posted to us", "poll": "we ask", "listen": "we listen"}
+    return ", ".join(word for mode, word in words.items() if getattr(collector, mode) is not None)
+
+
+def lines_of(tried: Tried) -> Iterator[str]:
+    """For people."""
+    yield "  ".join(filter(None, (f"item {tried.item}", tried.becomes, tried.rule and f"({tried.rule})")))
+    if tried.why:
+        yield f"  {tried.why}"
+    if tried.labels:
+        yield "  " + " ".join(f"{name}={value}" for name, value in tried.labels.items())
+        since, until = tried.starts_at and f"since {tried.starts_at}", tried.ends_at and f"until {tried.ends_at}"
+        yield "  " + ", ".join(filter(None, (tried.severity, since, until, tried.url)))
+    for name, value in {**tried.annotations, **tried.change}.items():
+        text = ", ".join(value) if isinstance(value, list) else value
+        if text:
+            yield f"  {name}: {text}"
+    for note in tried.notes:
+        yield f"  ! {note}"

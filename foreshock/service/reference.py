@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterator
 from collections.abc import Mapping as Map
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_args
 
@@ -21,7 +22,8 @@ import correlation.rules
 import incident_sink
 from correlation.rule import RuleKind
 from foreshock.connect.mapping import ChangeRule, Mapping
-from foreshock.core.contracts import Collector, Receive
+from foreshock.core.contracts import Collector, Receive, ReceiveConfig, with_head
+from foreshock.service.collector_test import lines_of, modes_of, try_items
 from foreshock.service.console.snippets import ADDRESS, snippet
 from foreshock.service.docstrings import facts
 from foreshock.service.settings import (
@@ -37,6 +39,9 @@ from foreshock.service.settings import (
 from foreshock.service.settings_files import default_text, instance_lines
 
 _DOCS = Path(__file__).parents[2] / "docs"
+_SAMPLES = Path(__file__).parents[2] / "tests" / "samples"
+_THEN = datetime(2036, 1, 1, tzinfo=UTC)
+"""After all samples, so that what they say of the past is past."""
 _BASE = "http://127.0.0.1:8420"
 _NOTE = "<!-- Written by `make docs`. Change the docstrings and declarations in the code instead. -->"
 _BY_HAND = "<!-- From here on written by hand; `make docs` leaves it as it is. -->"
@@ -91,25 +96,34 @@ def _index() -> Iterator[list[str]]:
         "# Connectors",
         "One page for each product. `foreshock kinds` lists what your version has.",
     ]
-    rows = [(kind, "collector", collector.title) for kind, collector in collector_kinds().items()]
+    rows = [(kind, f"collector: {modes_of(one)}", one.title) for kind, one in collector_kinds().items()]
     rows += [(kind, "sink", sink.title) for kind, sink in sink_kinds().items()]
     rows += [(kind, "source", source.title) for kind, source in source_kinds().items()]
     yield _table(("kind", "what", "for"), ((f"[{kind}]({kind}.md)", what, title) for kind, what, title in rows))
     yield [
         "A *collector* takes events in. A *sink* keeps tickets. A *source* supplies the topology.",
         "",
+        "Any other product: [a mapping](../mapping.md) says what its payloads mean.",
+        "`foreshock collectors test` shows what becomes of a payload.",
+        "",
         "Rules that relate alerts are kinds too: "
         + ", ".join(f"`{kind}`" for kind in rule_kinds())
         + ". See [kinds of rules](../rule-kinds.md) and [how Foreshock decides](../how-foreshock-decides.md).",
     ]
+    yield list(_posted())
 
 
 def _collector(collector: Collector) -> Iterator[str]:
-    yield from (f"**Collector.** {collector.title}.", "", *_facts(f"{collectors.__name__}.{collector.kind}"), "")
+    ways = " ".join(words for mode, words in _WAYS.items() if getattr(collector, mode) is not None)
+    yield from (f"**Collector.** {collector.title}. {ways}", "", *_facts(f"{collectors.__name__}.{collector.kind}"), "")
     if collector.receive is not None:
         yield from _receiving(collector, collector.receive)
-    if collector.poll is not None or collector.listen is not None:
-        yield from _configured(collector, "collectors")
+    if collector.config is not ReceiveConfig:
+        yield from (*_configured(collector, "collectors"), "")
+    yield from _sampled(collector)
+
+
+_WAYS = {"receive": "It posts to us.", "poll": "We ask it.", "listen": "We listen to it."}
 
 
 def _receiving(collector: Collector, receive: Receive) -> Iterator[str]:
@@ -119,14 +133,69 @@ def _receiving(collector: Collector, receive: Receive) -> Iterator[str]:
         if collector.expires
         else "Only a resolve ends an alert; nothing expires."
     )
-    yield f"`POST {receive.path}` with content type `application/json`. With `/s/NAME` in front of the path"
+    sorts = ", ".join(f"`{sort}`" for sort in ("application/json", *receive.texts))
+    yield f"`POST {receive.path}` with content type {sorts}. With `/s/NAME` in front of the path"
     yield "the source is called NAME, for example `/s/eu" + receive.path + "`."
+    yield f"[How it may prove itself, and what is answered](README.md#what-is-posted-to-us).{_proofs(receive)}"
     yield from ("", expiry, "")
-    if example.file != ADDRESS:
+    if example.file == ADDRESS:
+        yield from ("To try it without the product, with the payload below:", "")
+        sort = receive.texts[0] if receive.texts and _sample(collector)[1] is None else "application/json"
+        yield from ("```sh", f"curl -fsS {example.text.rstrip()} \\", f"  -H 'Content-Type: {sort}' \\")
+        yield from ("  --data-binary @payload.json", "```", "")
+    else:
         yield from (f"In `{example.file}`:" if example.file != "shell" else "In a shell:", "")
         yield from (f"```{_language(example.file)}", example.text.rstrip(), "```", "", example.after, "")
     yield from _fields(receive.schema)
-    yield from _answers(receive)
+    if receive.answer == "alertmanager":
+        yield from (
+            "Answers as Alertmanager does: 200 where all is on disk, 400 where something could not be read; what is",
+            "",
+        )
+
+
+def _proofs(receive: Receive) -> str:
+    """What the product itself can do to prove its calls."""
+    found = []
+    if receive.token_header:
+        found.append(f"a token in `{receive.token_header}`")
+    if receive.token_query:
+        found.append(f"a token in the address, `?{receive.token_query}=…`")
+    if receive.signed is not None:
+        found.append(f"a signature in `{receive.signed.header}`, made with a secret of `secret_files`")
+    if receive.certified is not None:
+        found.append("a signature with its certificate, which is always checked")
+    return f" Of its own it has {' and '.join(found)}." if found else ""
+
+
+_SHOWN_LINES = 150
+
+
+def _sample(collector: Collector) -> tuple[bytes, Any, list[str]]:
+    """The payload with what goes before it, the body as JSON, and its lines; None and none where it is not readable."""
+    path = _SAMPLES / collector.sample
+    if path.suffix != ".json":
+        return b"", None, []
+    document = json.loads(path.read_text(encoding="utf-8"))
+    body, head = document["body"], document.get("head")
+    text = body if isinstance(body, str) else json.dumps(body, indent=1, ensure_ascii=False)
+    payload = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+    payload = payload if head is None else with_head(head, payload)
+    return payload, None if isinstance(body, str) else body, text.splitlines()
+
+
+def _sampled(collector: Collector) -> Iterator[str]:
+    """A recorded payload, and what becomes of it."""
+    payload, tree, text = _sample(collector)
+    if not text:
+        return
+    yield from ("A payload:" if collector.receive is not None else "What is kept of it:", "")
+    yield from ("```json" if tree is not None else "```text", *text[:_SHOWN_LINES])
+    yield from (*([f"… {len(text) - _SHOWN_LINES} more lines"] if len(text) > _SHOWN_LINES else ()), "```", "")
+    tried = try_items(collector, payload, _THEN)
+    yield from ("becomes:", "", "```text")
+    yield from (line for one in tried[:3] for line in lines_of(one))
+    yield from (*([f"… {len(tried) - 3} more items"] if len(tried) > 3 else ()), "```", "")
 
 
 def _fields(schema: Map[str, Any]) -> Iterator[str]:
@@ -154,32 +223,36 @@ def _type(field: Map[str, Any]) -> str:
     return "object of strings" if field.get("type") == "object" else str(field.get("type", "any"))
 
 
-def _answers(receive: Receive) -> Iterator[str]:
-    yield "Answers:"
-    yield ""
-    if receive.answer == "alertmanager":
-        rows = [
-            ("200", "all on disk"),
-            (
-                "400",
-                "nothing, or not everything, could be read; the good items are on disk, the answer names the others",
-            ),
-        ]
-    else:
-        rows = [
+def _posted() -> Iterator[str]:
+    """What holds for every collector that is posted to."""
+    yield from ("## What is posted to us", "")
+    yield from """\
+A source needs no entry in `collectors`: beyond loopback it shows a token of the API. With an entry it proves itself,
+and what it shows opens nothing else. Its token is read from `Authorization: Bearer TOKEN`, from the password of
+`Authorization: Basic`, or from `X-Foreshock-Token`. Its page says what its product can do beside that.
+
+```yaml
+collectors:
+  - name: grafana          # posts to its own path; another name: to /s/NAME/…
+    kind: grafana
+    token_files: [grafana.token]
+    expect_every: 1h       # and is missed when it is silent
+```
+""".splitlines()
+    yield from (*_rows(ReceiveConfig.model_fields, None, ()), "", "Answers:", "")
+    yield from _table(
+        ("status", "means"),
+        [
             ("202", "all on disk"),
             ("207", "some items were refused; `results` says which and why, the others are on disk"),
             ("400", "nothing could be read"),
-        ]
-    rows += [
-        ("401", "it is not known, or not proven, who sends it; our log says what was wrong"),
-        ("413", "a limit was passed; the answer names it and the value"),
-        ("415", "content type or content encoding not accepted"),
-        ("421", "the Host header is not a name of this Foreshock; see `allowed_hosts`"),
-        *((("429", "too much at once; `Retry-After` says when to come again"),) if receive.busy == 429 else ()),
-        ("503", "not now; `Retry-After` says when"),
-    ]
-    yield from _table(("status", "means"), rows)
+            ("401", "it is not known, or not proven, who sends it; our log says what was wrong"),
+            ("413", "a limit was passed; the answer names it and the value"),
+            ("415", "content type or content encoding not accepted"),
+            ("421", "the Host header is not a name of this Foreshock; see `allowed_hosts`"),
+            ("429, 503", "not now; `Retry-After` says when"),
+        ],
+    )
 
 
 def _instance(kind: Kind, key: str, module: str) -> Iterator[str]:

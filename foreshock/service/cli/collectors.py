@@ -1,10 +1,9 @@
 """Commands about what comes in."""
 
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -20,9 +19,6 @@ from foreshock.service.cli.terminal import (
     tell_rows,
     told,
 )
-
-if TYPE_CHECKING:
-    from foreshock.service.collector_test import Tried
 
 commands = typer.Typer(help="What comes in: how a payload is read, and who reports.", no_args_is_help=True)
 
@@ -55,7 +51,7 @@ def try_payload(
 
     curl -s https://tool.example/api/last | foreshock collectors test mapping.yaml -
     """
-    from foreshock.service.collector_test import compared, differences, try_kind, try_mapping
+    from foreshock.service.collector_test import compared, differences, lines_of, try_kind, try_mapping
     from foreshock.service.settings import collector_kinds
 
     body, now = _read(payload), datetime.now(UTC)
@@ -64,7 +60,7 @@ def try_payload(
         found = try_kind(collector_kinds()[mapping], body, headers, now)
     else:
         found = try_mapping(Path(mapping), body, headers, now)
-    tell_lines([compared(one) for one in found], output, lambda _: (line for one in found for line in _lines(one)))
+    tell_lines([compared(one) for one in found], output, lambda _: (line for one in found for line in lines_of(one)))
     if expect is not None:
         for difference in (told := differences(found, _read(str(expect)))):
             complain(difference, color="yellow")
@@ -82,22 +78,6 @@ def _read(place: str) -> bytes:
         return Path(place).read_bytes()
     except OSError as error:
         raise ForeshockError(f"{place} cannot be read: {error.strerror}", hint="check the path") from None
-
-
-def _lines(tried: "Tried") -> Iterator[str]:
-    yield "  ".join(filter(None, (f"item {tried.item}", tried.becomes, tried.rule and f"({tried.rule})")))
-    if tried.why:
-        yield f"  {tried.why}"
-    if tried.labels:
-        yield "  " + " ".join(f"{name}={value}" for name, value in tried.labels.items())
-        since, until = tried.starts_at and f"since {tried.starts_at}", tried.ends_at and f"until {tried.ends_at}"
-        yield "  " + ", ".join(filter(None, (tried.severity, since, until, tried.url)))
-    for name, value in {**tried.annotations, **tried.change}.items():
-        text = ", ".join(value) if isinstance(value, list) else value
-        if text:
-            yield f"  {name}: {text}"
-    for note in tried.notes:
-        yield f"  ! {note}"
 
 
 # ---- a running Foreshock --------------------------------------------------------------------------------------------

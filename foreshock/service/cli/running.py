@@ -182,6 +182,7 @@ def kinds(
     output: Format = Output.TABLE,
 ) -> None:
     """List the kinds of connectors, detectors and rules this Foreshock has."""
+    from foreshock.service.collector_test import modes_of
     from foreshock.service.metric_work import detector_kinds
     from foreshock.service.settings import collector_kinds, rule_kinds, sink_kinds, source_kinds
 
@@ -200,7 +201,8 @@ def kinds(
                         "stage": name,
                         "kind": kind,
                         "title": declared.title,
+                        "mode": modes_of(declared) if name == "collectors" else "",
                         "path": declared.receive.path if name == "collectors" and declared.receive else "",
                     }
                 )
-    tell_rows(rows, output, ("stage", "kind", "title", "path"), dict.values)
+    tell_rows(rows, output, ("stage", "kind", "title", "mode", "path"), dict.values)
