@@ -11,6 +11,7 @@ from prometheus_client.core import CounterMetricFamily, Metric
 from foreshock.core.contracts import Collector, NewRecord, RecordKind
 from foreshock.core.errors import Unavailable
 from foreshock.service import metrics as gauges
+from foreshock.service.anomaly_alerts import KIND, alerts
 from foreshock.service.metric_process import MetricProcess
 from foreshock.service.polling import Polling
 from foreshock.service.records import AnomaliesRecord
@@ -71,6 +72,11 @@ class Measuring:
             body = msgspec.json.encode(AnomaliesRecord(anomalies=part))
             self._append(NewRecord(kind=RecordKind.ANOMALIES, body=body, source="detectors", items=len(part)))
             self._anomalies += len(part)
+        if events := alerts(told, self._settings.alerts, self._clock()):
+            body = msgspec.json.encode(events)
+            self._append(
+                NewRecord(kind=RecordKind.EVENTS, body=body, collector=KIND, source="detectors", items=len(events))
+            )
 
     def tidy(self) -> None:
         now = self._clock()

@@ -64,6 +64,7 @@ from foreshock.core.contracts import Collector, ConnectorConfig, SinkKind, netwo
 from foreshock.core.errors import ConfigError, Invalid, Problem
 from foreshock.core.quantities import Duration, Size, parse_size
 from foreshock.core.reconcile import ATTRIBUTES, RULES, Rules, fold
+from foreshock.service.anomaly_alerts import AnomalyAlert
 from foreshock.service.maintenance import Entry
 from foreshock.service.tokens import secrets_of, tokens
 from predictor.settings import LearnSettings
@@ -352,6 +353,12 @@ class MetricSettings(Section):
         ge=timedelta(minutes=5),
         le=timedelta(hours=6),
         description="how far back a deviation is looked for, each minute",
+    )
+    alerts: tuple[AnomalyAlert, ...] = Field(
+        default=(),
+        max_length=100,
+        description="anomalies that are alerts by themselves; all others are only evidence of incidents",
+        examples=[[{"match": 'metric="availability", direction="down"', "severity": "critical", "score": 5.0}]],
     )
 
 

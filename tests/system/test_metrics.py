@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from collectors.prometheus import COLLECTOR
-from foreshock.core.contracts import NewRecord
+from foreshock.core.contracts import NewRecord, RecordKind
 from foreshock.service.measuring import Measuring
 from foreshock.service.settings import CollectorInstance, MetricSettings
 from foreshock.testing.records import Story
@@ -84,6 +84,20 @@ def test_a_metric_that_leaves_its_band_is_evidence_of_the_incident_it_is_upstrea
 
     measured.detect()
     assert len(records) == 1, "what was told once is not told again at once"
+
+
+def test_a_metric_that_the_settings_name_is_an_alert_of_its_own(measuring):
+    measured, records = measuring
+    measured._settings = MetricSettings(learn=LEARN, alerts=[{"match": 'metric="latency"'}])
+    measured._polling.poll("lab")
+
+    measured.detect()
+
+    story = Story("shop depends_on orders-db")
+    for record in records:
+        story.take(record)
+    assert [record.kind for record in records] == [RecordKind.ANOMALIES, RecordKind.EVENTS]
+    assert "latency above its usual band" in story.situation().title
 
 
 def test_what_was_read_is_not_read_again_after_a_restart(measuring):
