@@ -75,7 +75,7 @@ class Listed(Struct, frozen=True, kw_only=True):
 
 
 class Seen(Struct, frozen=True, kw_only=True):
-    """One page of a list. next: token of the next page; empty: the last one. version: a watch goes on from it."""
+    """What a look at changes brought: each with its word (ADDED, MODIFIED, DELETED), and where the next goes on."""
 
     changes: list[tuple[str, Any]]
     version: str
