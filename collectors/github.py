@@ -3,7 +3,8 @@
 Facts:    https://docs.github.com/en/webhooks/webhook-events-and-payloads (deployment_status, workflow_run, release,
           push), read 2026-11-22.
 Delivery: once, to be answered within 10 seconds; GitHub does not try again by itself, a person may send it again.
-Recovery: none: a change happened.
+Recovery: none: a change happened. A deployment is two: what begins after its beginning or after its end may be due to
+          it.
 Limits:   the repository's name is the CI that was changed, or what the payload of the deployment names as ``service``
           or ``cis``; let the CI say in the topology that it is known by the repository's name. A workflow run counts
           where it is of the default branch and its name speaks of deploying, releasing or rolling out; a push where it
@@ -89,7 +90,7 @@ def _deployment(item: Posted, repository: str, received_at: datetime) -> Change 
         return Ignored("a deployment that has not begun, or is of no effect any more")
     own = part(deployment, "payload")
     return change(
-        f"github:{repository}:{needed(deployment, 'id')}",
+        f"github:{repository}:{needed(deployment, 'id')}:{state}",
         received_at,
         at=moment(status, "created_at"),
         title=f"{repository} {text(deployment, 'ref')} {_DEPLOYED[state]} to {environment}",

@@ -3,7 +3,8 @@
 Facts:    https://docs.gitlab.com/user/project/integrations/webhook_events/ (deployment, pipeline, release, merge
           request, push), read 2026-11-22.
 Delivery: once, to be answered within 10 seconds; a webhook that keeps failing is switched off for a while.
-Recovery: none: a change happened.
+Recovery: none: a change happened. A deployment is two: what begins after its beginning or after its end may be due to
+          it.
 Limits:   the project's name is the CI that was changed; let the CI say in the topology that it is known by it. A
           pipeline counts where it is of the default branch, a merge or a push where it goes there. With
           ``environments`` only deployments to these count.
@@ -53,7 +54,7 @@ def _deployment(item: Posted, project: str, received_at: datetime) -> Change | I
     if status not in _DEPLOYED:
         return Ignored("a deployment that has not begun, or was cancelled")
     return change(
-        f"gitlab:{_path(found)}:{needed(found, 'deployment_id')}",
+        f"gitlab:{_path(found)}:{needed(found, 'deployment_id')}:{status}",
         received_at,
         at=moment(found, "status_changed_at"),
         title=f"{project} {text(found, 'short_sha')} {_DEPLOYED[status]} to {environment}",
