@@ -10,6 +10,7 @@ it becomes its token, and where it stands as whole words in a text, only it does
 Left as they are: names of labels, ``severity``, kinds of CIs, names of rules, times, ids of situations and silences.
 """
 
+import base64
 import hmac
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -247,13 +248,10 @@ class Names:
         for labels in labels_of(record, self.collectors):
             for name in self.values.keys() & labels.keys():
                 self.values[name].add(labels[name])
-        try:
-            body = msgspec.json.decode(record.body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return
-        for key, text in _texts(body):
-            if key in ("actor", "cis", "ci"):
-                self._name(text)
+        for document in _documents(record.body):
+            for key, text in _texts(document):
+                if key in ("actor", "cis", "ci"):
+                    self._name(text)
 
     def _name(self, *names: str) -> None:
         self._names.update(filter(None, names))
@@ -284,6 +282,32 @@ def labels_of(record: Record, collectors: Mapping[str, Collector]) -> Iterator[d
                 yield read_labels(event.labels)
         except Malformed:
             continue
+
+
+def _documents(body: bytes) -> list[Any]:
+    """The JSON that a payload holds; of one with a head (``core.contracts.with_head``) both."""
+    whole = _document(body)
+    if whole is not None:
+        return [whole]
+    head, _, rest = body.partition(b"\n")
+    both = [_document(head), _document(rest)]
+    return [] if None in both else both
+
+
+def _document(text: bytes) -> Any:
+    """None where it is no JSON."""
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _unwrapped(value: str) -> bytes:
+    """Of base64; empty where it is none."""
+    try:
+        return base64.b64decode(value, validate=True)
+    except ValueError:
+        return b""
 
 
 def _without_port(name: str) -> str:
@@ -392,11 +416,10 @@ class Anonymiser:
     # ---- events ----
 
     def _events(self, record: Record) -> bytes:
-        try:
-            body = msgspec.json.decode(record.body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        documents = _documents(record.body)
+        if not documents:
             return b"?"  # nobody can read it, which is what became of it
-        written = msgspec.json.encode(self._json(body))
+        written = b"\n".join(msgspec.json.encode(self._json(document)) for document in documents)
         if self._names.fingerprints:
             self._follow(record, msgspec.structs.replace(record, body=written, source=self.text(record.source)))
         return written
@@ -417,6 +440,10 @@ class Anonymiser:
             return ""
         if key in _KEPT_FIELDS or _TIME.match(value):
             return value
+        if value[:1] == "{" and (inner := _document(value.encode())) is not None:  # Amazon SNS wraps what it brings
+            return msgspec.json.encode(self._json(inner)).decode()
+        if key == "data" and (inner := _document(_unwrapped(value))) is not None:  # and so does Google Pub/Sub
+            return base64.b64encode(msgspec.json.encode(self._json(inner))).decode()
         return self._tokens.name(value) if key in ("actor", "cis", "ci") else self.text(value)
 
     def _follow(self, was: Record, now: Record) -> None:

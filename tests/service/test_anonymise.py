@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,10 @@ from foreshock.service.records import (
 from foreshock.service.replay import Result, replay
 from foreshock.service.settings import collector_kinds, rule_kinds
 from foreshock.store.capture import Entry
+from foreshock.testing.payloads import sample
 from foreshock.testing.records import Story
 
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 KEY = b"a secret of the people who export"
 HOSTS = ("web-1", "web-12", "Orders db", "DB7", "db7.prod.example.com:9100", "10.20.30.40", "10.20.30.40:9100", "mail")
 NAMES = ("Down", "Full", "Slow on mail", "NodeDown web-1")
@@ -254,6 +257,36 @@ def test_a_delta_of_the_topology_names_nothing_any_more_and_fits_what_it_builds_
     assert delta.put_relationships[0].source == tokens.name("web-99")
     assert delta.gone_relationships[0].source == tokens.name("web-1")
     assert b"web-" not in msgspec.json.encode(part)
+
+
+@pytest.mark.parametrize(
+    ("name", "secret"),
+    [
+        ("github-deployment.json", "shop"),
+        ("cloudevents-firing.json", "db1"),
+        ("sns-firing.json", "i-0123456789abcdef0"),
+        ("google_cloud-pubsub.json", "web-1"),
+    ],
+)
+def test_names_in_what_a_payload_wraps_are_found_too(name: str, secret: str):
+    kind = name.partition("-")[0]
+    record = Record(number=1, at=NOON, kind=RecordKind.EVENTS, collector=kind, source=kind, body=sample(name).payload)
+    named = Record(
+        number=2,
+        at=NOON,
+        kind=RecordKind.EVENTS,
+        collector="events",
+        source="events",
+        body=msgspec.json.encode([{"labels": {"host": secret}}]),
+    )
+
+    first, _ = written([record, named])
+
+    assert isinstance(first, Record)
+    items = collector_kinds()[kind].decode(first.body)
+    said = [collector_kinds()[kind].translate(item, NOON) for item in items if not isinstance(item, Malformed)]
+    assert len(said) == 1
+    assert secret not in msgspec.json.encode(said).decode()
 
 
 def test_what_nobody_could_read_says_nothing_any_more():
