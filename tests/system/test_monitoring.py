@@ -155,6 +155,34 @@ def test_icinga_reports_services_and_hosts(foreshock, require):
     assert host["annotations"]["summary"] == "no ping"
 
 
+def test_icinga_is_listened_to_and_asked_for_what_was_missed(require, tmp_path):
+    require("icinga2", "openssl")
+    password = tmp_path / "password"
+    password.write_text("lab")
+    password.chmod(0o600)
+    with Icinga2() as icinga:
+        icinga.check_result(2, "DISK CRITICAL")  # before anybody listens
+        account = {"url": icinga.url, "user": "lab", "password_file": str(password), "ca_file": str(icinga.authority)}
+        with ForeshockServer(config={"collectors": [{"name": "lab", "kind": "icinga2", **account}]}) as foreshock:
+
+            def fires(**labels: str) -> bool:
+                return bool(alerts(foreshock, host="host-a", **labels))
+
+            eventually(lambda: fires(alertname="disk"), what="the service that was in trouble before")
+            icinga.check_result(1, "no ping", service="")
+            eventually(lambda: fires(alertname="Host down"), what="the host")
+            icinga.check_result(0, "ping", service="")
+            eventually(lambda: not fires(alertname="Host down"), what="the end of the host's alert")
+
+            icinga.stop()
+            icinga.start()
+            icinga.check_result(0, "DISK OK")
+            eventually(lambda: not fires(), within_s=60, what="the end of the service's alert")
+
+            assert foreshock.get("/api/v1/status")["dead_letters"] == 0
+            assert len(foreshock.incidents()) <= 2
+
+
 def test_collectd_reports_what_passes_its_threshold(foreshock, require):
     require("collectd")
     with Collectd(from_page("collectd", foreshock)) as collectd:
