@@ -52,6 +52,7 @@ from foreshock.core.templates import key
 
 FLUSH_S = 0.25
 _SHOW_S = 5.0
+_REMARK_S = 60.0
 _RECEIVE_BUFFER = 32 * 2**20
 _MAX_HELD = 4 * 2**20  # bytes of lines that are not on disk yet; nothing more is read beyond
 _AT_ONCE = 512  # datagrams, before others have their turn
@@ -135,6 +136,7 @@ class Hub:
         self._waiting: set[Callable[[], None]] = set()
         self.full = False
         self._trouble = self._remark = ""
+        self._remarked_s = 0.0
 
     def take(self, messages: Sequence[bytes], peer: bytes) -> None:
         """peer: address they came from, for those that name no host."""
@@ -204,6 +206,7 @@ class Hub:
         due_s = self._next(time.time())
         while True:
             await asyncio.sleep(max(0.05, min(due_s - time.time(), _SHOW_S)))
+            self.forget_remarks()
             now_s = time.time()
             if now_s - shown_s >= _SHOW_S:
                 shown_s = now_s
@@ -236,9 +239,15 @@ class Hub:
                 return
 
     def remark(self, text: str) -> None:
-        """What is not as it should be, although all is kept."""
+        """What is not as it should be, although all that came is kept; it is said for a minute."""
+        self._remarked_s = time.monotonic()
         if text != self._remark:
             self._remark = text
+            self._say()
+
+    def forget_remarks(self) -> None:
+        if self._remark and time.monotonic() - self._remarked_s > _REMARK_S:
+            self._remark = ""
             self._say()
 
     def _say(self) -> None:
@@ -422,16 +431,16 @@ class Syslog:
     async def run(self, outlet: Outlet) -> None:
         self._outlet = outlet
         hub = Hub(self._config, outlet)
-        servers: list[asyncio.Server] = []
+        servers: list[tuple[str, asyncio.Server]] = []
         datagrams: Datagrams | None = None
         try:
             if self._config.udp:
                 datagrams = Datagrams(self, hub, self._config.udp)
             for what, address in (("tcp", self._config.tcp), ("tls", self._config.tls)):
                 if address:
-                    servers.append(await self._serve(what, address, hub))
+                    servers.append((what, await self._serve(what, address, hub)))
             places = [] if datagrams is None else [datagrams.address]
-            outlet.listens(", ".join([*places, *map(_place, servers)]))
+            outlet.listens(", ".join([*places, *(_place(*each) for each in servers)]))
             outlet.say("")
             async with asyncio.TaskGroup() as group:
                 group.create_task(hub.keep_flushing())
@@ -439,7 +448,7 @@ class Syslog:
                 if datagrams is not None:
                     group.create_task(self._watch(datagrams, hub))
         finally:
-            for server in servers:
+            for _, server in servers:
                 server.close()
             for stream in list(self.streams):
                 stream.close()
@@ -505,9 +514,9 @@ class Syslog:
         self._outlet.count(Outcome.CUT, number)
 
 
-def _place(server: asyncio.Server) -> str:
+def _place(what: str, server: asyncio.Server) -> str:
     host, port = server.sockets[0].getsockname()[:2]
-    return f"tcp {host}:{port}"
+    return f"{what} {host}:{port}"
 
 
 COLLECTOR = Collector(

@@ -161,6 +161,8 @@ def test_at_a_stop_what_was_received_is_handed_over():
 def test_datagrams_that_the_kernel_dropped_are_counted_and_told(monkeypatch):
     monkeypatch.setattr(module, "_RECEIVE_BUFFER", 20_000)
     monkeypatch.setattr(module, "_MAX_HELD", 1)  # after the first message nothing is read
+    monkeypatch.setattr(module, "_REMARK_S", 1.5)
+    monkeypatch.setattr(module, "_SHOW_S", 0.1)
     outlet, port = Taken(), free_port()
     outlet.refuse = Unavailable("not now")
 
@@ -172,6 +174,7 @@ def test_datagrams_that_the_kernel_dropped_are_counted_and_told(monkeypatch):
             await until(lambda: outlet.counts[Outcome.LOST])
             outlet.refuse = None
             await until(lambda: len(lines(outlet)) > 1)
+            await until(lambda: outlet.problems[-1] == "")
 
     run(work)
 

@@ -1,16 +1,18 @@
 """Syslog as senders have it: whatever comes is a message, and nothing of it is lost at a boundary."""
 
+import os
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foreshock.connect.syslog import MAX_BYTES, Frames, Parts, date, facility, severity, split, structured, words
 
 RECEIVED = datetime(2026, 11, 22, 3, 8, 14, tzinfo=UTC)
 BERLIN = ZoneInfo("Europe/Berlin")
+fuzzed = settings(max_examples=int(os.environ.get("FORESHOCK_FUZZ_EXAMPLES", "200")))
 
 
 def parts(priority: int, text: bytes, **more: bytes) -> Parts:
@@ -85,6 +87,7 @@ def test_a_message_is_taken_apart_as_its_sender_meant_it(raw: bytes, expected: P
 WORD = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=20).filter(lambda w: w != "-")
 
 
+@fuzzed
 @given(st.integers(0, 191), WORD, WORD, WORD, WORD, st.text(max_size=60))
 def test_what_was_written_by_rfc_5424_is_read_so(priority: int, host: str, app: str, process: str, id: str, text: str):
     said = text.strip().lstrip("\ufeff").strip("\r\n\0 ")
@@ -104,6 +107,7 @@ LIKELY = st.sampled_from(
 )  # fmt: skip
 
 
+@fuzzed
 @given(st.lists(LIKELY | st.binary(max_size=8), max_size=14).map(b"".join))
 def test_any_bytes_are_a_message(raw: bytes):
     found = split(raw)
@@ -187,6 +191,7 @@ TEXT = st.binary(max_size=40).map(lambda text: b"<13>" + text.replace(b"\0", b""
 FRAMING = st.sampled_from(list(FRAMED))
 
 
+@fuzzed
 @given(st.lists(st.tuples(TEXT, FRAMING), max_size=12), st.lists(st.integers(1, 30), max_size=40))
 def test_messages_come_out_of_a_stream_whole_wherever_it_is_cut(messages: list[tuple[bytes, str]], cuts: list[int]):
     stream = b"".join(FRAMED[framing](message) for message, framing in messages)
@@ -201,6 +206,7 @@ def test_messages_come_out_of_a_stream_whole_wherever_it_is_cut(messages: list[t
     assert [each.rstrip(b"\r\n") for each in found] == [each.rstrip(b"\n") for each in expected]
 
 
+@fuzzed
 @given(st.lists(st.binary(max_size=30), max_size=20))
 def test_any_stream_is_read_and_little_of_it_is_held(pieces: list[bytes]):
     frames = Frames()
