@@ -97,6 +97,56 @@ def import_history(
         )
 
 
+@commands.command("prometheus")
+@told
+def from_prometheus(
+    url: Annotated[str, typer.Argument(help="Address of Prometheus, or of what speaks its API, without /api/v1.")],
+    out: Annotated[Path, typer.Option("--out", help="File to write.")],
+    since: Annotated[str, typer.Option("--since", help="How far back, as far as Prometheus keeps it.")] = "30d",
+    step: Annotated[
+        str, typer.Option("--step", help="How exact: no longer than the shortest alert that counts.")
+    ] = "1m",
+    label: Annotated[
+        list[str] | None,
+        typer.Option("--label", help="NAME=VALUE for all alerts: its external labels, which its own series lack."),
+    ] = None,
+    query: Annotated[str, typer.Option("--query", help="Which alerts, as PromQL.")] = "",
+    token_file: Annotated[
+        Path | None, typer.Option("--token-file", help="File with a bearer token, mode 0600.")
+    ] = None,
+    ca_file: Annotated[Path | None, typer.Option("--ca-file", help="Authorities to trust, PEM.")] = None,
+) -> None:
+    """Write the alerts that Prometheus remembers (its series ALERTS), as history that can be imported and planned over.
+
+    Examples: `foreshock history prometheus http://prometheus:9090 --since 30d --label cluster=eu --out alerts.jsonl`,
+    then `foreshock rules plan alerts.jsonl`, or `foreshock history import alerts.jsonl`
+    """
+    from pydantic import ValidationError
+
+    from foreshock.connect.config import strictly
+    from foreshock.connect.http import Http
+    from foreshock.connect.vendors.prometheus import PrometheusAccount, connect
+    from foreshock.core.errors import Rejected
+    from foreshock.core.quantities import parse_duration
+    from foreshock.service import past_alerts
+    from foreshock.service.clock import utc_now
+
+    given = {"url": url, "token_file": token_file and str(token_file), "ca_file": ca_file and str(ca_file)}
+    try:
+        account = strictly({name: value for name, value in given.items() if value}, PrometheusAccount)
+    except ValidationError as error:
+        raise typer.BadParameter(error.errors()[0]["msg"]) from None
+    named = dict(each.partition("=")[::2] for each in label or [])
+    each_s, now = parse_duration(step), utc_now()
+    api = connect(account, "history", "", Http)
+    runs = sorted(past_alerts.read(api, now - parse_duration(since), now, each_s, query or past_alerts.QUERY))
+    if not runs:
+        raise Rejected(f"{url} remembers no alerts of the last {since}", hint="try a longer --since, or see --query")
+    out.write_bytes(b"".join(past_alerts.lines(runs, each_s, named)))
+    kinds = {dict(run.labels).get("alertname", "") for run in runs}
+    print_lines(f"wrote {counted(len(runs), 'alert')} of {counted(len(kinds), 'rule')} to {out}")
+
+
 @contextmanager
 def _progress(total: int) -> Iterator[Callable[[int], None]]:
     from rich.console import Console
