@@ -18,10 +18,13 @@ from foreshock.core.contracts import NewRecord
 from foreshock.core.errors import Unavailable
 from foreshock.service import listening as module
 from foreshock.service.clock import utc_now
+from foreshock.service.front import Front
 from foreshock.service.listening import Listened, Listening
 from foreshock.service.listening_outlet import MAX_BYTES, BatchOutlet
 from foreshock.service.metric_process import Append
-from foreshock.service.settings import CollectorInstance, LogSettings
+from foreshock.service.runner import Runner
+from foreshock.service.settings import CollectorInstance, LogSettings, load_settings
+from foreshock.service.wiring import Foreshock
 from foreshock.testing.listeners import LINES, LinesConfig
 from foreshock.testing.servers import free_port
 
@@ -250,8 +253,11 @@ import asyncio, sys
 from pathlib import Path
 from foreshock.testing.listeners import LINES, LinesConfig
 from foreshock.service.listening import Listening
-from foreshock.service.settings import CollectorInstance, LogSettings
+from foreshock.service.runner import Runner
+from foreshock.service.settings import CollectorInstance, LogSettings, load_settings
+from foreshock.service.wiring import Foreshock
 from foreshock.service.clock import utc_now
+from foreshock.service.front import Front
 
 async def append(records):
     await asyncio.sleep(3600)
@@ -334,3 +340,47 @@ def test_a_batch_that_is_refused_is_refused_to_each_who_waits_and_the_next_is_no
         await outlet.take(b"y")
 
     asyncio.run(asyncio.wait_for(run(), 20))
+
+
+# ---- in a Foreshock -------------------------------------------------------------------------------------------------
+
+
+def test_listeners_hear_while_the_state_is_still_being_loaded(tmp_path, monkeypatch):
+    port = free_port()
+    config = tmp_path / "foreshock.yaml"
+    config.write_text(f"collectors:\n- {{name: net, kind: syslog, tcp: '127.0.0.1:{port}'}}\n")
+    settings = load_settings(config, {}, {"state": str(tmp_path / "state"), "disk_guard.min_free": "1MiB"})
+
+    def start() -> Foreshock:
+        front = Front(settings)
+        front.start()
+        foreshock = Foreshock(front)
+        foreshock.start()
+        return foreshock
+
+    start().stop()
+    restore, heard = Runner.restore, []
+
+    def slow_restore(runner: Runner) -> int:
+        before = runner._journal.last_record()[0]
+        until(lambda: sent(port, b"<11>app: early\n"))
+        until(lambda: runner._journal.last_record()[0] > before)
+        heard.append(before)
+        return restore(runner)
+
+    monkeypatch.setattr(Runner, "restore", slow_restore)
+    foreshock = start()
+    try:
+        assert heard
+        until(lambda: any(alert.label("alertname") == "early" for alert in foreshock.engine.alerts.values()))
+    finally:
+        foreshock.stop()
+
+
+def sent(port: int, data: bytes) -> bool:
+    try:
+        with connected(port) as sock:
+            sock.sendall(data)
+    except ConnectionError:
+        return False
+    return True
