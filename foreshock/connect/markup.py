@@ -11,16 +11,17 @@ from typing import Any
 
 _INVISIBLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters other than tab and line feed
-    "\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff"  # what turns or hides the text around it
+    "\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\U000e0000-\U000e007f"  # what turns or hides text
     "\ud800-\udfff\ufffe\uffff]"  # halves of a pair, and what is no character
 )
+_BREAKS = {0x2028: "\n", 0x2029: "\n"}
 _CUT = " …"
 _BLANK = re.compile(r"\s+")
 
 
 def plain(text: str, limit: int) -> str:
     """Text with its lines, without what cannot be seen, of at most ``limit`` characters; a cut is marked."""
-    text = _INVISIBLE.sub("", text.replace("\r\n", "\n").replace("\r", "\n").replace("\u2028", "\n"))
+    text = _INVISIBLE.sub("", text.replace("\r\n", "\n").replace("\r", "\n").translate(_BREAKS))
     text = text.strip()
     return text if len(text) <= limit else text[: limit - len(_CUT)].rstrip() + _CUT
 

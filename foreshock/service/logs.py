@@ -2,7 +2,8 @@
 
 import logging
 import sys
-from typing import Literal
+from collections.abc import MutableMapping
+from typing import Any, Literal
 
 import structlog
 
@@ -18,15 +19,15 @@ def configure(level: str, format: Literal["auto", "json", "console"]) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
         structlog.processors.format_exc_info,
     ]
-    render: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer(ensure_ascii=True)
+    render: list[structlog.typing.Processor] = (
+        [structlog.processors.JSONRenderer(ensure_ascii=True)]
         if as_json
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), repr_native_str=True)
+        else [_inert, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), repr_native_str=True)]
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, render], foreign_pre_chain=shared
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render], foreign_pre_chain=shared
         )
     )
     root = logging.getLogger()
@@ -47,3 +48,17 @@ def configure(level: str, format: Literal["auto", "json", "console"]) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+def _inert(logger: object, name: str, said: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Messages of libraries and texts of errors hold what strangers wrote, and may not look like lines of ours; other
+    values are written as ``repr``."""
+    for key in ("event", "exception", "stack"):
+        if isinstance(text := said.get(key), str):
+            shown = text.split("\n") if key != "event" else [text]
+            said[key] = "\n    ".join(map(_printable, shown))
+    return said
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -32,7 +32,9 @@ PATTERN_STATES = {
 }
 
 # Direction overrides let a name read backwards ("gpj.exe"); other control characters have no picture at all.
-_INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u202a-\u202e\u2060-\u2069\ufeff]")
+_INVISIBLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u2028-\u202e\u2060-\u2069\ufeff\U000e0000-\U000e007f\ud800-\udfff]"
+)
 _UNSAFE_IN_URL = re.compile(r"[\x00-\x20\\\x7f-\x9f]")
 _NUMBERS = re.compile(r"\b(?:(INC\d{7,12}|S-\d{1,12})|(PRB\d{7,12}))\b")
 
