@@ -1,9 +1,11 @@
-"""How many SNMP traps a second one core takes in: by pysnmp (versions 2c and 3) and handed over by snmptrapd.
+"""How many SNMP traps a second are taken in: by pysnmp (versions 2c and 3) and handed over by snmptrapd.
 
-    python benchmarks/collectors_traps.py [--traps 3000]
+    python benchmarks/collectors_traps.py [--traps 3000] [--seconds 6]
 
-Messages are made beforehand and read one after the other, from octets to the record that would be kept; the network and
-the disk are left out. Beside it the floor: what pyasn1 alone takes to decode the same octets.
+First one core: messages made beforehand are read one after the other, from octets to the record that would be kept;
+beside it the floor, what pyasn1 alone takes to decode the same octets. Then a whole ``foreshock run``, sent version 2c
+over UDP at rates; what is on disk is counted, and what the kernel dropped. Its peer is snmptrapd alone, which writes a
+file without syncing it.
 """
 
 import argparse
@@ -11,8 +13,11 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -22,7 +27,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from foreshock.connect.snmp.engine import Heard, TrapEngine, User
 from foreshock.connect.snmp.meaning import Meanings, Value, read_trap
 from foreshock.connect.snmp.names import Names
-from foreshock.connect.snmp.snmptrapd import Printed
+from foreshock.connect.snmp.snmptrapd import END, Printed, command, dropped
+from foreshock.testing.servers import ForeshockServer, free_port
 
 VARIABLES = [
     ("1.3.6.1.2.1.1.3.0", "TimeTicks", 583682),
@@ -74,6 +80,69 @@ def message_3() -> bytes:
         return heard.recv(65535)
 
 
+def flood(octets: bytes, port: int, rate: int, seconds: float) -> int:
+    """How many were sent."""
+    sent, begun = 0, time.monotonic()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        while sent < rate * seconds:
+            due = min(int((time.monotonic() - begun) * rate), int(rate * seconds))
+            while sent < due:
+                sender.sendto(octets, ("127.0.0.1", port))
+                sent += 1
+            time.sleep(0.002)
+    return sent
+
+
+def whole(octets: bytes, rates: Sequence[int], seconds: float, *, by_snmptrapd: bool) -> None:
+    """A whole Foreshock at each rate."""
+    port = free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        secret = Path(folder) / "secret"
+        secret.write_text("authCommunity log public\n" if by_snmptrapd else "public\n")
+        secret.chmod(0o600)
+        how = {"snmptrapd_config" if by_snmptrapd else "communities_file": str(secret)}
+        collector = {"name": "traps", "kind": "snmp_trap", "listen": [f"127.0.0.1:{port}"], **how}
+        with ForeshockServer(config={"collectors": [collector]}) as server:
+            time.sleep(5)  # its listener, and snmptrapd
+            for rate in rates:
+                before = counts(server.url)
+                sent = flood(octets, port, rate, seconds)
+                after, last = counts(server.url), Counter({"": -1})
+                while after != last:
+                    time.sleep(3)
+                    after, last = counts(server.url), after
+                grown = after - before
+                by = "snmptrapd" if by_snmptrapd else "pysnmp"
+                what = f"{sent:,} sent, {grown['received']:,} kept, {grown['lost']:,} lost"
+                print(f"foreshock run, {by}, {rate:6,}/s: {what}")
+
+
+def counts(url: str) -> Counter[str]:
+    with urllib.request.urlopen(f"{url}/api/v1/sources", timeout=10) as answer:
+        found = next(each for each in msgspec.json.decode(answer.read()) if each["name"] == "traps")
+    return Counter(found["listening"]["counts"])
+
+
+def peer(octets: bytes, rates: Sequence[int], seconds: float) -> None:
+    """snmptrapd alone."""
+    for rate in rates:
+        port = free_port()
+        with tempfile.TemporaryDirectory() as folder:
+            settings, written = Path(folder) / "snmptrapd.conf", Path(folder) / "traps"
+            settings.write_text("authCommunity log public\n")
+            arguments = command("/usr/sbin/snmptrapd", str(settings), [f"udp:127.0.0.1:{port}"])
+            with written.open("wb") as output:
+                process = subprocess.Popen(arguments, stdout=output)
+                time.sleep(2)
+                sent = flood(octets, port, rate, seconds)
+                time.sleep(2)
+                lost = dropped({port})
+                process.terminate()
+                process.wait()
+            kept = written.read_bytes().count(END)
+        print(f"snmptrapd alone, {rate:6,}/s: {sent:,} sent, {kept:,} written, {lost:,} lost")
+
+
 def rate(count: int, work: Callable[[int], object]) -> float:
     for number in range(min(count, 200)):
         work(number)
@@ -86,7 +155,9 @@ def rate(count: int, work: Callable[[int], object]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--traps", type=int, default=3000)
-    count = parser.parse_args().traps
+    parser.add_argument("--seconds", type=float, default=6.0, help="at each rate")
+    options = parser.parse_args()
+    count = options.traps
     names = Names()
     meanings = Meanings((), names)
 
@@ -120,6 +191,10 @@ def main() -> None:
         }
     for what, found in rows.items():
         print(f"{what:40} {found:10,.0f} traps/s")
+    whole(plain, (500, 1000), options.seconds, by_snmptrapd=False)
+    if shutil.which("snmptrapd", path="/usr/sbin"):
+        whole(plain, (2000, 5000), options.seconds, by_snmptrapd=True)
+        peer(plain, (2000, 5000), options.seconds)
 
 
 if __name__ == "__main__":

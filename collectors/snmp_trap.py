@@ -49,7 +49,7 @@ from foreshock.connect.snmp.meaning import (
     read_trap,
 )
 from foreshock.connect.snmp.names import Names
-from foreshock.connect.snmp.snmptrapd import END, MAX_TRAP_BYTES, Printed, command
+from foreshock.connect.snmp.snmptrapd import END, MAX_TRAP_BYTES, Printed, command, dropped
 from foreshock.core.contracts import Collector, Ignored, Listen, ListenConfig, Outcome, Outlet
 from foreshock.core.errors import ConfigError, ForeshockError, Invalid, Malformed, Problem, Unavailable
 from foreshock.core.model import Event, encode_texts
@@ -59,6 +59,8 @@ MAX_WAITING = 20_000
 _BATCH = 200
 _REFUSED_SHOWN_S = 600.0
 _LOOK_S = 30.0
+_COUNT_S = 2.0
+_READ_AHEAD_BYTES = 8 * 2**20
 _BREATH = 20  # messages between two looks at the sockets
 _RECEIVE_BUFFER_BYTES = 8 * 2**20
 _PAUSES_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
@@ -368,11 +370,13 @@ class SnmpTraps:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
+            limit=_READ_AHEAD_BYTES,  # a disk that is slow for a moment must not stop snmptrapd
         )
         assert process.stdout is not None
         assert process.stderr is not None
         self._outlet.listens(f"snmptrapd on {', '.join(addresses)}")
         warned = asyncio.create_task(self._warned(process.stderr))
+        counting = asyncio.create_task(self._count_drops())
         try:
             await self._printed(process.stdout)
         finally:
@@ -380,9 +384,19 @@ class SnmpTraps:
                 with suppress(ProcessLookupError):
                     process.terminate()
             await self._printed(process.stdout, last=True)
+            counting.cancel()
             await process.wait()
             last = await warned
         raise ForeshockError(f"snmptrapd ended with code {process.returncode}: {last}", hint=f"check {settings}")
+
+    async def _count_drops(self) -> None:
+        ports = frozenset(_address(each)[1] for each in self._config.listen)
+        before = 0
+        while True:
+            now = dropped(ports)
+            self._outlet.count(Outcome.LOST, max(0, now - before))
+            before = now
+            await asyncio.sleep(_COUNT_S)
 
     async def _warned(self, stream: asyncio.StreamReader) -> str:
         """The last thing that snmptrapd warned of."""

@@ -179,6 +179,14 @@ def test_snmptrapd_may_receive_instead_and_means_the_same(require: Callable[...,
     assert read_annotations(last.annotations)[ACME_STATE] == text
 
 
+def test_what_the_kernel_drops_is_counted_by_port(tmp_path: Path):
+    table = tmp_path / "udp"
+    rest = "00000000:0000 07 00000000:00000000 00:00000000 00000000 0 0 5389002 2 000000008d0f7431"
+    table.write_text(f"sl local rem\n 14: 0100007F:6E02 {rest} 9922\n 15: 0100007F:6E03 {rest} 7\n")
+
+    assert snmptrapd.dropped({28162}, [table, tmp_path / "missing"]) == 9922
+
+
 def test_an_inform_is_answered_only_when_it_is_on_disk(require: Callable[..., None]):
     require("snmptrap")
     answered = []

@@ -5,13 +5,16 @@ nothing a sender puts into a trap can look like the end of one. It answers infor
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
+from pathlib import Path
 
 from foreshock.connect.snmp.meaning import Value
 
 END = b"\t;\n"
 """Of one trap."""
 MAX_TRAP_BYTES = 2**20
+RECEIVE_BUFFER_BYTES = 8 * 2**20
+"""Asked for; the kernel gives up to net.core.rmem_max."""
 _SEPARATOR = " \x1e "
 FORMAT = f"%b\\t%a\\t%P\\t%w\\t%q\\t%N\\t%T\\t%V{_SEPARATOR}%v\\t;\\n"
 
@@ -19,9 +22,10 @@ FORMAT = f"%b\\t%a\\t%P\\t%w\\t%q\\t%N\\t%T\\t%V{_SEPARATOR}%v\\t;\\n"
 def command(program: str, config: str, addresses: Sequence[str]) -> list[str]:
     """Of a snmptrapd that prints to its standard output. addresses: each ``udp:HOST:PORT`` or the like."""
     # No MIBs: what is printed does not depend on what is installed here.
+    buffer = f"--serverRecvBuf={RECEIVE_BUFFER_BYTES}"
     logs = ["-LE", "0-5", "-LO", "6-7"]  # traps are of level 6
     looks = ["-m", "", "-M", "", "-On", "-Oe", "-Ot", "-Ox", "-OU"]
-    return [program, "-f", "-C", "-c", config, *looks, *logs, "-F", FORMAT, *addresses]
+    return [program, "-f", "-C", "-c", config, buffer, *looks, *logs, "-F", FORMAT, *addresses]
 
 
 _SOURCE = re.compile(r"^(?:UDP|UDP/IPv6|TCP|TCP/IPv6): \[(.+?)\](?::\d+)?->", re.MULTILINE)
@@ -80,3 +84,18 @@ def _value(kind: str, value: str) -> Value:
         return int(value)
     except ValueError:
         return value.encode()
+
+
+def dropped(ports: Container[int], tables: Sequence[Path] = (Path("/proc/net/udp"), Path("/proc/net/udp6"))) -> int:
+    """How many datagrams the kernel dropped at these local ports, since their sockets were opened."""
+    drops = 0
+    for table in tables:
+        try:
+            _, *rows = table.read_text(encoding="ascii").splitlines()
+        except OSError:
+            continue
+        for row in rows:
+            columns = row.split()
+            if int(columns[1].rpartition(":")[2], 16) in ports:
+                drops += int(columns[-1])
+    return drops
