@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help setup run test servers lint types imports pytest lock config docs wheel bench-intake bench-memory bench-cmdb bench-grouping bench-causes bench-correlation bench-learning bench-replay bench-rules bench-sinks bench-topology bench-cmdb-sync bench-collectors
+.PHONY: help setup run test servers fuzz lint types imports pytest lock config docs wheel bench-intake bench-memory bench-cmdb bench-grouping bench-causes bench-correlation bench-learning bench-replay bench-rules bench-sinks bench-topology bench-cmdb-sync bench-collectors
 
 BIN := .venv/bin
 heading = @printf '\n==> %s\n' '$(1)'
@@ -46,6 +46,14 @@ imports: setup ## who may import whom
 pytest: setup ## the tests; ARGS='-k name' narrows them
 	$(call heading,pytest)
 	@$(BIN)/python -m pytest $(ARGS)
+
+fuzz: setup ## 10,000 examples for each collector, then fuzzing with coverage; FORESHOCK_FUZZ_EXAMPLES, _SECONDS (each target) change it
+	$(call heading,generated examples)
+	@FORESHOCK_FUZZ_EXAMPLES=$${FORESHOCK_FUZZ_EXAMPLES:-10000} $(BIN)/python -m pytest -q --timeout=1800 \
+		-k 'anything_changed or any_payload or whatever_is_changed or any_octets' \
+		tests/collectors/test_contract.py tests/connect/test_mapping.py tests/fuzz
+	$(call heading,fuzzing with coverage)
+	@$(BIN)/python tests/fuzz/run.py $(ARGS)
 
 soak: setup ## Foreshock killed 1000 times under load; FORESHOCK_KILLS=... and FORESHOCK_KILL_SEED=... change it
 	$(call heading,kills under load)

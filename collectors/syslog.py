@@ -275,8 +275,9 @@ def line_of(parts: Parts, peer: str, fate: Fate, received_at: datetime, zone: Zo
     if parts.host and parts.host.decode("latin-1") != peer:
         more["sender"] = peer
     more |= structured(parts.data) if parts.data else {}
+    text = words(parts.text)
     return Line(
-        text=words(parts.text) or "(an empty message)",
+        text=text if text.strip() else "(an empty message)",
         severity=fate.severity or severity(parts.priority),  # type: ignore[arg-type]
         host=words(parts.host) or peer,
         app=words(parts.app),
