@@ -48,6 +48,7 @@ from foreshock.connect.lines import (
 from foreshock.connect.syslog import Frames, Parts, date, facility, severity, split, structured, words
 from foreshock.core.contracts import Collector, Listen, ListenConfig, Outcome, Outlet
 from foreshock.core.errors import ForeshockError, Invalid, Unavailable
+from foreshock.core.quantities import ZoneName
 from foreshock.core.templates import key
 
 FLUSH_S = 0.25
@@ -82,7 +83,7 @@ class SyslogConfig(ListenConfig):
     allow_from: tuple[str, ...] = Field(
         default=(), description="networks that are heard, for example 192.0.2.0/24; empty: any"
     )
-    zone: str = Field(
+    zone: ZoneName = Field(
         default="UTC", description="time zone of senders that name none, as RFC 3164 has it: Europe/Berlin"
     )
     lines: LineRules = Field(default_factory=LineRules, description="which lines become events")
@@ -91,15 +92,6 @@ class SyslogConfig(ListenConfig):
     @classmethod
     def _are_addresses(cls, address: str) -> str:
         return _is_address(address) if address else address
-
-    @field_validator("zone")
-    @classmethod
-    def _is_a_zone(cls, zone: str) -> str:
-        try:
-            ZoneInfo(zone)
-        except (ValueError, KeyError, OSError):
-            raise Invalid(f"{zone!r} is no time zone", hint="write it like UTC or Europe/Berlin") from None
-        return zone
 
     @field_validator("allow_from")
     @classmethod

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import NamedTuple
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from foreshock.core.errors import Invalid
+from foreshock.core.quantities import read_zone
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _HOURS = re.compile(r"([a-z]{3})(?:-([a-z]{3}))? +(\d\d):(\d\d)-(\d\d):(\d\d)")
@@ -105,14 +105,6 @@ def hours_of(zone: str, weekly: tuple[str, ...], holidays: tuple[str, ...]) -> H
     """Of texts that were found sound."""
     spans = [span for text in weekly for span in read_hours(text)]
     return Hours(zone, spans, [read_holiday(text) for text in holidays])
-
-
-def read_zone(name: str) -> ZoneInfo:
-    """Raises Invalid for a name that the IANA database does not have."""
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise Invalid(f"{name[:80]!r} is no time zone", hint="use a name like Europe/Berlin, or UTC") from None
 
 
 def read_hours(text: str) -> tuple[WeeklySpan, ...]:

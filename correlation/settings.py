@@ -18,12 +18,12 @@ from pydantic import (
     model_validator,
 )
 
-from correlation.calendars import Hours, hours_of, read_holiday, read_hours, read_zone
+from correlation.calendars import Hours, hours_of, read_holiday, read_hours
 from correlation.closing import Label
 from foreshock.core.errors import Invalid, Malformed
 from foreshock.core.matchers import Matcher, parse_matcher
 from foreshock.core.naming import canonical
-from foreshock.core.quantities import Duration, parse_duration
+from foreshock.core.quantities import Duration, ZoneName, parse_duration
 from foreshock.core.topology import DIRECTIONS
 
 
@@ -511,7 +511,7 @@ class CalendarSettings(_Section):
     """Hours of work."""
 
     name: str = Field(min_length=1, max_length=100, description="what other settings call it")
-    time_zone: str = Field(default="UTC", description="name of the IANA database: Europe/Berlin")
+    time_zone: ZoneName = Field(default="UTC", description="name of the IANA database: Europe/Berlin")
     hours: tuple[str, ...] = Field(
         default=("mon-fri 09:00-17:00",),
         min_length=1,
@@ -521,12 +521,6 @@ class CalendarSettings(_Section):
     holidays: Annotated[tuple[Annotated[str, BeforeValidator(_day)], ...], Field(max_length=500)] = Field(
         default=(), description="days on which no hours begin: 2026-12-25, or 12-25 for each year"
     )
-
-    @field_validator("time_zone")
-    @classmethod
-    def _is_a_zone(cls, name: str) -> str:
-        read_zone(name)
-        return name
 
     @field_validator("hours", "holidays")
     @classmethod

@@ -10,8 +10,8 @@ from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from correlation.calendars import read_zone
 from foreshock.core.errors import Invalid
+from foreshock.core.quantities import read_zone
 
 if TYPE_CHECKING:
     from jinja2 import Environment, nodes

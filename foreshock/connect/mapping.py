@@ -27,7 +27,7 @@ from foreshock.core.contracts import Ignored
 from foreshock.core.errors import Invalid, Malformed
 from foreshock.core.model import MAX_ANNOTATIONS, MAX_LABELS, Change, Event, encode_annotations, encode_texts
 from foreshock.core.payload import moment
-from foreshock.core.quantities import Duration
+from foreshock.core.quantities import Duration, ZoneName
 
 MAX_EXPRESSION = 2000
 _MAX_WORD, _MAX_ID, _MAX_TEXT, _MAX_CIS = 64, 200, 500, 100
@@ -206,20 +206,11 @@ class Mapping(Rule):
     headers: tuple[str, ...] = Field(
         default=(), max_length=20, description="headers that expressions need, as _head.headers, in lower case"
     )
-    zone: str = Field(default="UTC", description="time zone of times that name none, for example Europe/Berlin")
+    zone: ZoneName = Field(default="UTC", description="time zone of times that name none, for example Europe/Berlin")
     rules: tuple[Rule, ...] = Field(
         default=(), max_length=200, description="the first whose `when` is true makes the item; where none is, it is "
         "refused"
     )  # fmt: skip
-
-    @field_validator("zone")
-    @classmethod
-    def _is_a_zone(cls, zone: str) -> str:
-        try:
-            ZoneInfo(zone)
-        except (OSError, ValueError, KeyError):
-            raise Invalid(f"{zone!r} is no time zone that is known here", hint="write it like Europe/Berlin") from None
-        return zone
 
     @field_validator("headers")
     @classmethod

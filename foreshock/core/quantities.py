@@ -1,14 +1,15 @@
-"""Durations and sizes as people write them: ``30s``, ``5m``, ``1h30m``, ``7d``; ``512KiB``, ``5MiB``.
+"""Durations, sizes and time zones as people write them: ``30s``, ``1h30m``, ``7d``; ``512KiB``; ``Europe/Berlin``.
 
-Pure. The annotated types ``Duration`` and ``Size`` read that text in any pydantic model and write it back into JSON.
+Pure. The annotated types read that text in any pydantic model; ``Duration`` and ``Size`` write it back into JSON.
 A bare number is refused: ``delay: 30`` means seconds to one reader and minutes to the next.
 """
 
 import re
 from datetime import timedelta
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer, WithJsonSchema
 
 from foreshock.core.errors import Invalid
 
@@ -92,6 +93,18 @@ def _read_size(value: Any) -> int:
     raise Invalid(f"{_shown(str(value))} has no unit", hint=_SIZE_HINT)
 
 
+def read_zone(name: str) -> ZoneInfo:
+    """Raises Invalid for a name that the IANA database does not have."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise Invalid(f"{name[:80]!r} is no time zone", hint="use a name like Europe/Berlin, or UTC") from None
+
+
+def _zone_name(name: str) -> str:
+    return read_zone(name).key
+
+
 Duration = Annotated[
     timedelta,
     BeforeValidator(_read_duration),
@@ -109,3 +122,6 @@ Size = Annotated[
     }),
 ]  # fmt: skip
 """A pydantic field of a number of bytes that a person writes as ``5MiB``."""
+
+ZoneName = Annotated[str, AfterValidator(_zone_name)]
+"""A pydantic field of a time zone by its name."""

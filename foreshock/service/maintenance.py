@@ -20,12 +20,11 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from correlation.calendars import read_zone
 from correlation.settings import Matchers, read_matchers
 from foreshock.core.errors import ConfigError, Invalid, Malformed, Problem, TooLarge
 from foreshock.core.matchers import matches_all
 from foreshock.core.model import MaintenanceWindow, SilenceMatcher, Span
-from foreshock.core.quantities import Duration
+from foreshock.core.quantities import Duration, ZoneName, read_zone
 
 if TYPE_CHECKING:
     from icalendar import Calendar, Component
@@ -85,13 +84,7 @@ class Plan(Scope):
     rrule: str = Field(
         default="", max_length=500, description="how it recurs, as iCalendar writes it: FREQ=WEEKLY;BYDAY=SU"
     )
-    time_zone: str = Field(default="UTC", description="name of the IANA database: Europe/Berlin")
-
-    @field_validator("time_zone")
-    @classmethod
-    def _is_a_zone(cls, name: str) -> str:
-        read_zone(name)
-        return name
+    time_zone: ZoneName = Field(default="UTC", description="name of the IANA database: Europe/Berlin")
 
     @field_validator("rrule")
     @classmethod
@@ -130,7 +123,7 @@ class Entry(Scope):
     ends: str = Field(default="", description="end; or give `length`")
     length: Duration | None = Field(default=None, description="how long it lasts; or give `ends`")
     rrule: str = Field(default="", description="how it recurs, as iCalendar writes it: FREQ=WEEKLY;BYDAY=SU")
-    time_zone: str = Field(default="UTC", description="name of the IANA database: Europe/Berlin")
+    time_zone: ZoneName = Field(default="UTC", description="name of the IANA database: Europe/Berlin")
     calendar: Path | None = Field(
         default=None, description="iCalendar file with the times, in place of `starts`, `ends`, `length` and `rrule`"
     )
@@ -141,8 +134,6 @@ class Entry(Scope):
             self.plan()
         elif self.starts or self.ends or self.length or self.rrule:
             raise Invalid("it has a calendar and times of its own", hint="leave one of them out", path=("calendar",))
-        else:
-            read_zone(self.time_zone)
         return self
 
     def plan(self) -> Plan:

@@ -9,10 +9,9 @@ from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request, Res
 from fastapi.concurrency import run_in_threadpool
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from correlation.calendars import read_zone
 from correlation.settings import Matchers
 from foreshock.core.errors import Malformed, Rejected
-from foreshock.core.quantities import Duration
+from foreshock.core.quantities import Duration, read_zone
 from foreshock.service.api import ApiRoute
 from foreshock.service.guard import refuse_cross_site
 from foreshock.service.maintenance import MAX_CALENDAR_BYTES, Plan, Scope

@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 from msgspec import Struct
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from cmdb_sync.file import FileConfig, FileSource
 from correlation import zones
@@ -20,7 +19,7 @@ from correlation.settings import FoldSettings
 from foreshock.connect.config import InvalidPart
 from foreshock.core.contracts import Collector, Record, RecordKind, Snapshot
 from foreshock.core.errors import ConfigError, Invalid, Malformed, Problem
-from foreshock.core.quantities import Duration
+from foreshock.core.quantities import Duration, ZoneName
 from foreshock.store.capture import Entry, head_of, read_capture
 from foreshock.store.rows import Table, check_file, read_table
 
@@ -99,19 +98,10 @@ class TicketColumns(BaseModel):
         default=("No fault found", "False alarm", "False positive", "Cannot reproduce"),
         description="values of `close` that mean that there was no problem",
     )
-    zone: str = Field(default="UTC", description="time zone of times without one: Europe/Berlin")
+    zone: ZoneName = Field(default="UTC", description="time zone of times without one: Europe/Berlin")
     time_format: str = Field(
         default="", description="how times are written, as strptime reads it; RFC 3339 where empty"
     )
-
-    @field_validator("zone")
-    @classmethod
-    def _is_a_zone(cls, zone: str) -> str:
-        try:
-            ZoneInfo(zone)
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            raise Invalid(f"{zone!r} is no time zone", hint="write it as in Europe/Berlin") from None
-        return zone
 
 
 class ReplayMapping(BaseModel):

@@ -7,12 +7,11 @@ from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from foreshock.connect.on_call import OnCallKind
 from foreshock.core.contracts import ConnectorConfig
-from foreshock.core.errors import Invalid
-from foreshock.core.quantities import Duration
+from foreshock.core.quantities import Duration, ZoneName
 
 
 class StandIn(BaseModel):
@@ -35,21 +34,12 @@ class RotationConfig(ConnectorConfig):
     every: Duration = Field(
         default=timedelta(days=7), ge=timedelta(hours=1), le=timedelta(days=366), description="length of a turn"
     )
-    time_zone: str = Field(default="UTC", description="name of the IANA database: Europe/Berlin")
+    time_zone: ZoneName = Field(default="UTC", description="name of the IANA database: Europe/Berlin")
     stand_ins: tuple[StandIn, ...] = Field(
         default=(),
         max_length=1000,
         description="exceptions, such as {who: bob, begins: 2026-12-24 09:00, ends: 2026-12-27 09:00}; the last counts",
     )
-
-    @field_validator("time_zone")
-    @classmethod
-    def _is_a_zone(cls, name: str) -> str:
-        try:
-            ZoneInfo(name)
-        except (KeyError, ValueError, OSError):
-            raise Invalid(f"{name!r} is no time zone", hint="write a name such as Europe/Berlin") from None
-        return name
 
 
 class Rotation:

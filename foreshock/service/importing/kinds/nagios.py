@@ -17,11 +17,10 @@ from pathlib import Path
 import re2
 from msgspec import Struct
 
-from correlation.calendars import read_zone
 from foreshock.connect.config import Origin, read_text
 from foreshock.core.errors import ConfigError, Invalid, Problem
 from foreshock.core.matchers import Matcher
-from foreshock.core.quantities import format_duration
+from foreshock.core.quantities import format_duration, read_zone
 from foreshock.service.importing.circles import ordered
 from foreshock.service.importing.reading import Node, listed, root
 from foreshock.service.importing.recurring import DAY_MIN, WEEKDAYS, Pattern, always, clock, outside, windows
