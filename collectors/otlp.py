@@ -139,11 +139,12 @@ class Otlp:
         columns = np.array(read or np.empty((0, 3)))
         columns = columns[np.isfinite(columns).all(axis=1)]
         places = columns[:, 0].astype(np.int64)
-        before = self._keeper.state(places)
+        before, histograms = self._keeper.state(places), self._metrics.before
         try:
             await self._outlet.measure(self._keeper.samples(places, columns[:, 1], columns[:, 2]))
         except Unavailable:
             self._keeper.restore(before)
+            self._metrics.restore(histograms)
             raise
         self._outlet.count(Outcome.RECEIVED, len(read))
         self._outlet.count(Outcome.IGNORED, self._metrics.ignored - ignored)

@@ -301,6 +301,28 @@ def test_a_delta_is_kept_as_growth_a_second_and_what_falls_too_is_left_out():
     assert outlet.counts[Outcome.IGNORED] == 1
 
 
+def test_what_could_not_be_kept_loses_no_growth_of_a_histogram_when_it_comes_again():
+    bodies = []
+    for at_s, counts in ((100.0, [0, 10, 0]), (110.0, [0, 30, 0])):
+        request = metrics.ExportMetricsServiceRequest()
+        data, found = point(request, "histogram", at_s, 1.0, count=sum(counts))
+        data.aggregation_temporality = 2
+        found.explicit_bounds.extend([1.0, 2.0])
+        found.bucket_counts.extend(counts)
+        bodies.append(request.SerializeToString())
+    outlet, answers = Taken(), []
+
+    def send(url):
+        for body, refuse in ((bodies[0], None), (bodies[1], Unavailable("full")), (bodies[1], None)):
+            outlet.refuse = refuse
+            answers.append(requests.post(f"{url}/v1/metrics", data=body, headers=PROTOBUF, timeout=10).status_code)
+
+    sending(send, outlet, metrics=ALL)
+
+    assert answers == [200, 503, 200]
+    assert {each.series.metric: list(each.values) for each in outlet.samples} == {"m.count": [2.0], "m.p95": [1.95]}
+
+
 def test_metrics_that_nobody_selected_are_counted():
     request = metrics.ExportMetricsServiceRequest()
     point(request, "gauge", 110.0, as_double=20.0)

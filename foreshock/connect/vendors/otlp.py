@@ -202,15 +202,30 @@ class Point(Struct, frozen=True):
 
 
 class Metrics:
-    """Takes data points apart. Attributes: ignored: points of kinds that are left out, since the start."""
+    """Takes data points apart.
+
+    Attributes:
+        ignored: points of kinds that are left out, since the start.
+        before: what was known of cumulative histograms before the last request, for ``restore``.
+    """
 
     def __init__(self, wanted: Callable[[str], bool]) -> None:
         self._wanted = wanted
         self._buckets: dict[tuple[Any, ...], tuple[float, Sequence[int]]] = {}
         self.ignored = 0
+        self.before: dict[tuple[Any, ...], tuple[float, Sequence[int]] | None] = {}
+
+    def restore(self, before: Mapping[tuple[Any, ...], tuple[float, Sequence[int]] | None]) -> None:
+        """As if that request had not come: what it brought was not kept, and comes again."""
+        for series, known in before.items():
+            if known is None:
+                self._buckets.pop(series, None)
+            else:
+                self._buckets[series] = known
 
     def read(self, request: Any) -> Iterator[Point]:
         """Points of metrics whose name is wanted."""
+        self.before = {}
         for resource in request.resource_metrics:
             said = attributes(resource.resource.attributes)
             for scope in resource.scope_metrics:
@@ -262,6 +277,7 @@ class Metrics:
             before = self._buckets.get(series)
             if len(self._buckets) > _MOST_KEYS:
                 self._buckets.clear()
+            self.before.setdefault(series, before)
             if before is None or at_s > before[0]:
                 self._buckets[series] = at_s, buckets
             if before is None or len(before[1]) != len(buckets) or not buckets:
