@@ -23,6 +23,7 @@ from foreshock.core.registry import kinds
 from foreshock.service.access import Access
 from foreshock.service.gates import Gates
 from foreshock.service.intake import Intake, Limits
+from foreshock.service.pressure import Bounds, Pressure
 from foreshock.service.settings import CollectorInstance
 from foreshock.testing.payloads import sample
 
@@ -56,6 +57,7 @@ class Door:
             self.inbox,  # type: ignore[arg-type]
             KINDS,
             Gates([instance], KINDS, self._fetch),
+            Pressure(Bounds(), lambda: 0),
             limits=Limits(),
             clock=lambda: NOW,
             closed=lambda: None,
