@@ -138,8 +138,12 @@ def _receiving(collector: Collector, receive: Receive) -> Iterator[str]:
     yield "the source is called NAME, for example `/s/eu" + receive.path + "`."
     yield f"[How it may prove itself, and what is answered](README.md#what-is-posted-to-us).{_proofs(receive)}"
     yield from ("", expiry, "")
-    if example.file == ADDRESS:
-        yield from ("To try it without the product, with the payload below:", "")
+    if receive.certified is not None:
+        yield from ("Only what the product has signed is taken, so a payload cannot be tried by hand.", "")
+    elif any(info.is_required() for info in collector.config.model_fields.values()):
+        yield from ("It is taken for an entry in `collectors` only, as below.", "")
+    elif example.file == ADDRESS:
+        yield from ("To try it without the product, with the payload below as payload.json:", "")
         sort = receive.texts[0] if receive.texts and _sample(collector)[1] is None else "application/json"
         yield from ("```sh", f"curl -fsS {example.text.rstrip()} \\", f"  -H 'Content-Type: {sort}' \\")
         yield from ("  --data-binary @payload.json", "```", "")

@@ -1,6 +1,7 @@
 """``foreshock collectors test``: what a payload becomes, what is told of it, and how the command ends."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -120,3 +121,14 @@ def test_what_cannot_be_tried_is_told(files, mapping: str, payload: str, code: i
 
 def test_a_file_that_is_not_there_is_told(files):
     assert "nowhere cannot be read: No such file" in run(["collectors", "test", str(files[0]), "nowhere"]).stderr
+
+
+def test_the_example_of_the_page_about_mappings_is_what_it_says(tmp_path: Path):
+    page = (Path(__file__).parents[2] / "docs" / "mapping.md").read_text(encoding="utf-8")
+    payload, mapping, _, shown = re.findall(r"```(?:json|yaml|sh|text)\n(.*?)```", page, re.DOTALL)[:4]
+    (tmp_path / "checks.yaml").write_text(mapping)
+    (tmp_path / "payload.json").write_text(payload)
+
+    found = run(["collectors", "test", str(tmp_path / "checks.yaml"), str(tmp_path / "payload.json")])
+
+    assert (found.exit_code, found.stdout) == (0, shown)
