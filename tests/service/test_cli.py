@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from foreshock.service.cli import running
 from foreshock.service.cli.terminal import print_table
+from foreshock.service.settings import SettingsSource
 from foreshock.testing.commands import run
 
 FILES = {
@@ -173,3 +175,11 @@ def test_text_of_a_stranger_cannot_command_the_terminal(here: Path):
 
     assert "\x1b" not in done.stderr
     assert "\\x1b]0;owned" in done.stderr
+
+
+def test_this_machine_is_watched_where_nothing_says_what_is():
+    (watched,) = SettingsSource(None, {}, running._host(None, {})).load().collectors
+
+    assert (watched.name, watched.kind) == ("this-host", "host")
+    assert running._host(Path("foreshock.yaml"), {}) == {}
+    assert running._host(None, {"FORESHOCK_COLLECTORS": "[]"}) == {}

@@ -92,6 +92,7 @@ class TrapEngine:
         self._users = {user.name: user for user in users}
         self._learned: dict[tuple[str, bytes], None] = {}
         self._newest: dict[tuple[str, bytes], tuple[int, int]] = {}
+        self._master_keys: dict[str, tuple[Any, Any]] = {}
         self._ticked = 0.0
         for user in self._users.values():
             self._add(user, None)
@@ -198,14 +199,26 @@ class TrapEngine:
     def _add(self, user: User, engine: bytes | None) -> None:
         config = self._config
         auth, priv = _protocols(config)
+        signing, encrypting = auth[user.auth], priv[user.priv]
+        if user.name not in self._master_keys:
+            # Of a password a megabyte is hashed (RFC 3414, A.2): once, or strangers could keep us busy with engine ids.
+            self._master_keys[user.name] = (
+                config.AUTH_SERVICES[signing].hash_passphrase(user.auth_key.encode()) if user.auth else None,
+                config.PRIV_SERVICES[encrypting].hash_passphrase(signing, user.priv_key.encode())
+                if user.priv
+                else None,
+            )
+        auth_key, priv_key = self._master_keys[user.name]
         config.add_v3_user(
             self._engine,
             user.name,
-            auth[user.auth],
-            user.auth_key or None,
-            priv[user.priv],
-            user.priv_key or None,
+            signing,
+            auth_key,
+            encrypting,
+            priv_key,
             securityEngineId=None if engine is None else self._octets(engine),
+            authKeyType=config.USM_KEY_TYPE_MASTER,
+            privKeyType=config.USM_KEY_TYPE_MASTER,
         )
 
     # ---- notifications ----

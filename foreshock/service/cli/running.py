@@ -1,7 +1,7 @@
 """Starting a Foreshock, and what helps before that: settings, a demonstration, what kinds there are."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -34,13 +34,18 @@ def run(
     from foreshock.service.server import serve
     from foreshock.service.settings import SettingsSource
 
-    flags: dict[str, object] = {"listen": listen, "state": state}
-    if watch_host and config is None and "FORESHOCK_CONFIG" not in os.environ:
-        flags["collectors"] = [{"name": "this-host", "kind": "host"}]
+    flags = {"listen": listen, "state": state, **(_host(config, os.environ) if watch_host else {})}
     source = SettingsSource(config, os.environ, flags)
     settings = source.load()
     logs.configure(settings.log.level, settings.log.format)
     leave(serve(settings, source=source, ready=lambda _, url: _welcome(url)))
+
+
+def _host(config: Path | None, environment: Mapping[str, str]) -> dict[str, object]:
+    """This machine as the one thing to watch, where no configuration says what is."""
+    if config is not None or {"FORESHOCK_CONFIG", "FORESHOCK_COLLECTORS"} & set(environment):
+        return {}
+    return {"collectors": [{"name": "this-host", "kind": "host"}]}
 
 
 def _welcome(url: str) -> None:
