@@ -44,7 +44,6 @@ from foreshock.connect.vendors.request_tracker import (
     connect,
     custom_field,
     quoted,
-    time_text,
 )
 from foreshock.core.contracts import (
     Finding,
@@ -308,7 +307,7 @@ class _Changes(TicketChanges[RTTicket]):
     def updated(self, start: datetime) -> Updated[RTTicket]:
         self._queues.default()
         field = custom_field(self._config.key_field)
-        query = f"{field} STARTSWITH {quoted(self._config.key_prefix)} AND LastUpdated >= {time_text(start)}"
+        query = f"{field} STARTSWITH {quoted(self._config.key_prefix)} AND LastUpdated >= {self._client.since(start)}"
         rows = self._client.tickets(query, order="LastUpdated", limit=_MAX_ROWS)
         ours = [row for row in rows if self._key(row) is not None]
         return Updated(ours, self._client.listed_at, rows[-1].updated_at if len(rows) == _MAX_ROWS else None)

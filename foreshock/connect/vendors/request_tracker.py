@@ -9,7 +9,7 @@ without case there.
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
@@ -31,8 +31,8 @@ _MAX_BODY_BYTES = 8 * 1024 * 1024  # a page of attachments holds the whole text 
 _CONFLICT_S = 1.0
 MERGED = "merged"
 _DELETED = "deleted"
-_TIME = "%Y-%m-%dT%H:%M:%SZ"
-"""In a query. Without T and Z, RT reads a time in the time zone of the user, ``+00:00`` or not."""
+_EARLIER_S = 3600 + 60
+"""A query begins so much earlier: RT is off by an hour for hours after a change to summer time, and takes its time."""
 _QUOTED = re.compile(r"(['\\])")
 
 
@@ -196,11 +196,25 @@ class RequestTracker:
         """Transactions of these types and tickets, from a second on, oldest first."""
         ids = " OR ".join(f"ObjectId = {int(id)}" for id in tickets)
         kinds = " OR ".join(f"Type = {quoted(type)}" for type in types)
-        query = f"ObjectType = 'RT::Ticket' AND ({ids}) AND Created >= {time_text(since)} AND ({kinds})"
+        query = f"ObjectType = 'RT::Ticket' AND ({ids}) AND Created >= {self.since(since)} AND ({kinds})"
         fields = "Type,Field,OldValue,NewValue,Created,Creator,ObjectId"
         params = {"query": query, "orderby": "id", "order": "ASC", "fields": fields}
         found = [_event(row) for row in self._rows("/transactions", params)]
         return [event for event in found if event is not None and event.ticket in tickets]
+
+    def since(self, moment: datetime) -> str:
+        """A time in a query, at ``moment`` or somewhat before it.
+
+        In seconds before now, because RT reads any date and time in the time zone of the user, which it does not tell,
+        and of one that ends in Z the date only. Raises Unavailable where RT does not say what time it is.
+        """
+        self._call("GET", "/rt")
+        now = self._http.server_now
+        if now is None:
+            raise Unavailable(f"{self.name} does not say what time it is (no Date header)")
+        ago_s = (now - moment).total_seconds() + _EARLIER_S
+        # Not "N seconds ago": a number of four or six digits would be read as a year or a date.
+        return quoted(f"-{min(max(ago_s, 0), now.timestamp() - _EARLIER_S):.0f} seconds")
 
     # ---- queues and people ----
 
@@ -317,11 +331,6 @@ def quoted(value: str) -> str:
 def custom_field(name: str) -> str:
     """A custom field in a query. ``name`` holds no braces."""
     return f"CF.{{{name}}}"
-
-
-def time_text(moment: datetime) -> str:
-    """A time in a query."""
-    return quoted(moment.astimezone(UTC).strftime(_TIME))
 
 
 def _page(answer: "Answer") -> tuple[list[Mapping[str, Any]], int | None]:
