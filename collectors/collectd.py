@@ -6,13 +6,12 @@ Delivery: at most once: collectd logs what it could not post, and goes on.
 Recovery: reported: a notification of severity OKAY is the end. The threshold plug-in sends it once; with
           `Persist false` (the default) it sends trouble once, too.
 Limits:   plug-in, type and instances identify an alert, with the host; that a value is missing and that it is beyond
-          its threshold are one alert. Values are told apart from notifications; gauges become samples, counters and the
-          like are ignored. Notifications of plug-ins that never send OKAY (a log line that matched) are alerts that
-          nobody ends.
+          its threshold are one alert. Values are ignored: load the plug-in write_prometheus and have it scraped by the
+          collector `openmetrics`. Notifications of plug-ins that never send OKAY (a log line that matched) are alerts
+          that nobody ends.
 Needs:    the plug-ins write_http and threshold, as below. On Debian write_http needs the package libyajl2.
 """
 
-from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -22,7 +21,7 @@ from msgspec import Struct
 
 from foreshock.core.contracts import Collector, Ignored, Receive, decode_items
 from foreshock.core.errors import Malformed
-from foreshock.core.model import Event, Samples, Series
+from foreshock.core.model import Event
 from foreshock.core.payload import alert, moment
 
 _SEVERITY = {"FAILURE": "critical", "WARNING": "warning"}
@@ -30,59 +29,33 @@ _NO_IDENTITY = frozenset({"severity", "service"})
 """The severity changes with the state of one alert; the service is always ``collectd``."""
 
 
-class _Posted(Struct, kw_only=True):
+class Posted(Struct, kw_only=True):
     """A notification has labels, a list of values has values."""
 
     labels: dict[str, str] | None = None
     annotations: dict[str, str] | None = None
     starts_at: str = msgspec.field(default="", name="startsAt")
-    values: list[float | None] | None = None
-    dsnames: list[str] = []
-    dstypes: list[str] = []
-    time: float = 0.0
-    host: str = ""
-    plugin: str = ""
-    plugin_instance: str = ""
-    type: str = ""
-    type_instance: str = ""
+    values: list[Any] | None = None
 
 
-class Value(Struct, frozen=True):
-    """One data source of a list of values."""
-
-    of: _Posted
-    name: str
-    type: str
-    value: float | None
-
-
-_decode = partial(
+decode = partial(
     decode_items,
-    many=msgspec.json.Decoder(list[_Posted]),
-    one=msgspec.json.Decoder(_Posted),
-    what="notifications or values of collectd",
+    many=msgspec.json.Decoder(list[Posted]),
+    one=msgspec.json.Decoder(Posted),
+    what="notifications of collectd",
     or_one=True,
 )
 
 
-def decode(body: bytes) -> Sequence[_Posted | Value | Malformed]:
-    """Notifications as they are; of values one item for each data source."""
-    return [part for item in _decode(body) for part in _apart(item)]
+def translate(item: Posted, received_at: datetime) -> Event | Ignored:
+    if item.labels is not None:
+        return _event(item, received_at)
+    if item.values is None:
+        raise Malformed("it is neither a notification (labels) nor a list of values (values)")
+    return Ignored("values, not a notification")
 
 
-def _apart(item: _Posted | Malformed) -> Iterable[_Posted | Value | Malformed]:
-    if isinstance(item, Malformed) or item.labels is not None:
-        return [item]
-    if item.values is None or not len(item.values) == len(item.dsnames) == len(item.dstypes):
-        return [Malformed("it is neither a notification (labels) nor a list of values (values, dsnames, dstypes)")]
-    return [Value(item, *each) for each in zip(item.dsnames, item.dstypes, item.values, strict=True)]
-
-
-def translate(item: _Posted | Value, received_at: datetime) -> Event | Samples | Ignored:
-    return _samples(item) if isinstance(item, Value) else _event(item, received_at)
-
-
-def _event(item: _Posted, received_at: datetime) -> Event:
+def _event(item: Posted, received_at: datetime) -> Event:
     labels = item.labels or {}
     severity = labels.get("severity", "").upper()
     if severity not in (*_SEVERITY, "OKAY"):
@@ -100,20 +73,6 @@ def _event(item: _Posted, received_at: datetime) -> Event:
         over=over,
         ended_at=at,
     )
-
-
-def _samples(item: Value) -> Samples | Ignored:
-    of = item.of
-    if item.type != "gauge":
-        return Ignored("no gauge")
-    if item.value is None or item.value - item.value != 0:  # NaN and infinities
-        return Ignored("no value")
-    if not of.host or not of.plugin or not of.type or of.time <= 0:
-        raise Malformed("host, plugin, type or time is missing")
-    what = [of.plugin_instance, of.type_instance, item.name if len(of.dsnames) > 1 else ""]
-    metric = of.plugin if of.plugin == of.type else f"{of.plugin}_{of.type}"
-    series = Series(ci=of.host, metric=metric, dimension="/".join(part for part in what if part)[:300])
-    return Samples(series=series, times=[of.time], values=[item.value])
 
 
 _TEXTS: dict[str, Any] = {"type": "object", "additionalProperties": {"type": "string"}}

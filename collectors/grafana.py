@@ -21,6 +21,7 @@ from msgspec import Raw, field
 
 from collectors import alertmanager_webhook
 from collectors.alertmanager_webhook import Notified, alerts_of
+from foreshock.connect.proofs import GRAFANA
 from foreshock.core.contracts import Collector, Ignored, Receive, decode_items
 from foreshock.core.errors import Malformed
 from foreshock.core.model import Event, read_labels
@@ -113,6 +114,7 @@ COLLECTOR = Collector(
     translate=translate,
     receive=Receive(
         path="/api/v1/collect/grafana",
+        signed=GRAFANA,
         schema={
             "type": "object",
             "required": ["alerts"],

@@ -239,7 +239,8 @@ class Icinga2:
             for row in await asyncio.to_thread(self._api.objects, kind, (*names, *_ATTRIBUTES), expression):
                 message = _of_object(row)
                 seen.add(_key(message))
-                if int(row["state"]) and _passes_over(row["state_type"], row["downtime_depth"]):
+                never = row.get("last_check_result") is None  # such a host counts as down, such a service as unknown
+                if never or (int(row["state"]) and _passes_over(row["state_type"], row["downtime_depth"])):
                     continue
                 if _is_good(message) and not started and _key(message) not in self._bad:
                     continue

@@ -9,7 +9,7 @@ import pytest
 from collectors.collectd import decode, translate
 from foreshock.core.contracts import Ignored
 from foreshock.core.errors import Malformed
-from foreshock.core.model import Event, Samples, Series, read_annotations, read_labels
+from foreshock.core.model import Event, read_annotations, read_labels
 from foreshock.testing.payloads import sample
 
 NOW = datetime(2026, 11, 22, 3, 12, tzinfo=UTC)
@@ -39,41 +39,13 @@ def test_limits_that_are_not_set_are_not_told():
     assert "WarningMin" not in said
 
 
-def test_gauges_are_samples_one_series_for_each_data_source():
-    found = read(sample("collectd-values.json").tree)
-
-    assert [each.series for each in found] == [
-        *(Series(ci="host-a", metric="load", dimension=name) for name in ("shortterm", "midterm", "longterm")),
-        *(Series(ci="host-a", metric="memory", dimension=name) for name in ("used", "slab_recl")),
-    ]
-    assert (found[3].times, found[3].values) == ([1795317114.688], [1317122048.0])
+def test_values_are_no_alerts():
+    assert set(read(sample("collectd-values.json").tree)) == {Ignored("values, not a notification")}
 
 
-@pytest.mark.parametrize(
-    ("change", "means"),
-    [
-        ({"dstypes": ["derive"]}, Ignored("no gauge")),
-        ({"values": [None]}, Ignored("no value")),
-        ({"values": [1.0]}, Samples),
-        ({"host": ""}, "host, plugin, type or time is missing"),
-        ({"dsnames": []}, "neither a notification"),
-    ],
-)
-def test_what_is_no_gauge_says_nothing(change: dict[str, Any], means: Any):
-    tree = [sample("collectd-values.json").tree[1] | change]
-
-    if isinstance(means, str):
-        with pytest.raises(Malformed, match=means):
-            raise_first(tree)
-    elif isinstance(means, Ignored):
-        assert read(tree) == [means]
-    else:
-        assert isinstance(read(tree)[0], means)
-
-
-def raise_first(tree: Any) -> None:
-    (found,) = read(tree)
-    raise found
+def test_what_is_neither_a_notification_nor_values_is_refused():
+    with pytest.raises(Malformed, match="neither a notification"):
+        read([{"host": "host-a"}])
 
 
 @pytest.mark.parametrize("change", [{"severity": "SOSO"}, {"alertname": ""}, {"instance": ""}])

@@ -129,6 +129,16 @@ def test_states_that_nobody_heard_of_are_asked_for_at_the_start(config):
     assert told(taken) == [("Host down", False), ("Host down", True), ("disk", False), ("load", True)]
 
 
+def test_what_was_never_checked_is_in_no_trouble(config):
+    server = Server([line()])
+    server.hosts = [host(1, last_check_result=None)]
+    server.services = [service(3, name="load", last_check_result=None)]
+
+    taken = listen(server, config, lambda taken: taken.payloads)
+
+    assert told(taken) == [("disk", False)]
+
+
 def test_what_is_soft_or_begins_in_a_downtime_is_left_out_and_its_end_is_not(config):
     lines: list[bytes | None] = [
         line(state_type=0),

@@ -3,36 +3,46 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from collectors.zabbix import ZabbixConfig
 from foreshock.connect.config import strictly
 from foreshock.core.model import Event, Samples, read_labels
 from foreshock.service.settings import collector_kinds
 from foreshock.testing.monitoring_servers import Collectd, Icinga2, Zabbix, zabbix_tables
+from foreshock.testing.payloads import sample
 from foreshock.testing.servers import ForeshockServer, Nagios, eventually
 
 COLLECTORS = collector_kinds()
+TOKEN = "a-token-of-nagios-and-nobody-else"
 PAGES = Path(__file__).resolve().parents[2] / "docs/connect"
 
 
-def from_page(kind: str, foreshock: ForeshockServer) -> str:
+def from_page(kind: str, foreshock: ForeshockServer, *, address: bool = True) -> str:
     """The first block of text that the page of the kind says to paste, for this Foreshock."""
     _, _, by_hand = (PAGES / f"{kind}.md").read_text(encoding="utf-8").partition("From here on written by hand")
     found = re.search(r"^```\w*\n(.*?)^```", by_hand, re.DOTALL | re.MULTILINE)
     assert found is not None
-    assert "127.0.0.1:8420" in found[1]
+    assert ("127.0.0.1:8420" in found[1]) is address
     return found[1].replace("127.0.0.1:8420", foreshock.target)
 
 
 @pytest.fixture(scope="module")
-def foreshock():
-    with ForeshockServer() as server:
+def foreshock(tmp_path_factory):
+    """It has a source ``guarded`` of Nagios, which must show ``TOKEN``."""
+    token = tmp_path_factory.mktemp("secrets") / "token"
+    token.write_text(TOKEN)
+    token.chmod(0o600)
+    guarded = {"name": "guarded", "kind": "nagios", "token_files": [str(token)]}
+    with ForeshockServer(config={"collectors": [guarded]}) as server:
         yield server
 
 
@@ -55,12 +65,13 @@ def alerts(foreshock: ForeshockServer, **labels: str) -> list[dict[str, Any]]:
 def opens_and_resolves(
     foreshock: ForeshockServer, trouble: Callable[[], object], end: Callable[[], object], **labels: str
 ) -> dict[str, Any]:
-    """The alert, as it fired; one, once."""
+    """The alert, as it fired; one, once, and all that came could be read."""
+    unread = foreshock.get("/api/v1/status")["dead_letters"]
     trouble()
     (alert,) = eventually(lambda: alerts(foreshock, **labels), what=f"an alert with {labels}")
     end()
     eventually(lambda: not alerts(foreshock, **labels), what=f"the end of the alert with {labels}")
-    assert foreshock.get("/api/v1/status")["dead_letters"] == 0
+    assert foreshock.get("/api/v1/status")["dead_letters"] == unread
     return alert
 
 
@@ -132,6 +143,52 @@ def test_nagios_reports_services_and_hosts(foreshock, require):
     assert {alert["annotations"]["notification"], host["annotations"]["notification"]} == {"PROBLEM"}
 
 
+def test_a_token_in_a_file_of_headers_is_what_a_guarded_source_wants(foreshock, require, tmp_path):
+    require("curl")
+    command = next(line for line in from_page("nagios", foreshock).splitlines() if "$SERVICEDESC$" in line)
+    command = command.partition("command_line ")[2].replace("/api/v1/collect", "/s/guarded/api/v1/collect")
+    values = {"HOSTNAME": "guarded-a", "SERVICEDESC": "load", "SERVICESTATE": "WARNING", "TIMET": "1795317336"}
+    command = re.sub(r"\$([A-Z]+)\$", lambda macro: values.get(macro[1], ""), command)
+    header = tmp_path / "foreshock.header"
+    header.write_text(f"Authorization: Bearer {TOKEN}\n")
+
+    without = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=20, check=False)
+    shown = subprocess.run(["sh", "-c", f"{command} -H @{header}"], timeout=20, check=False)
+
+    assert (without.returncode, shown.returncode) == (22, 0)
+    assert "401" in without.stderr
+    (alert,) = eventually(lambda: alerts(foreshock, host="guarded-a"), what="the alert")
+    assert alert["labels"]["alertname"] == "load"
+
+
+def test_the_script_for_checkmk_posts_what_stands_in_its_environment(foreshock, tmp_path):
+    script = tmp_path / "foreshock"
+    script.write_text(from_page("checkmk", foreshock, address=False))
+    variables = {f"NOTIFY_{name}": value for name, value in sample("checkmk-firing.json").tree.items()}
+    variables |= {"NOTIFY_PARAMETER_1": f"{foreshock.url}/api/v1/collect/checkmk", "NOTIFY_CONTACTPAGER": "secret"}
+
+    done = subprocess.run(
+        [sys.executable, script], env=variables, capture_output=True, text=True, timeout=20, check=False
+    )
+    refused = {**variables, "NOTIFY_SERVICESTATE": "SOSO"}
+    never = subprocess.run([sys.executable, script], env=refused, capture_output=True, timeout=20, check=False)
+
+    assert (done.returncode, done.stdout) == (0, "Foreshock answered 202\n")
+    assert never.returncode == 2
+    (alert,) = eventually(lambda: alerts(foreshock, alertname="Filesystem /var"), what="the alert")
+    assert alert["labels"]["checkmk_site"] == "main"
+
+
+def test_the_handler_for_sensu_posts_what_it_reads(foreshock, require):
+    require("curl")
+    command = yaml.safe_load(from_page("sensu", foreshock))["spec"]["command"]
+
+    for name in ("sensu-firing.json", "sensu-resolved.json"):
+        subprocess.run(["sh", "-c", command], input=sample(name).payload, timeout=20, check=True)
+        fires = name == "sensu-firing.json"
+        eventually(lambda fires=fires: bool(alerts(foreshock, sensu_namespace="default")) is fires, what=name)
+
+
 def test_icinga_reports_services_and_hosts(foreshock, require):
     require("icinga2", "curl", "openssl")
     with Icinga2(from_page("icinga2", foreshock)) as icinga:
@@ -169,6 +226,7 @@ def test_icinga_is_listened_to_and_asked_for_what_was_missed(require, tmp_path):
                 return bool(alerts(foreshock, host="host-a", **labels))
 
             eventually(lambda: fires(alertname="disk"), what="the service that was in trouble before")
+            assert not fires(alertname="Host down")  # it was never checked, and counts as down there
             icinga.check_result(1, "no ping", service="")
             eventually(lambda: fires(alertname="Host down"), what="the host")
             icinga.check_result(0, "ping", service="")
