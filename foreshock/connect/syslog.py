@@ -230,6 +230,8 @@ class Frames:
     def feed(self, data: bytes) -> list[bytes]:
         """The messages that are complete now."""
         buffer = self._rest + data if self._rest else data
+        if b"\0" in buffer:  # by which some senders end a message, such as Python's SysLogHandler
+            buffer = buffer.replace(b"\0", b"\n")
         at, end = 0, len(buffer)
         found: list[bytes] = []
         find, append = buffer.find, found.append
@@ -282,8 +284,6 @@ class Frames:
                 append(buffer[at:line])
             at = line + 1
         self._rest = buffer[at:]
-        if b"\0" in buffer:  # some senders end a message with it
-            found = [part for message in found for part in message.split(b"\0") if part.strip()]
         return found
 
     def end(self) -> list[bytes]:

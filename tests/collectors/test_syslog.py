@@ -2,6 +2,8 @@
 
 import asyncio
 import datetime as dt
+import logging
+import logging.handlers
 import shutil
 import socket
 import ssl
@@ -24,7 +26,7 @@ from foreshock.connect.lines import Line
 from foreshock.core.contracts import Outcome
 from foreshock.core.errors import ForeshockError, Unavailable
 from foreshock.testing.fakes import Taken
-from foreshock.testing.servers import Rsyslog, free_port
+from foreshock.testing.servers import Rsyslog, eventually, free_port
 
 ERROR = b"<27>Nov 22 03:08:13 web-1 shop[7]: it fails %d"
 NOTICE = b"<29>Nov 22 03:08:13 web-1 shop[7]: it works %d"
@@ -351,6 +353,30 @@ def test_what_rsyslog_sends_in_each_of_its_ways_is_the_same_line(ports: dict[str
     now = dt.datetime.now(dt.UTC)
     assert all(line.at and abs(now - line.at) < dt.timedelta(minutes=1) for line in lines(outlet))
     assert len({bytes(COLLECTOR.translate(line, now).labels) for line in lines(outlet)}) == 1
+
+
+def test_what_pythons_own_logging_sends_is_read():
+    """Over TCP it ends a message with a zero and nothing else."""
+    outlet, ports = Taken(), (free_port(), free_port())
+
+    def write() -> None:
+        for port, kind in zip(ports, (socket.SOCK_DGRAM, socket.SOCK_STREAM), strict=True):
+            handler = logging.handlers.SysLogHandler(("127.0.0.1", port), socktype=kind)
+            handler.ident = "shop: "
+            for number in range(2):
+                text = f"{kind.name} {'a' * (number + 1)}"
+                handler.emit(logging.LogRecord("x", logging.ERROR, "", 0, text, (), None))
+            held = 4 if kind is socket.SOCK_STREAM else 2
+            eventually(lambda held=held: len(lines(outlet)) == held)  # while the stream is open
+            handler.close()
+
+    async def work() -> None:
+        async with listening(outlet, udp=f"127.0.0.1:{ports[0]}", tcp=f"127.0.0.1:{ports[1]}"):
+            await asyncio.to_thread(write)
+
+    run(work)
+
+    assert {(line.app, line.severity) for line in lines(outlet)} == {("shop", "err")}
 
 
 def test_what_logger_sends_by_itself_is_read(ports: dict[str, int]):

@@ -182,7 +182,8 @@ FRAMED = {
     "counted": lambda message: b"%d %s" % (len(message), message),
     "line": lambda message: message.replace(b"\n", b" ") + b"\n",
     "carriage return": lambda message: message.replace(b"\n", b" ") + b"\r\n",
-    "zero": lambda message: message.replace(b"\n", b" ") + b"\0\n",
+    "zero and line": lambda message: message.replace(b"\n", b" ") + b"\0\n",
+    "zero": lambda message: message.replace(b"\n", b" ") + b"\0",
     "counted with a line break": lambda message: b"%d %s\n" % (len(message) + 1, message),
 }
 TEXT = st.binary(max_size=40).map(lambda text: b"<13>" + text.replace(b"\0", b"").replace(b"\r", b"") + b".")
