@@ -410,6 +410,13 @@ def test_an_event_of_em_event_is_over_when_it_is_clear_or_closing(fields: dict[s
     assert (event.ends_at is not None) is over
 
 
+def test_times_of_em_event_are_utc_though_they_do_not_say_so():
+    event, _ = read("servicenow-firing.json")
+
+    assert isinstance(event, Event)
+    assert event.starts_at == datetime(2025, 11, 22, 3, 17, 56, tzinfo=UTC)
+
+
 def test_additional_info_may_be_json_in_a_text():
     event, _ = read("servicenow-firing.json")
 
@@ -518,6 +525,15 @@ def test_what_changes_something_on_gitlab_is_a_change_of_the_projects_ci(payload
     else:
         assert isinstance(found, Change)
         assert (found.title, found.cis) == (title, ("shop",))
+
+
+def test_a_deployment_of_gitlab_is_a_change_when_it_begins_and_when_it_is_done():
+    (begun,) = read("gitlab-deployment.json", at("gitlab-deployment.json", "status", value="running"))
+    (done,) = read("gitlab-deployment.json")
+
+    assert isinstance(begun, Change)
+    assert isinstance(done, Change)
+    assert begun.id != done.id, "the end does not take the place of the beginning"
 
 
 def test_times_of_gitlab_are_read_with_their_zone():
