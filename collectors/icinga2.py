@@ -139,7 +139,6 @@ class Icinga2Config(ReceiveConfig, ListenConfig, Icinga2Account):
 _HOST, _SERVICE = ("UP", "DOWN"), ("OK", "WARNING", "CRITICAL", "UNKNOWN")
 _ATTRIBUTES = ("state", "state_type", "last_state_change", "downtime_depth", "last_check_result")
 _HARD = 1
-_SUSPICIOUS = 3  # that are deleted all at once
 _FIRST_PAUSE_S, _MAX_PAUSE_S = 1.0, 60.0
 _PAGE = 1000
 
@@ -247,9 +246,9 @@ class Icinga2:
                 if self._bad.get(_key(message)) != message:
                     news.append(message)
         gone = [message for key, message in self._bad.items() if key not in seen]
-        if len(gone) == len(self._bad) >= _SUSPICIOUS:
+        if gone and not await asyncio.to_thread(self._api.objects, "hosts", ("name", *_ATTRIBUTES), "true"):
             raise Denied(
-                f"{self._config.url} shows none of the {len(gone)} hosts and services any more that were in trouble",
+                f"{self._config.url} shows no host any more, and {len(gone)} hosts and services were in trouble",
                 hint="check the filters of the permissions objects/query/Host and objects/query/Service",
             )
         news += [_ended(message, asked_at) for message in gone]
