@@ -161,7 +161,7 @@ class Kafka:
                 if (error := message.error()) is not None:
                     raise self._failure(error)
             if messages:
-                await intake.take([message.value() or b"" for message in messages])
+                await intake.take([(message.value() or b"", message.topic() or "") for message in messages])
                 await loop.run_in_executor(thread, self._commit, consumer, messages)
 
     def _commit(self, consumer: "Consumer", messages: "Sequence[Message]") -> None:

@@ -107,7 +107,7 @@ class Mqtt:
             intake.connected(f"{', '.join(self._config.topics)} of {self._address}")
             while True:
                 messages = await gathered(heard.messages, self._config.prefetch, heard.broken)
-                await intake.take([bytes(message.payload) for message in messages])
+                await intake.take([(bytes(message.payload), message.topic) for message in messages])
                 for message in messages:
                     client.ack(message.mid, message.qos)
         finally:

@@ -177,7 +177,7 @@ class Nats:
                     for message in messages:
                         await message.in_progress()
 
-                await intake.take([message.data for message in messages], meanwhile=at_work)
+                await intake.take([(message.data, message.subject) for message in messages], meanwhile=at_work)
                 for message in messages:
                     await message.ack()
         except (OSError, Error) as error:

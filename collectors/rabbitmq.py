@@ -132,7 +132,7 @@ class Rabbitmq:
         intake.connected(f"queue {self._config.queue} of {self._address}")
         while True:
             messages = await gathered(waiting, self._config.prefetch, broken)
-            await intake.take([message.body for message in messages])
+            await intake.take([(message.body, message.routing_key or "") for message in messages])
             await messages[-1].ack(multiple=True)
 
     async def _queue(self, connection: "AbstractConnection") -> "AbstractQueue":

@@ -176,8 +176,9 @@ class RedisStreams:
     async def _take(self, client: "Redis", intake: Intake, stream: Any, found: Sequence[_Entry]) -> None:
         if not found:
             return
+        name = stream.decode() if isinstance(stream, bytes) else str(stream)
         # Of an entry that was trimmed away meanwhile there is only the id.
-        await intake.take([self._message(fields) for _, fields in found if fields])
+        await intake.take([(self._message(fields), name) for _, fields in found if fields])
         await client.xack(stream, self._config.group, *(id for id, _ in found))
 
     def _message(self, fields: Mapping[bytes, bytes]) -> bytes:

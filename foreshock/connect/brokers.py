@@ -12,7 +12,8 @@ from msgspec import Struct
 from pydantic import Field, model_validator
 
 from foreshock.connect.auth import CaFile, read_secret
-from foreshock.core.contracts import ListenConfig, Outcome, Outlet
+from foreshock.connect.mapping import Loaded, load_mapping
+from foreshock.core.contracts import ListenConfig, Outcome, Outlet, with_head
 from foreshock.core.errors import ConfigError, ForeshockError, Invalid, Problem, Unavailable
 
 if TYPE_CHECKING:
@@ -36,6 +37,12 @@ class BrokerConfig(ListenConfig):
         default="events",
         description="kind of collector that reads each message, for example events, alertmanager_webhook or changes",
     )
+    mapping: Path | None = Field(
+        default=None,
+        description="file that says what the messages mean, as the kind webhook has it, instead of `reads`; there "
+        "`_head.topic` is the topic, subject, routing key or stream",
+        examples=["mapping.yaml"],
+    )
     prefetch: int = Field(
         default=200, ge=1, le=10_000, description="messages held at once; they are acknowledged once they are on disk"
     )
@@ -46,10 +53,17 @@ class BrokerConfig(ListenConfig):
     key_file: Path | None = Field(default=None, description="key of the certificate, PEM, without a password")
     in_clear: bool = Field(default=False, description="true: credentials may travel without encryption")
 
+    @property
+    def collector(self) -> str:
+        """The kind that reads the messages."""
+        return "webhook" if self.mapping else self.reads
+
     @model_validator(mode="after")
     def _has_pairs(self) -> "BrokerConfig":
         if bool(self.user) != bool(self.password_file):
             raise Invalid("a user and a password file belong together", hint="write both, or neither")
+        if self.mapping and self.reads != "events":
+            raise Invalid("the messages are read by a mapping and by a kind", hint="write mapping or reads")
         if bool(self.cert_file) != bool(self.key_file):
             raise Invalid("a certificate and its key belong together", hint="write both, or neither")
         return self
@@ -143,12 +157,13 @@ def _unusable(path: Path | None, place: str, instance: str, error: Exception) ->
 class Intake:
     """Where one connection of a broker hands its messages over.
 
+    Args: mapping: goes with each message, if there is one.
     Attributes: instance: what the source is called.
     """
 
-    def __init__(self, instance: str, config: BrokerConfig, outlet: Outlet) -> None:
+    def __init__(self, instance: str, collector: str, mapping: Loaded | None, outlet: Outlet) -> None:
         self.instance = instance
-        self._reads, self._outlet = config.reads, outlet
+        self._collector, self._mapping, self._outlet = collector, mapping, outlet
         self.was_connected = False
 
     def connected(self, where: str) -> None:
@@ -161,25 +176,27 @@ class Intake:
         self._outlet.say(f"{self.instance}: {problem}")
 
     async def take(
-        self, messages: Sequence[bytes], *, meanwhile: Callable[[], Awaitable[object]] | None = None
+        self, messages: Sequence[tuple[bytes, str]], *, meanwhile: Callable[[], Awaitable[object]] | None = None
     ) -> None:
         """All of them are on disk when it returns: acknowledge then.
 
         While they cannot be kept it waits and tries again from the first that was not: none overtakes another, so that
         the end of an alert never comes before its beginning. A message that cannot be read is kept as well; it becomes
-        a dead letter, and does not come again for ever. An empty one means nothing.
+        a dead letter, and does not come again for ever; so does the beginning of one that is too large. An empty one
+        means nothing.
 
-        Args: meanwhile: tells the broker, with each new try, that the messages are still at work.
+        Args:
+            messages: each with its topic, which a mapping may use.
+            meanwhile: tells the broker, with each new try, that the messages are still at work.
         """
-        rest = [
-            message if len(message) <= MAX_MESSAGE_BYTES else message[:_CUT_BYTES] for message in messages if message
-        ]
+        rest = [self._payload(message, topic) for message, topic in messages if message]
         if len(rest) < len(messages):
             self._outlet.count(Outcome.IGNORED, len(messages) - len(rest))
         tries = 0
         while rest:
             kept = await asyncio.gather(
-                *(self._outlet.take(message, collector=self._reads) for message in rest), return_exceptions=True
+                *(self._outlet.take(message, collector=self._collector) for message in rest),
+                return_exceptions=True,
             )
             failures = [(index, each) for index, each in enumerate(kept) if isinstance(each, BaseException)]
             if not failures:
@@ -196,17 +213,23 @@ class Intake:
         if tries:
             self._outlet.say("")
 
+    def _payload(self, message: bytes, topic: str) -> bytes:
+        kept = message if len(message) <= MAX_MESSAGE_BYTES else message[:_CUT_BYTES]
+        return with_head(self._mapping.head(topic=topic), kept) if self._mapping else kept
+
 
 async def stay_connected(
     instance: str, config: BrokerConfig, outlet: Outlet, session: Callable[[Intake], Awaitable[None]]
 ) -> None:
     """One connection after the other, each with its own ``session``, which raises when it breaks.
 
-    After Unavailable there is a pause, longer each time in a row; what else it raises is passed on.
+    After Unavailable there is a pause, longer each time in a row; what else it raises is passed on. Raises ConfigError
+    where the mapping cannot be read.
     """
+    mapping = load_mapping(config.mapping) if config.mapping else None
     failed = 0
     while True:
-        intake = Intake(instance, config, outlet)
+        intake = Intake(instance, config.collector, mapping, outlet)
         try:
             await session(intake)
         except Unavailable as error:

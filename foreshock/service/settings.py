@@ -541,7 +541,7 @@ class Settings(Section):
     def _read_what_is_known(cls, instances: tuple[CollectorInstance, ...]) -> tuple[CollectorInstance, ...]:
         kinds = collector_kinds()
         for index, instance in enumerate(instances):
-            if not isinstance(instance.config, BrokerConfig):
+            if not isinstance(instance.config, BrokerConfig) or instance.config.mapping:
                 continue
             # What needs a head is not told by its body alone.
             fit = [name for name, kind in kinds.items() if kind.receive is not None and kind.receive.head is None]

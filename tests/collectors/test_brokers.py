@@ -16,6 +16,7 @@ from collectors import nats
 from foreshock.connect import brokers
 from foreshock.core.contracts import Collector, Listener, Outcome
 from foreshock.core.errors import Unavailable
+from foreshock.core.model import Event, read_labels
 from foreshock.core.registry import kinds
 from foreshock.testing import dying_listener
 from foreshock.testing.brokers import BROKERS, Broker
@@ -182,6 +183,31 @@ def test_messages_are_read_as_another_kind_where_the_settings_say_so(broker: Bro
     assert listening(broker, one, reads="alertmanager_webhook").payloads == [
         ("alertmanager_webhook", b'{"alerts": []}')
     ]
+
+
+def test_messages_are_read_by_a_mapping_that_goes_with_them(broker: Broker, tmp_path: Path):
+    file = tmp_path / "mapping.yaml"
+    file.write_text("labels: {alertname: what, host: where, topic: _head.topic}\nresolved: state == 'ok'\n")
+
+    async def two(taken: Taken) -> None:
+        await until_connected(taken)
+        await broker.publish(
+            [b'{"what": "Hot", "where": "pump-1", "state": "' + state + b'"}' for state in (b"hot", b"ok")]
+        )
+        await until(lambda: len(taken.payloads) == 2)
+        await asyncio.sleep(0.2)
+
+    taken = listening(broker, two, mapping=str(file))
+
+    story = Story()
+    for collector, payload in taken.payloads:
+        story.after(1).body(payload, collector=collector, source="lab")
+    assert {collector for collector, _ in taken.payloads} == {"webhook"}
+    (alert,) = story.engine.alerts.values()
+    assert alert.ends_at is not None
+    event = KINDS["webhook"].translate(KINDS["webhook"].decode(taken.payloads[0][1])[0], story.now)
+    assert isinstance(event, Event)
+    assert read_labels(event.labels)["topic"] in ("alerts.lab", "alerts", "foreshock", "lab/alarms")
 
 
 def test_what_is_no_message_is_counted_and_what_is_too_large_is_kept_cut(
