@@ -65,7 +65,9 @@ class EmailConfig(ListenConfig):
     )
     ca_file: CaFile = None
     user: str = Field(min_length=1, description="of the mailbox", examples=["alarms@example.com"])
-    password_file: Path | None = Field(default=None, description="file with the password, mode 0600")
+    password_file: Path | None = Field(
+        default=None, examples=["imap-password"], description="file with the password, mode 0600"
+    )
     token_file: Path | None = Field(
         default=None,
         description="file with an OAuth 2 access token, mode 0600, read again at each connection; something else "

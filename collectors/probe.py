@@ -47,6 +47,7 @@ AGAIN_S = 15.0
 """Between two checks while it is not sure how a target is."""
 TELL_AGAIN_S = 600.0
 _FLUSH_S = 1.0
+_RECORD_ITEMS = 1000
 _PORTS = {"http": 80, "https": 443, "tls": 443}
 _SCHEMES = ("http", "https", "tcp", "tls", "icmp", "dns")
 
@@ -122,7 +123,12 @@ class ProbeTarget(BaseModel):
 
 
 class ProbeConfig(ListenConfig):
-    targets: tuple[ProbeTarget, ...] = Field(min_length=1, max_length=5000, description="what to check")
+    targets: tuple[ProbeTarget, ...] = Field(
+        min_length=1,
+        max_length=5000,
+        description="what to check",
+        examples=[[{"url": "https://shop.example.com/health", "slow": "2s"}, {"url": "icmp://router-7.example.com"}]],
+    )
     every: Duration = Field(
         default=timedelta(minutes=1), ge=timedelta(seconds=5), le=timedelta(days=1), description="how often"
     )
@@ -461,12 +467,11 @@ class Probes:
 
     async def _flush(self, outlet: Outlet) -> None:
         samples, self._samples = self._samples, []
-        told, self._told = self._told, []
-        try:
-            if told:
+        with suppress(Unavailable):
+            while self._told:
+                told = self._told[:_RECORD_ITEMS]
                 await outlet.take(msgspec.json.encode(told), items=len(told))
-        except Unavailable:
-            self._told = told + self._told
+                del self._told[: len(told)]
         with suppress(Unavailable):
             await outlet.measure(samples)
 

@@ -105,7 +105,9 @@ class SnmpTrapConfig(ListenConfig):
         description="UDP addresses to listen on, for example [::]:162",
     )
     communities_file: Path | None = Field(
-        default=None, description="file with the communities that are let in, one a line, mode 0600; versions 1 and 2c"
+        default=None,
+        examples=["communities"],
+        description="file with the communities that are let in, one a line, mode 0600; versions 1 and 2c",
     )
     users: tuple[TrapUser, ...] = Field(default=(), max_length=1000, description="users of version 3 that are let in")
     engine_id: str = Field(
@@ -120,9 +122,13 @@ class SnmpTrapConfig(ListenConfig):
         default=True,
         description="take the address that the trap names for the agent's; false: always that of the sender",
     )
-    mibs: Path | None = Field(default=None, description="folder with MIB files of your devices, and what they import")
+    mibs: Path | None = Field(
+        default=None, examples=["mibs"], description="folder with MIB files of your devices, and what they import"
+    )
     mibs_compiled: Path | None = Field(
-        default=None, description="file to keep them compiled in; without: compiled at each start"
+        default=None,
+        examples=["var/mibs.json"],
+        description="file to keep them compiled in; without: compiled at each start",
     )
     rules: tuple[TrapRule, ...] = Field(
         default=(),
@@ -132,6 +138,7 @@ class SnmpTrapConfig(ListenConfig):
     )
     snmptrapd_config: Path | None = Field(
         default=None,
+        examples=["snmptrapd.conf"],
         description="a snmptrapd.conf with authCommunity or authUser lines: net-snmp's snmptrapd receives instead of "
         "Foreshock itself, for thousands of traps a second; communities and users are then those of that file",
     )

@@ -306,6 +306,16 @@ def test_what_is_found_while_nothing_can_be_kept_is_told_later(monkeypatch: pyte
     assert told(watched(monkeypatch, answers, until)) == [("ProbeFailed", False)]
 
 
+def test_what_many_targets_tell_at_once_is_parted(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(probe, "_RECORD_ITEMS", 3)
+    targets = [{"url": f"tcp://192.0.2.{number}:80"} for number in range(20)]
+
+    outlet = watched(monkeypatch, Answers(BAD), lambda outlet: len(told(outlet)) >= 20, targets=targets)
+
+    assert max(len(decode(payload)) for _, payload in outlet.payloads) == 3
+    assert len({bytes(event.labels) for event in events(outlet)}) == 20
+
+
 def test_checks_at_the_same_time_are_bounded(monkeypatch: pytest.MonkeyPatch):
     lock, now, most, done = threading.Lock(), [0], [0], threading.Event()
 
