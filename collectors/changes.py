@@ -15,6 +15,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct, structs
 
+from foreshock.connect.proofs import STANDARD_WEBHOOKS
 from foreshock.core.contracts import Collector, Ignored, Receive, decode_items
 from foreshock.core.errors import Malformed
 from foreshock.core.model import Change, Moment
@@ -122,6 +123,10 @@ COLLECTOR = Collector(
     facts="Foreshock's own format",
     decode=decode,
     translate=translate,
-    receive=Receive(path="/api/v1/changes", schema={"oneOf": [{"type": "array", "items": _CHANGE}, _CHANGE]}),
+    receive=Receive(
+        path="/api/v1/changes",
+        schema={"oneOf": [{"type": "array", "items": _CHANGE}, _CHANGE]},
+        signed=STANDARD_WEBHOOKS,
+    ),
     sample="changes.json",
 )

@@ -14,6 +14,7 @@ from typing import Literal
 import msgspec
 from msgspec import Raw, Struct
 
+from foreshock.connect.proofs import STANDARD_WEBHOOKS
 from foreshock.core.contracts import Collector, Receive, decode_items
 from foreshock.core.errors import Malformed
 from foreshock.core.model import MAX_LABELS, Event, Moment
@@ -84,7 +85,11 @@ COLLECTOR = Collector(
     facts="Foreshock's own format",
     decode=decode,
     translate=translate,
-    receive=Receive(path="/api/v1/events", schema={"oneOf": [{"type": "array", "items": _EVENT}, _EVENT]}),
+    receive=Receive(
+        path="/api/v1/events",
+        schema={"oneOf": [{"type": "array", "items": _EVENT}, _EVENT]},
+        signed=STANDARD_WEBHOOKS,
+    ),
     sample="events.json",
     expires=True,
 )

@@ -18,6 +18,7 @@ from typing import Any
 from pydantic import Field
 
 from foreshock.connect.mapping import Loaded, decode, load_mapping, translate
+from foreshock.connect.proofs import STANDARD_WEBHOOKS
 from foreshock.core.contracts import Collector, Receive, ReceiveConfig
 
 
@@ -45,6 +46,7 @@ COLLECTOR = Collector(
         schema={},
         config=WebhookConfig,
         prepare=_prepare,
+        signed=STANDARD_WEBHOOKS,
         head=_head,
         texts=("application/x-www-form-urlencoded", "text/plain"),
     ),

@@ -113,3 +113,16 @@ class Lag:
             log.warning("the engine's position could not be read", exc_info=True)
         finally:
             self._looking = False
+
+
+def seldom(look: Callable[[], bool], now: Callable[[], float] = time.monotonic) -> Callable[[], bool]:
+    """What ``look`` says, at most a second old: it asks the store."""
+    found, again_at = False, float("-inf")
+
+    def known() -> bool:
+        nonlocal found, again_at
+        if now() >= again_at:
+            found, again_at = look(), now() + _LOOK_S
+        return found
+
+    return known

@@ -62,6 +62,7 @@ from foreshock.service.measuring import Measuring
 from foreshock.service.notifying import Directory, Notifier
 from foreshock.service.ourselves import SOURCE_SILENT
 from foreshock.service.outgoing import Outgoing
+from foreshock.service.pressure import seldom
 from foreshock.service.problem_reading import ProblemReader
 from foreshock.service.quiet import LiveQuiet
 from foreshock.service.quiet_api import quiet_api
@@ -153,7 +154,7 @@ class Foreshock:
             append=self.inbox.append_all,
             measure=self.measuring.append_encoded,
             closed=self.closed,
-            pressed=lambda: self.runner.lag >= self.settings.limits.lag,
+            pressed=seldom(lambda: self.runner.lag >= self.settings.limits.lag),
             clock=self.clock,
         )
         if not front.fresh:  # else topology and settings come first

@@ -48,7 +48,7 @@ from foreshock.core.model import Event
 from foreshock.service.access import Access
 from foreshock.service.gates import Fetched, Gates
 from foreshock.service.intake import Intake, Limits
-from foreshock.service.pressure import Bounds, Lag, Pressure
+from foreshock.service.pressure import Bounds, Lag, Pressure, seldom
 from foreshock.service.settings import CollectorInstance
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -817,3 +817,19 @@ def test_the_lag_is_looked_up_by_another_thread_and_not_believed_when_it_is_old(
         return seen
 
     assert asyncio.run(look()) == [0, 40, 0]
+
+
+def test_what_asks_the_store_is_asked_once_a_second():
+    clock, asked = [0.0], list[float]()
+
+    def look() -> bool:
+        asked.append(clock[0])
+        return True
+
+    pressed = seldom(look, lambda: clock[0])
+    answers = []
+    for clock[0] in (0.0, 0.5, 0.9, 1.0, 1.5, 2.1):
+        answers.append(pressed())
+
+    assert all(answers)
+    assert asked == [0.0, 1.0, 2.1]
