@@ -261,6 +261,14 @@ class Item(Struct, frozen=True):
     number: int
     value: Any
 
+    @property
+    def payload(self) -> bytes:
+        """As it came, for a dead letter."""
+        value = self.value
+        if isinstance(value, dict):
+            value = {key: part for key, part in value.items() if key not in ("_payload", "_head")}
+        return msgspec.json.encode(value)
+
 
 class Mapped(Struct, frozen=True):
     """What became of an item.

@@ -71,6 +71,8 @@ def test_an_item_that_does_not_fit_is_refused_and_the_answer_says_where_in_the_m
 
     assert reply.status == 207
     assert "labels.alertname: 'check.name' gives nothing" in reply.json()["results"][1]["error"]
+    letter = eventually(lambda: foreshock.get("/api/v1/dead-letters"), what="a dead letter")[0]
+    assert letter["payload"] == '{"check":{}}'
 
 
 def test_a_form_needs_a_token_of_the_source(foreshock: ForeshockServer):
