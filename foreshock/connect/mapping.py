@@ -1,7 +1,7 @@
 """A mapping: how the payload of a product that nobody wrote a collector for becomes events and changes.
 
-It is a YAML file of JMESPath expressions; ``Mapping`` is its model. Webhooks, brokers and e-mail share it: what comes
-in is recorded behind a line with the mapping (``core.contracts.with_head``), so that it is read again the same way when
+It is a YAML file of JMESPath expressions; ``Mapping`` is its model. Webhooks and brokers share it: what comes in
+is recorded behind a line with the mapping (``core.contracts.with_head``), so that it is read again the same way when
 the file is another one. ``decode`` and ``translate`` are those of such a collector.
 
 Facts: https://jmespath.org/specification.html, read 2026-11-22, with three functions of ours: ``lower(text)``,

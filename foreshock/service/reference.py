@@ -311,8 +311,10 @@ def _mapping() -> Iterator[list[str]]:
         "# Mappings",
         *"""\
 A mapping says what the payload of a product means that Foreshock does not know. It is a YAML file of
-[JMESPath](https://jmespath.org/tutorial.html) expressions. Webhooks ([webhook](connect/webhook.md)), brokers and e-mail
-use the same one. It is recorded with each payload: a replay reads what came in as it was read then.""".splitlines(),
+[JMESPath](https://jmespath.org/tutorial.html) expressions. Webhooks ([webhook](connect/webhook.md)) take one, and so do
+brokers (`mapping` of [nats](connect/nats.md), [kafka](connect/kafka.md), [rabbitmq](connect/rabbitmq.md),
+[mqtt](connect/mqtt.md), [redis_streams](connect/redis_streams.md)). It is recorded with each payload: a replay reads
+what came in as it was read then.""".splitlines(),
     ]
     yield ["## Keys", "", *_rows(Mapping.model_fields, None, ())]
     yield ["Each of `rules` has the keys `when` to `ignore` of the table above.", "", "Of `change`:"]
