@@ -15,7 +15,7 @@ import msgspec
 
 from foreshock.core.contracts import decode_items
 from foreshock.core.errors import Malformed
-from foreshock.core.model import MAX_ANNOTATION_VALUE_BYTES, Change, Event, encode_texts
+from foreshock.core.model import Change, Event, encode_annotations, encode_texts
 from foreshock.core.severity import Severity, parse_severity
 
 T = TypeVar("T")
@@ -177,10 +177,9 @@ def alert(
         ends_at = received_at if ended_at is None else min(ended_at, received_at)
     elif holds is not None:
         ends_at = received_at + holds
-    said = {name: _cut(one) for name, one in (annotations or {}).items() if one}
     return Event(
         labels=encode_texts({name: one for name, one in labels.items() if one}),
-        annotations=encode_texts(said),
+        annotations=encode_annotations(annotations or {}),
         severity=severity,
         starts_at=starts_at,
         ends_at=ends_at,
@@ -210,9 +209,3 @@ def change(
         actor=actor[:_MAX_TEXT],
         url=url[:_MAX_TEXT] if url.startswith(("https://", "http://")) else "",
     )
-
-
-def _cut(value: str) -> str:
-    if len(value) * 4 <= MAX_ANNOTATION_VALUE_BYTES:
-        return value
-    return value.encode()[:MAX_ANNOTATION_VALUE_BYTES].decode(errors="ignore")
