@@ -67,7 +67,7 @@ class Cmdb(Struct, frozen=True, kw_only=True):
     unmapped_class: str = ""
     unmapped_relation: Relation | None = None
     shows: Mapping[str, tuple[Any, Any]] = {}
-    hub: int = 20_000
+    hub: int = 100_000
     permissions: tuple[str, ...] = ()
     lacks: Mapping[Trait, str] = {}
 
