@@ -67,6 +67,13 @@ PACKAGES: dict[str, str] = {
 }
 """The Debian packages that bring each program."""
 
+PARTS: dict[str, Sequence[str]] = {
+    "collectd": ("lib/*/libyajl.so.2",),
+    "php": ("lib/php/*/pgsql.so", "share/zabbix/index.php"),
+    "rsyslogd": ("lib/*/rsyslog/lmnsd_gtls.so",),
+}
+"""What of those packages lies below /usr beside a program that many machines have without it."""
+
 READY_WITHIN_S = 30.0
 """A server that does not answer by then is broken: the slowest takes 2 s on two busy cores."""
 
@@ -92,7 +99,11 @@ def program(name: str) -> Path | None:
 
 def missing(*programs: str) -> list[str]:
     """Those of the programs that this machine lacks, in the order given."""
-    return [name for name in programs if program(name) is None]
+    return [name for name in programs if program(name) is None or not all(map(_is_there, PARTS.get(name, ())))]
+
+
+def _is_there(pattern: str) -> bool:
+    return any(Path("/usr").glob(pattern))
 
 
 def apt_line(programs: Sequence[str]) -> str:

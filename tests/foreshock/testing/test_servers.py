@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from foreshock.testing.servers import (
+    PARTS,
     Alertmanager,
     NodeExporter,
     PostgreSQL,
@@ -26,6 +27,14 @@ groups: [{name: lab, rules: [{alert: LabFault, expr: lab_fault > 0, labels: {sev
 
 def plain(url: str) -> str:
     return url.replace("+psycopg", "")
+
+
+def test_a_program_without_the_parts_that_tests_need_is_missing(monkeypatch):
+    monkeypatch.setitem(PARTS, "sh", ("share/no-such-part",))
+    assert missing("sh") == ["sh"]
+
+    monkeypatch.setitem(PARTS, "sh", ("share/*",))
+    assert missing("sh") == []
 
 
 def test_a_program_nobody_has_is_missing_and_named_in_the_apt_line():
