@@ -43,10 +43,10 @@ imports: setup ## who may import whom
 	$(call heading,lint-imports)
 	@$(BIN)/lint-imports
 
-# Two processes, whatever the machine has: the tests wait for servers as often as they compute. Named tests run in one.
-pytest: setup ## the tests, in two processes; ARGS='-k name' runs some of them, in one
+# Three processes, whatever the machine has: the tests wait for servers as often as they compute. Named tests run in one.
+pytest: setup ## the tests, in three processes; ARGS='-k name' runs some of them, in one
 	$(call heading,pytest)
-	@$(BIN)/python -m pytest $(or $(ARGS),--numprocesses=2 --dist=worksteal)
+	@$(BIN)/python -m pytest $(or $(ARGS),--numprocesses=3 --dist=loadfile)
 
 fuzz: setup ## 10,000 examples for each collector, then fuzzing with coverage; FORESHOCK_FUZZ_EXAMPLES, _SECONDS (each target) change it
 	$(call heading,generated examples)

@@ -20,6 +20,9 @@ settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True
 settings.register_profile("dev", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("ci" if os.environ.get("CI") == "true" else "dev")
 
+# gRPC, once it is loaded, has its own say in each fork, and children of ours then died before their exec.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
+
 _numbers = itertools.count(1)
 
 

@@ -61,10 +61,14 @@ def listening(broker: Broker, test: Callable[[Taken], Awaitable[None]], **settin
     async def both() -> Taken:
         taken = Taken()
         running = asyncio.create_task(listener(broker, **settings).run(taken))
-        beside = asyncio.create_task(test(taken))
+        beside = asyncio.create_task(asyncio.wait_for(test(taken), WITHIN_S))
         await asyncio.wait({running, beside}, return_when=asyncio.FIRST_COMPLETED)
-        running.cancel()
         beside.cancel()
+        for _ in range(5):  # a library may lose a cancellation; who stops listeners for real ends their process
+            running.cancel()
+            if (await asyncio.wait({running}, timeout=5))[0]:
+                break
+        assert running.done(), f"the listener goes on although it was cancelled: {running.get_stack()}"
         with suppress(asyncio.CancelledError):
             await running
         await beside

@@ -148,7 +148,9 @@ def test_each_source_is_asked_as_often_as_its_settings_say_and_one_that_fails_ho
 
 
 def test_what_is_told_is_what_the_collector_of_changes_takes():
-    hostile = planned(id="C" * 500, state=WorkState.RUNNING, starts=-1, title="x" * 5000, cis=("ci",) * 500)
+    hostile = planned(
+        id="C" * 500, state=WorkState.RUNNING, starts=-1, title="x" * 5000, cis=tuple(map(str, range(500)))
+    )
     world = World(msgspec.structs.replace(hostile, url="u" * 9000, owner="o" * 900))
     world.plans.run()
 
