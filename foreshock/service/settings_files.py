@@ -6,7 +6,8 @@
 import json
 import re
 import textwrap
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Mapping as Texts
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +19,7 @@ import foreshock
 from cmdb_sync.file import CRITICALITY, FORMAT_VERSION, IDENTIFIERS
 from correlation.settings import CorrelationSettings
 from foreshock.connect.config import plain_value
+from foreshock.connect.mapping import Mapping
 from foreshock.core.contracts import ReceiveConfig
 from foreshock.core.topology import DIRECTIONS
 from foreshock.service.cases.model import CaseFile
@@ -39,7 +41,7 @@ _SCHEMA = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
 _PLAIN = re.compile(r"[A-Za-z0-9_./-][A-Za-z0-9_./:+-]*")
 
 
-_KINDS: Mapping[str, Callable[[], Mapping[str, Kind]]] = {
+_KINDS: Texts[str, Callable[[], Texts[str, Kind]]] = {
     "collectors": collector_kinds,
     "topology": source_kinds,
     "sinks": sink_kinds,
@@ -92,7 +94,7 @@ def default_text(info: FieldInfo, value: Any) -> str:
     return _flow(TypeAdapter(annotation).dump_python(value, mode="json"))
 
 
-def _instances(name: str, defaults: Sequence[Instance], kinds: Mapping[str, Kind]) -> Iterator[str]:
+def _instances(name: str, defaults: Sequence[Instance], kinds: Texts[str, Kind]) -> Iterator[str]:
     """The default instances, and one of every other kind as a comment; of kinds with the same settings, one for all."""
     yield f"{name}:" if defaults else f"{name}: []"
     for instance in defaults:
@@ -117,7 +119,7 @@ def _instances(name: str, defaults: Sequence[Instance], kinds: Mapping[str, Kind
             yield from _comment(f"  and as for {other}: {', '.join(keys)}", "  ")
 
 
-def _told_before(model: type[BaseModel], first: Mapping[type[BaseModel], str]) -> dict[str, list[str]]:
+def _told_before(model: type[BaseModel], first: Texts[type[BaseModel], str]) -> dict[str, list[str]]:
     """Keys that a model has from one for what is posted, which is a kind's own model too: by the kind that shows it."""
     if model is ReceiveConfig or not issubclass(model, ReceiveConfig) or ReceiveConfig not in first:
         return {}
@@ -217,6 +219,12 @@ def cases_schema() -> dict[str, Any]:
     return {**_SCHEMA, **schema, "title": "Cases for Foreshock's rules", "$defs": definitions}
 
 
+def mapping_schema() -> dict[str, Any]:
+    """JSON Schema 2020-12 of a mapping file."""
+    schema = Mapping.model_json_schema(schema_generator=SettingsSchema)
+    return {**_SCHEMA, **schema, "title": "A mapping for Foreshock's webhooks and brokers"}
+
+
 def plan_schema() -> dict[str, Any]:
     """Of what ``foreshock rules plan -o json`` writes."""
     from foreshock.service.plan.report import Told
@@ -287,6 +295,7 @@ def generated() -> dict[str, str]:
         "rules/shipped.yaml": shipped_rules(),
         "rules.schema.json": json.dumps(rules_schema(), indent=2, ensure_ascii=False) + "\n",
         "cases.schema.json": json.dumps(cases_schema(), indent=2, ensure_ascii=False) + "\n",
+        "mapping.schema.json": json.dumps(mapping_schema(), indent=2, ensure_ascii=False) + "\n",
         "plan.schema.json": json.dumps(plan_schema(), indent=2, ensure_ascii=False) + "\n",
         "topology.schema.json": json.dumps(topology_schema(), indent=2, ensure_ascii=False) + "\n",
     }

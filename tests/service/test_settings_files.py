@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
+from ruamel.yaml import YAML
 
 from cmdb_sync.file import FileConfig, FileSource
 from foreshock.connect.config import read_yaml
+from foreshock.connect.mapping import Mapping
 from foreshock.core.errors import ConfigError
 from foreshock.service.cases.model import Case, Check, Expected, Step
 from foreshock.service.settings import Settings, load_settings
@@ -17,6 +20,7 @@ from foreshock.service.settings_files import (
     cases_schema,
     generated,
     json_schema,
+    mapping_schema,
     topology_schema,
     write,
 )
@@ -128,11 +132,38 @@ def test_an_editor_refuses_the_mistakes_in_a_topology_that_its_reader_refuses(tm
         FileSource("t", FileConfig(path=tmp_path / "t.yaml")).fetch()
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"labels": {"alertname": "name"}, "lables": {}},
+        {"labels": {"alertname": 1}},
+        {"labels": {"alertname": "name"}, "format": "xml"},
+        {"labels": {"alertname": "name"}, "severities": {"P1": "terrible"}},
+        {"rules": [{"change": {"id": "id"}}]},
+    ],
+)
+def test_an_editor_refuses_the_mistakes_in_a_mapping_that_its_reader_refuses(wrong: dict[str, Any]):
+    assert list(problems(wrong, mapping_schema(), mapping_schema()))
+    with pytest.raises(ValidationError):
+        Mapping.model_validate(wrong)
+
+
+def test_an_editor_takes_the_mappings_of_the_docs():
+    page = (Path(__file__).parents[2] / "docs" / "mapping.md").read_text(encoding="utf-8")
+    mappings = [given for text in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if "collectors:" not in text
+                and isinstance(given := YAML(typ="safe").load(text), dict)]  # fmt: skip
+
+    assert len(mappings) > 1
+    for given in mappings:
+        assert not list(problems(given, mapping_schema(), mapping_schema()))
+        Mapping.model_validate(given)
+
+
 def test_the_files_of_init_name_schemas_that_lie_beside_them(tmp_path: Path):
     assert run(["init", str(tmp_path)]).exit_code == 0
 
     for file in tmp_path.glob("*.yaml"):
         assert not list(problems(read_yaml(file).data, schema_of(file), schema_of(file)))
     assert {file.name for file in tmp_path.glob("*.schema.json")} == {
-        f"{name}.schema.json" for name in ("foreshock", "rules", "cases", "topology")
+        f"{name}.schema.json" for name in ("foreshock", "rules", "cases", "topology", "mapping")
     }

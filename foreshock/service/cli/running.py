@@ -15,7 +15,7 @@ from foreshock.service.cli.terminal import Output, complain, leave, print_lines,
 
 commands = typer.Typer()
 
-_SCHEMAS = ("foreshock", "rules", "cases", "topology")
+_SCHEMAS = ("foreshock", "rules", "cases", "topology", "mapping")
 """Of what files: editors read them."""
 
 
