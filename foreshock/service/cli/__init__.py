@@ -21,6 +21,7 @@ from foreshock.service.cli import (
     incidents,
     learn,
     maintenance,
+    model,
     problems,
     recorded,
     reporting,
@@ -52,6 +53,7 @@ app.add_typer(collectors.commands, name="collectors")
 app.add_typer(db.commands, name="db")
 app.add_typer(history.commands, name="history")
 app.add_typer(learn.commands, name="learn")
+app.add_typer(model.commands, name="model")
 rules.commands.add_typer(suggesting.commands)
 app.add_typer(rules.commands, name="rules")
 app.add_typer(silence.commands, name="silence")

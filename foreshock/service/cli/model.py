@@ -1,0 +1,35 @@
+"""Models that foresee incidents."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from foreshock.service.cli.options import Format
+from foreshock.service.cli.terminal import Output, tell_lines, told
+
+commands = typer.Typer(no_args_is_help=True, help="Models that foresee incidents.")
+
+Data = Annotated[
+    Path | None, typer.Option("--data", help="Folder with the files; by default the one in which the spec stands.")
+]
+Out = Annotated[Path, typer.Option("--out", help="Folder for the answer; made where it is not there.")]
+
+
+@commands.command("backtest")
+@told
+def backtest_model(
+    spec: Annotated[Path, typer.Option("--spec", help="YAML that names the files, the question and the cut-offs.")],
+    out: Out,
+    data: Data = None,
+    output: Format = Output.TABLE,
+) -> None:
+    """Ask a model about the past, each row answered from what was known by its step.
+
+    Writes predictions.csv (entity, time, score, cutoff, alarm) and the model's card (card.md, card.json).
+
+    Example: foreshock model backtest --spec benchmarks/prediction_hpc_failures.yaml --data prepared/ --out answer/
+    """
+    from foreshock.service.backtesting import run_backtest
+
+    tell_lines(run_backtest(spec, data, out), output, lambda card: card["summary"])
