@@ -26,13 +26,11 @@ from pydantic import Field, field_validator
 
 from foreshock.connect.http_listener import Call, Guard, HttpListenConfig, HttpListener, Reply, split_address, text
 from foreshock.connect.lines import Batch, LineCounter, LineRules, Sieve, decode_lines, encode_lines, event_of
-from foreshock.connect.selecting import Keeper, Kept, Selected, Selector
+from foreshock.connect.selecting import MAX_KNOWN, Keeper, Kept, Selected, Selector
 from foreshock.core.contracts import Collector, Listen, Outcome, Outlet
 from foreshock.core.errors import ConfigError, Malformed, Problem, Unavailable
 
 MAX_DECOMPRESSED = 64 * 2**20
-MAX_KNOWN = 200_000
-"""Series whose fate is remembered."""
 _PROTOBUF, _JSON = "application/x-protobuf", "application/json"
 
 

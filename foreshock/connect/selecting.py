@@ -3,6 +3,7 @@
 Series of a counter are kept as what they grow by a second, so that what is usual for them can be learned.
 """
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,6 +12,7 @@ import msgspec
 from msgspec import Struct
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from foreshock.core.contracts import Measured
 from foreshock.core.errors import Invalid, Malformed
 from foreshock.core.matchers import Matcher, matches_all, parse_matchers
 from foreshock.core.model import Direction, Samples, Series
@@ -22,11 +24,15 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 MAX_NAME_CHARS = 300
+MAX_KNOWN = 200_000
+"""Series whose fate is remembered."""
+_METER_KNOWN = 50_000
 _NAME = "__name__"
 _SELECTOR = re.compile(r"\s*(?P<name>[a-zA-Z_:][a-zA-Z0-9_:.]*)?\s*(?P<matchers>\{.*\})?\s*", re.DOTALL)
 _COUNTERS = ("_total", "_sum", "_count", "_bucket")
 _GAP_S = 600.0
 """A counter that was silent for longer begins anew."""
+_OLDEST_S, _AHEAD_S = 86_400.0, 600.0
 
 
 class Selected(BaseModel):
@@ -236,3 +242,86 @@ class Rates:
             more = max(size, 2 * len(self._times)) - len(self._times)
             self._times = np.append(self._times, np.full(more, np.nan))
             self._values = np.append(self._values, np.zeros(more))
+
+
+# ---- a few points at a time -----------------------------------------------------------------------------------------
+
+
+class Metered(Struct, frozen=True):
+    """What became of points: ``samples`` are to be kept, so many others were not selected or were ``late``. newest: of
+    counters, for ``Meter.keep``."""
+
+    samples: Sequence[Samples]
+    ignored: int
+    late: int
+    newest: "Mapping[Series, tuple[float, float]]"
+
+    @property
+    def points(self) -> int:
+        return sum(len(each.times) for each in self.samples)
+
+
+class Meter:
+    """What ``Selector`` and ``Keeper`` do, for points that come a few hundred at a time: without NumPy, which the
+    process that is posted to does not load."""
+
+    def __init__(self, selected: Sequence[Selected]) -> None:
+        self.selected = tuple(selected)
+        self._selector = Selector(selected)
+        self._known: dict[Any, Kept | None] = {}
+        self._newest: dict[Series, tuple[float, float]] = {}
+
+    def read(self, points: Iterable[Measured], now_s: float) -> Metered:
+        """Points older than a day, or more than ten minutes ahead, are late. ``keep`` it once it is on disk."""
+        courses: dict[Kept, list[tuple[float, float]]] = {}
+        ignored = late = 0
+        for point in points:
+            kept = self._kept(point)
+            if kept is None or not math.isfinite(point.value):
+                ignored += 1
+            elif not now_s - _OLDEST_S <= point.at_s <= now_s + _AHEAD_S:
+                late += 1
+            else:
+                courses.setdefault(kept, []).append((point.at_s, point.value))
+        samples, newest = [], {}
+        for kept, course in courses.items():
+            course.sort(key=lambda each: each[0])
+            if kept.rate:
+                newest[kept.series] = course[-1]
+                course = _growth(self._newest.get(kept.series), course)
+            if course:
+                times, values = zip(*course, strict=True)
+                samples.append(Samples(series=kept.series, times=times, values=values))
+        return Metered(samples, ignored, late, newest)
+
+    def keep(self, metered: Metered) -> None:
+        """Counters go on from there. Not called, all is as if the points had not come: they come again."""
+        if len(self._newest) > _METER_KNOWN:
+            self._newest.clear()
+        for series, newest in metered.newest.items():
+            self._newest[series] = max(newest, self._newest.get(series, newest), key=lambda point: point[0])
+
+    def _kept(self, point: Measured) -> Kept | None:
+        if not self.selected:
+            return None
+        series = (point.counts, point.unit, *point.labels.items())
+        try:
+            return self._known[series]
+        except KeyError:
+            if len(self._known) >= _METER_KNOWN:
+                self._known.clear()
+            found = self._known[series] = self._selector.kept(point.labels, unit=point.unit, counts=point.counts)
+            return found
+
+
+def _growth(before: tuple[float, float] | None, course: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Growth a second of a counter, as in ``Rates``. before: its newest point."""
+    found = []
+    for at, value in course:
+        if before is not None and at <= before[0]:
+            continue
+        if before is not None and at - before[0] <= _GAP_S:
+            grown = value - before[1] if value >= before[1] else value
+            found.append((at, grown / (at - before[0])))
+        before = (at, value)
+    return found

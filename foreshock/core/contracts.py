@@ -96,6 +96,22 @@ class Ignored(Struct, frozen=True):
 Translated = Event | Change | Samples | Ignored
 
 
+class Measured(Struct, frozen=True, kw_only=True):
+    """A point of a series as a source has it, before it is known whether and as what it is kept.
+
+    Attributes:
+        labels: of the series, with its name as ``__name__``; in the same order each time.
+        at_s: seconds since 1970. unit: of the value; empty where the source does not say.
+        counts: whether the series only grows; None: the source does not say.
+    """
+
+    labels: Mapping[str, str]
+    at_s: float
+    value: float
+    unit: str = ""
+    counts: bool | None = None
+
+
 class Greeting(Struct, frozen=True):
     """What some products want to hear before they send (a handshake). visit: an address to fetch first, whose host the
     kind has checked; https only."""
@@ -140,6 +156,9 @@ class Receive(Struct, frozen=True, kw_only=True):
         busy: the status that has the product try again, where that is not 429.
         texts: content types beside JSON that the product sends, for example ``text/plain``; taken where the instance
             makes it prove itself, for any web page can have a browser send these.
+        measured: of a product that posts metrics: the point that an item is, None where it is none. Points go to the
+            metric history, where ``config.metrics`` selects them, and are no record. ``translate`` makes ``Samples``
+            of such an item, as it is kept where nothing else is set.
     """
 
     path: str
@@ -155,6 +174,7 @@ class Receive(Struct, frozen=True, kw_only=True):
     handshake: Callable[[str, Mapping[str, str], bytes], Greeting | None] | None = None
     busy: int = 429
     texts: tuple[str, ...] = ()
+    measured: Callable[[Any], Measured | None] | None = None
 
 
 def with_head(head: Mapping[str, Any], body: bytes) -> bytes:

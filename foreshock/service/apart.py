@@ -28,6 +28,7 @@ from foreshock.service import metrics as gauges
 from foreshock.service.bridge import Bridge
 from foreshock.service.front import DiskGuard, Front, who_may
 from foreshock.service.intake import App, Rejections
+from foreshock.service.posted import Append, PostedPoints
 from foreshock.service.settings import DiskGuardSettings, Settings, collector_kinds
 from foreshock.store.journal import Journal
 
@@ -108,6 +109,7 @@ class _Taking:
     def __init__(self, settings: Settings, clock: Callable[[], datetime], listening: socket.socket, ends: Ends) -> None:
         self._front = Front(settings, clock=clock, on_fatal=self.give_up, owned=True, on_append=ends.ring_on)
         self._front.start()
+        self._front.measure_with(self._append_points)
         self._listening = listening
         self.server = _Server(server_for(self._front.app, settings))
         self._bridge = Bridge(
@@ -121,6 +123,7 @@ class _Taking:
                 "counted": self._counted,
                 "rejections": self._rejections,
                 "proofs": self._proofs,
+                "posted": self._posted,
                 "use": self._use,
             },
         )
@@ -181,6 +184,12 @@ class _Taking:
     async def _proofs(self, _: Any) -> Mapping[str, Mapping[str, int]]:
         return self._front.proofs()
 
+    async def _posted(self, _: Any) -> Mapping[str, PostedPoints]:
+        return self._front.posted()
+
+    async def _append_points(self, append: bytes) -> None:
+        await self._bridge.call("append_points", append)
+
     async def _use(self, guard: Any) -> None:
         """The process behind has read the files with secrets before, and told what is wrong with them."""
         settings = self._front.settings
@@ -208,7 +217,11 @@ class FrontApart:
         self._draining = False
         self._disk = DiskGuard(settings)
         self._up: Future[bool] = Future()
-        self.bridge = Bridge(ends.here, {"up": self._is_up, "fatal": self._told_fatal})
+        self.bridge = Bridge(
+            ends.here,
+            {"up": self._is_up, "fatal": self._told_fatal, "append_points": self._append_points},
+        )
+        self._append: Append | None = None
         self._ends = ends
         self.access = who_may(settings)
         self.collectors = collector_kinds()
@@ -225,6 +238,14 @@ class FrontApart:
     async def _told_fatal(self, told: Any) -> None:
         fenced, reason = told
         self.fatal(Fenced(reason) if fenced else Unavailable(reason))
+
+    def measure_with(self, append: Append) -> None:
+        self._append = append
+
+    async def _append_points(self, body: Any) -> None:
+        if self._append is None:
+            raise Unavailable("the metric history is still being loaded")
+        await self._append(body)
 
     def gone(self) -> None:
         """The other process has ended."""
@@ -259,6 +280,9 @@ class FrontApart:
 
     def proofs(self) -> Mapping[str, Mapping[str, int]]:
         return msgspec.convert(self.call("proofs"), dict[str, dict[str, int]])
+
+    def posted(self) -> Mapping[str, PostedPoints]:
+        return msgspec.convert(self.call("posted"), dict[str, PostedPoints])
 
     def families(self) -> gauges.Families:
         return gauges.unpacked(self.call("counted"))

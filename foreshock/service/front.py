@@ -27,6 +27,7 @@ from foreshock.service.gates import Fetched, Gates, fetch
 from foreshock.service.inbox import WritingInbox
 from foreshock.service.intake import App, Intake, Limits, Receive, Rejections, Scope, Send
 from foreshock.service.metrics import IntakeMetrics
+from foreshock.service.posted import Append, PostedPoints, Posting, outcomes
 from foreshock.service.pressure import Bounds, Lag, Pressure
 from foreshock.service.settings import Settings, collector_kinds
 from foreshock.service.tokens import tokens
@@ -80,6 +81,7 @@ class Front:
         self._metrics = IntakeMetrics()
         self._certificates = Fetched(fetch)
         self._behind = Later()
+        self._posting = Posting(clock)
         self.access = who_may(settings)
         self.intake = Intake(
             Probes(self._behind, self.closed),
@@ -94,6 +96,7 @@ class Front:
             closed=self.closed,
             actor=self.access.actor,
             fetch=fetch,
+            measure=self._posting.measure,
             observe=self._metrics.observe,
         )
 
@@ -104,6 +107,14 @@ class Front:
     def answer_with(self, app: App) -> None:
         """Requests that bring no events go there from now on."""
         self._behind.app = app
+
+    def measure_with(self, append: Append) -> None:
+        """Points that are posted go there from now on."""
+        self._posting.append = append
+
+    def posted(self) -> Mapping[str, PostedPoints]:
+        """Points of metrics that were posted, by source."""
+        return self._posting.counts
 
     def rejections(self) -> Mapping[str, Rejections]:
         """Requests the intake refused whole, by source."""
@@ -137,6 +148,13 @@ class Front:
             "Events let go because more came in than could be worked on (limits.shed), by source.",
             ("source",),
             [((source,), count) for source, count in self.intake.pressure.shed.items()],
+        )
+        yield gauges.labelled(
+            CounterMetricFamily,
+            "foreshock_intake_points",
+            "Points of metrics that were posted, by source and what became of them.",
+            ("source", "outcome"),
+            outcomes(self._posting.counts),
         )
         yield gauges.gauge("foreshock_intake_waiting_bytes", "Requests in memory, in all.", self.intake.pressure.held)
 

@@ -18,6 +18,7 @@ from urllib.parse import parse_qsl
 from pydantic import ValidationError
 
 from foreshock.connect.proofs import AHEAD, Unproven, matching, proven
+from foreshock.connect.selecting import Meter
 from foreshock.core.contracts import Collector
 from foreshock.core.errors import ConfigError, Denied, Malformed, Problem, Rejected, Unavailable
 from foreshock.service.settings import CollectorInstance
@@ -42,6 +43,8 @@ class Gate:
         proves_itself: nobody gets in without a proof of this source's own.
         proxy: through which we fetch what its calls refer to.
         checks_body: the body itself must be proven. reads_headers: something needs the headers.
+        meter: which points that are posted are kept, and what is known of their counters; None where its kind posts
+            none.
         used: calls by what proved them, such as ``token 1``: while one secret takes the place of another it shows when
             nobody uses the old one any more. What stands there twice begins at 0.
     """
@@ -65,6 +68,7 @@ class Gate:
             fetch,
         )
         self.prepared = config
+        self.meter = None if receive.measured is None else Meter(getattr(config, "metrics", ()))
         self.proxy: str = getattr(config, "proxy", "")
         self._networks = [ip_network(text) for text in getattr(config, "allow_from", ())]
         self._client_names = frozenset(getattr(config, "client_names", ()))
@@ -107,6 +111,8 @@ class Gate:
             self.seen = before.seen
         if (before._tokens, before._secrets) == (self._tokens, self._secrets):
             self.used = before.used
+        if self.meter is not None and before.meter is not None and self.meter.selected == before.meter.selected:
+            self.meter = before.meter
 
     async def check(self, headers: Mapping[str, str], body: bytes, now: datetime) -> str:
         """What the body itself must prove; the signature, empty where there is none that is made anew for each call.

@@ -20,6 +20,7 @@ import zstandard
 from msgspec import Struct
 
 from foreshock.connect.proofs import Unproven
+from foreshock.connect.selecting import Metered
 from foreshock.core.contracts import Collector, Greeting, Items, NewRecord, RecordKind, with_head
 from foreshock.core.errors import ForeshockError, Malformed
 from foreshock.core.model import Event, read_annotations, read_labels
@@ -84,6 +85,24 @@ class Rejections(Struct, kw_only=True):
     last_at: datetime | None = None
 
 
+class Taken(Struct, frozen=True):
+    """What became of the items of a request: what is wrong with which, how many were points of metrics, and whether
+    all were let go under pressure."""
+
+    items: int
+    errors: Mapping[int, str]
+    points: int = 0
+    shed: bool = False
+
+    @property
+    def events(self) -> int:
+        return 0 if self.shed else self.items - len(self.errors) - self.points
+
+
+Measure = Callable[[str, str, Metered], Awaitable[None]]
+"""Into the metric history, synced, of a source and kind. Raises Unavailable."""
+
+
 class Intake:
     """ASGI application in front of ``behind``.
 
@@ -93,6 +112,7 @@ class Intake:
         actor: who sends, from the request's headers; raises Refusal where they may not. Asked where a source does not
             prove itself.
         fetch: gets an address that a product wants visited before it sends.
+        measure: keeps points that were posted.
         observe: called with (seconds, status, events, bytes) of each request.
     """
 
@@ -111,10 +131,12 @@ class Intake:
         closed: Callable[[], tuple[str, int] | None],
         actor: Callable[[Scope], str],
         fetch: Fetch,
+        measure: Measure,
         observe: Callable[[float, int, int, int], None],
     ) -> None:
         self._behind, self._inbox, self._limits, self._clock = behind, inbox, limits, clock
         self._closed, self._actor, self._fetch, self._observe = closed, actor, fetch, observe
+        self._measure = measure
         self.gates, self.pressure = gates, pressure
         self._sound = array("q", bytes(8 * _SOUND))
         self._by_path = {collector.receive.path: collector for collector in collectors.values() if collector.receive}
@@ -181,10 +203,12 @@ class Intake:
                 status, answer = 200, greeting.body
                 headers += [(name.lower().encode(), value.encode("latin-1")) for name, value in greeting.headers]
             else:
-                items, errors, shed = await self._take(collector, gate, source, actor, named, body, level)
-                accepted = 0 if shed else items - len(errors)
-                status, answer = _shed(collector, items) if shed else _answer(collector, items, errors)
-                if proof and gate.seen is not None and not errors:
+                taken = await self._take(collector, gate, source, actor, named, body, level)
+                accepted = taken.events
+                status, answer = (
+                    _shed(collector, taken.items) if taken.shed else _answer(collector, taken.items, taken.errors)
+                )
+                if proof and gate.seen is not None and not taken.errors:
                     gate.seen.add(proof, self._clock())
             if self._refused and source in self._refused:
                 self._refused.discard(source)
@@ -247,8 +271,8 @@ class Intake:
         headers: Mapping[str, str],
         body: bytes,
         level: float,
-    ) -> tuple[int, Mapping[int, str], bool]:
-        """Put it into the inbox; the number of its items, what is wrong with which, and whether it was shed instead."""
+    ) -> Taken:
+        """Put it into the inbox, and points of metrics into their history."""
         receive = collector.receive
         assert receive is not None
         if receive.head is not None:
@@ -258,10 +282,13 @@ class Intake:
                 raise Refusal(400, str(error)) from None
         items = self._decode(collector, body)
         errors, labels = self._check(collector, items)
+        points = await self._keep_points(collector, gate, source, items, errors)
+        if points and points == len(items):
+            return Taken(points, errors, points)
         if level >= SHED_AT and not errors and items:
             now = self._clock()
             if self.pressure.sheds(source, [collector.translate(item, now) for item in items], now, level):
-                return len(items), errors, True
+                return Taken(len(items), errors, points, shed=True)
         await self._inbox.append(
             NewRecord(
                 kind=RecordKind.EVENTS,
@@ -273,7 +300,26 @@ class Intake:
             ),
             Items(items, labels),
         )
-        return len(items), errors, False
+        return Taken(len(items), errors, points)
+
+    async def _keep_points(
+        self, collector: Collector, gate: Gate, source: str, items: Sequence[Any], errors: Mapping[int, str]
+    ) -> int:
+        """How many of the items are points. They are kept before what else there is: all of it comes again, or none."""
+        receive = collector.receive
+        if receive is None or receive.measured is None or gate.meter is None:
+            return 0
+        measured = receive.measured
+        points = [
+            point
+            for index, item in enumerate(items)
+            if index not in errors and item.__class__ is not Malformed and (point := measured(item)) is not None
+        ]
+        if points:
+            metered = gate.meter.read(points, self._clock().timestamp())
+            await self._measure(source, collector.kind, metered)
+            gate.meter.keep(metered)
+        return len(points)
 
     async def _body(self, scope: Scope, receive: Receive, gate: Gate) -> tuple[bytes, str]:
         """The body as it came, and its content encoding; empty where it has none."""

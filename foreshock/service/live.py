@@ -32,6 +32,7 @@ from foreshock.service import feedback, patterns, reasons, shown, sources
 from foreshock.service.engine import Engine
 from foreshock.service.inbox import Inbox
 from foreshock.service.intake import Rejections
+from foreshock.service.posted import PostedPoints
 from foreshock.service.reasons import Found
 from foreshock.service.records import OperatorRecord, Statement
 from foreshock.service.reload import LastReload
@@ -63,7 +64,8 @@ class LiveViews:
 
     Args:
         rejections: requests the intake refused whole, by source. proofs: requests by source and what proved them.
-        polled: sources that are asked. listened: those that are listened to, by name.
+        polled: sources that are asked. listened: those that are listened to, by name. posted: points of metrics, by
+            source.
         jobs: the scheduler's jobs now.
         closed: why the intake takes nothing, or None.
         backlog: (pending orders, age of the oldest in seconds).
@@ -86,6 +88,7 @@ class LiveViews:
         proofs: Callable[[], Mapping[str, Mapping[str, int]]],
         polled: Callable[[], Iterable[SourceView]],
         listened: Callable[[], Mapping[str, ListeningView]],
+        posted: Callable[[], Mapping[str, PostedPoints]],
         jobs: Callable[[], Iterable[JobView]],
         closed: Callable[[], tuple[str, int] | None],
         backlog: Callable[[], tuple[int, float]],
@@ -104,7 +107,7 @@ class LiveViews:
             closed,
             backlog,
         )
-        self._listened = listened
+        self._listened, self._posted = listened, posted
         self._poke, self._topology_error, self._disk, self._demo = poke, topology_error, disk, demo
         self._last_reload = last_reload
         self._past = _Stored(store)
@@ -254,9 +257,10 @@ class LiveViews:
         with self._runner.looking() as engine:
             counts = {name: msgspec.structs.replace(count) for name, count in engine.sources.items()}
             facts = {name: sources.facts(engine, name) for name in counts}
-        for name in sorted({*counts, *rejected}):
-            count, refused = counts.get(name), rejected.get(name)
-            kind = count.collector if count else name if name in self._collectors else ""
+        posted = self._posted()
+        for name in sorted({*counts, *rejected, *posted}):
+            count, refused, points = counts.get(name), rejected.get(name), posted.get(name)
+            kind = count.collector if count else points.kind if points else name if name in self._collectors else ""
             collector = self._collectors.get(kind)
             found[name] = SourceView(
                 name=name,
@@ -269,6 +273,8 @@ class LiveViews:
                 proofs=dict(proofs.get(name, {})),
                 **facts.get(name, _NOT_HEARD),
             )
+            if points is not None:
+                found[name] = _with_points(found[name], points)
         for polled in self._polled():
             found[polled.name] = _with_polled(found.get(polled.name), polled)
         for name, listening in self._listened().items():
@@ -416,6 +422,12 @@ class _Stored:
 
     def judgements(self, situation: str) -> list[Judgement]:
         return self._store.judgements(situation=situation, limit=reasons.MAX_JUDGEMENTS)
+
+
+def _with_points(source: SourceView, points: PostedPoints) -> SourceView:
+    """It posts points of metrics, of which the engine does not hear."""
+    heard = [each for each in (source.last_seen, points.last_at) if each is not None]
+    return msgspec.structs.replace(source, last_seen=max(heard), batches=source.batches + points.batches)
 
 
 def _with_polled(source: SourceView | None, polled: SourceView) -> SourceView:

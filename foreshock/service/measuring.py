@@ -1,5 +1,6 @@
 """Everything about metrics that runs by itself: sources are asked, deviations become records, the history is tidied."""
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -46,21 +47,25 @@ class Measuring:
     ) -> None:
         self._settings, self._append, self._clock = settings, append, clock
         self._process = MetricProcess(folder, most_series=settings.series, of_source=settings.series_of_source)
-        self._listens = False
+        self._listens = any(_selects(instance, kinds[instance.kind]) for instance in instances)
         self.append_encoded = self._process.append_encoded
         self._polling = Polling(instances, kinds, self._process, append, clock)
         self._anomalies = self._left_out = 0
 
     def schedule(self, scheduler: Scheduler, *, listens: bool = False) -> None:
-        """Nothing where nothing is asked or listened to: then there is no process either."""
-        self._listens = listens
-        if self._polling.polled or listens:
+        """Nothing where no metrics can come: then there is no process either."""
+        self._listens = self._listens or listens
+        if self._polling.polled or self._listens:
             self._polling.schedule(scheduler)
             scheduler.every(_DETECT, "detect", self.detect)
             scheduler.every(_TIDY, "metric history", self.tidy)
 
     def stop(self) -> None:
         self._process.stop()
+
+    async def append_posted(self, append: bytes) -> None:
+        """``append_encoded``, from an event loop."""
+        await asyncio.to_thread(self.append_encoded, append)
 
     def detect(self) -> None:
         """What left its usual band becomes records, for the engine to weigh."""
@@ -136,3 +141,9 @@ class Measuring:
             ("outcome",),
             [(("told",), float(self._anomalies)), (("left_out",), float(self._left_out))],
         )
+
+
+def _selects(instance: CollectorInstance, kind: Collector) -> bool:
+    """Whether it posts points that are kept."""
+    posts = kind.receive is not None and kind.receive.measured is not None
+    return posts and bool(getattr(instance.config, "metrics", ()))

@@ -146,6 +146,7 @@ class Foreshock:
             self.inbox.append_now,
             self.clock,
         )
+        front.measure_with(self.measuring.append_posted)
         self.listening = Listening(
             self.settings.collectors,
             front.collectors,
@@ -203,6 +204,7 @@ class Foreshock:
             rejections=front.rejections,
             proofs=front.proofs,
             polled=self.measuring.sources,
+            posted=front.posted,
             listened=self.listening.views,
             jobs=self.scheduler.views,
             closed=self.closed,

@@ -135,11 +135,11 @@ class Collectd(Server):
         super().__init__()
         self._configuration = configuration
 
-    def put(self, queue: float) -> None:
-        """The length of the queue of host-a is ``queue``."""
+    def put(self, value: float, *, of: str = "gauge-queue") -> None:
+        """The length of the queue of host-a is ``value``; or another value of its plug-in ``exec``."""
         with socket.socket(socket.AF_UNIX) as line:
             line.connect(str(self.folder / "sock"))
-            line.sendall(f'PUTVAL "host-a/exec/gauge-queue" interval=3600 N:{queue}\n'.encode())
+            line.sendall(f'PUTVAL "host-a/exec/{of}" interval=3600 N:{value}\n'.encode())
             answer = line.recv(200)
         if not answer.startswith(b"0 "):
             raise ServerFailed(f"collectd refused a value: {answer.decode(errors='replace').strip()}")

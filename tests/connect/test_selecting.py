@@ -1,12 +1,15 @@
 """Which series are kept, as what, and how counters become growth."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from foreshock.connect.selecting import Rates, Selected, Selector
+from foreshock.connect.selecting import Keeper, Meter, Rates, Selected, Selector
+from foreshock.core.contracts import Measured
 from foreshock.core.model import Direction, Series
 
 DISK = {"__name__": "node_disk_reads_total", "instance": "db1:9100", "job": "node", "device": "sda"}
@@ -128,3 +131,54 @@ def test_growth_is_the_same_however_it_is_cut_into_requests(values, cut):
     pieces = [each for at in range(0, len(points), cut) for each in of(cut_up, *points[at : at + cut])]
 
     assert pieces == of(whole, *points)
+
+
+# ---- a few points at a time -----------------------------------------------------------------------------------------
+
+
+def measured(name: str, *points: tuple[float, float], **labels: str) -> list[Measured]:
+    found = {"__name__": name, "instance": "web1", **labels}
+    return [Measured(labels=found, at_s=at, value=value) for at, value in points]
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("ab"), st.integers(0, 40), st.integers(0, 5)),
+        min_size=1,
+        max_size=30,
+        unique_by=lambda p: p[:2],
+    ),
+    st.integers(1, 5),
+)
+def test_points_that_come_a_few_at_a_time_are_kept_as_many_at_once_are(points, parts):
+    rules = [Selected(match="hits_total"), Selected(match="load")]
+    meter, keeper, selector = Meter(rules), Keeper(), Selector(rules)
+    points.sort(key=lambda point: point[1])
+    size = -(-len(points) // parts)
+    for first in range(0, len(points), size):
+        batch = [
+            point
+            for name, at, value in points[first : first + size]
+            for metric in ("hits_total", "load")
+            for point in measured(metric, (float(at), float(value)), device=name)
+        ]
+        found = meter.read(batch, 0.0)
+        meter.keep(found)
+        places = np.array([keeper.place(selector.kept(point.labels)) for point in batch])
+        columns = np.array([(point.at_s, point.value) for point in batch])
+
+        expected = keeper.samples(places, columns[:, 0], columns[:, 1])
+
+        def shown(samples):
+            return sorted((s.series.metric, s.series.dimension, [*s.times], [*s.values]) for s in samples)
+
+        assert shown(found.samples) == shown(expected)
+
+
+def test_points_of_another_day_or_ahead_of_time_are_late():
+    meter, now = Meter([Selected(match="load")]), 1e9
+
+    found = meter.read(measured("load", (now - 86_401, 1.0), (now + 601, 2.0), (now, 3.0), (now, math.nan)), now)
+
+    assert [(list(each.times), list(each.values)) for each in found.samples] == [([now], [3.0])]
+    assert (found.late, found.ignored) == (2, 1)

@@ -32,19 +32,21 @@ from foreshock.connect.proofs import (
     sns_handshake,
     sns_unproven,
 )
+from foreshock.connect.selecting import Metered, Selected
 from foreshock.core.contracts import (
     Certified,
     Collector,
     Greeting,
     Hook,
     Items,
+    Measured,
     NewRecord,
     Receive,
     ReceiveConfig,
     split_head,
 )
 from foreshock.core.errors import ConfigError, Malformed, Unavailable
-from foreshock.core.model import Event
+from foreshock.core.model import Event, Samples, Series
 from foreshock.service.access import Access
 from foreshock.service.gates import Fetched, Gates
 from foreshock.service.intake import Intake, Limits
@@ -68,6 +70,10 @@ class TopicsConfig(ReceiveConfig):
     topics: tuple[str, ...]
 
 
+class MeasuringConfig(ReceiveConfig):
+    metrics: tuple[Selected, ...] = ()
+
+
 def decode(body: bytes) -> list[Any]:
     try:
         return [json.loads(body)]
@@ -83,6 +89,23 @@ def decode_headed(body: bytes) -> list[Any]:
 def translate(item: Any, received_at: datetime) -> Event:
     labels = msgspec.Raw(json.dumps({"alertname": str(item.get("name"))}).encode())
     return Event(labels=labels, severity=item.get("severity", ""), ends_at=received_at if item.get("over") else None)
+
+
+def decode_all(body: bytes) -> list[Any]:
+    """Of ``[…]`` each: what has a key ``m`` is a point of a counter of that name."""
+    return [Malformed("no object") if not isinstance(item, dict) else item for item in json.loads(body)]
+
+
+def measured(item: Any) -> Measured | None:
+    if "m" not in item:
+        return None
+    return Measured(labels={"__name__": item["m"], "instance": "web1"}, at_s=item["at"], value=item["v"], counts=True)
+
+
+def translate_all(item: Any, received_at: datetime) -> Event | Samples:
+    if (point := measured(item)) is None:
+        return translate(item, received_at)
+    return Samples(series=Series(ci="web1", metric=item["m"]), times=[point.at_s], values=[point.value])
 
 
 def kind(name: str, *, headed: bool = False, **options: Any) -> Collector:
@@ -105,6 +128,15 @@ KINDS = {
     each.kind: each
     for each in (
         kind("plain"),
+        Collector(
+            kind="measuring",
+            title="measuring",
+            facts="a test",
+            decode=decode_all,
+            translate=translate_all,
+            sample="",
+            receive=Receive(path="/api/v1/collect/measuring", schema={}, config=MeasuringConfig, measured=measured),
+        ),
         kind("texts", texts=("text/plain",)),
         kind("github", signed=GITHUB),
         kind("standard", signed=STANDARD_WEBHOOKS),
@@ -153,6 +185,7 @@ class Bench:
         self.lag = 0
         self.inbox, self.fetched, self.now = Kept(), list[str](), NOW
         self.unreachable, self.content = False, b""
+        self.measured: list[tuple[str, Metered]] = []
         self.intake = Intake(
             _nothing,
             self.inbox,  # type: ignore[arg-type]
@@ -164,6 +197,7 @@ class Bench:
             closed=lambda: None,
             actor=Access(tokens, ()).actor,
             fetch=self.fetch,
+            measure=self.measure,
             observe=lambda *_: None,
         )
         self.client = TestClient(self.intake, base_url="http://127.0.0.1", client=("192.0.2.7", 5000))
@@ -181,6 +215,11 @@ class Bench:
             raise Unavailable("nobody is there")
         self.fetched.append(url)
         return self.content
+
+    async def measure(self, source: str, kind: str, metered: Metered) -> None:
+        if self.unreachable:
+            raise Unavailable("nothing can be kept now")
+        self.measured.append((source, metered))
 
     def post(self, path: str, *, body: bytes = b'{"name": "a"}', name: str = "", **headers: str) -> int:
         found = {key.replace("_", "-"): value for key, value in headers.items()}
@@ -833,3 +872,92 @@ def test_what_asks_the_store_is_asked_once_a_second():
 
     assert all(answers)
     assert asked == [0.0, 1.0, 2.1]
+
+
+# ---- points of metrics ----------------------------------------------------------------------------------------------
+
+HITS = {"kind": "measuring", "metrics": [{"match": "hits_total"}]}
+
+
+def points(*values: float, metric: str = "hits_total") -> list[dict[str, Any]]:
+    """A point every ten seconds, the last now."""
+    first = NOW.timestamp() - 10 * (len(values) - 1)
+    return [{"m": metric, "at": first + 10 * place, "v": value} for place, value in enumerate(values)]
+
+
+def test_points_that_are_selected_go_to_the_metric_history_and_are_no_record(tmp_path: Path):
+    bench = Bench(tmp_path, tokens={}, collectd=HITS)
+
+    body = json.dumps([*points(100, 150, 250), *points(1, metric="other_total")]).encode()
+    assert bench.post("measuring", name="collectd", body=body) == 202
+
+    [(source, metered)] = bench.measured
+    assert (source, metered.ignored, metered.late) == ("collectd", 1, 0)
+    [samples] = metered.samples
+    assert samples.series == Series(ci="web1", metric="hits_total")
+    assert list(zip(samples.times, samples.values, strict=True)) == [
+        (NOW.timestamp() - 10, 5.0),
+        (NOW.timestamp(), 10.0),
+    ]
+    assert bench.inbox.records == []
+    assert bench.answer.json()["accepted"] == 4
+
+
+def test_points_of_a_source_that_selects_none_are_counted_and_let_go(tmp_path: Path):
+    bench = Bench(tmp_path, tokens={})
+
+    assert bench.post("measuring", body=json.dumps(points(1, 2)).encode()) == 202
+
+    [(_, metered)] = bench.measured
+    assert (metered.points, metered.ignored) == (0, 2)
+    assert bench.inbox.records == []
+
+
+def test_what_comes_beside_points_is_a_record_and_what_is_wrong_costs_neither(tmp_path: Path):
+    bench = Bench(tmp_path, tokens={}, collectd=HITS)
+
+    body = json.dumps([{"name": "Disk"}, 7, *points(1, 11)]).encode()
+    assert bench.post("measuring", name="collectd", body=body) == 207
+
+    assert [(record.body, record.items) for record in bench.inbox.records] == [(body, 4)]
+    assert bench.measured[0][1].points == 1
+    assert [each["status"] for each in bench.answer.json()["results"]] == [
+        "accepted", "rejected", "accepted", "accepted",
+    ]  # fmt: skip
+
+
+def test_points_that_cannot_be_kept_are_to_be_sent_again_and_then_count_as_if_for_the_first_time(tmp_path: Path):
+    bench = Bench(tmp_path, tokens={}, collectd=HITS)
+    first, second = (json.dumps([each]).encode() for each in points(100, 150))
+    assert bench.post("measuring", name="collectd", body=first) == 202
+
+    bench.unreachable = True
+    assert bench.post("measuring", name="collectd", body=second) == 503
+    assert bench.answer.headers["retry-after"] == "5"
+    bench.unreachable = False
+    assert bench.post("measuring", name="collectd", body=second) == 202
+
+    assert [each.values for _, metered in bench.measured for each in metered.samples] == [(5.0,)]
+
+
+def test_counters_go_on_over_a_reload_that_selects_the_same(tmp_path: Path):
+    bench = Bench(tmp_path, tokens={}, collectd=HITS)
+    first, second = (json.dumps([each]).encode() for each in points(100, 150))
+    bench.post("measuring", name="collectd", body=first)
+
+    gates = bench.gates({"collectd": HITS})
+    gates.follow(bench.intake.gates)
+    bench.intake.gates = gates
+    bench.post("measuring", name="collectd", body=second)
+
+    assert [metered.points for _, metered in bench.measured] == [0, 1]
+
+
+def test_points_are_no_events_of_the_intake(tmp_path: Path):
+    bench = Bench(tmp_path, tokens={}, collectd=HITS)
+    seen: list[int] = []
+    bench.intake._observe = lambda seconds, status, events, size: seen.append(events)
+
+    bench.post("measuring", name="collectd", body=json.dumps([{"name": "Disk"}, *points(1, 2)]).encode())
+
+    assert seen == [1]

@@ -17,6 +17,7 @@ from collectors.zabbix import ZabbixConfig
 from foreshock.connect.config import strictly
 from foreshock.core.model import Event, Samples, read_labels
 from foreshock.service.settings import collector_kinds
+from foreshock.store.history import ParquetHistory
 from foreshock.testing.monitoring_servers import Collectd, Icinga2, Zabbix, zabbix_tables
 from foreshock.testing.payloads import sample
 from foreshock.testing.servers import ForeshockServer, Nagios, eventually
@@ -249,6 +250,43 @@ def test_collectd_reports_what_passes_its_threshold(foreshock, require):
         )
 
     assert "above the failure threshold" in alert["annotations"]["summary"]
+
+
+def points_posted(foreshock: ForeshockServer, outcome: str) -> float:
+    """Of collectd."""
+    name = f'foreshock_intake_points_total{{outcome="{outcome}",source="collectd"}} '
+    lines = foreshock.ask("GET", "/metrics").body.decode().splitlines()
+    return sum(float(line.removeprefix(name)) for line in lines if line.startswith(name))
+
+
+def test_values_of_collectd_become_series_that_outlive_a_kill(require):
+    require("collectd")
+    metrics = [{"match": "collectd_exec_gauge", "metric": "queue"}, {"match": "collectd_exec_derive_total"}]
+    instance = {"name": "collectd", "kind": "collectd", "metrics": metrics}
+    with ForeshockServer(config={"collectors": [instance]}) as own:
+        page = from_page("collectd", own).replace("FlushInterval 10", "FlushInterval 1")
+        with Collectd("LoadPlugin load\n" + page) as collectd:
+            collectd.put(3)
+            collectd.put(100, of="derive-jobs")
+            eventually(lambda: points_posted(own, "kept") >= 1, what="the queue in the history")
+            collectd.put(150, of="derive-jobs")
+            eventually(lambda: points_posted(own, "kept") >= 2, what="the growth of a counter")
+            eventually(lambda: points_posted(own, "ignored") >= 3, what="the load, which is not selected")
+        (source,) = (each for each in own.get("/api/v1/sources") if each["name"] == "collectd")
+        own.kill()
+        history = eventually(lambda: ParquetHistory(own.state / "metrics"), what="the history")
+        now = datetime.now(UTC)
+        found = history.read(now - timedelta(hours=1), now + timedelta(minutes=1))
+
+    assert source["last_seen"] is not None
+    assert source["rejected"] == 0
+    queue, jobs = (
+        next(each for each in found if each.series.metric == metric)
+        for metric in ("queue", "collectd_exec_derive_total")
+    )
+    assert (queue.series.ci, queue.series.dimension, list(queue.values)) == ("host-a", "exec=queue", [3.0])
+    assert (jobs.series.ci, jobs.series.dimension, len(jobs.values)) == ("host-a", "exec=jobs", 1)
+    assert jobs.values[0] > 0
 
 
 def test_zabbix_reports_problems_updates_and_recoveries(foreshock, zabbix):
