@@ -1,20 +1,26 @@
 """What is expected: forecasts of incidents, and the proactive Problem that one makes until it is confirmed or expires.
 
 A forecast says that an incident begins on one CI within a horizon. One that is likely enough opens a Problem for that
-CI, so that people can act before the incident; it opens no incident. Pure: the engine tells what happened and when.
+CI, or for what of it the forecast is about, so that people can act before the incident; it opens no incident. What a
+model announced is kept with what became of it, whether it opened a Problem or not: that is its ledger. Pure: the engine
+tells what happened and when.
 """
 
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from correlation.problem import Problem, cut, number_in, roughly
 from correlation.settings import ForecastSettings
-from foreshock.core.model import Forecast, Moment
+from foreshock.core.contracts import ForecastOutcome, ForecastRow
+from foreshock.core.model import Forecast, ForecastState, Moment
 
 MAX_HEARD = 5000
-"""Newest forecasts remembered at most, one for a CI and model; beyond it those that are over first are forgotten."""
+"""Newest forecasts remembered at most, one for a place and model; beyond it those that are over first are forgotten."""
 MAX_ENDED = 1000
 """Proactive Problems remembered at most after they were confirmed or expired; the oldest are forgotten first."""
 _DIFFERS = 0.1
@@ -24,17 +30,24 @@ _MOVED = 0.25
 _LISTED = 10
 
 HIT, FALSE_ALARM = "hit", "false alarm"
-STATES = ("expected", "confirmed", "expired")
+STATES = ("expected", "confirmed", "expired", "withdrawn")
 
 
 class Heard(Struct, frozen=True, gc=False, kw_only=True):
-    """The newest forecast of a model for a CI. reason: why it opened no Problem, empty where one stands on it.
+    """The newest forecast of a model for a place. reason: why it opened no Problem, empty where one stands on it.
+    announced: the entry of the ledger that it belongs to; None while none was likely.
 
     The CI of ``forecast`` is the one that was found for the name it came with.
     """
 
     forecast: Forecast
     reason: str = ""
+    announced: ForecastRow | None = None
+
+    @property
+    def open(self) -> bool:
+        """Whether something announced is still to come true."""
+        return self.announced is not None and self.announced.outcome is ForecastOutcome.EXPECTED
 
 
 class Expected(Struct, gc=False, kw_only=True):
@@ -44,7 +57,8 @@ class Expected(Struct, gc=False, kw_only=True):
         forecast: the one that it stands on; told: the one that the sinks heard of last, at told_at.
         until: confirmed before then, or expired.
         services: business services that depend on the CI, most critical first.
-        ended_at: when it was confirmed or expired. situation: that confirmed it, or that this was merged into.
+        ended_at: when it was confirmed, expired or withdrawn. situation: that confirmed it, or that this was merged
+            into. ended_as: what the model said at the end; EXPECTED: nothing.
         tickets: number by sink, of that situation's tickets that the sinks have confirmed.
     """
 
@@ -61,21 +75,28 @@ class Expected(Struct, gc=False, kw_only=True):
     ended_at: Moment | None = None
     situation: str = ""
     tickets: dict[str, str] = {}
+    ended_as: ForecastState = ForecastState.EXPECTED
 
     @property
     def ci(self) -> str:
         return self.forecast.ci
 
     @property
+    def place(self) -> str:
+        return place(self.forecast)
+
+    @property
     def state(self) -> str:
         if self.ended_at is None:
             return "expected"
-        return "confirmed" if self.situation else "expired"
+        if self.situation or self.ended_as is ForecastState.REACHED:
+            return "confirmed"
+        return "withdrawn" if self.ended_as is ForecastState.WITHDRAWN else "expired"
 
     @property
     def label(self) -> str:
         """As which it counts for training; empty while nobody knows."""
-        return {"expected": "", "confirmed": HIT, "expired": FALSE_ALARM}[self.state]
+        return {"expected": "", "confirmed": HIT}.get(self.state, FALSE_ALARM)
 
     @property
     def given_up(self) -> bool:
@@ -88,8 +109,8 @@ class Forecasts:
     """What is remembered.
 
     Attributes:
-        heard: by model and CI. problems: by id, in the order of opening. expected: those that are neither confirmed nor
-            expired, by CI. armed: when the one timer fires that there is for all.
+        heard: by model and place. problems: by id, in the order of opening. expected: those that are not over, by
+            place. armed: when the one timer fires that there is for all.
     """
 
     def __init__(self) -> None:
@@ -97,6 +118,8 @@ class Forecasts:
         self.problems: dict[str, Expected] = {}
         self.expected: dict[str, Expected] = {}
         self.armed: datetime | None = None
+        self._announced: dict[str, list[str]] = {}
+        self._places: dict[str, list[str]] = {}
         self._last: dict[str, str] = {}
         self._by_situation: dict[str, list[str]] = {}
 
@@ -106,24 +129,59 @@ class Forecasts:
     def add(self, found: Expected) -> None:
         id = found.problem.id
         self.problems[id] = found
-        self._last[found.ci] = id
+        self._last[found.place] = id
         if found.ended_at is None:
-            self.expected[found.ci] = found
+            self.expected[found.place] = found
+            self._places.setdefault(found.ci, []).append(found.place)
         if found.situation:
             self._by_situation.setdefault(found.situation, []).append(id)
 
-    def last(self, ci: str) -> Expected | None:
+    def hear(self, heard: Heard) -> None:
+        """Instead of what was heard of this model and place before."""
+        known = key(heard.forecast)
+        self.unhear(known)
+        self.heard[known] = heard
+        if heard.open:
+            self._announced.setdefault(heard.forecast.ci, []).append(known)
+
+    def unhear(self, known: str) -> None:
+        before = self.heard.pop(known, None)
+        if before is not None and before.open:
+            _take_out(self._announced, before.forecast.ci, known)
+
+    @property
+    def waits(self) -> bool:
+        """Whether an incident could make anything come true."""
+        return bool(self.expected or self._announced)
+
+    def announced_on(self, cis: Collection[str]) -> list[Heard]:
+        """What models announced of these CIs and has not come true yet."""
+        keys = [known for ci in sorted(self._announced.keys() & cis) for known in sorted(self._announced[ci])]
+        return [self.heard[known] for known in keys]
+
+    def expected_on(self, cis: Collection[str]) -> list[Expected]:
+        """Proactive Problems of these CIs that are not over."""
+        return [self.expected[one] for ci in sorted(self._places.keys() & cis) for one in sorted(self._places[ci])]
+
+    def last(self, place: str) -> Expected | None:
+        """The newest proactive Problem of a place, over or not."""
+        return self.problems.get(self._last.get(place, ""))
+
+    def last_on(self, ci: str) -> Expected | None:
         """The newest proactive Problem of a CI, over or not."""
-        return self.problems.get(self._last.get(ci, ""))
+        return next((each for each in reversed(self.problems.values()) if each.ci == ci), None)
 
     def of(self, situation: str) -> list[Expected]:
         """Those that this situation has confirmed."""
         return [self.problems[id] for id in self._by_situation.get(situation, ())]
 
-    def end(self, found: Expected, at: datetime, situation: str = "") -> None:
-        """Confirmed by ``situation``, or expired without one."""
-        found.ended_at = at
-        del self.expected[found.ci]
+    def end(
+        self, found: Expected, at: datetime, situation: str = "", ended_as: ForecastState = ForecastState.EXPECTED
+    ) -> None:
+        """Confirmed by ``situation``, or over without one."""
+        found.ended_at, found.ended_as = at, ended_as
+        del self.expected[found.place]
+        _take_out(self._places, found.ci, found.place)
         if situation:
             self.hand_over(found, situation)
 
@@ -137,15 +195,11 @@ class Forecasts:
         id = found.problem.id
         del self.problems[id]
         self._drop(found)
-        if self._last.get(found.ci) == id:
-            del self._last[found.ci]
+        if self._last.get(found.place) == id:
+            del self._last[found.place]
 
     def _drop(self, found: Expected) -> None:
-        here = self._by_situation.get(found.situation, [])
-        if found.problem.id in here:
-            here.remove(found.problem.id)
-            if not here:
-                del self._by_situation[found.situation]
+        _take_out(self._by_situation, found.situation, found.problem.id)
 
     def surplus(self) -> list[Expected]:
         """Problems that have to be forgotten for their number, the oldest first."""
@@ -156,13 +210,26 @@ class Forecasts:
         """Keys of forecasts that have to be forgotten for their number."""
         if len(self.heard) <= MAX_HEARD:
             return []
-        order = sorted(self.heard, key=lambda key: (over_at(self.heard[key].forecast), key))
+        order = sorted(self.heard, key=lambda key: (forgotten_at(self.heard[key]), key))
         return order[: MAX_HEARD // 10]
 
 
+def _take_out(lists: dict[str, list[str]], key: str, one: str) -> None:
+    here = lists.get(key, [])
+    if one in here:
+        here.remove(one)
+        if not here:
+            del lists[key]
+
+
+def place(forecast: Forecast) -> str:
+    """What a forecast is about: of each, one Problem is expected."""
+    return f"{forecast.ci}\n{forecast.about}" if forecast.about else forecast.ci
+
+
 def key(forecast: Forecast) -> str:
-    """Each model has one newest forecast for a CI."""
-    return f"{forecast.model}\n{forecast.ci}"
+    """Each model has one newest forecast for a place."""
+    return f"{forecast.model}\n{place(forecast)}"
 
 
 # ---- what a forecast means ------------------------------------------------------------------------------------------
@@ -178,10 +245,28 @@ def likely_at(forecast: Forecast) -> datetime:
     return forecast.made_at + timedelta(hours=forecast.lead_time_h)
 
 
+def forgotten_at(heard: Heard) -> datetime:
+    over = over_at(heard.forecast)
+    return over if heard.announced is None else max(over, heard.announced.until)
+
+
+_WORD = re.compile(r"[^\w./\\:-]+")
+
+
+def shows(labels: Mapping[str, str], signs: Sequence[str]) -> bool:
+    """Whether labels hold one of the words, in any case. One of letters and digits only is found inside other words
+    too, as names of alerts are written together; another one (a path) must be a whole word."""
+    texts = [value.lower() for value in labels.values()]
+    words = {word.strip(".:") for text in texts for word in _WORD.split(text)}
+    signs = [sign.lower() for sign in signs]
+    return any(any(sign in text for text in texts) if sign.isalnum() else sign in words for sign in signs)
+
+
 def why_not(
     forecast: Forecast,
     last: Expected | None,
     open_already: str,
+    maintenance: str,
     standing: int,
     now: datetime,
     settings: ForecastSettings,
@@ -189,13 +274,16 @@ def why_not(
     """Why a forecast opens no Problem, in words; empty where it does.
 
     Args:
-        last: the newest proactive Problem of its CI, which is over.
-        open_already: the situation that has the CI now. standing: proactive Problems that are expected now.
+        last: the newest proactive Problem of its place, which is over.
+        open_already: the situation that has it now. maintenance: that runs on the CI now, in words.
+        standing: proactive Problems that are expected now.
     """
-    if forecast.probability < settings.probability:
+    if not likely(forecast, settings):
         return f"{percent(forecast)}, and {settings.probability:.0%} are needed"
     if open_already:
         return f"{open_already} is open there already"
+    if maintenance:
+        return maintenance
     if last is not None and last.ended_at is not None:
         if forecast.made_at <= last.ended_at:
             return f"made before {last.problem.id} was {last.state}"
@@ -205,6 +293,10 @@ def why_not(
     if standing >= settings.max_open:
         return f"{standing} proactive problems are open, and max_open is {settings.max_open}"
     return ""
+
+
+def likely(forecast: Forecast, settings: ForecastSettings) -> bool:
+    return forecast.probability >= settings.probability
 
 
 def not_heeded(forecast: Forecast, standing: Expected) -> str:
@@ -217,9 +309,13 @@ def not_heeded(forecast: Forecast, standing: Expected) -> str:
 
 def stands_until(found: Expected, forecast: Forecast, settings: ForecastSettings) -> datetime:
     """A likely forecast makes it last longer, up to a bound: one that is repeated forever would never be wrong."""
-    if forecast.probability < settings.probability:
-        return found.until
-    return max(found.until, min(over_at(forecast), found.problem.opened_at + settings.longest))
+    return _lasts(found.until, found.problem.opened_at, forecast, settings)
+
+
+def _lasts(until: datetime, since: datetime, forecast: Forecast, settings: ForecastSettings) -> datetime:
+    if not likely(forecast, settings):
+        return until
+    return max(until, min(over_at(forecast), since + settings.longest))
 
 
 def is_news(found: Expected, now: datetime, settings: ForecastSettings) -> bool:
@@ -232,13 +328,47 @@ def is_news(found: Expected, now: datetime, settings: ForecastSettings) -> bool:
     return differs or moved or one.model != other.model
 
 
+# ---- the ledger -----------------------------------------------------------------------------------------------------
+
+
+def announced(
+    id: str, forecast: Forecast, services: Iterable[str], team: str, now: datetime, settings: ForecastSettings
+) -> ForecastRow:
+    """The entry that begins with this forecast."""
+    return ForecastRow(
+        id=id,
+        model=forecast.model,
+        ci=forecast.ci,
+        about=forecast.about,
+        summary=forecast.summary,
+        services=tuple(services),
+        team=team,
+        heard_at=now,
+        until=min(over_at(forecast), now + settings.longest),
+        probability=forecast.probability,
+        horizon_h=forecast.horizon_h,
+        lead_time_h=forecast.lead_time_h,
+    )
+
+
+def goes_on(row: ForecastRow, forecast: Forecast, problem: str, reason: str, settings: ForecastSettings) -> ForecastRow:
+    """The entry after a further forecast. problem: that stands on it, or the reason why none does."""
+    until = _lasts(row.until, row.heard_at, forecast, settings)
+    problem = row.problem or problem
+    return replace(row, until=until, problem=problem, reason="" if problem else reason)
+
+
+def concluded(row: ForecastRow, outcome: ForecastOutcome, at: datetime, situation: str = "") -> ForecastRow:
+    return replace(row, outcome=outcome, ended_at=at, situation=situation)
+
+
 # ---- in words -------------------------------------------------------------------------------------------------------
 
 
 def fields(found: Expected, previous: str) -> dict[str, Any]:
     """What its record should say, as ``contracts.ProblemOrder`` names it."""
     return {
-        "title": title(found.ci),
+        "title": title(found.forecast),
         "description": description(found, previous),
         "impact": found.impact,
         "urgency": found.urgency,
@@ -248,14 +378,14 @@ def fields(found: Expected, previous: str) -> dict[str, Any]:
     }
 
 
-def title(ci: str) -> str:
-    return f"Expected: incident on {ci}"[:200]
+def title(forecast: Forecast) -> str:
+    return f"Expected: {forecast.about or 'incident'} on {forecast.ci}"[:200]
 
 
 def description(found: Expected, previous: str) -> str:
     forecast = found.told
     lines = [
-        f"{said(forecast)}, most likely about {_moment(likely_at(forecast))}.",
+        f"{said(forecast)}, most likely about {_moment(likely_at(forecast))}{_between(forecast)}.",
         f"Forecast of {forecast.model}, made at {_moment(forecast.made_at)}.",
         f"Business services that depend on it: {', '.join(found.services) or 'none known'}.",
     ]
@@ -275,19 +405,41 @@ def strongest(forecast: Forecast) -> list[Any]:
 
 
 def said(forecast: Forecast) -> str:
+    if forecast.summary:
+        return f"{percent(forecast)}: {cut(forecast.summary)}"
     return f"{percent(forecast)}: an incident on {forecast.ci} within {roughly(timedelta(hours=forecast.horizon_h))}"
+
+
+def _between(forecast: Forecast) -> str:
+    if forecast.earliest_h is None or forecast.latest_h is None:
+        return ""
+    first, last = (forecast.made_at + timedelta(hours=each) for each in (forecast.earliest_h, forecast.latest_h))
+    return f" (between {_moment(first)} and {_moment(last)})"
 
 
 def again(found: Expected) -> str:
     """Note for a forecast that has changed."""
     now, before = found.forecast, found.told
     by = f" by {now.model}" if now.model != before.model else ""
-    return f"Now {percent(now)}{by} (it was {percent(before)}), most likely about {_moment(likely_at(now))}."
+    most_likely = f"most likely about {_moment(likely_at(now))}{_between(now)}"
+    return f"Now {percent(now)}{by} (it was {percent(before)}), {most_likely}."
 
 
 def confirmed(found: Expected) -> str:
     """Note for one that came true."""
+    if not found.situation:
+        what = found.forecast.summary or "it has happened"
+        return f"Confirmed: {cut(what)}. That is {lead(found)} after this was opened; no incident was opened for it."
     return f"Confirmed: {_incident(found)} began {lead(found)} after this was opened."
+
+
+def withdrawn(found: Expected) -> str:
+    """Note for one that its model takes back."""
+    why = f" {cut(found.forecast.summary)}." if found.forecast.summary else ""
+    return (
+        f"Withdrawn by {found.forecast.model}:{why} Nothing has happened on {found.ci}; if nobody prevented it, it was "
+        "a false alarm. Foreshock proposes to close it; it closes no problem by itself."
+    )
 
 
 def expired(found: Expected) -> str:
@@ -314,7 +466,10 @@ def for_incident(found: Expected, sink: str) -> str:
 def outcome(found: Expected) -> str:
     """What became of it, in words."""
     if found.state == "confirmed":
-        return f"came true as {_incident(found)}, {lead(found)} after the problem was opened"
+        what = f"came true as {_incident(found)}" if found.situation else "came true without an incident"
+        return f"{what}, {lead(found)} after the problem was opened"
+    if found.state == "withdrawn" and found.ended_at is not None:
+        return f"was withdrawn at {_moment(found.ended_at)}"
     return f"did not come true by {_moment(found.until)}" if found.state == "expired" else ""
 
 

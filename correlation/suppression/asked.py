@@ -97,6 +97,11 @@ class Asked:
             found = self._known[alert.fingerprint] = self._look_up(alert)
         return found
 
+    def windows_over(self, ci: str, now: datetime) -> tuple[Held, ...]:
+        """Maintenance that runs now and has the CI in its scope, whatever its alerts are labelled."""
+        self._catch_up(now)
+        return tuple(sorted(self._running.held(ci, {}), key=lambda held: held.id))
+
     def generation(self, now: datetime) -> int:
         """Another number than before when something was set, began or ended in between."""
         self._catch_up(now)

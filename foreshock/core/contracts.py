@@ -826,6 +826,51 @@ class Block(Struct, frozen=True, kw_only=True):
     body: bytes
 
 
+class ForecastOutcome(StrEnum):
+    """What became of what a model announced.
+
+    CONFIRMED: an incident came. REACHED: it happened, as the model saw, and nobody was alarmed. EXPIRED: it did not
+    happen in time. WITHDRAWN: the model took it back before. UNKNOWN: it was forgotten for the number of others.
+    """
+
+    EXPECTED = "expected"
+    CONFIRMED = "confirmed"
+    REACHED = "reached"
+    EXPIRED = "expired"
+    WITHDRAWN = "withdrawn"
+    UNKNOWN = "unknown"
+
+
+class ForecastRow(Struct, frozen=True, kw_only=True):
+    """One entry of the ledger: what a model announced of one CI, from its first likely forecast to the outcome.
+
+    Attributes:
+        id: F-1. about, summary: as of the first ``Forecast``, like probability, horizon_h and lead_time_h.
+        services: that depend on the CI, the most critical first. team: that would have had to act.
+        heard_at: of the first forecast. until: it comes true before then, or has expired.
+        problem: that was opened for it, or stood already; empty where there was none, for this reason.
+        ended_at: of the outcome. situation: the incident that came.
+    """
+
+    id: str
+    model: str
+    ci: str
+    about: str
+    summary: str
+    services: tuple[str, ...]
+    team: str
+    heard_at: datetime
+    until: datetime
+    probability: float
+    horizon_h: float
+    lead_time_h: float
+    problem: str = ""
+    reason: str = ""
+    outcome: ForecastOutcome = ForecastOutcome.EXPECTED
+    ended_at: datetime | None = None
+    situation: str = ""
+
+
 class Step(Struct, frozen=True, kw_only=True):
     """All that one engine step changes, written in one transaction together with the position.
 
@@ -841,6 +886,7 @@ class Step(Struct, frozen=True, kw_only=True):
     judgements: Sequence[tuple[int, Judgement]] = ()
     notices: Sequence[Notice] = ()
     tallies: Sequence[Tally] = ()
+    forecasts: Sequence[ForecastRow] = ()
     blocks: Sequence[Block] = ()
     blocks_gone_before: int = 0
     checkpoint: int | None = None

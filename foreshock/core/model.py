@@ -762,6 +762,14 @@ class Change(Struct, frozen=True, kw_only=True):
     url: str = ""
 
 
+class ForecastState(StrEnum):
+    """What a model says of something it expects. REACHED: it saw it happen; WITHDRAWN: it expects it no more."""
+
+    EXPECTED = "expected"
+    REACHED = "reached"
+    WITHDRAWN = "withdrawn"
+
+
 class Forecast(Struct, frozen=True, kw_only=True):
     """A predicted incident on one CI.
 
@@ -770,6 +778,13 @@ class Forecast(Struct, frozen=True, kw_only=True):
         horizon_h, lead_time_h: hours; it is expected within the horizon, most likely after the lead time.
         contributions: evidence, adding up to the score of the model.
         model: name@version.
+        about: what of the CI it is about, such as ``disk_used mount=/var``; empty: the CI as a whole. Of each, one
+            problem is expected.
+        signs: an incident is this one only if the labels of an alert on the CI hold one of these words, in any case;
+            empty: any incident with the CI.
+        summary: in operators' words: ``/var is full in 9 h (7 to 13 h)``.
+        earliest_h, latest_h: hours from made_at between which it happens in nine of ten cases; None where the model
+            does not say.
     """
 
     ci: str
@@ -779,6 +794,12 @@ class Forecast(Struct, frozen=True, kw_only=True):
     lead_time_h: float
     model: str
     contributions: tuple[Contribution, ...] = ()
+    about: str = ""
+    signs: tuple[str, ...] = ()
+    summary: str = ""
+    earliest_h: float | None = None
+    latest_h: float | None = None
+    state: ForecastState = ForecastState.EXPECTED
 
 
 class SilenceMatcher(Struct, frozen=True, kw_only=True, rename="camel"):

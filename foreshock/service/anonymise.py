@@ -670,6 +670,9 @@ class Anonymiser:
                     one,
                     ci=self._tokens.name(one.ci),
                     model=self.text(one.model),
+                    about=self.text(one.about),
+                    summary=self.text(one.summary),
+                    signs=tuple(map(self.text, one.signs)),
                     contributions=tuple(map(part, one.contributions)),
                 )
                 for one in read.forecasts

@@ -48,6 +48,8 @@ class Saved(Struct, frozen=True, kw_only=True):
     judgements: int = 0
     notices: int = 0
     problems: int = 0
+    forecasts: int = 0
+    foretold: dict[str, dict[str, int]] = {}
     versions: tuple[Versions, ...] = ()
     sources: dict[str, SourceCount]
     heard: dict[str, int]
@@ -108,6 +110,8 @@ def pieces(engine: "Engine") -> Iterator[tuple[str, str, bytes | None]]:
         judgements=engine.last_judgement,
         notices=engine.last_notice,
         problems=engine.last_problem,
+        forecasts=engine.last_forecast,
+        foretold=engine.foretold,
         versions=tuple(engine.versions),
         sources=engine.sources,
         heard=engine.heard,
@@ -189,6 +193,7 @@ def restore(engine: "Engine", items: Iterable[tuple[str, str, bytes]]) -> None:
             engine.last_judgement, engine.versions = saved.judgements, list(saved.versions)
             engine.last_notice = saved.notices
             engine.last_problem = saved.problems
+            engine.last_forecast, engine.foretold = saved.forecasts, saved.foretold
             engine.counts |= saved.counts
             engine.budget.ahead, engine.budget.suspended = saved.ahead, saved.suspended
             made_by, engine.said_causes, version = saved.fingerprints, saved.said_causes, saved.topology

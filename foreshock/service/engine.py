@@ -35,6 +35,7 @@ from foreshock.core.contracts import (
     AuditRow,
     Collector,
     DeadLetter,
+    ForecastRow,
     Ignored,
     Items,
     Notice,
@@ -96,7 +97,7 @@ class Effects(Struct, kw_only=True):
     ``situations`` are those that changed visibly, in order of change; ``ended`` has the JSON of an ``Ended`` for each
     of them that is over, taken at the moment of the change: its alerts may move on within the same step.
     ``judgements`` come with the number of their record, ``decisions`` with the situation. ``orders`` are for tickets,
-    ``problem_orders`` for Problems.
+    ``problem_orders`` for Problems. ``forecasts`` are the entries of the ledger that changed, by id.
     """
 
     situations: dict[str, Situation] = msgspec.field(default_factory=dict)
@@ -109,6 +110,7 @@ class Effects(Struct, kw_only=True):
     decisions: list[tuple[str, Decided]] = msgspec.field(default_factory=list)
     notices: list[Notice] = msgspec.field(default_factory=list)
     tallies: list[Tally] = msgspec.field(default_factory=list)
+    forecasts: dict[str, ForecastRow] = msgspec.field(default_factory=dict)
 
 
 class _Was(Struct, frozen=True):
@@ -230,6 +232,9 @@ class Engine:
         self.last_judgement = 0
         self.last_notice = 0
         self.last_problem = 0
+        self.last_forecast = 0
+        self.foretold: dict[str, dict[str, int]] = {}
+        """By model: how many announcements it made, and what became of them."""
         self.heard: dict[str, int] = {}
         self.scheme = Scheme()
         self.senders: dict[tuple[str, str], Sender] = {}

@@ -44,6 +44,13 @@ def families(engine: "Engine") -> Iterator[Metric]:
         ("state",),
         [((state,), expected[state]) for state in foresight.STATES],
     )
+    yield labelled(
+        CounterMetricFamily,
+        "foreshock_prediction_announcements",
+        "What models announced, by what became of it; announced: all of it.",
+        ("model", "outcome"),
+        [((model, what), count) for model, found in engine.foretold.items() for what, count in found.items()],
+    )
     yield from _of_sources(engine)
     yield gauge(
         "foreshock_suppression_walks_cut",

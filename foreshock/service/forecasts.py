@@ -1,7 +1,7 @@
 """Forecasts in the engine: which open a proactive Problem, what its records should hear, and how it ends.
 
-``correlation.forecast`` decides; this walks the engine's state. A forecast of the same model for the same CI that was
-made no later than the last one is a repeat, and changes nothing.
+``correlation.forecast`` decides; this walks the engine's state. A forecast of the same model for the same place that
+was made no later than the last one is a repeat, and changes nothing.
 """
 
 from typing import TYPE_CHECKING
@@ -13,8 +13,8 @@ from correlation import prioritise
 from correlation.bind import named
 from correlation.forecast import Expected, Heard
 from correlation.problem import Problem
-from foreshock.core.contracts import TicketChange, Verb
-from foreshock.core.model import Forecast, Situation, SituationState, TicketState
+from foreshock.core.contracts import ForecastOutcome, ForecastRow, TicketChange, Verb
+from foreshock.core.model import Forecast, ForecastState, Situation, SituationState, TicketState
 from foreshock.service import problem_orders, weighing
 from foreshock.service.records import ForecastsRecord
 from foreshock.service.timers import Due
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
     from foreshock.service.engine import Engine
 
+_OUTCOMES = {ForecastState.REACHED: ForecastOutcome.REACHED, ForecastState.WITHDRAWN: ForecastOutcome.WITHDRAWN}
+_MAX_MODELS = 200
+"""That are counted each for itself; of a model that puts the date into its version there is a new one each day."""
 
 # ---- what is said ---------------------------------------------------------------------------------------------------
 
@@ -44,39 +47,107 @@ def _take(engine: "Engine", forecast: Forecast) -> None:
     before = known.heard.get(key)
     if before is not None and forecast.made_at <= before.forecast.made_at:
         return
-    reason = _heed(engine, forecast)
-    known.heard[key] = Heard(forecast=forecast, reason=reason)
+    row = None if before is None else before.announced
+    if forecast.state is ForecastState.EXPECTED:
+        already = _open_on(engine, forecast)
+        reason = _heed(engine, forecast, already)
+        row = _entry(engine, forecast, row, already, reason)
+    else:
+        reason = f"{forecast.state}: {foresight.said(forecast)}"
+        row = _over(engine, forecast, row)
+    known.hear(Heard(forecast=forecast, reason=reason, announced=row))
     engine.dirty.add(("forecast", key))
-    if reason and (before is None or before.reason != reason):
+    if reason and (before is None or before.reason != reason) and forecast.state is ForecastState.EXPECTED:
         engine.say(
             "forecast", forecast.ci, "opens no problem", f"{foresight.said(forecast)}, {forecast.model}: {reason}"
         )
     for old in known.surplus_heard():
         _forget_heard(engine, old)
-    _arm(engine, foresight.over_at(forecast))
+    _arm(engine, min(foresight.over_at(forecast), row.until if row is not None else foresight.over_at(forecast)))
 
 
-def _heed(engine: "Engine", forecast: Forecast) -> str:
+def _heed(engine: "Engine", forecast: Forecast, already: str) -> str:
     """Let it have its effect; why it has none, or an empty text."""
     known, settings = engine.forecasts, engine.settings.problem.forecast
-    standing = known.expected.get(forecast.ci)
+    standing = known.expected.get(foresight.place(forecast))
     if standing is not None:
         reason = foresight.not_heeded(forecast, standing)
         if not reason:
             _renew(engine, standing, forecast)
         return reason
     count = sum(not each.given_up for each in known.expected.values())
-    last, already = known.last(forecast.ci), _open_on(engine, forecast.ci)
-    reason = foresight.why_not(forecast, last, already, count, engine.now, settings)
+    windows = engine.suppression.asked.windows_over(forecast.ci, engine.now)
+    last, maintenance = known.last(foresight.place(forecast)), windows[0].reason if windows else ""
+    reason = foresight.why_not(forecast, last, already, maintenance, count, engine.now, settings)
     if not reason:
         _open(engine, forecast)
     return reason
 
 
-def _open_on(engine: "Engine", ci: str) -> str:
-    """The first situation that is open with this CI; empty if none is."""
+def _entry(
+    engine: "Engine", forecast: Forecast, row: ForecastRow | None, already: str, reason: str
+) -> ForecastRow | None:
+    """The entry of the ledger that the forecast belongs to, or begins; None where it announces nothing."""
+    settings = engine.settings.problem.forecast
+    standing = None if reason else engine.forecasts.expected.get(foresight.place(forecast))
+    problem = "" if standing is None else standing.problem.id
+    if row is None or row.outcome is not ForecastOutcome.EXPECTED:
+        late = row is not None and row.ended_at is not None and forecast.made_at <= row.ended_at
+        if already or late or not foresight.likely(forecast, settings):
+            return row
+        engine.last_forecast += 1
+        services, group = engine.topology.services(forecast.ci), weighing.assigned(engine, (), (), forecast.ci).group
+        before = None
+        row = foresight.announced(f"F-{engine.last_forecast}", forecast, services, group, engine.now, settings)
+        _count(engine, forecast.model, "announced")
+    else:
+        before = row
+    row = foresight.goes_on(row, forecast, problem, reason, settings)
+    if row != before:
+        engine.effects.forecasts[row.id] = row
+    return row
+
+
+def _over(engine: "Engine", forecast: Forecast, row: ForecastRow | None) -> ForecastRow | None:
+    """The model says that it happened, or that it expects it no more."""
+    standing = engine.forecasts.expected.get(foresight.place(forecast))
+    reached = forecast.state is ForecastState.REACHED
+    if standing is not None and (reached or standing.forecast.model == forecast.model):
+        standing.forecast = standing.told = forecast
+        _end(engine, standing, forecast.state)
+    if row is None or row.outcome is not ForecastOutcome.EXPECTED:
+        return row
+    return _conclude(engine, row, _OUTCOMES[forecast.state])
+
+
+def _conclude(engine: "Engine", row: ForecastRow, outcome: ForecastOutcome, situation: str = "") -> ForecastRow:
+    row = foresight.concluded(row, outcome, engine.now, situation)
+    engine.effects.forecasts[row.id] = row
+    _count(engine, row.model, outcome.value)
+    return row
+
+
+def _count(engine: "Engine", model: str, what: str) -> None:
+    foretold = engine.foretold
+    if model not in foretold and len(foretold) >= _MAX_MODELS:
+        model = "others"
+    of_model = foretold.setdefault(model, {})
+    of_model[what] = of_model.get(what, 0) + 1
+
+
+def _open_on(engine: "Engine", forecast: Forecast) -> str:
+    """The first situation that is open and is what the forecast is about; empty if none is."""
     open_ones = (each for each in engine.situations.values() if each.state is SituationState.OPEN)
-    return next((each.id for each in open_ones if ci in _places(engine, each)), "")
+    here = (each for each in open_ones if forecast.ci in _places(engine, each))
+    return next((each.id for each in here if _is_it(engine, each, forecast)), "")
+
+
+def _is_it(engine: "Engine", situation: Situation, forecast: Forecast) -> bool:
+    """Whether a situation with its CI is what the forecast is about."""
+    if not forecast.signs:
+        return True
+    here = (alert for alert in engine.members(situation) if alert.ci == forecast.ci)
+    return any(foresight.shows(alert.read_labels(), forecast.signs) for alert in here)
 
 
 def _places(engine: "Engine", situation: Situation) -> set[str]:
@@ -108,7 +179,7 @@ def _open(engine: "Engine", forecast: Forecast) -> None:
         assignment_group=weighing.assigned(engine, (), (), ci).group,
     )
     engine.forecasts.add(found)
-    engine.say("problem", found.problem.id, "opened", f"{foresight.title(ci)}: {found.problem.reason}")
+    engine.say("problem", found.problem.id, "opened", f"{foresight.title(forecast)}: {found.problem.reason}")
     _tell(engine, found, f"Opened by Foreshock: {found.problem.reason}.")
     changed(engine, found)
 
@@ -136,16 +207,27 @@ def look(engine: "Engine", situation: Situation) -> None:
             known.hand_over(found, situation.merged_into)
             _has_tickets(engine, found)
             changed(engine, found)
-    if not known.expected or situation.state is not SituationState.OPEN:
+    if not known.waits or situation.state is not SituationState.OPEN:
         return
-    for ci in sorted(_places(engine, situation).intersection(known.expected)):
-        _confirm(engine, known.expected[ci], situation)
+    places = _places(engine, situation)
+    for found in known.expected_on(places):
+        if _is_it(engine, situation, found.forecast):
+            _confirm(engine, found, situation)
+    for heard in known.announced_on(places):
+        if heard.announced is not None and _is_it(engine, situation, heard.forecast):
+            row = _conclude(engine, heard.announced, ForecastOutcome.CONFIRMED, situation.id)
+            _keep(engine, heard, row)
 
 
 def look_at_all(engine: "Engine") -> None:
     """Alerts may be about other CIs than before."""
     for situation in engine.situations.values():
         look(engine, situation)
+
+
+def _keep(engine: "Engine", heard: Heard, row: ForecastRow) -> None:
+    engine.forecasts.hear(msgspec.structs.replace(heard, announced=row))
+    engine.dirty.add(("forecast", foresight.key(heard.forecast)))
 
 
 def _confirm(engine: "Engine", found: Expected, situation: Situation) -> None:
@@ -156,17 +238,25 @@ def _confirm(engine: "Engine", found: Expected, situation: Situation) -> None:
     changed(engine, found)
 
 
-def _expire(engine: "Engine", found: Expected) -> None:
-    engine.forecasts.end(found, engine.now)
+def _end(engine: "Engine", found: Expected, ended_as: ForecastState = ForecastState.EXPECTED) -> None:
+    """It is over without an incident: in time, or because the model says so."""
+    engine.forecasts.end(found, engine.now, ended_as=ended_as)
     _concluded(engine, found)
-    _tell(engine, found, foresight.expired(found))
+    _tell(engine, found, _NOTES[ended_as](found))
     changed(engine, found)
+
+
+_NOTES = {
+    ForecastState.EXPECTED: foresight.expired,
+    ForecastState.REACHED: foresight.confirmed,
+    ForecastState.WITHDRAWN: foresight.withdrawn,
+}
 
 
 def _concluded(engine: "Engine", found: Expected) -> None:
     """What training learns from: each proactive Problem is labelled once."""
     forecast = found.forecast
-    engine.counts["forecasts_hit" if found.situation else "forecasts_false"] += 1
+    engine.counts["forecasts_hit" if found.label == foresight.HIT else "forecasts_false"] += 1
     engine.say("problem", found.problem.id, found.state, foresight.outcome(found))
     engine.say("forecast", found.problem.id, found.label, f"{foresight.said(forecast)}, {forecast.model}")
     for old in engine.forecasts.surplus():
@@ -260,7 +350,7 @@ def _arm(engine: "Engine", due: "datetime") -> None:
 
 def watch_all(engine: "Engine") -> None:
     dues = [_due(engine, found) for found in engine.forecasts.problems.values()]
-    dues += [foresight.over_at(each.forecast) for each in engine.forecasts.heard.values()]
+    dues += [_heard_due(each) for each in engine.forecasts.heard.values()]
     if dues:
         _arm(engine, min(dues))
 
@@ -271,14 +361,21 @@ def due(engine: "Engine", moment: "datetime") -> None:
     if known.armed != moment:
         return
     known.armed = None
-    over = [(foresight.over_at(each.forecast), key) for key, each in known.heard.items()]
-    for at, key in sorted(over):
-        if at <= engine.now:
+    for at, key in sorted((_heard_due(each), key) for key, each in known.heard.items()):
+        heard = known.heard[key]
+        if at <= engine.now and heard.open and heard.announced is not None:
+            _keep(engine, heard, _conclude(engine, heard.announced, ForecastOutcome.EXPIRED))
+        if foresight.forgotten_at(heard) <= engine.now:
             _forget_heard(engine, key)
     for found in list(known.problems.values()):
         if _due(engine, found) <= engine.now:
-            (_expire if found.ended_at is None else _forget)(engine, found)
+            (_end if found.ended_at is None else _forget)(engine, found)
     watch_all(engine)
+
+
+def _heard_due(heard: Heard) -> "datetime":
+    """When what it announced expires, or it is to be forgotten."""
+    return heard.announced.until if heard.open and heard.announced is not None else foresight.forgotten_at(heard)
 
 
 def _forget(engine: "Engine", found: Expected) -> None:
@@ -287,7 +384,10 @@ def _forget(engine: "Engine", found: Expected) -> None:
 
 
 def _forget_heard(engine: "Engine", key: str) -> None:
-    del engine.forecasts.heard[key]
+    heard = engine.forecasts.heard[key]
+    if heard.open and heard.announced is not None:
+        _conclude(engine, heard.announced, ForecastOutcome.UNKNOWN)
+    engine.forecasts.unhear(key)
     engine.dirty.add(("forecast", key))
 
 
@@ -302,8 +402,7 @@ def saved(engine: "Engine", kind: str, key: str) -> bytes | None:
 
 def restore(engine: "Engine", heard: "Iterable[bytes]", expected: "Iterable[bytes]") -> None:
     for body in heard:
-        read = msgspec.msgpack.decode(body, type=Heard)
-        engine.forecasts.heard[foresight.key(read.forecast)] = read
+        engine.forecasts.hear(msgspec.msgpack.decode(body, type=Heard))
     found = [msgspec.msgpack.decode(body, type=Expected) for body in expected]
     for each in sorted(found, key=lambda each: int(each.problem.id.removeprefix("P-"))):
         engine.forecasts.add(each)

@@ -1,4 +1,5 @@
-"""The part of the JSON API that takes forecasts: any program that predicts incidents posts them here.
+"""The part of the JSON API about forecasts: any program that predicts incidents posts them here, and what became of
+them is asked here.
 
 A batch is taken whole or not at all. What was posted before is known by model, CI and the moment it was made at, so a
 batch may be sent again after a lost answer.
@@ -6,22 +7,27 @@ batch may be sent again after a lost answer.
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from msgspec import Struct
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
+from correlation import forecast as foresight
 from correlation.bind import named
+from correlation.forecast import Heard
 from foreshock.core.contracts import NewRecord, RecordKind
 from foreshock.core.errors import Invalid, Unavailable
-from foreshock.core.model import Contribution, Forecast
+from foreshock.core.model import Contribution, Forecast, ForecastState
 from foreshock.service.api import ApiRoute
+from foreshock.service.engine import Engine
 from foreshock.service.guard import refuse_cross_site
 from foreshock.service.inbox import Inbox
+from foreshock.service.ledger import Per, of_period
 from foreshock.service.records import ForecastsRecord
 from foreshock.service.runner import Runner
+from foreshock.store.store import Store
 
 MAX_FORECASTS = 500
 """In one batch."""
@@ -45,7 +51,10 @@ class ForecastBody(BaseModel):
     """An incident on ``ci`` is expected.
 
     probability: calibrated, of a hundred forecasts at 0.8 eighty come true. horizon_h: hours from made_at within which
-    it begins; lead_time_h: after which it most likely does. model: name@version.
+    it begins; lead_time_h: after which it most likely does; earliest_h, latest_h: between which it does in nine of ten
+    cases. model: name@version. about: what of the CI it is about; each has its own problem. signs: the labels of an
+    alert must hold one of these words for its incident to be this one. summary: in operators' words. state: reached
+    where the model saw it happen, withdrawn where it expects it no more.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -57,6 +66,12 @@ class ForecastBody(BaseModel):
     lead_time_h: float = Field(ge=0, allow_inf_nan=False)
     model: str = Field(min_length=1, max_length=128, pattern=r"^[!-~]+$")
     contributions: list[ContributionBody] = Field(default=[], max_length=20)
+    about: str = Field(default="", max_length=200)
+    signs: list[Annotated[str, Field(min_length=1, max_length=200)]] = Field(default=[], max_length=10)
+    summary: str = Field(default="", max_length=500)
+    earliest_h: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    latest_h: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    state: ForecastState = ForecastState.EXPECTED
 
     @model_validator(mode="after")
     def _is_within_its_horizon(self) -> "ForecastBody":
@@ -74,6 +89,12 @@ class ForecastBody(BaseModel):
             lead_time_h=self.lead_time_h,
             model=self.model,
             contributions=tuple(parts),
+            about=" ".join(self.about.split()),
+            signs=tuple(self.signs),
+            summary=self.summary,
+            earliest_h=self.earliest_h,
+            latest_h=self.latest_h,
+            state=self.state,
         )
 
 
@@ -83,18 +104,38 @@ class ForecastsBody(BaseModel):
     forecasts: list[ForecastBody] = Field(min_length=1, max_length=MAX_FORECASTS)
 
 
-class Led(Struct, frozen=True, kw_only=True):
-    """What the newest forecast of this model for this CI led to. problem: that is expected for the CI, empty if none
-    is. reason: why this forecast has no effect, empty if it has."""
+class Led(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the newest forecast of this model for this CI, and for what of it it is about, led to. problem: that is
+    expected for it, empty if none is. reason: why this forecast has no effect, empty if it has."""
 
     ci: str
     model: str
     problem: str
     reason: str
+    about: str = ""
+
+
+class ForecastView(Struct, frozen=True, kw_only=True):
+    """The newest forecast of a model for a place.
+
+    Attributes:
+        problem: that stands on it. reason: why none does.
+        entry: in the ledger, F-1; empty while nothing likely was announced. outcome: of that entry.
+        until: it comes true before then, or is over.
+        likely_at: when it most likely happens.
+    """
+
+    forecast: Forecast
+    problem: str
+    reason: str
+    entry: str
+    outcome: str
+    until: datetime
+    likely_at: datetime
 
 
 def forecasts_api(
-    runner: Runner, inbox: Inbox, *, actor: Callable[[Request], str], clock: Callable[[], datetime]
+    runner: Runner, inbox: Inbox, store: Store, *, actor: Callable[[Request], str], clock: Callable[[], datetime]
 ) -> APIRouter:
     """Args: actor: who is asking; the name in the record."""
     router = APIRouter(prefix="/api/v1", route_class=ApiRoute, tags=["Forecasts"])
@@ -119,9 +160,56 @@ def forecasts_api(
         )
         if not runner.caught_up(inbox.append_now(record)):
             raise Unavailable("they are on disk, and not reflected yet", hint="see /api/v1/patterns in a moment")
-        return Response(msgspec.json.encode(_led(runner, found)), status_code=202, media_type="application/json")
+        return _json(_led(runner, found), 202)
+
+    @router.get("/forecasts", summary="What is forecast now, and what each forecast led to")
+    def standing(limit: Annotated[int, Query(ge=1, le=5000)] = 200) -> Response:
+        """The newest forecast of each model for each CI, and for what of it it is about; what is likely to happen first
+        comes first."""
+        runner.caught_up(inbox.last)
+        with runner.looking() as engine:
+            found = [_view(engine, heard) for heard in engine.forecasts.heard.values()]
+        return _json(sorted(found, key=lambda each: (each.likely_at, each.forecast.ci, each.entry))[:limit])
+
+    @router.get(
+        "/forecasts/ledger", summary="How often forecasts were right: precision, recall, lead time, false alarms"
+    )
+    def ledger(
+        begin: Annotated[AwareDatetime | None, Query(alias="from", description="30 days before the end")] = None,
+        end: Annotated[AwareDatetime | None, Query(alias="to", description="now")] = None,
+        by: Per = Per.MODEL,
+        all: Annotated[bool, Query(description="also what was likely and opened no problem")] = False,
+    ) -> Response:
+        """Of what was announced in from <= t < to."""
+        runner.caught_up(inbox.last)
+        return _json(of_period(store, clock(), begin, end, by, problems_only=not all))
+
+    @router.get("/forecasts/entries", summary="Entries of the ledger, the newest first")
+    def entries(
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100, model: str = "", ci: str = "", outcome: str = ""
+    ) -> Response:
+        runner.caught_up(inbox.last)
+        return _json(store.forecasts(limit=limit, model=model, ci=ci, outcome=outcome))
 
     return router
+
+
+def _json(found: Any, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(found), status_code=status, media_type="application/json")
+
+
+def _view(engine: Engine, heard: Heard) -> ForecastView:
+    forecast, row = heard.forecast, heard.announced
+    standing = None if heard.reason else engine.forecasts.expected.get(foresight.place(forecast))
+    return ForecastView(
+        forecast=forecast,
+        problem=row.problem if row is not None else standing.problem.id if standing is not None else "",
+        reason=heard.reason,
+        entry=row.id if row is not None else "",
+        outcome=row.outcome.value if row is not None else "",
+        until=row.until if row is not None else foresight.over_at(forecast),
+        likely_at=foresight.likely_at(forecast),
+    )
 
 
 def _bound(runner: Runner, posted: Sequence[ForecastBody], now: datetime) -> list[Forecast]:
@@ -144,14 +232,14 @@ def _bound(runner: Runner, posted: Sequence[ForecastBody], now: datetime) -> lis
 def _led(runner: Runner, taken: Sequence[Forecast]) -> list[Led]:
     with runner.looking() as engine:
         known = engine.forecasts
-        asked = dict.fromkeys((one.ci, one.model) for one in taken)
-        heard = {(each.forecast.ci, each.forecast.model): each for each in known.heard.values()}
+        asked = {foresight.key(one): one for one in taken}
         return [
             Led(
-                ci=ci,
-                model=model,
-                problem=known.expected[ci].problem.id if ci in known.expected else "",
-                reason=heard[ci, model].reason if (ci, model) in heard else "its horizon is over",
+                ci=one.ci,
+                model=one.model,
+                about=one.about,
+                problem=known.expected[place].problem.id if (place := foresight.place(one)) in known.expected else "",
+                reason=known.heard[key].reason if key in known.heard else "its horizon is over",
             )
-            for ci, model in asked
+            for key, one in asked.items()
         ]

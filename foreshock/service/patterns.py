@@ -47,12 +47,12 @@ def show(engine: Engine, name: str) -> PatternView | None:
             return _proactive(expected)
     if confirmed := known.of(name):
         return _proactive(confirmed[-1])
-    if (last := known.expected.get(name)) is not None:
-        return _proactive(last)
+    if standing := known.expected_on({name}):
+        return _proactive(standing[0])
     here = [each for each in known.heard.values() if each.forecast.ci == name and each.reason]
     if here:
         return _unheeded(engine, max(here, key=lambda each: (each.forecast.made_at, each.forecast.model)))
-    past = known.last(name)
+    past = known.last_on(name)
     return None if past is None else _proactive(past)
 
 
@@ -133,7 +133,7 @@ def _proactive(found: Expected) -> PatternView:
         kind="proactive",
         problem=problem.id,
         state="ended" if found.state == "expected" and found.given_up else found.state,
-        title=foresight.title(found.ci),
+        title=foresight.title(found.forecast),
         ci=found.ci,
         names=(),
         priority=found.priority,
@@ -144,7 +144,7 @@ def _proactive(found: Expected) -> PatternView:
         since=problem.opened_at,
         last_at=found.ended_at or found.forecast.made_at,
         opened_at=problem.opened_at,
-        quiet_since=found.ended_at if found.state == "expired" else None,
+        quiet_since=found.ended_at if found.state in ("expired", "withdrawn") else None,
         known_error=text,
         known_error_in=number,
         records=_records(problem),
@@ -164,7 +164,7 @@ def _unheeded(engine: Engine, heard: Heard) -> PatternView:
         kind="proactive",
         problem="",
         state="watched",
-        title=foresight.title(forecast.ci),
+        title=foresight.title(forecast),
         ci=forecast.ci,
         names=(),
         priority=5,

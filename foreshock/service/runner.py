@@ -191,6 +191,7 @@ class Runner:
             judgements=effects.judgements,
             notices=effects.notices,
             tallies=effects.tallies,
+            forecasts=list(effects.forecasts.values()),
             blocks=part.blocks,
             blocks_gone_before=part.gone_before,
             checkpoint=part.checkpoint,

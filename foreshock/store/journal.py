@@ -21,7 +21,7 @@ from typing import Any
 import msgspec
 import zstandard
 
-from foreshock.core.contracts import NewRecord, Record, RecordKind, SituationRow, Step
+from foreshock.core.contracts import ForecastRow, NewRecord, Record, RecordKind, SituationRow, Step
 from foreshock.core.errors import Fenced, Held, Rejected, Unavailable
 from foreshock.store.moments import from_micros, to_micros
 from foreshock.store.text import storable
@@ -55,11 +55,15 @@ COLUMNS = {
     "judgement": ("id", "record", "at", "situation", "other", "body"),
     "tally": ("hour", "name", "count"),
     "notice": ("id", "situation", "kind", "at", "body"),
+    "forecast": (
+        "id", "model", "ci", "about", "summary", "services", "team", "heard_at", "until", "probability", "horizon_h",
+        "lead_time_h", "problem", "reason", "outcome", "ended_at", "situation",
+    ),
     "checkpoint_block": ("number", "position", "body"),
 }  # fmt: skip
 """What is inserted here; a key that the database counts itself is left out. A test holds it against ``tables``."""
 
-REPLACED_BY = {"situation": ("id",), "tally": ("hour", "name")}
+REPLACED_BY = {"situation": ("id",), "forecast": ("id",), "tally": ("hour", "name")}
 """Tables in which a row with the same key is replaced."""
 ADDED_UP = {("tally", "count")}
 """Columns to which the new value is added then."""
@@ -463,6 +467,16 @@ def _rows_of(step: Step) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
         "notice",
         [(n.id, n.situation, n.kind.value, to_micros(n.at), msgspec.json.encode(n)) for n in step.notices],
     )
+    yield "forecast", [_forecast(row) for row in step.forecasts]
+
+
+def _forecast(row: ForecastRow) -> tuple[Any, ...]:
+    return (
+        row.id, row.model, storable(row.ci), storable(row.about), storable(row.summary),
+        msgspec.json.encode(row.services).decode(), storable(row.team, _TEAM_CHARS), to_micros(row.heard_at),
+        to_micros(row.until), row.probability, row.horizon_h, row.lead_time_h, row.problem, storable(row.reason),
+        row.outcome.value, _micros(row.ended_at), row.situation,
+    )  # fmt: skip
 
 
 def _situation(row: SituationRow) -> tuple[Any, ...]:

@@ -48,8 +48,12 @@ def forget(store: Store, *, before: datetime, max_bytes: int, reports_before: da
     reports_before = before if reports_before is None else min(before, reports_before)
     tally = tables.tally
     _situations(store, reports_before)
+    forecast = tables.forecast
     with store.write() as connection:
         connection.execute(delete(tally).where(tally.c.hour < reports_before))
+        connection.execute(
+            delete(forecast).where(forecast.c.heard_at < reports_before, forecast.c.ended_at.is_not(None))
+        )
     return Forgotten(
         records=records,
         situations=_without_bodies(store, before),

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, and_, create_engine, delete, event, f
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import QueuePool, StaticPool
 
-from foreshock.core.contracts import AuditRow, DeadLetter, Notice, SituationRow
+from foreshock.core.contracts import AuditRow, DeadLetter, ForecastOutcome, ForecastRow, Notice, SituationRow
 from foreshock.core.errors import Unavailable
 from foreshock.core.model import Judgement, SituationState
 from foreshock.store import tables
@@ -107,6 +107,33 @@ class Store:
         query = select(table.c.name, func.sum(table.c.count)).where(table.c.hour >= begin, table.c.hour < end)
         with self.read() as connection:
             return {name: int(count) for name, count in connection.execute(query.group_by(table.c.name))}
+
+    def forecasts_between(self, begin: datetime, end: datetime) -> Iterator[ForecastRow]:
+        """The ledger: what was announced in begin <= t < end, oldest first."""
+        table, last = tables.forecast, (begin, "")
+        query = select(table).where(table.c.heard_at < end).order_by(table.c.heard_at, table.c.id).limit(_CHUNK)
+        while True:
+            behind = or_(table.c.heard_at > last[0], and_(table.c.heard_at == last[0], table.c.id > last[1]))
+            with self.read() as connection:
+                rows = connection.execute(query.where(behind)).mappings().all()
+            if not rows:
+                return
+            yield from map(_forecast, rows)
+            last = rows[-1]["heard_at"], rows[-1]["id"]
+
+    def first_forecast(self) -> datetime | None:
+        """When the first entry of the ledger was made."""
+        with self.read() as connection:
+            found = select(tables.forecast.c.heard_at).order_by(tables.forecast.c.heard_at).limit(1)
+            return connection.execute(found).scalar()
+
+    def forecasts(self, *, limit: int, **wanted: str) -> list[ForecastRow]:
+        """The newest entries of the ledger, newest first; wanted: columns that must have these values."""
+        table = tables.forecast
+        query = select(table).where(*(table.c[name] == value for name, value in wanted.items() if value))
+        with self.read() as connection:
+            rows = connection.execute(query.order_by(table.c.heard_at.desc(), table.c.id).limit(limit)).mappings()
+            return [_forecast(row) for row in rows]
 
     def ended(self, since: datetime) -> Iterator[bytes]:
         """JSON of an ``Ended`` for each situation that ended at or after ``since``, in order of their ids."""
@@ -250,6 +277,11 @@ class Store:
                 r.name: (r.started_at, r.ended_at, bool(r.ok), r.error)
                 for r in connection.execute(select(tables.job_run))
             }
+
+
+def _forecast(row: Mapping[Any, Any]) -> ForecastRow:
+    services = msgspec.json.decode(row["services"], type=tuple[str, ...])
+    return ForecastRow(**{**row, "services": services, "outcome": ForecastOutcome(row["outcome"])})
 
 
 def _situation(row: Mapping[Any, Any]) -> SituationRow:

@@ -3,6 +3,7 @@
 from sqlalchemy import (
     BigInteger,
     Column,
+    Double,
     Index,
     Integer,
     LargeBinary,
@@ -85,6 +86,29 @@ tally = Table(
     Column("name", String(32), primary_key=True),
     Column("count", BigInteger, nullable=False),
 )
+
+forecast = Table(
+    "forecast",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("model", Text, nullable=False),
+    Column("ci", Text, nullable=False),
+    Column("about", Text, nullable=False),
+    Column("summary", Text, nullable=False),
+    Column("services", Text, nullable=False),  # JSON
+    Column("team", String(128), nullable=False),
+    Column("heard_at", Instant, nullable=False),
+    Column("until", Instant, nullable=False),
+    Column("probability", Double, nullable=False),
+    Column("horizon_h", Double, nullable=False),
+    Column("lead_time_h", Double, nullable=False),
+    Column("problem", String(32), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("outcome", String(16), nullable=False),
+    Column("ended_at", Instant),
+    Column("situation", String(32), nullable=False),
+)
+Index("ix_forecast_heard_at", forecast.c.heard_at)
 
 audit = Table(
     "audit",

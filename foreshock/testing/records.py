@@ -5,6 +5,7 @@ can be read again in other steps, with ticks in between or after a restart (``re
 must hold for every story; ``tests/service/test_planted_bugs.py`` shows that each of them catches a broken engine.
 """
 
+from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -27,6 +28,8 @@ from foreshock.core.contracts import (
     AuditRow,
     Collector,
     DeadLetter,
+    ForecastOutcome,
+    ForecastRow,
     NewRecord,
     Notice,
     Order,
@@ -119,6 +122,8 @@ class Told:
         self.ended: dict[str, bytes] = {}
         self.judgements: list[Judgement] = []
         self.notices: list[Notice] = []
+        self.ledger: dict[str, ForecastRow] = {}
+        self.concluded: list[str] = []
 
     def hear(self, effects: Effects) -> None:
         self.orders += effects.orders
@@ -130,6 +135,11 @@ class Told:
         for situation in effects.situations:
             self.ended.pop(situation, None)
         self.ended |= effects.ended
+        for id, row in effects.forecasts.items():
+            before = self.ledger.get(id)
+            if row.outcome is not ForecastOutcome.EXPECTED and row != before:
+                self.concluded.append(id)
+            self.ledger[id] = row
 
 
 class Story:
@@ -366,8 +376,9 @@ class Story:
         horizon_h: float = 24,
         model: str = "net@1",
         made_s: float | None = None,
+        **said: Any,
     ) -> "Story":
-        """An incident is expected on ``ci``; made_s: now if None."""
+        """An incident is expected on ``ci``; made_s: now if None. said: further fields of the ``Forecast``."""
         made_at = self.now if made_s is None else self.time(made_s)
         found = Forecast(
             ci=ci,
@@ -377,6 +388,7 @@ class Story:
             lead_time_h=horizon_h / 4,
             model=model,
             contributions=(Contribution(name="disk", points=1.5, evidence="disk usage rises"),),
+            **said,
         )
         return self._add(RecordKind.FORECASTS, msgspec.json.encode(ForecastsRecord(forecasts=(found,))))
 
@@ -560,6 +572,8 @@ class Reading:
                 for kind in (self.engine.forecasts.heard, self.engine.forecasts.problems)
                 for key, each in kind.items()
             },
+            "ledger": self.told.ledger,
+            "foretold": self.engine.foretold,
             "judgements": self.told.judgements,
             "notices": self.told.notices,
             "respected": list(self.engine.judgements.values()),
@@ -705,23 +719,48 @@ def check_problems(told: Told, engine: Engine) -> None:
 
 
 def check_forecasts(told: Told, engine: Engine) -> None:
-    """One proactive Problem at most is expected for a CI, none where an incident is open; each is labelled once, at its
-    end; what is remembered is bounded and agrees with itself."""
+    """One proactive Problem at most is expected for a place, none where an incident of its kind is open; each is
+    labelled once, at its end; what is remembered is bounded and agrees with itself; the ledger says of each
+    announcement what became of it, once."""
     known = engine.forecasts
     assert len(known.heard) <= MAX_HEARD
     assert len(known.problems) - len(known.expected) <= MAX_ENDED
-    assert known.expected == {each.ci: each for each in known.problems.values() if each.ended_at is None}
+    assert known.expected == {each.place: each for each in known.problems.values() if each.ended_at is None}
     for found in known.expected.values():
         assert found.until > engine.now, f"{found.problem.id} should have expired"
         assert not found.situation
         for situation in engine.situations.values():
             here = situation.state is SituationState.OPEN and found.ci in engine.affected[situation.id]
+            here = here and not found.forecast.signs
             assert not here, f"{found.problem.id} has come true as {situation.id}, and is not confirmed"
     labelled = [row.subject for row in told.audit if row.kind == "forecast" and row.action in ("hit", "false alarm")]
     assert len(labelled) == len(set(labelled)), "a proactive problem was labelled twice"
     assert {id for id, found in known.problems.items() if found.ended_at is not None} <= set(labelled)
     for id, found in known.problems.items():
         assert (found in known.of(found.situation)) is bool(found.situation), f"{id} is not found by its situation"
+    check_ledger(told, engine)
+
+
+def check_ledger(told: Told, engine: Engine) -> None:
+    """Each announcement has one entry, which has one outcome once it is over and says when, and by what, that was."""
+    ledger, heard = told.ledger, engine.forecasts.heard
+    waiting = {each.announced.id: each for each in heard.values() if each.open and each.announced is not None}
+    assert {id for id, row in ledger.items() if row.outcome is ForecastOutcome.EXPECTED} == waiting.keys()
+    assert list(ledger) == [f"F-{number}" for number in range(1, len(ledger) + 1)]
+    for id, row in ledger.items():
+        over = row.outcome is not ForecastOutcome.EXPECTED
+        assert (row.ended_at is not None) is over, f"{id} is {row.outcome}, and ended at {row.ended_at}"
+        assert bool(row.situation) is (row.outcome is ForecastOutcome.CONFIRMED)
+        assert bool(row.problem) is not bool(row.reason), f"{id} says not what it led to"
+        assert over or row.until > engine.now, f"{id} should have expired"
+        assert row.ended_at is None or row.ended_at <= row.until
+    assert not set(told.concluded) & waiting.keys()
+    assert len(told.concluded) == len(set(told.concluded)), "an announcement was concluded twice"
+    counted: Counter[str] = Counter()
+    for found in engine.foretold.values():
+        counted.update(found)
+    outcomes = Counter(row.outcome.value for row in ledger.values() if row.ended_at is not None)
+    assert counted == outcomes + Counter(announced=len(ledger)), "what became of announcements is counted otherwise"
 
 
 def check_resolutions(engine: Engine) -> None:

@@ -306,7 +306,8 @@ BODIES: dict[type, str] = {
     AnomaliesRecord: "anomalies",
     Anomaly: "ci metric dimension unit onset at until score direction observed expected detector course course_onset",
     ForecastsRecord: "forecasts",
-    Forecast: "ci made_at probability horizon_h lead_time_h model contributions",
+    Forecast: "ci made_at probability horizon_h lead_time_h model contributions about signs summary earliest_h "
+    "latest_h state",
     Contribution: "name points evidence",
     OperatorRecord: "set_silence expire_silence set_window end_window only_running judge notice remark past_ends",
     Silence: "id matchers starts_at ends_at created_by comment updated_at annotations",

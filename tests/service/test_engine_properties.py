@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from correlation.rule import RuleInstance
 from foreshock.core.contracts import RecordKind, Verb
 from foreshock.core.learned import CoOccurrence, Side, Standing
-from foreshock.core.model import CI, Direction, JudgementKind, SituationState
+from foreshock.core.model import CI, Direction, ForecastState, JudgementKind, SituationState
 from foreshock.service.engine import Engine
 from foreshock.service.records import TopologyRecord
 from foreshock.testing.records import (
@@ -314,13 +314,18 @@ def measuring(draw: Any) -> Move:
 
 @st.composite
 def forecasting(draw: Any) -> Move:
-    """An incident is expected, again, or is said to be no longer; sometimes a sink refuses to hear of it."""
+    """An incident is expected, again, or is said to be no longer, or to be there; sometimes a sink refuses to hear of
+    it."""
+    about, signs = draw(pick(("", ()), ("", ()), ("disk", ("down",)), ("heap", ("heap",))))
+    state = draw(pick(*[ForecastState.EXPECTED] * 3, ForecastState.WITHDRAWN, ForecastState.REACHED))
     ci, probability, model = draw(pick("db1", "db1", "mail", "shop")), draw(pick(0.2, 0.75, 0.95)), draw(pick("a", "b"))
     horizon_h, ago_s, outcome = draw(pick(0.02, 0.5, 2)), draw(pick(0, 0, 40, 9000)), draw(pick("", "", "rejected"))
 
     def move(story: Story) -> None:
         made_s = (story.now - story.start).total_seconds() - ago_s
-        story.forecast(ci, probability, horizon_h=horizon_h, model=model, made_s=made_s)
+        story.forecast(
+            ci, probability, horizon_h=horizon_h, model=model, made_s=made_s, about=about, signs=signs, state=state
+        )
         check_forecasts(story.told, story.engine)
         if outcome:
             story.sink_says(outcome, "P-1", sequence=len(story.records))

@@ -247,6 +247,131 @@ def test_all_of_it_is_forgotten_in_the_end():
     check_forgotten(story.after(UNTIL_FORGOTTEN_S).tick().after(UNTIL_FORGOTTEN_S).tick().engine)
 
 
+VAR = {"about": "disk_used mount=/var", "signs": ("/var",), "summary": "/var is full in 9 h (7 to 13 h)"}
+SPOOL = {"about": "disk_used mount=/spool", "signs": ("/spool",)}
+
+
+def ledger(story):
+    return {row.id: (row.about, row.outcome.value, row.problem, row.situation) for row in story.told.ledger.values()}
+
+
+def disk_full(story, mount, name="DiskFull"):
+    return story.fire("db1", name=name, labels={"mountpoint": mount}).after(40).tick()
+
+
+def test_each_thing_a_forecast_is_about_has_its_own_problem():
+    story = Story(*SHOP).forecast("db1", **VAR, earliest_h=4.0, latest_h=9.0).forecast("db1", 0.8, **SPOOL)
+    story.forecast("db1", 0.95)
+
+    titles = [order.fields["title"] for order in checked(story).told.problem_orders]
+    assert titles == [
+        "Expected: disk_used mount=/var on db1",
+        "Expected: disk_used mount=/spool on db1",
+        "Expected: incident on db1",
+    ]
+    description = story.told.problem_orders[0].fields["description"]
+    assert description.startswith("90%: /var is full in 9 h (7 to 13 h), most likely about 2026")
+    assert "(between " in description
+
+
+def test_only_an_incident_of_its_kind_confirms_it():
+    story = Story(*SHOP).forecast("db1", **VAR).forecast("db1", **SPOOL).after(HOUR)
+
+    assert view(disk_full(story, "/opt")).state == "expected"
+    disk_full(story, "/var")
+    assert [view(story, name).state for name in ("P-1", "P-2")] == ["confirmed", "expected"]
+    assert ledger(checked(story)) == {
+        "F-1": (VAR["about"], "confirmed", "P-1", "S-1"),
+        "F-2": (SPOOL["about"], "expected", "P-2", ""),
+    }
+
+
+def test_another_incident_on_the_ci_keeps_nobody_from_hearing_of_it_and_one_of_its_kind_does():
+    story = disk_full(Story(*SHOP), "/opt").forecast("db1", **VAR)
+    assert told(story) == [("open", "P-1", "Opened by Foreshock")]
+
+    story = disk_full(Story(*SHOP), "/var").forecast("db1", **VAR)
+    assert view(checked(story), "db1").reason.startswith("S-1 is open there already")
+    assert ledger(story) == {}, "what is there already was not foreseen"
+
+
+@pytest.mark.parametrize(
+    ("labels", "found"),
+    [
+        ({"mountpoint": "/var"}, True),
+        ({"summary": "FS [/VAR]: space is low"}, True),
+        ({"mountpoint": "/var/log"}, False),
+        ({"alertname": "NodeMemoryHigh"}, True),
+        ({"alertname": "NodeFilesystemFull", "mountpoint": "/"}, False),
+    ],
+)
+def test_labels_show_a_sign_as_a_word_or_where_it_is_plain_within_one(labels, found):
+    assert foresight.shows(labels, ("/var", "memory")) is found
+
+
+def test_during_maintenance_of_its_ci_none_is_opened_and_afterwards_it_is():
+    story = Story(*SHOP).window("W", "db1", spans_s=[(0, 2 * HOUR)]).forecast("db1").forecast("db2")
+    assert [order.fields["ci"] for order in story.told.problem_orders] == ["db2"]
+    assert "maintenance" in view(checked(story), "db1").reason.lower()
+
+    story.after(3 * HOUR).tick().forecast("db1")
+    assert [order.fields["ci"] for order in checked(story).told.problem_orders] == ["db2", "db1"]
+
+
+def test_what_its_model_takes_back_is_withdrawn_and_counts_as_a_false_alarm():
+    story = expecting().after(HOUR)
+    story.forecast("db1", 0.9, model="other@1", state="withdrawn", summary="it falls since noon")
+    assert view(story).state == "expected", "another model has nothing to take back"
+
+    story.forecast("db1", 0.1, state="withdrawn", summary="it falls since noon")
+
+    note = checked(story).told.problem_orders[-1].note
+    assert note.startswith("Withdrawn by net@1: it falls since noon.")
+    assert (view(story).state, labels(story)) == ("withdrawn", [("P-1", "false alarm")])
+    assert ledger(story) == {"F-1": ("", "withdrawn", "P-1", "")}
+
+    story.after(HOUR).forecast("db1")
+    assert told(checked(story))[-1][:2] == ("open", "P-2"), "it is no reason for not hearing of it again"
+
+
+def test_what_its_model_saw_happen_has_come_true_without_an_incident():
+    story = expecting().after(5 * HOUR).forecast("db1", 1.0, state="reached", summary="/var is full")
+
+    assert checked(story).told.problem_orders[-1].note.startswith("Confirmed: /var is full. That is 5 hours after")
+    assert (view(story).state, labels(story)) == ("confirmed", [("P-1", "hit")])
+    assert ledger(story) == {"F-1": ("", "reached", "P-1", "")}
+
+
+def test_what_opens_no_problem_though_it_is_likely_is_in_the_ledger_too():
+    settings = {"problem": {"forecast": {"max_open": 1}}}
+    story = Story(*SHOP, settings=settings).forecast("db1", 0.8).forecast("db2", 0.8).forecast("web", 0.5)
+    story.forecast("db1", 0.75, model="late@2").after(HOUR).fire("db2").after(DAY).tick()
+
+    rows = checked(story).told.ledger
+    assert [(row.ci, row.model, row.problem, row.outcome.value) for row in rows.values()] == [
+        ("db1", "net@1", "P-1", "expired"),
+        ("db2", "net@1", "", "confirmed"),
+        ("db1", "late@2", "", "expired"),
+    ]
+    assert rows["F-2"].reason == "1 proactive problems are open, and max_open is 1"
+    assert (rows["F-2"].ended_at - rows["F-2"].heard_at).total_seconds() == HOUR
+    assert story.engine.foretold == {
+        "net@1": {"announced": 2, "expired": 1, "confirmed": 1},
+        "late@2": {"announced": 1, "expired": 1},
+    }
+
+
+def test_what_is_forgotten_for_its_number_has_an_unknown_outcome(monkeypatch):
+    monkeypatch.setattr(foresight, "MAX_HEARD", 20)
+    story = Story(*SHOP)
+    for number in range(25):
+        story.forecast("db2", model=f"m@{number}").after(1)
+
+    outcomes = [row.outcome.value for row in checked(story).told.ledger.values()]
+    assert outcomes[:2] == ["unknown", "unknown"]
+    assert outcomes[-1] == "expected"
+
+
 @pytest.mark.parametrize("name", ["max_open", "probability"])
 def test_settings_have_defaults_that_are_on(name):
     assert getattr(ForecastSettings(), name) > 0

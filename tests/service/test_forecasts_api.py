@@ -67,6 +67,28 @@ def test_what_is_posted_opens_a_problem_on_the_desk_and_may_be_sent_again(client
     assert "not yet: 10%, and 70% are needed" in client.get("/problems").text
 
 
+def test_what_was_announced_is_told_with_what_became_of_it(client: TestClient):
+    disk = {"about": "disk_used mount=/var", "signs": ["/var"], "summary": "/var is full in 6 h", "model": "fill@1"}
+    (led,) = post(client, forecast("shop", earliest_h=4, latest_h=9, **disk)).json()
+    assert (led["about"], led["problem"]) == (disk["about"], "P-2")
+
+    standing = [row for row in client.get("/api/v1/forecasts").json() if row["forecast"]["model"] == "fill@1"]
+    (row,) = standing
+    assert (row["problem"], row["reason"], row["outcome"]) == ("P-2", "", "expected")
+    assert row["forecast"]["latest_h"] == 9
+
+    later = (NOW - timedelta(minutes=30)).isoformat()
+    post(client, forecast("shop", probability=0.1, state="withdrawn", **disk | {"summary": "it falls"}, made_at=later))
+
+    (entry,) = client.get("/api/v1/forecasts/entries?model=fill%401").json()
+    assert (entry["id"], entry["outcome"], entry["summary"]) == (row["entry"], "withdrawn", "/var is full in 6 h")
+    figures = client.get("/api/v1/forecasts/ledger?by=service").json()
+    assert (figures["all"]["withdrawn"], figures["all"]["precision"]["of"]) == (1, 1)
+    assert 'foreshock_prediction_announcements_total{model="fill@1",outcome="withdrawn"} 1.0' in client.get(
+        "/metrics"
+    ).text.replace('outcome="withdrawn",model="fill@1"', 'model="fill@1",outcome="withdrawn"')
+
+
 @pytest.mark.parametrize(
     ("wrong", "field", "said"),
     [

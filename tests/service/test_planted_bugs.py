@@ -846,7 +846,8 @@ def expect_again_what_was_heard_before(planter: Planter) -> None:
     real = forecasts._take
 
     def forgetful(engine: Engine, forecast: Forecast) -> None:
-        engine.forecasts.heard.clear()
+        for key in list(engine.forecasts.heard):
+            engine.forecasts.unhear(key)
         real(engine, forecast)
 
     planter.setattr(forecasts, "_take", forgetful)

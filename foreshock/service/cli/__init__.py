@@ -16,6 +16,7 @@ from foreshock.service.cli import (
     db,
     explain,
     feedback,
+    forecasts,
     history,
     importing,
     incidents,
@@ -47,6 +48,7 @@ for group in (running, explain, recorded, reporting, tuning, importing, sandbox)
 app.add_typer(incidents.commands, name="incidents")
 app.add_typer(problems.commands, name="problems")
 app.add_typer(feedback.commands, name="feedback")
+app.add_typer(forecasts.commands, name="forecasts")
 cmdb.commands.add_typer(cmdb_trust.commands)
 app.add_typer(cmdb.commands, name="cmdb")
 app.add_typer(collectors.commands, name="collectors")

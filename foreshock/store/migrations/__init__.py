@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from foreshock.store.journal import Journal
 
-HEAD = "0008"
+HEAD = "0009"
 """The revision this program works with; a test holds it against the scripts."""
 
 

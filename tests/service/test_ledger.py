@@ -1,0 +1,149 @@
+"""How often forecasts were right: each alarm counts once, and what nobody knows yet counts for nothing."""
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from foreshock.core.contracts import ForecastOutcome, ForecastRow, SituationRow, Step
+from foreshock.core.errors import Rejected
+from foreshock.service.ledger import Ledger, Per, of_period
+from foreshock.store.store import Store
+from foreshock.testing.records import NOON
+
+HOUR, WEEK = timedelta(hours=1), timedelta(weeks=1)
+END = NOON + 2 * WEEK
+
+
+def entry(number: int, outcome: str = "expected", *, lead_h: float = 4, **fields: object) -> ForecastRow:
+    heard_at = NOON + number * HOUR
+    known = {
+        "id": f"F-{number}", "model": "disk@1", "ci": "db1", "about": "", "summary": "", "services": ("shop",),
+        "team": "dba", "heard_at": heard_at, "until": heard_at + timedelta(days=1), "probability": 0.8,
+        "horizon_h": 24.0, "lead_time_h": 6.0, "problem": f"P-{number}", "outcome": ForecastOutcome(outcome),
+        "ended_at": None if outcome == "expected" else heard_at + lead_h * HOUR,
+        "situation": f"S-{number}" if outcome == "confirmed" else "",
+    }  # fmt: skip
+    return ForecastRow(**(known | fields))  # type: ignore[arg-type]
+
+
+def incident(id: str, *, state: str = "resolved", ticket: bool = True, **fields: object) -> SituationRow:
+    known = {
+        "id": id, "state": state, "priority": 3, "severity": 4, "title": "t", "opened_at": NOON + HOUR,
+        "updated_at": NOON, "resolved_at": None, "alerts": 1, "version": 1, "body": None,
+        "ticketed_at": NOON + HOUR if ticket else None, "team": "dba", "services": ("shop",),
+    }  # fmt: skip
+    return SituationRow(**(known | fields))  # type: ignore[arg-type]
+
+
+class Kept:
+    def __init__(self, entries: list[ForecastRow], incidents: tuple[SituationRow, ...] = ()) -> None:
+        self.entries, self.incidents = entries, incidents
+
+    def forecasts_between(self, begin: datetime, end: datetime) -> list[ForecastRow]:
+        return [row for row in self.entries if begin <= row.heard_at < end]
+
+    def first_forecast(self) -> datetime | None:
+        return min((row.heard_at for row in self.entries), default=None)
+
+    def opened_between(self, begin: datetime, end: datetime) -> list[SituationRow]:
+        return [row for row in self.incidents if begin <= row.opened_at < end]
+
+
+def of(entries: list[ForecastRow], *incidents: SituationRow, by: Per = Per.MODEL, **asked: bool) -> Ledger:
+    return of_period(Kept(entries, incidents), END, NOON, END, by, **asked)
+
+
+def test_hits_and_false_alarms_are_what_is_decided():
+    outcomes = ("confirmed", "reached", "expired", "withdrawn", "expected", "unknown")
+    found = of([entry(number, outcome) for number, outcome in enumerate(outcomes)]).all
+
+    assert (found.announced, found.waiting, found.unknown) == (6, 1, 1)
+    assert (found.precision.count, found.precision.of, found.precision.share) == (2, 4, 0.5)
+    assert (found.lead.count, found.lead.median_s) == (2, 4 * 3600)
+    assert (found.false_alarms.count, found.false_alarms.rate) == (2, pytest.approx(1.0, rel=0.01))
+
+
+def test_incidents_with_a_ticket_are_those_that_could_have_been_foreseen():
+    found = of(
+        [entry(0), entry(1, "confirmed")],
+        incident("S-1"),
+        incident("S-2"),
+        incident("S-3", ticket=False),
+        incident("S-4", state="merged"),
+    ).all
+
+    assert (found.recall.count, found.recall.of) == (1, 2)
+
+
+def test_what_two_models_said_of_one_problem_is_one_alarm_and_right_if_one_was():
+    entries = [
+        entry(1, "withdrawn", problem="P-1"),
+        entry(2, "confirmed", problem="P-1", model="net@2"),
+        entry(3, "expired"),
+    ]
+    found = of(entries, incident("S-2"))
+
+    assert (found.all.announced, found.all.precision.count, found.all.precision.of) == (2, 1, 2)
+    assert found.all.lead.median_s == 5 * 3600, "from the first word on"
+    assert [(row.key, row.announced, row.precision.count) for row in found.rows] == [("disk@1", 2, 0), ("net@2", 1, 1)]
+    assert [row.recall.count for row in found.rows] == [0, 1]
+
+
+def test_what_opened_no_problem_counts_only_where_that_is_asked():
+    entries = [entry(1, "confirmed"), entry(2, "expired", problem="", reason="maintenance")]
+
+    assert of(entries).all.announced == 1
+    assert of(entries, problems_only=False).all.announced == 2
+
+
+def test_each_service_and_team_has_its_own_figures():
+    entries = [entry(1, "confirmed"), entry(2, "expired", services=("shop", "mail"), team=""), entry(3, "expired")]
+    found = of(entries, incident("S-1"), incident("S-9", services=("mail",)), by=Per.SERVICE)
+
+    assert [(row.key, row.announced, row.recall.count, row.recall.of) for row in found.rows] == [
+        ("shop", 3, 1, 1),
+        ("mail", 1, 0, 1),
+    ]
+    by_team = of(entries, by=Per.TEAM)
+    assert [row.key for row in by_team.rows] == ["dba", "(no group)"]
+    assert by_team.all.false_alarms.over == pytest.approx(2 * sum(r.false_alarms.over for r in by_team.rows) / 2)
+
+
+def test_the_time_before_the_first_forecast_is_no_time_without_false_alarms():
+    kept = Kept([entry(1, "expired", heard_at=END - WEEK)], (incident("S-1"),))
+    found = of_period(kept, END, NOON, END, Per.MODEL)
+
+    assert found.begin == END - WEEK
+    assert (found.all.false_alarms.over, found.all.recall.of) == (1.0, 0)
+
+
+def test_without_any_forecast_there_are_no_figures_and_no_error():
+    found = of([]).all
+
+    assert (found.announced, found.precision.share, found.lead.count, found.false_alarms.count) == (0, None, 0, 0)
+
+
+def test_a_period_that_is_none_is_refused():
+    with pytest.raises(Rejected, match="is no period"):
+        of_period(Kept([]), END, END, NOON, Per.MODEL)
+
+
+def test_the_store_keeps_the_newest_state_of_each_entry(tmp_path):
+    store = Store(f"sqlite:///{tmp_path}/foreshock.db")
+    from foreshock.store import migrations
+
+    migrations.upgrade(store.migration_engine)
+    store.journal.commit(Step(read_from=0, position=1, forecasts=[entry(1), entry(2, services=())]))
+    late = entry(1, "confirmed", about="disk_used mount=/var", summary="/var\x00 is full")
+    store.journal.commit(Step(read_from=1, position=2, forecasts=[late]))
+
+    found = list(store.forecasts_between(NOON, END))
+    assert [(row.id, row.outcome.value, row.ended_at, row.services) for row in found] == [
+        ("F-1", "confirmed", late.ended_at, ("shop",)),
+        ("F-2", "expected", None, ()),
+    ]
+    assert store.first_forecast() == NOON + HOUR
+    assert [row.id for row in store.forecasts(limit=9, outcome="expected")] == ["F-2"]
+    assert [row.id for row in store.forecasts(limit=1, ci="db1")] == ["F-2"]
+    assert list(store.forecasts_between(NOON + 2 * HOUR, END)) == [found[1]]
+    store.close()
