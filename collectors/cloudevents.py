@@ -1,7 +1,7 @@
 """CloudEvents of anything: structured, in batches, or binary (attributes in headers); CDEvents among them.
 
-Facts:    https://github.com/cloudevents/spec, version 1.0.2 (JSON format, HTTP binding, webhook handshake), and
-          https://cdevents.dev, read 2026-11-22.
+Facts:    https://github.com/cloudevents/spec, version 1.0.2 (JSON format, HTTP binding, webhook handshake; bindings of
+          Kafka, AMQP and MQTT), and https://cdevents.dev, read 2026-11-23.
 Delivery: as the sender likes; sending an event again is always safe.
 Recovery: reported where ``data`` says so: ``status`` resolved, ok, closed or recovered, or an incident that CDEvents
           calls resolved. Whatever says nothing of a status counts for an hour.
@@ -9,12 +9,15 @@ Limits:   an alert is a type from a source about a subject, with the ``labels`` 
           object. Deployments of CDEvents (service deployed, upgraded, rolledback, removed) are changes of the subject.
           Binary data that is no JSON explains nothing and is left out.
 Needs:    this address as the sink of the event source; it may ask first (OPTIONS with WebHook-Request-Origin) and is
-          allowed. A header with the token.
+          allowed. A header with the token. Or a broker's instance with ``reads: cloudevents``: a binary event has its
+          attributes in headers, as ``ce_type`` in Kafka, ``ce-type`` in NATS, ``cloudEvents:type`` or
+          ``cloudEvents_type`` in AMQP, and plainly as ``type`` in user properties of MQTT 5.
 """
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 
@@ -27,16 +30,29 @@ from foreshock.core.payload import Object, alert, change, filled, moment, needed
 HOLDS = timedelta(hours=1)
 _OVER = frozenset({"resolved", "ok", "closed", "recovered", "cleared", "normal"})
 _PREFIX = "ce-"
+_PREFIXES = (_PREFIX, "ce_", "cloudevents:", "cloudevents_")
+"""Of attributes in headers: HTTP and NATS, Kafka, AMQP. MQTT has none, and by such names there only ours are taken."""
+_PLAIN = ("specversion", "type", "source", "id", "subject", "time", "severity", "severitytext")
+_STRUCTURED = "application/cloudevents"
 _MAX_ATTRIBUTE = 2048
 _CHANGES = ("deployed", "upgraded", "rolledback", "removed", "published")
 _CDEVENTS = "dev.cdevents."
 
 
 def head(config: ReceiveConfig, headers: Mapping[str, str]) -> dict[str, str]:
-    """The attributes, where they are in headers (binary mode)."""
-    if "ce-specversion" not in headers:
+    """The attributes, where they are in headers (binary mode), named as in HTTP."""
+    if headers.get("content-type", "").lower().startswith(_STRUCTURED):
+        return {}  # what the headers may repeat then is all in the body
+    prefix = next((each for each in _PREFIXES if f"{each}specversion" in headers), None)
+    if prefix is not None:
+        found = {name.removeprefix(prefix): value for name, value in headers.items() if name.startswith(prefix)}
+    elif "specversion" in headers:
+        found = {name: headers[name] for name in _PLAIN if name in headers}
+    else:
         return {}
-    return {name: value[:_MAX_ATTRIBUTE] for name, value in headers.items() if name.startswith(_PREFIX)}
+    if prefix == _PREFIX:
+        found = {name: unquote(value) for name, value in found.items()}
+    return {f"{_PREFIX}{name}": value[:_MAX_ATTRIBUTE] for name, value in found.items()}
 
 
 _decode_events = objects("CloudEvents, structured or in a batch")

@@ -25,9 +25,11 @@ from foreshock.connect.brokers import (
     Address,
     BrokerConfig,
     Intake,
+    Message,
     broker_address,
     check_in_clear,
     encryption,
+    headers_of,
     password,
     stay_connected,
 )
@@ -36,7 +38,8 @@ from foreshock.core.errors import Denied, Unavailable
 from foreshock.core.quantities import Duration
 
 if TYPE_CHECKING:
-    from confluent_kafka import Consumer, KafkaError, Message
+    from confluent_kafka import Consumer, KafkaError
+    from confluent_kafka import Message as KafkaMessage
 
 _WAIT_S = 0.5
 _MILLISECOND = timedelta(milliseconds=1)
@@ -161,10 +164,10 @@ class Kafka:
                 if (error := message.error()) is not None:
                     raise self._failure(error)
             if messages:
-                await intake.take([(message.value() or b"", message.topic() or "") for message in messages])
+                await intake.take([_taken(message) for message in messages])
                 await loop.run_in_executor(thread, self._commit, consumer, messages)
 
-    def _commit(self, consumer: "Consumer", messages: "Sequence[Message]") -> None:
+    def _commit(self, consumer: "Consumer", messages: "Sequence[KafkaMessage]") -> None:
         from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
         ends: dict[tuple[Any, Any], Any] = {(each.topic(), each.partition()): each.offset() for each in messages}
@@ -195,6 +198,11 @@ class Kafka:
                 f"{self._instance}: {where} refuses us: {error.str()}", hint="check user, password and rights"
             )
         return Unavailable(f"{where}: {error.str()}")
+
+
+def _taken(message: "KafkaMessage") -> Message:
+    pairs: Any = message.headers() or ()
+    return Message(message.value() or b"", message.topic() or "", headers_of(pairs))
 
 
 class _Heard:

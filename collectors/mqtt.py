@@ -25,11 +25,13 @@ from foreshock.connect.brokers import (
     Address,
     BrokerConfig,
     Intake,
+    Message,
     break_off,
     broker_address,
     check_in_clear,
     encryption,
     gathered,
+    headers_of,
     password,
     stay_connected,
     unless,
@@ -107,7 +109,7 @@ class Mqtt:
             intake.connected(f"{', '.join(self._config.topics)} of {self._address}")
             while True:
                 messages = await gathered(heard.messages, self._config.prefetch, heard.broken)
-                await intake.take([(bytes(message.payload), message.topic) for message in messages])
+                await intake.take([_taken(message) for message in messages])
                 for message in messages:
                     client.ack(message.mid, message.qos)
         finally:
@@ -174,6 +176,12 @@ class Mqtt:
         client.on_message = heard.on_message
         client.on_disconnect = heard.on_disconnect
         return client
+
+
+def _taken(message: "MQTTMessage") -> Message:
+    told = message.properties  # None before MQTT 5; what was not sent is no attribute
+    own = [("content-type", getattr(told, "ContentType", None))]
+    return Message(bytes(message.payload), message.topic, headers_of(getattr(told, "UserProperty", ()), own))
 
 
 class _Heard:

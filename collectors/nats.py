@@ -2,7 +2,8 @@
 
 Facts:    https://docs.nats.io/nats-concepts/jetstream/consumers, read 2026-11-22; nats-py 2.16, nats-server 2.15.
 Delivery: at least once, by a durable pull consumer: a message is acknowledged once it is on disk. What comes again
-          after a crash is found to be the same alert.
+          after a crash is found to be the same alert. What was on its way when a connection broke is waited for, for
+          the consumer's ``ack_wait`` (30 s): nothing overtakes it.
 Recovery: as the kind has it that reads the messages.
 Limits:   1 MiB a message unless the server allows more. What the stream drops by its own limits before it was read is
           gone. A message that cannot be read becomes a dead letter.
@@ -25,10 +26,12 @@ from foreshock.connect.brokers import (
     Address,
     BrokerConfig,
     Intake,
+    Message,
     break_off,
     broker_address,
     check_in_clear,
     encryption,
+    headers_of,
     password,
     stay_connected,
     unless,
@@ -38,10 +41,12 @@ from foreshock.core.errors import Denied, Invalid, Rejected, Unavailable
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
+    from nats.aio.msg import Msg
     from nats.js.client import JetStreamContext
 
-_ACK_WAIT_S = 60.0
+_ACK_WAIT_S = 30.0
 """The server sends again what was not acknowledged for so long."""
+_MARGIN_S = 0.5
 _FETCH_S = 20.0
 _NAME = r"^[^\s.*>/\\]+$"
 
@@ -163,10 +168,11 @@ class Nats:
 
         try:
             stream = client.jetstream()
-            await self._ensure_consumer(stream)
+            on_its_way_s = await self._ensure_consumer(stream)
             pulled = await stream.pull_subscribe_bind(self._config.durable, self._config.stream)
             where = client.connected_url.netloc if client.connected_url else self._config.servers[0]
             intake.connected(f"stream {self._config.stream} of {where}")
+            await unless(broken, asyncio.sleep(on_its_way_s))
             while True:
                 try:
                     messages = await unless(broken, pulled.fetch(self._config.prefetch, _FETCH_S))
@@ -177,19 +183,20 @@ class Nats:
                     for message in messages:
                         await message.in_progress()
 
-                await intake.take([(message.data, message.subject) for message in messages], meanwhile=at_work)
+                await intake.take([_taken(message) for message in messages], meanwhile=at_work)
                 for message in messages:
                     await message.ack()
         except (OSError, Error) as error:
             raise Unavailable(f"stream {self._config.stream}: {error}") from None
 
-    async def _ensure_consumer(self, stream: "JetStreamContext") -> None:
+    async def _ensure_consumer(self, stream: "JetStreamContext") -> float:
+        """For how many seconds messages may be on their way to a connection that there is no more."""
         from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
         from nats.js.errors import NotFoundError
 
         durable = self._config.durable
         try:
-            known = (await stream.consumer_info(self._config.stream, durable)).config
+            found = await stream.consumer_info(self._config.stream, durable)
         except NotFoundError as error:
             if "stream" in str(error).casefold():
                 raise Unavailable(f"there is no stream {self._config.stream}") from None
@@ -204,13 +211,19 @@ class Nats:
                     max_ack_pending=max(1000, self._config.prefetch),
                 ),
             )
-            return
+            return 0.0
+        known = found.config
         if known is None or known.ack_policy != AckPolicy.EXPLICIT or known.deliver_subject:
             raise Rejected(
                 f"{self._instance}: the consumer {durable!r} of {self._config.stream} does not pull, or does not "
                 "acknowledge each message",
                 hint="give durable another name",
             )
+        return (known.ack_wait or _ACK_WAIT_S) + _MARGIN_S if found.num_ack_pending else 0.0
+
+
+def _taken(message: "Msg") -> Message:
+    return Message(message.data, message.subject, headers_of((message.headers or {}).items()))
 
 
 COLLECTOR = Collector(

@@ -23,11 +23,13 @@ from foreshock.connect.brokers import (
     Address,
     BrokerConfig,
     Intake,
+    Message,
     break_off,
     broker_address,
     check_in_clear,
     encryption,
     gathered,
+    headers_of,
     password,
     stay_connected,
 )
@@ -132,7 +134,7 @@ class Rabbitmq:
         intake.connected(f"queue {self._config.queue} of {self._address}")
         while True:
             messages = await gathered(waiting, self._config.prefetch, broken)
-            await intake.take([(message.body, message.routing_key or "") for message in messages])
+            await intake.take([_taken(message) for message in messages])
             await messages[-1].ack(multiple=True)
 
     async def _queue(self, connection: "AbstractConnection") -> "AbstractQueue":
@@ -150,6 +152,18 @@ class Rabbitmq:
         for key in self._config.routing_keys:
             await queue.bind(self._config.exchange, key)
         return queue
+
+
+def _taken(message: "AbstractIncomingMessage") -> Message:
+    properties = {
+        "content-type": message.content_type,
+        "message-id": message.message_id,
+        "type": message.type,
+        "app-id": message.app_id,
+        "user-id": message.user_id,
+    }
+    # A property last: the broker proves user-id, and anybody may call a header so.
+    return Message(message.body, message.routing_key or "", headers_of(message.headers.items(), properties.items()))
 
 
 def _said(error: BaseException | None) -> str:

@@ -12,6 +12,7 @@ Needs:    XREADGROUP, XACK, XAUTOCLAIM and XGROUP CREATE on the streams, Redis 6
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,9 +25,11 @@ from foreshock.connect.brokers import (
     Address,
     BrokerConfig,
     Intake,
+    Message,
     broker_address,
     check_in_clear,
     encryption,
+    headers_of,
     password,
     stay_connected,
 )
@@ -56,8 +59,8 @@ class RedisStreamsConfig(BrokerConfig):
     )
     field: str = Field(
         default="payload",
-        description="field of an entry that holds the message; an entry without it is read as a JSON object of its "
-        "fields",
+        description="field of an entry that holds the message, the other fields being its headers; an entry without it "
+        "is read as a JSON object of its fields",
     )
     claim_after: Duration = Field(
         default=timedelta(minutes=5),
@@ -102,8 +105,11 @@ class RedisStreams:
     async def _session(self, intake: Intake) -> None:
         from redis import exceptions
         from redis.asyncio import Redis
+        from redis.asyncio.retry import Retry
+        from redis.backoff import NoBackoff
 
-        client = Redis(**self._options)
+        # A question is not repeated by itself: what its lost answer held is read before what comes after it.
+        client = Redis(**self._options, retry=Retry(NoBackoff(), 0))
         try:
             await self._ensure_groups(client)
             intake.connected(f"{', '.join(self._config.streams)} of {self._address}")
@@ -115,7 +121,8 @@ class RedisStreams:
         except (exceptions.RedisError, OSError) as error:
             raise Unavailable(f"{self._address}: {error}") from None
         finally:
-            await client.aclose()
+            with suppress(exceptions.RedisError):  # says no more than what ended the session
+                await client.aclose()
 
     async def _ensure_groups(self, client: "Redis") -> None:
         from redis.exceptions import ResponseError
@@ -178,15 +185,16 @@ class RedisStreams:
             return
         name = stream.decode() if isinstance(stream, bytes) else str(stream)
         # Of an entry that was trimmed away meanwhile there is only the id.
-        await intake.take([(self._message(fields), name) for _, fields in found if fields])
+        await intake.take([self._message(name, fields) for _, fields in found if fields])
         await client.xack(stream, self._config.group, *(id for id, _ in found))
 
-    def _message(self, fields: Mapping[bytes, bytes]) -> bytes:
-        message = fields.get(self._config.field.encode())
-        if message is not None:
-            return message
+    def _message(self, stream: str, fields: Mapping[bytes, bytes]) -> Message:
+        own = self._config.field.encode()
+        if own in fields:
+            beside = ((name, value) for name, value in fields.items() if name != own)
+            return Message(fields[own], stream, headers_of(beside))
         texts = {name.decode(errors="replace"): value.decode(errors="replace") for name, value in fields.items()}
-        return msgspec.json.encode(texts)
+        return Message(msgspec.json.encode(texts), stream, {})
 
 
 COLLECTOR = Collector(

@@ -42,11 +42,11 @@ def require() -> Callable[..., None]:
     return _require
 
 
-@pytest.fixture
-def certificate(require: Callable[..., None], tmp_path: Path) -> Path:
+@pytest.fixture(scope="session")
+def certificate(require: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A certificate for 127.0.0.1 that signed itself, with its key in the same file."""
     require("openssl")
-    path = tmp_path / "server.pem"
+    path = tmp_path_factory.mktemp("certificate") / "server.pem"
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=loopback"
     names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(path), "-out", str(path)]
     subprocess.run([*command.split(), *names], check=True, capture_output=True)

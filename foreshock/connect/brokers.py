@@ -3,7 +3,9 @@ a connection that is made again."""
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
@@ -27,6 +29,8 @@ MAX_MESSAGE_BYTES = 5 * 2**20
 _CUT_BYTES = 64 * 2**10
 _PAUSES_S = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 _TAKE_PAUSES_S = (0.5, 1.0, 2.0, 5.0, 10.0)
+_LET_GO_S = 5.0
+_MAX_HEADERS, _MAX_HEADER = 100, 8192
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
@@ -35,12 +39,13 @@ class BrokerConfig(ListenConfig):
 
     reads: str = Field(
         default="events",
-        description="kind of collector that reads each message, for example events, alertmanager_webhook or changes",
+        description="kind of collector that reads each message, for example events, alertmanager_webhook, changes or "
+        "cloudevents; what that kind looks for in HTTP headers it finds in those of the message",
     )
     mapping: Path | None = Field(
         default=None,
         description="file that says what the messages mean, as the kind webhook has it, instead of `reads`; there "
-        "`_head.topic` is the topic, subject, routing key or stream",
+        "`_head.topic` is the topic, subject, routing key or stream, and `_head.headers` those that it asks for",
         examples=["mapping.yaml"],
     )
     prefetch: int = Field(
@@ -154,6 +159,35 @@ def _unusable(path: Path | None, place: str, instance: str, error: Exception) ->
     )
 
 
+class Message(Struct, frozen=True):
+    """topic: which a mapping may use, like the headers, as ``headers_of`` gives them."""
+
+    body: bytes
+    topic: str
+    headers: Mapping[str, str]
+
+
+def headers_of(*pairs: Iterable[tuple[Any, Any]]) -> dict[str, str]:
+    """What stands beside a message, as texts by names in lower case; of two the last. What is neither text nor number
+    nor time is left out; so is what is very much, for a message is of any size."""
+    found: dict[str, str] = {}
+    for name, value in islice((pair for each in pairs for pair in each), _MAX_HEADERS):
+        said = _said(value)
+        if said:
+            found[_said(name).lower()] = said[:_MAX_HEADER]
+    return found
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, datetime):
+        return (value if value.tzinfo else value.replace(tzinfo=UTC)).isoformat()
+    return str(value) if isinstance(value, str | int | float) else ""
+
+
 class Intake:
     """Where one connection of a broker hands its messages over.
 
@@ -176,7 +210,7 @@ class Intake:
         self._outlet.say(f"{self.instance}: {problem}")
 
     async def take(
-        self, messages: Sequence[tuple[bytes, str]], *, meanwhile: Callable[[], Awaitable[object]] | None = None
+        self, messages: Sequence[Message], *, meanwhile: Callable[[], Awaitable[object]] | None = None
     ) -> None:
         """All of them are on disk when it returns: acknowledge then.
 
@@ -186,18 +220,14 @@ class Intake:
         means nothing.
 
         Args:
-            messages: each with its topic, which a mapping may use.
             meanwhile: tells the broker, with each new try, that the messages are still at work.
         """
-        rest = [self._payload(message, topic) for message, topic in messages if message]
+        rest = [message for message in messages if message.body or (message.headers and not self._mapping)]
         if len(rest) < len(messages):
             self._outlet.count(Outcome.IGNORED, len(messages) - len(rest))
         tries = 0
         while rest:
-            kept = await asyncio.gather(
-                *(self._outlet.take(message, collector=self._collector) for message in rest),
-                return_exceptions=True,
-            )
+            kept = await asyncio.gather(*(self._hand_over(message) for message in rest), return_exceptions=True)
             failures = [(index, each) for index, each in enumerate(kept) if isinstance(each, BaseException)]
             if not failures:
                 break
@@ -213,9 +243,14 @@ class Intake:
         if tries:
             self._outlet.say("")
 
-    def _payload(self, message: bytes, topic: str) -> bytes:
-        kept = message if len(message) <= MAX_MESSAGE_BYTES else message[:_CUT_BYTES]
-        return with_head(self._mapping.head(topic=topic), kept) if self._mapping else kept
+    async def _hand_over(self, message: Message) -> None:
+        body = message.body if len(message.body) <= MAX_MESSAGE_BYTES else message.body[:_CUT_BYTES]
+        if self._mapping is None:
+            await self._outlet.take(body, collector=self._collector, headers=message.headers)
+        else:
+            shown = {name: message.headers[name] for name in self._mapping.headers if name in message.headers}
+            head = self._mapping.head(topic=message.topic, **({"headers": shown} if shown else {}))
+            await self._outlet.take(with_head(head, body), collector=self._collector)
 
 
 async def stay_connected(
@@ -231,7 +266,7 @@ async def stay_connected(
     while True:
         intake = Intake(instance, config.collector, mapping, outlet)
         try:
-            await session(intake)
+            await _to_its_end(session(intake))
         except Unavailable as error:
             problem: ForeshockError = error
         else:
@@ -240,6 +275,20 @@ async def stay_connected(
         pause_s = _PAUSES_S[min(failed, len(_PAUSES_S)) - 1] * random.uniform(0.8, 1.2)
         intake.say(f"{problem}; connecting again in {pause_s:.0f} s")
         await asyncio.sleep(pause_s)
+
+
+async def _to_its_end(session: Awaitable[None]) -> None:
+    """It is cancelled with us, and again until it lets go: ``asyncio.wait_for`` of Python 3.11 loses a cancellation
+    that comes in the moment in which what it waits for ends, and redis-py, nats-py and aiormq wait so all the time."""
+    task = asyncio.ensure_future(session)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())  # looked at, also where we are cancelled
+    try:
+        await asyncio.wait({task})
+    finally:
+        while not task.done():
+            task.cancel()
+            await asyncio.wait({task}, timeout=_LET_GO_S)
+    task.result()
 
 
 async def unless(broken: "asyncio.Future[str]", work: Awaitable[T]) -> T:

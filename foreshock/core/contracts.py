@@ -231,10 +231,12 @@ class Poll(Struct, frozen=True, kw_only=True):
 class Outlet(Protocol):
     """Where a listener hands over what came in, from its event loop. What it counts and says is shown of its source."""
 
-    async def take(self, payload: bytes, *, items: int = 1, collector: str = "") -> None:
-        """One record, as ``Collector.decode`` reads it; of another kind where ``collector`` names one. On disk when it
-        returns: acknowledge only then. It waits while more comes in than can be kept. Raises Unavailable where nothing
-        can be kept now: do not acknowledge."""
+    async def take(
+        self, payload: bytes, *, items: int = 1, collector: str = "", headers: Mapping[str, str] | None = None
+    ) -> None:
+        """One record, as ``Collector.decode`` reads it; of another kind where ``collector`` names one. With ``headers``
+        (names in lower case) it is recorded ``as_posted``. On disk when it returns: acknowledge only then. It waits
+        while more comes in than can be kept. Raises Unavailable where nothing can be kept now: do not acknowledge."""
 
     async def measure(self, samples: Sequence[Samples]) -> None:
         """In the metric history, synced, when it returns. Raises Unavailable."""
@@ -318,6 +320,22 @@ class Collector(Struct, frozen=True, kw_only=True):
         if self.listen is not None:
             return self.listen.config
         return ReceiveConfig if self.receive is None or self.receive.config is None else self.receive.config
+
+
+def as_posted(kind: Collector, headers: Mapping[str, str], body: bytes) -> bytes | None:
+    """What is recorded of a message that ``kind`` reads as if it had been posted, to a source without settings of its
+    own. None where it says nothing: an empty body, and nothing in the headers that the kind looks at."""
+    head = None if kind.receive is None else kind.receive.head
+    if head is None:
+        return body or None
+    config = kind.config()
+    try:
+        found = head(config, headers)
+    except Malformed:
+        found = {}  # the body alone is kept, for a dead letter
+    if not body and found in ({}, head(config, {})):
+        return None
+    return with_head(found, body)
 
 
 # ---- connectors in general ------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ import structlog
 from msgspec import Struct
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from foreshock.core.contracts import Collector, NewRecord, Outcome, RecordKind
+from foreshock.core.contracts import Collector, NewRecord, Outcome, RecordKind, as_posted
 from foreshock.core.errors import ConfigError, Problem, Unavailable
 from foreshock.service import metrics as gauges
 from foreshock.service.bridge import Bridge
@@ -255,25 +255,30 @@ class _Keeper:
     # ---- what it asks of us ----
 
     async def _take(self, batch: Any) -> None:
-        """Records, each as (payload, items, kind)."""
+        """Records, each as (payload, items, kind, headers)."""
         if (closed := self._all.closed()) is not None:
             raise Unavailable(closed[0], retry_after_s=closed[1])
         while self._all.pressed() and not self._all.stopping.is_set():  # noqa: ASYNC110 (nobody tells when it is over)
             await asyncio.sleep(_PRESSED_S)
-        await self._all.append([self._record(*each) for each in batch])
-        self.listened.counts[Outcome.RECEIVED.value] += sum(items for _, items, _ in batch)
+        records = [record for each in batch if (record := self._record(*each)) is not None]
+        if records:
+            await self._all.append(records)
+            self.listened.counts[Outcome.RECEIVED.value] += sum(record.items for record in records)
+        if len(records) < len(batch):
+            self.listened.counts[Outcome.IGNORED.value] += len(batch) - len(records)
         self.listened.last_heard = self._all.clock()
 
-    def _record(self, payload: bytes, items: int, collector: str) -> NewRecord:
-        if collector and collector not in self._all.kinds:
+    def _record(
+        self, payload: bytes, items: int, collector: str, headers: Mapping[str, str] | None
+    ) -> NewRecord | None:
+        """None where it says nothing."""
+        kind = self._all.kinds.get(collector or self.listened.kind)
+        if kind is None:
             raise Unavailable(f"there is no kind {collector!r}")
-        return NewRecord(
-            kind=RecordKind.EVENTS,
-            body=payload,
-            collector=collector or self.listened.kind,
-            source=self._orders.name,
-            items=items,
-        )
+        body = payload if headers is None else as_posted(kind, headers, payload)
+        if body is None:
+            return None
+        return NewRecord(kind=RecordKind.EVENTS, body=body, collector=kind.kind, source=self._orders.name, items=items)
 
     async def _measure(self, measured: Any) -> None:
         """points: how many. body: as the process for metrics reads it."""

@@ -7,7 +7,7 @@ each single record before it acknowledges it still shares one sync with all that
 import asyncio
 from array import array
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -48,6 +48,7 @@ class _Record(Struct, frozen=True):
     payload: bytes
     items: int
     collector: str
+    headers: Mapping[str, str] | None
     done: "asyncio.Future[None]"
 
 
@@ -80,12 +81,14 @@ class BatchOutlet:
 
     # ---- Outlet ----
 
-    async def take(self, payload: bytes, *, items: int = 1, collector: str = "") -> None:
+    async def take(
+        self, payload: bytes, *, items: int = 1, collector: str = "", headers: Mapping[str, str] | None = None
+    ) -> None:
         while self._bytes and self._bytes + len(payload) > MAX_BYTES:
             await self._wait_for_room()
         self._bytes += len(payload)
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._records.append(_Record(payload, items, collector, done))
+        self._records.append(_Record(payload, items, collector, headers, done))
         if self._sending < _BATCHES:
             self._begin(self._send())
         try:
@@ -165,7 +168,7 @@ class BatchOutlet:
                     record = self._records.popleft()
                     batch.append(record)
                     size += len(record.payload)
-                asked = self._call("take", [(each.payload, each.items, each.collector) for each in batch])
+                asked = self._call("take", [(each.payload, each.items, each.collector, each.headers) for each in batch])
                 await _settle(asked, [each.done for each in batch])
         finally:
             self._sending -= 1

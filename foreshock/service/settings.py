@@ -543,8 +543,8 @@ class Settings(Section):
         for index, instance in enumerate(instances):
             if not isinstance(instance.config, BrokerConfig) or instance.config.mapping:
                 continue
-            # What needs a head is not told by its body alone.
-            fit = [name for name, kind in kinds.items() if kind.receive is not None and kind.receive.head is None]
+            # A kind that reads by files of its settings needs these: `mapping` is how a broker has it.
+            fit = [name for name, kind in kinds.items() if kind.receive is not None and kind.receive.prepare is None]
             if instance.config.reads not in fit:
                 message = f"{instance.config.reads!r} is no kind that reads messages"
                 raise Invalid(message, hint=f"write one of: {', '.join(fit)}", path=(index, "reads"))

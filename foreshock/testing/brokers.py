@@ -1,36 +1,70 @@
 """Real brokers for tests, what publishes to them.
 
 Facts: Debian 12: mosquitto 2.0, rabbitmq-server 3.10, redis 7.0; PyPI: nats-server 2.15. Kafka is librdkafka's mock of
-a cluster, which keeps consumer groups and their places as a real one does.
+a cluster, which keeps consumer groups and their places as a real one does; a real one is used too where ``KAFKA_URL``
+names it (``127.0.0.1:9092``), with topics and groups of its own, which stay there.
 """
 
 import asyncio
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
+import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 
+from msgspec import Struct
+
 from foreshock.testing.cmdb_servers import Redis
-from foreshock.testing.servers import Server, ServerFailed, free_port, program
+from foreshock.testing.servers import Server, ServerFailed, free_port
+
+KAFKA_URL = os.environ.get("KAFKA_URL", "")
+NONE: Mapping[str, str] = MappingProxyType({})
+
+
+class Guard(Struct, frozen=True):
+    """What lets in, and nobody else. certificate: of 127.0.0.1, that signed itself, with its key in the same file."""
+
+    certificate: Path
+    user: str = "foreshock"
+    password: str = "let-me-in"
+
+    @property
+    def context(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=str(self.certificate))
+
+    def copy_to(self, folder: Path) -> Path:
+        """For the account that a server runs as."""
+        copied = folder / "server.pem"
+        copied.write_bytes(self.certificate.read_bytes())
+        return copied
 
 
 class Broker(ABC):
     """One broker with something to read from.
 
+    Args: guard: it speaks TLS, and with this user only.
     Attributes:
-        kind: of the collector that reads it. needs: programs.
+        kind: of the collector that reads it. needs: programs. away: why it is not there, empty where it is.
+        prefix: of CloudEvents' attributes in headers.
         server: its process; None where it is in ours.
     """
 
     kind: str
     needs: tuple[str, ...] = ()
+    away = ""
+    prefix: str
     server: Server | None = None
+
+    def __init__(self, guard: Guard | None = None) -> None:
+        self.guard = guard
 
     def __enter__(self) -> Self:
         assert self.server is not None
@@ -47,11 +81,11 @@ class Broker(ABC):
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """Of a collector that reads from it."""
+        """Of a collector that reads from it, but for who it is and whom it trusts."""
 
     @abstractmethod
-    async def publish(self, messages: Sequence[bytes]) -> None:
-        """In order; the broker has them when it returns."""
+    async def publish(self, messages: Sequence[bytes], headers: Mapping[str, str] = NONE) -> None:
+        """In order, each with the headers; the broker has them when it returns."""
 
 
 def _listened_on(port: int) -> bool:
@@ -63,13 +97,21 @@ def _listened_on(port: int) -> bool:
 class _NatsServer(Server):
     executable = "nats-server"
     account = "nobody"
+    guard: Guard | None = None
 
     def _program(self, name: str) -> Path:
         return Path(sys.executable).with_name(name)
 
     def _prepare(self) -> None:
         store = f'jetstream {{ store_dir: "{self.folder}/store", max_mem: 64M, max_file: 256M, sync_interval: always }}'
-        (self.folder / "nats.conf").write_text(f"host: 127.0.0.1\nport: {self.port}\n{store}\n")
+        lines = ["host: 127.0.0.1", f"port: {self.port}", store]
+        if self.guard is not None:
+            pem = self.guard.copy_to(self.folder)
+            lines += [
+                f'tls {{ cert_file: "{pem}", key_file: "{pem}" }}',
+                f'authorization {{ user: "{self.guard.user}", password: "{self.guard.password}" }}',
+            ]
+        (self.folder / "nats.conf").write_text("\n".join(lines) + "\n")
 
     def _arguments(self) -> list[str]:
         return ["-c", "nats.conf"]
@@ -80,34 +122,43 @@ class _NatsServer(Server):
 
 class NatsBroker(Broker):
     kind = "nats"
+    prefix = "ce-"
 
-    def __init__(self) -> None:
-        self.server: Server = _NatsServer()
+    def __init__(self, guard: Guard | None = None) -> None:
+        super().__init__(guard)
+        server = _NatsServer()
+        server.guard = guard
+        self.server: Server = server
 
     @property
     def _url(self) -> str:
-        return f"nats://127.0.0.1:{self.server.port}"
+        return f"{'tls' if self.guard else 'nats'}://127.0.0.1:{self.server.port}"
 
-    async def make(self) -> None:
+    async def _connect(self) -> Any:
         import nats
 
-        async with await nats.connect(self._url) as client:
+        guard = self.guard
+        proof = {"user": guard.user, "password": guard.password, "tls": guard.context} if guard else {}
+        return await nats.connect(self._url, **proof)
+
+    async def make(self) -> None:
+        async with await self._connect() as client:
             await client.jetstream().add_stream(name="ALERTS", subjects=["alerts.>"])
 
     def settings(self) -> dict[str, Any]:
         return {"servers": [self._url], "stream": "ALERTS"}
 
-    async def publish(self, messages: Sequence[bytes]) -> None:
-        import nats
-
-        async with await nats.connect(self._url) as client:
+    async def publish(self, messages: Sequence[bytes], headers: Mapping[str, str] = NONE) -> None:
+        async with await self._connect() as client:
             stream = client.jetstream()
             for message in messages:
-                await stream.publish("alerts.lab", message)
+                await stream.publish("alerts.lab", message, headers=dict(headers) or None)
 
 
 class KafkaBroker(Broker):
     kind = "kafka"
+    prefix = "ce_"
+    topic = "alerts"
 
     def __enter__(self) -> Self:
         from confluent_kafka import Producer
@@ -125,10 +176,30 @@ class KafkaBroker(Broker):
     def settings(self) -> dict[str, Any]:
         return {"brokers": [self._address], "topics": ["alerts"], "session": "4s"}
 
-    async def publish(self, messages: Sequence[bytes]) -> None:
+    async def publish(self, messages: Sequence[bytes], headers: Mapping[str, str] = NONE) -> None:
         for message in messages:
-            self._producer.produce("alerts", message, key=b"lab")
+            self._producer.produce(self.topic, message, key=b"lab", headers=dict(headers))
         assert await asyncio.to_thread(self._producer.flush, 10) == 0
+
+
+class RealKafka(KafkaBroker):
+    """Somebody's own, with a topic and a group that nobody else has."""
+
+    away = "" if KAFKA_URL else "KAFKA_URL names no broker"
+
+    def __enter__(self) -> Self:
+        from confluent_kafka import Producer
+        from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+
+        self.topic = f"foreshock-test-{uuid.uuid4()}"
+        self._producer = Producer({"bootstrap.servers": KAFKA_URL})
+        admin = AdminClient({"bootstrap.servers": KAFKA_URL})
+        for made in admin.create_topics([NewTopic(self.topic, num_partitions=1, replication_factor=1)]).values():
+            made.result(30)
+        return self
+
+    def settings(self) -> dict[str, Any]:
+        return {"brokers": KAFKA_URL.split(","), "topics": [self.topic], "group": self.topic, "session": "6s"}
 
 
 class _RabbitmqServer(Server):
@@ -138,6 +209,7 @@ class _RabbitmqServer(Server):
     account = "rabbitmq"
     ready_within_s = 90.0
     """On two busy cores; five seconds where they are idle."""
+    guard: Guard | None = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -149,7 +221,14 @@ class _RabbitmqServer(Server):
         return path if path.exists() else super()._program(name)
 
     def _prepare(self) -> None:
-        lines = [f"listeners.tcp.1 = 127.0.0.1:{self.port}", "log.console = true", "disk_free_limit.absolute = 1MB"]
+        lines = ["log.console = true", "disk_free_limit.absolute = 1MB"]
+        if self.guard is None:
+            lines += [f"listeners.tcp.1 = 127.0.0.1:{self.port}"]
+        else:
+            pem = self.guard.copy_to(self.folder)
+            lines += ["listeners.tcp = none", f"listeners.ssl.1 = 127.0.0.1:{self.port}"]
+            lines += [f"ssl_options.{what} = {pem}" for what in ("cacertfile", "certfile", "keyfile")]
+            lines += [f"default_user = {self.guard.user}", f"default_pass = {self.guard.password}"]
         (self.folder / "rabbitmq.conf").write_text("\n".join(lines) + "\n")
         (self.folder / "enabled_plugins").write_text("[].\n")
 
@@ -201,103 +280,148 @@ class _RabbitmqServer(Server):
 class RabbitmqBroker(Broker):
     kind = "rabbitmq"
     needs = ("rabbitmq-server",)
+    prefix = "cloudEvents:"
 
-    def __init__(self) -> None:
-        self.server: Server = _RabbitmqServer()
+    def __init__(self, guard: Guard | None = None) -> None:
+        super().__init__(guard)
+        server = _RabbitmqServer()
+        server.guard = guard
+        self.server: Server = server
 
     @property
     def _url(self) -> str:
-        return f"amqp://127.0.0.1:{self.server.port}"
+        return f"{'amqps' if self.guard else 'amqp'}://127.0.0.1:{self.server.port}"
 
-    async def make(self) -> None:
+    async def _connect(self) -> Any:
         import aio_pika
 
-        async with await aio_pika.connect(self._url) as connection:
+        guard, proof = self.guard, dict[str, Any]()
+        if guard is not None:
+            proof = {"login": guard.user, "password": guard.password, "ssl": True, "ssl_context": guard.context}
+        return await aio_pika.connect(host="127.0.0.1", port=self.server.port, **proof)
+
+    async def make(self) -> None:
+        async with await self._connect() as connection:
             channel = await connection.channel()
             await channel.declare_queue("foreshock", durable=True)
 
     def settings(self) -> dict[str, Any]:
         return {"url": self._url, "queue": "foreshock"}
 
-    async def publish(self, messages: Sequence[bytes]) -> None:
+    async def publish(self, messages: Sequence[bytes], headers: Mapping[str, str] = NONE) -> None:
         import aio_pika
 
-        async with await aio_pika.connect(self._url) as connection:
+        async with await self._connect() as connection:
             channel = await connection.channel()
             for message in messages:
-                kept = aio_pika.Message(message, delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
+                kept = aio_pika.Message(message, headers=dict(headers), delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
                 await channel.default_exchange.publish(kept, "foreshock")
 
 
 class _Mosquitto(Server):
     executable = "mosquitto"
     account = "mosquitto"
+    guard: Guard | None = None
 
     def _prepare(self) -> None:
         lines = [
             f"listener {self.port} 127.0.0.1",
-            "allow_anonymous true",
+            f"allow_anonymous {'false' if self.guard else 'true'}",
             "persistence true",
             f"persistence_location {self.folder}/",
             "autosave_on_changes true",
             "autosave_interval 1",
         ]
+        if self.guard is not None:
+            pem, users = self.guard.copy_to(self.folder), self.folder / "users"
+            users.write_text(f"{self.guard.user}:{self.guard.password}\n")
+            subprocess.run([str(self._program("mosquitto_passwd")), "-U", str(users)], check=True)
+            lines += [f"certfile {pem}", f"keyfile {pem}", f"password_file {users}"]
         (self.folder / "mosquitto.conf").write_text("\n".join(lines) + "\n")
 
     def _arguments(self) -> list[str]:
         return ["-c", "mosquitto.conf"]
 
+    def post(self, topic: str, message: bytes, *options: str) -> "subprocess.CompletedProcess[bytes]":
+        """As a device would, by mosquitto_pub."""
+        command = [str(self._program("mosquitto_pub")), "-h", "127.0.0.1", "-p", str(self.port), "-t", topic, *options]
+        if self.guard is not None:
+            command += ["--cafile", str(self.guard.certificate), "-u", self.guard.user, "-P", self.guard.password]
+        command.append("-s" if message else "-n")
+        return subprocess.run(command, input=message, capture_output=True, check=False, timeout=self.ready_within_s)
+
     def _ready(self) -> bool:
-        done = subprocess.run(
-            [str(self._program("mosquitto_pub")), "-h", "127.0.0.1", "-p", str(self.port), "-t", "lab/ready", "-n"],
-            capture_output=True,
-            check=False,
-            timeout=self.ready_within_s,
-        )
-        return done.returncode == 0
+        return self.post("lab/ready", b"").returncode == 0
 
 
 class MqttBroker(Broker):
     kind = "mqtt"
     needs = ("mosquitto", "mosquitto_pub")
+    prefix = ""
 
-    def __init__(self) -> None:
-        self.server: Server = _Mosquitto()
+    def __init__(self, guard: Guard | None = None) -> None:
+        super().__init__(guard)
+        self.server: _Mosquitto = _Mosquitto()
+        self.server.guard = guard
 
     def settings(self) -> dict[str, Any]:
-        return {"url": f"mqtt://127.0.0.1:{self.server.port}", "topics": ["lab/alarms"]}
+        return {
+            "url": f"{'mqtts' if self.guard else 'mqtt'}://127.0.0.1:{self.server.port}",
+            "topics": ["lab/alarms"],
+        }
 
-    async def publish(self, messages: Sequence[bytes]) -> None:
+    async def publish(self, messages: Sequence[bytes], headers: Mapping[str, str] = NONE) -> None:
+        options = ["-V", "mqttv5", "-q", "1"]
+        for name, value in headers.items():
+            options += ["-D", "publish", "user-property", name, value]
         for message in messages:
-            await asyncio.to_thread(self.post, message)
+            done = await asyncio.to_thread(self.server.post, "lab/alarms", message, *options)
+            if done.returncode != 0:
+                raise ServerFailed(f"mosquitto_pub ended with code {done.returncode}: {done.stderr.decode()}")
 
-    def post(self, message: bytes, *options: str) -> None:
-        """As a device would, by mosquitto_pub."""
-        found = program("mosquitto_pub")
-        assert found is not None
-        where = ["-h", "127.0.0.1", "-p", str(self.server.port), "-V", "mqttv5", "-q", "1", "-t", "lab/alarms"]
-        how = "-s" if message else "-n"
-        done = subprocess.run([str(found), *where, how, *options], input=message, capture_output=True, check=False)
-        if done.returncode != 0:
-            raise ServerFailed(f"mosquitto_pub ended with code {done.returncode}: {done.stderr.decode()}")
+
+class _GuardedRedis(Redis):
+    def __init__(self, guard: Guard) -> None:
+        super().__init__()
+        self._guard = guard
+
+    def _prepare(self) -> None:
+        self._pem = str(self._guard.copy_to(self.folder))
+
+    def _arguments(self) -> list[str]:
+        rules = ["--user", "default", "off", "--user", self._guard.user, "on", "~*", "+@all"]
+        return [
+            *["--port", "0", "--tls-port", str(self.port), "--tls-auth-clients", "no"],
+            *["--tls-cert-file", self._pem, "--tls-key-file", self._pem, "--tls-ca-cert-file", self._pem],
+            *["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"],
+            *[*rules, f">{self._guard.password}"],
+        ]
 
 
 class RedisBroker(Broker):
     kind = "redis_streams"
     needs = ("redis-server",)
+    prefix = "ce_"
 
-    def __init__(self) -> None:
-        self.server: Server = Redis()
+    def __init__(self, guard: Guard | None = None) -> None:
+        super().__init__(guard)
+        self.server: Server = _GuardedRedis(guard) if guard else Redis()
 
     def settings(self) -> dict[str, Any]:
-        return {"url": f"redis://127.0.0.1:{self.server.port}/0", "streams": ["alerts"]}
+        scheme = "rediss" if self.guard else "redis"
+        return {"url": f"{scheme}://127.0.0.1:{self.server.port}/0", "streams": ["alerts"]}
 
-    async def publish(self, messages: Sequence[bytes]) -> None:
+    async def publish(self, messages: Sequence[bytes], headers: Mapping[str, str] = NONE) -> None:
         from redis.asyncio import Redis as Client
 
-        async with Client(port=self.server.port) as client:
+        guard, proof = self.guard, dict[str, Any]()
+        if guard is not None:
+            proof = {"username": guard.user, "password": guard.password}
+            proof |= {"ssl": True, "ssl_ca_certs": str(guard.certificate)}
+        async with Client(host="127.0.0.1", port=self.server.port, **proof) as client:
             for message in messages:
-                await client.xadd("alerts", {"payload": message})
+                await client.xadd("alerts", dict[Any, Any](headers) | {"payload": message})
 
 
-BROKERS: tuple[type[Broker], ...] = (KafkaBroker, MqttBroker, NatsBroker, RabbitmqBroker, RedisBroker)
+BROKERS: tuple[type[Broker], ...] = (KafkaBroker, RealKafka, MqttBroker, NatsBroker, RabbitmqBroker, RedisBroker)
+GUARDED: tuple[type[Broker], ...] = (MqttBroker, NatsBroker, RabbitmqBroker, RedisBroker)

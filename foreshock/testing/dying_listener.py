@@ -8,7 +8,7 @@ import base64
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -25,7 +25,9 @@ class Dying:
     def __init__(self, file: Path) -> None:
         self._file = file
 
-    async def take(self, payload: bytes, *, items: int = 1, collector: str = "") -> None:
+    async def take(
+        self, payload: bytes, *, items: int = 1, collector: str = "", headers: Mapping[str, str] | None = None
+    ) -> None:
         with self._file.open("a") as kept:
             kept.write(f"{collector} {base64.b64encode(payload).decode()}\n")
             kept.flush()

@@ -343,13 +343,14 @@ class Taken:
     """An ``Outlet`` that keeps what a listener hands over.
 
     Attributes:
-        payloads: records in order, as (collector, payload). samples: in order. counts: by outcome. problems: said.
-        addresses: told. tops: shown last.
+        payloads: records in order, as (collector, payload). headers: what came beside each, in the same order.
+        samples: in order. counts: by outcome. problems: said. addresses: told. tops: shown last.
         refuse: raised instead of keeping anything, while it is set.
     """
 
     def __init__(self) -> None:
         self.payloads: list[tuple[str, bytes]] = []
+        self.headers: list[Mapping[str, str] | None] = []
         self.samples: list[Samples] = []
         self.counts: Counter[Outcome] = Counter()
         self.problems: list[str] = []
@@ -357,11 +358,14 @@ class Taken:
         self.tops: Sequence[tuple[str, str, int]] = ()
         self.refuse: Exception | None = None
 
-    async def take(self, payload: bytes, *, items: int = 1, collector: str = "") -> None:
+    async def take(
+        self, payload: bytes, *, items: int = 1, collector: str = "", headers: Mapping[str, str] | None = None
+    ) -> None:
         await asyncio.sleep(0)
         if self.refuse is not None:
             raise self.refuse
         self.payloads.append((collector, payload))
+        self.headers.append(headers)
 
     async def measure(self, samples: Sequence[Samples]) -> None:
         await asyncio.sleep(0)

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 import collectors
-from foreshock.core.contracts import Collector, Ignored
+from collectors import cloudevents
+from foreshock.core.contracts import Collector, Ignored, ReceiveConfig
 from foreshock.core.errors import Malformed
 from foreshock.core.model import Change, Event, read_annotations, read_labels
 from foreshock.core.registry import kinds
@@ -327,6 +328,26 @@ def test_a_cloudevent_that_says_nothing_of_a_status_holds_for_an_hour():
 
     assert isinstance(event, Event)
     assert event.ends_at == NOW + timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "said"),
+    [("ce-", "50%25 f%C3%BCll"), ("ce_", "50% füll"), ("cloudevents:", "50% füll"), ("cloudevents_", "50% füll")],
+)
+def test_attributes_of_a_cloudevent_are_found_in_the_headers_of_each_binding(prefix: str, said: str):
+    headers = {f"{prefix}specversion": "1.0", f"{prefix}type": said, "authorization": "Bearer secret"}
+
+    assert cloudevents.head(ReceiveConfig(), headers) == {"ce-specversion": "1.0", "ce-type": "50% füll"}
+    assert cloudevents.head(ReceiveConfig(), {**headers, "content-type": "Application/CloudEvents+json"}) == {}
+
+
+def test_of_headers_without_a_prefix_only_what_a_cloudevent_has_is_kept():
+    headers = {"specversion": "1.0", "type": "disk.full", "source": "/eu", "authorization": "Bearer secret"}
+
+    kept = cloudevents.head(ReceiveConfig(), headers)
+
+    assert kept == {"ce-specversion": "1.0", "ce-type": "disk.full", "ce-source": "/eu"}
+    assert cloudevents.head(ReceiveConfig(), {"type": "disk.full"}) == {}
 
 
 def test_a_deployment_of_cdevents_is_a_change_and_its_incident_an_alert():

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -251,6 +252,7 @@ def test_a_listener_that_is_killed_loses_nothing_it_had_acknowledged(kept, tmp_p
 PARENT = """
 import asyncio, sys
 from pathlib import Path
+from typing import Any
 from foreshock.testing.listeners import LINES, LinesConfig
 from foreshock.service.listening import Listening
 from foreshock.service.runner import Runner
@@ -301,8 +303,8 @@ def test_who_hands_over_more_than_can_be_kept_waits():
     held: list[asyncio.Future[None]] = []
     asked: list[int] = []
 
-    async def call(what: str, batch: Sequence[tuple[bytes, int, str]]) -> None:
-        asked.append(sum(len(payload) for payload, _, _ in batch))
+    async def call(what: str, batch: Sequence[tuple[Any, ...]]) -> None:
+        asked.append(sum(len(payload) for payload, *_ in batch))
         held.append(asyncio.get_running_loop().create_future())
         await held[-1]
 

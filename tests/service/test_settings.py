@@ -200,7 +200,7 @@ topology:
     assert "known: depends_on" in found[2]
 
 
-@pytest.mark.parametrize("reads", ["evnts", "prometheus", "nats"])
+@pytest.mark.parametrize("reads", ["evnts", "prometheus", "nats", "webhook"])
 def test_a_broker_whose_messages_no_kind_would_read_is_refused_with_the_line(write: Write, reads: str):
     config = write(f"""\
 collectors:
@@ -215,6 +215,7 @@ collectors:
 
     assert problem.startswith(f"foreshock.yaml:6:5: collectors[0].reads: '{reads}' is no kind that reads messages")
     assert "alertmanager_webhook" in problem
+    assert "cloudevents" in problem
 
 
 @pytest.mark.parametrize("url", ["amqp://mq.example", "amqp://user:secret@localhost", "mq.example"])
