@@ -1,4 +1,5 @@
-"""Metric history: bytes a sample once a day is over, and how long pandas takes to load a month of 200 series.
+"""Metric history: bytes a sample once a day is over, and how long pandas takes to load a month of 200 series; what it
+costs to read a day of one CI, and of one metric.
 
     python benchmarks/collectors_history.py [--scrapes FILE] [--seconds 120] [--days 30] [--series 200]
 
@@ -14,9 +15,10 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -101,6 +103,14 @@ def kept(folder: Path, points: Points) -> float:
     return history.size() / len(points.times)
 
 
+def looked_up(folder: Path, asked: Mapping[str, Any]) -> float:
+    """Seconds of CPU to read a day of one CI, or of one metric."""
+    history = ParquetHistory(folder)
+    began = time.process_time()
+    history.read(_BEGIN, _BEGIN + timedelta(days=1), **asked)
+    return time.process_time() - began
+
+
 def month(folder: Path, days: int, series: int) -> tuple[int, float]:
     """Points, and bytes of each."""
     history, draw = ParquetHistory(folder), np.random.default_rng(7)
@@ -144,6 +154,11 @@ def main() -> None:
         count, size = month(folder / "month", asked.days, asked.series)
         print(
             f"{asked.days} days, {2 * asked.series} series: {count:,} samples, noise of four digits: {size:.2f} bytes"
+        )
+        by_ci, by_metric = ({"cis": {"host042.example.com"}}, {"metric": "metric_1"})
+        print(
+            f"a day of one CI, all its metrics: {looked_up(folder / 'month', by_ci) * 1000:.0f} ms; "
+            f"of one metric of all CIs: {looked_up(folder / 'month', by_metric) * 1000:.0f} ms"
         )
         done = [
             subprocess.run(

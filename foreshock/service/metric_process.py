@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from array import array
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -75,8 +76,9 @@ class Refused(Struct, frozen=True, kw_only=True):
 
 
 class Answer(Struct, frozen=True):
-    """error: why nothing was done. damaged: files of the history that were set aside, and why. refused: points beyond
-    the bounds on series, by source and metric, since the process began."""
+    """error: why nothing was done. more: it is not done; ask the same again, for others may be served in between.
+    damaged: files of the history that were set aside, and why. refused: points beyond the bounds on series, by source
+    and metric, since the process began."""
 
     cursor: str = ""
     anomalies: Sequence[Anomaly] = ()
@@ -85,9 +87,35 @@ class Answer(Struct, frozen=True):
     damaged: Mapping[str, str] = {}
     refused: Sequence[Refused] = ()
     error: str = ""
+    more: bool = False
 
 
 Request = Append | Cursor | Detect | Tidy
+
+
+class Turns:
+    """A lock that those who wait get in the order in which they came: who asks again and again lets others in."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: deque[threading.Event] = deque()
+        self._taken = False
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._taken:
+                self._taken = True
+                return
+            turn = threading.Event()
+            self._waiting.append(turn)
+        turn.wait()
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            if self._waiting:
+                self._waiting.popleft().set()  # it stays taken, by that one
+            else:
+                self._taken = False
 
 
 class MetricProcess:
@@ -100,7 +128,7 @@ class MetricProcess:
 
     def __init__(self, folder: Path, *, most_series: int = 100_000, of_source: int = 50_000) -> None:
         self._arguments = [str(folder), str(most_series), str(of_source)]
-        self._lock = threading.Lock()
+        self._turn = Turns()
         self._process: subprocess.Popen[bytes] | None = None
         self.last = Answer()
         """The newest answer about what is kept: series, bytes, damaged, refused."""
@@ -130,14 +158,17 @@ class MetricProcess:
         self.last = msgspec.structs.replace(self.last, bytes=answer.bytes, damaged=answer.damaged)
 
     def stop(self) -> None:
-        with self._lock:
+        with self._turn:
             self._end(timeout_s=10.0)
 
     def _ask(self, request: Request) -> Answer:
-        return self._ask_encoded(msgspec.msgpack.encode(request))
+        body = msgspec.msgpack.encode(request)
+        while (answer := self._ask_encoded(body)).more:
+            pass
+        return answer
 
     def _ask_encoded(self, request: bytes) -> Answer:
-        with self._lock:
+        with self._turn:
             process = self._process
             if process is None or process.poll() is not None:
                 self._end(timeout_s=0.0)

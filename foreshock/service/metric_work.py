@@ -1,13 +1,17 @@
-"""The process for metrics from inside: append, judge, tidy. Detectors are fitted once an hour and asked each minute."""
+"""The process for metrics from inside: append, judge, tidy. Detectors are fitted once an hour and asked each minute.
+
+What takes long, to learn and to put files together, goes in steps: appends are served between two of them.
+"""
 
 import fcntl
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from itertools import groupby
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 import numpy as np
@@ -31,6 +35,12 @@ _CHUNK = 500  # series fitted at once, which bounds the memory it takes
 _FORGET = timedelta(hours=2)
 _AGE_EVERY = timedelta(hours=12)
 
+_READ = 1000  # series of which the history is read at once
+
+T = TypeVar("T")
+Steps = Generator[None, None, Answer]
+"""Work that takes long; between two steps anything else may be done."""
+
 Identity = tuple[str, str]
 """CI and dimension: a series of one metric."""
 
@@ -52,7 +62,7 @@ class _Metric(Struct):
     at: datetime
     step_s: float
     seen: frozenset[Identity]
-    judges: Sequence[_Judge]
+    judges: list[_Judge]
 
 
 class Work:
@@ -66,6 +76,7 @@ class Work:
         self._detectors = tuple(detector_kinds().values())
         self._metrics: dict[str, _Metric] = {}
         self._told: dict[tuple[str, str, str], tuple[Anomaly, datetime]] = {}
+        self._begun: dict[type, Steps] = {}
 
     def do(self, request: Request) -> Answer:
         match request:
@@ -75,50 +86,71 @@ class Work:
                 return Answer()
             case Cursor(source):
                 return Answer(cursor=self._history.cursor(source))
-            case Tidy(now, before, max_bytes):
-                self._history.compact(now)
-                self._history.forget(before, max_bytes)
-                if now - self._aged >= _AGE_EVERY:
-                    self._cardinality.age()
-                    self._aged = now
-                return Answer(bytes=self._history.size(), damaged=self._history.damaged)
-            case Detect(now, learn_s, window_s):
-                return self._detect(now, timedelta(seconds=learn_s), timedelta(seconds=window_s))
+            case Tidy():
+                return self._go_on(request, self._tidy)
+            case Detect():
+                return self._go_on(request, self._detect)
 
-    def _detect(self, now: datetime, learn: timedelta, window: timedelta) -> Answer:
+    def _go_on(self, request: T, begin: Callable[[T], Steps]) -> Answer:
+        """One step of what takes long, so that appends need not wait for all of it."""
+        steps = self._begun.pop(type(request), None) or begin(request)
+        try:
+            next(steps)
+        except StopIteration as done:
+            answer: Answer = done.value
+            return answer
+        self._begun[type(request)] = steps
+        return Answer(more=True)
+
+    def _tidy(self, request: Tidy) -> Steps:
+        for _ in self._history.compacting(request.now):
+            yield
+        self._history.forget(request.before, request.max_bytes)
+        if request.now - self._aged >= _AGE_EVERY:
+            self._cardinality.age()
+            self._aged = request.now
+        return Answer(bytes=self._history.size(), damaged=self._history.damaged)
+
+    def _detect(self, request: Detect) -> Steps:
+        now, window = request.now, timedelta(seconds=request.window_s)
         self._history.flush()
-        recent = self._history.read(now - window, now)  # sorted by metric: one look at each file serves all of them
-        self._metrics = {
-            name: self._metrics[name] for name in {each.series.metric for each in recent} & self._metrics.keys()
-        }
+        recent = _by_metric(self._history.read(now - window, now))
+        self._metrics = {name: metric for name, metric in self._metrics.items() if name in recent}
+        yield from self._learn(
+            {name: found for name, found in recent.items() if self._is_due(name, found, now)}, request
+        )
         found: list[Anomaly] = []
-        for name, group in groupby(recent, key=lambda each: each.series.metric):
-            of_metric = list(group)
-            found += self._judge(self._fitted(name, of_metric, now, learn, window), of_metric)
+        for name, of_metric in sorted(recent.items()):
+            found += self._judge(self._metrics[name], of_metric)
         told = news(found, self._told, now)
         self._told |= {place(anomaly): (anomaly, now) for anomaly in told}
         self._told = {name: (last, at) for name, (last, at) in self._told.items() if now - at < _FORGET}
         refused = [Refused(source=s, metric=m, points=p, series=n) for s, m, p, n in self._cardinality.refused()]
-        return Answer(anomalies=told, series=len(recent), refused=refused)
+        return Answer(anomalies=told, series=sum(map(len, recent.values())), refused=refused)
 
-    def _fitted(
-        self, name: str, recent: Sequence[Samples], now: datetime, learn: timedelta, window: timedelta
-    ) -> _Metric:
+    def _is_due(self, name: str, recent: Sequence[Samples], now: datetime) -> bool:
         known = self._metrics.get(name)
-        seen = frozenset(_identity(each.series) for each in recent)
-        if known is not None:
-            age = now - known.at
-            if age < _REFIT_AFTER or (age < _FIT_EVERY and seen <= known.seen):
-                return known
-        step_s = _step_s(recent)
-        coarse_s = max(step_s, learn.total_seconds() / _MAX_ROWS)
-        past = self._history.read(now - window - learn, now - window, metric=name, step_s=coarse_s)
-        judges = []
-        for first in range(0, len(past), _CHUNK):
-            frame = panel(past[first : first + _CHUNK], coarse_s)
-            judges.append(_Judge(frame.series, [detector.fit(frame) for detector in self._detectors]))
-        self._metrics[name] = _Metric(now, step_s, seen, judges)
-        return self._metrics[name]
+        if known is None:
+            return True
+        age = now - known.at
+        return age >= _FIT_EVERY or (age >= _REFIT_AFTER and not _identities(recent) <= known.seen)
+
+    def _learn(self, due: Mapping[str, Sequence[Samples]], request: Detect) -> Iterator[None]:
+        """What is usual for these metrics. All metrics of some CIs are read at a time: so they lie in the files."""
+        until = request.now - timedelta(seconds=request.window_s)
+        since, fine_s = until - timedelta(seconds=request.learn_s), request.learn_s / _MAX_ROWS
+        learnt = {name: _Metric(request.now, _step_s(recent), _identities(recent), []) for name, recent in due.items()}
+        only = next(iter(due)) if len(due) == 1 else None
+        for cis in _parts(due, {name: self._metrics[name] for name in due if name in self._metrics}):
+            read = yield from self._history.reading(since, until, metric=only, cis=cis, step_s=fine_s)
+            past = _by_metric(read)
+            for name in sorted(past.keys() & learnt.keys()):
+                metric, of_metric = learnt[name], past[name]
+                for first in range(0, len(of_metric), _CHUNK):
+                    frame = panel(of_metric[first : first + _CHUNK], max(metric.step_s, fine_s))
+                    metric.judges.append(_Judge(frame.series, [detector.fit(frame) for detector in self._detectors]))
+                    yield
+        self._metrics |= learnt
 
     def _judge(self, metric: _Metric, recent: Sequence[Samples]) -> list[Anomaly]:
         by_identity = {_identity(each.series): each for each in recent}
@@ -152,6 +184,33 @@ def _step_s(samples: Sequence[Samples]) -> float:
 
 def _identity(series: Series) -> Identity:
     return series.ci, series.dimension
+
+
+def _identities(samples: Sequence[Samples]) -> frozenset[Identity]:
+    return frozenset(_identity(each.series) for each in samples)
+
+
+def _by_metric(samples: Sequence[Samples]) -> Mapping[str, Sequence[Samples]]:
+    found: dict[str, list[Samples]] = {}
+    for each in samples:
+        found.setdefault(each.series.metric, []).append(each)
+    return found
+
+
+def _parts(recent: Mapping[str, Sequence[Samples]], known: Mapping[str, _Metric]) -> Iterator[frozenset[str]]:
+    """The CIs of these metrics, also those not heard of lately, so many at a time as have about ``_READ`` series."""
+    series = Counter(each.series.ci for of_metric in recent.values() for each in of_metric)
+    series.update({each.ci: 0 for metric in known.values() for judge in metric.judges for each in judge.series})
+    part: set[str] = set()
+    held = 0
+    for ci in sorted(series):
+        if part and held + series[ci] > _READ:
+            yield frozenset(part)
+            part, held = set(), 0
+        part.add(ci)
+        held += series[ci]
+    if part:
+        yield frozenset(part)
 
 
 @cache

@@ -64,6 +64,6 @@ class Cardinality:
     def refused(self) -> list[tuple[str, str, int, int]]:
         """Source, metric, points that were left out since the start, and series that are kept of both; the metric with
         most series first: it is the one that explodes."""
-        kept = {source: Counter(metric for metric, _, _ in known) for source, known in self._known.items()}
+        kept = {source: Counter(metric for _, metric, _ in known) for source, known in self._known.items()}
         found = [(source, metric, points, kept[source][metric]) for (source, metric), points in self._refused.items()]
         return sorted(found, key=lambda each: (-each[3], -each[2], each[:2]))

@@ -16,7 +16,7 @@ names that begin with a dot.
 import os
 import re
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -43,7 +43,7 @@ MAX_POINTS = 30_000_000
 
 _FLUSH_S = 60.0
 _FLUSH_POINTS = 1_000_000
-_TOGETHER = 4_000_000  # points that are in memory at once while files are put together: 200 MB
+_TOGETHER = 1_000_000  # points that are in memory at once while files are put together: 50 MB
 _HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
 _HOUR_MS = 3_600_000
 _OPEN = timedelta(minutes=10)  # an hour still gets late points for so long
@@ -133,7 +133,10 @@ class ParquetHistory:
                 hours = points.times // _HOUR_MS
                 for hour in np.unique(hours).tolist():
                     self._number += 1
-                    self._write(_moment(hour * _HOUR_MS), f"{hour % 24:02}", self._number, [points.take(hours == hour)])
+                    draft = self._draft(_moment(hour * _HOUR_MS), f"{hour % 24:02}-{self._number:012d}.parquet")
+                    with PointsWriter(draft) as writer:
+                        writer.add(points.take(hours == hour))
+                    _finish(draft)
             self._put(self._folder / "cursors.json", msgspec.json.encode(self._cursors))
             self._log.clear()
             self._pending = []
@@ -149,6 +152,11 @@ class ParquetHistory:
 
     def compact(self, now: datetime, *, most: int = 24) -> int:
         """Put the files of each hour and day that is over together, of ``most`` of them; how many files that saved."""
+        return sum(self.compacting(now, most=most))
+
+    def compacting(self, now: datetime, *, most: int = 24) -> Iterator[int]:
+        """The same in steps of a second or so, with the files that each has saved; between two of them all else may be
+        done."""
         self.flush()
         days: dict[datetime, list[_File]] = {}
         for file in self._files():
@@ -167,10 +175,11 @@ class ParquetHistory:
                 for hour, parts in sorted(hours.items())
                 if len(parts) > 1 and hour + _HOUR + _OPEN <= now
             ]
-        with self._disk():
-            return sum(self._put_together(*each) for each in work[:most])
+        for each in work[:most]:
+            with self._disk():
+                yield from self._put_together(*each)
 
-    def _put_together(self, start: datetime, name: str, files: Sequence[_File]) -> int:
+    def _put_together(self, start: datetime, name: str, files: Sequence[_File]) -> Iterator[int]:
         """The files that count become one; a bounded part of the series is in memory at a time."""
         counts: dict[Identity, int] = {}
         counting = []
@@ -181,13 +190,18 @@ class ParquetHistory:
                 for series, count in found.items():
                     counts[series] = counts.get(series, 0) + count
         if not counting:
-            return 0
+            return
         newest = max(file.number for file in counting)
-        made = self._write(start, name, newest, self._merged(counting, counts), all=name != "all")
+        draft = self._draft(start, f"{name}-{newest:012d}{'' if name == 'all' else '.all'}.parquet")
+        with PointsWriter(draft) as writer:
+            for part in self._merged(counting, counts):
+                writer.add(part)
+                yield 0
+        made = _finish(draft)
         for file in files:
             if file.path != made:
                 file.path.unlink(missing_ok=True)
-        return len(files) - 1
+        yield len(files) - 1
 
     def _merged(self, files: Sequence[_File], counts: Mapping[Identity, int]) -> Iterator[Points]:
         for first, last in _spans(counts):
@@ -207,27 +221,18 @@ class ParquetHistory:
                 file.path.parent.rmdir()
         return freed
 
-    def _write(self, start: datetime, name: str, number: int, parts: Iterable[Points], *, all: bool = False) -> Path:
+    def _draft(self, start: datetime, name: str) -> Path:
+        """Where a file is written that is to be called so."""
         folder = self._points / f"day={start:%Y-%m-%d}"
         folder.mkdir(exist_ok=True)
-        path = folder / f"{name}-{number:012d}{'.all' if all else ''}.parquet"
-        draft = path.with_name(f".{path.name}")
-        with PointsWriter(draft) as writer:
-            for part in parts:
-                writer.add(part)
-        _sync(draft)
-        draft.replace(path)
-        _sync(folder)
         _sync(self._points)
-        return path
+        return folder / f".{name}"
 
     def _put(self, path: Path, content: bytes) -> None:
         """The file is there as a whole and on disk, or not at all."""
         draft = path.with_name(f".{path.name}")
         draft.write_bytes(content)
-        _sync(draft)
-        draft.replace(path)
-        _sync(path.parent)
+        _finish(draft)
 
     def _read_cursors(self) -> dict[str, str]:
         """A file that cannot be read costs no points: sources are read again from their look-back."""
@@ -251,25 +256,45 @@ class ParquetHistory:
         cis: Collection[str] | None = None,
         step_s: float = 0.0,
     ) -> Sequence[Samples]:
+        reading = self.reading(start, end, metric=metric, cis=cis, step_s=step_s)
+        while True:
+            try:
+                next(reading)
+            except StopIteration as done:
+                found: Sequence[Samples] = done.value
+                return found
+
+    def reading(
+        self,
+        start: datetime,
+        end: datetime,
+        *,
+        metric: str | None = None,
+        cis: Collection[str] | None = None,
+        step_s: float = 0.0,
+    ) -> Generator[None, None, Sequence[Samples]]:
+        """``read``, a day at a time; between two of them all else may be done."""
         step_ms, span = max(1, round(step_s * 1000)), (_ms(start), _ms(end))
         load = partial(columns.load, metric=metric, cis=cis, span=span, step_ms=step_ms)
-        days: dict[datetime, list[_File]] = {}
-        for file in self._files():
-            if start < file.end and file.start < end:
-                days.setdefault(file.day, []).append(file)
         pending = [self._wanted(points, metric, cis, span) for points in self._pending]
         read: list[Points] = [join(pending).clean(step_ms)] if pending else []
         total = 0
-        for day, files in sorted(days.items(), reverse=True):
-            # Thinned at once: what is left of a long history fits into memory, all of it might not.
-            parts = [points for file in _in_force(files) if (points := self._try(file, load)) is not None]
+        for day in sorted({file.day for file in self._files_in(start, end)}, reverse=True):
+            # Listed anew: meanwhile some may have been put together. Thinned at once: what is left of a long history
+            # fits into memory, all of it might not.
+            files = _in_force(file for file in self._files_in(start, end) if file.day == day)
+            parts = [points for file in files if (points := self._try(file, load)) is not None]
             read.append(join(parts).clean(step_ms))
             total += len(read[-1].times)
             if total > MAX_POINTS:
                 log.warning("the metric history was read in part", metric=metric, points=total, since=day)
                 break
+            yield
         joined = join(read[::-1])
         return (joined.clean(step_ms) if pending else joined.by_series(step_ms)).samples()
+
+    def _files_in(self, start: datetime, end: datetime) -> list[_File]:
+        return [file for file in self._files() if start < file.end and file.start < end]
 
     @staticmethod
     def _wanted(points: Points, metric: str | None, cis: Collection[str] | None, span: tuple[int, int]) -> Points:
@@ -370,6 +395,15 @@ def _spans(counts: Mapping[Identity, int]) -> Iterator[tuple[Identity, Identity]
         held += counts[name]
     if names:
         yield names[0], names[-1]
+
+
+def _finish(draft: Path) -> Path:
+    """It gets its name, once all of it is on disk."""
+    path = draft.with_name(draft.name.removeprefix("."))
+    _sync(draft)
+    draft.replace(path)
+    _sync(path.parent)
+    return path
 
 
 def _sync(path: Path) -> None:

@@ -1,9 +1,9 @@
 """Points of many series as columns, and as Parquet.
 
 A file holds the columns ``metric``, ``ci``, ``dimension``, ``unit``, ``worse`` (text), ``time`` (UTC, milliseconds) and
-``value`` (double), sorted by metric, CI, dimension and time. Row groups are bounded, so the statistics of a group tell
-which metrics, and within one metric which CIs, it can hold: one metric of one CI is read from one group or two.
-Metric comes before CI because whoever learns asks for one metric of all CIs.
+``value`` (double), sorted by CI, metric, dimension and time. Row groups are bounded, so the statistics of a group tell
+which CIs, and within one CI which metrics, it can hold: all of one CI is read from as few groups as hold it. Readers
+look at the statistics alone, so files of another order are read as well, only slower.
 
 Facts: Parquet through pyarrow 26 (https://arrow.apache.org/docs/python/parquet.html, read 2026-11-22). The encodings
 were chosen by measurement, see benchmarks/history.py. Text columns come back as categories in pandas.
@@ -25,13 +25,14 @@ ROW_GROUP = 131_072
 """Rows; 200 to 300 kB."""
 
 Identity = tuple[str, str, str]
-"""Metric, CI, dimension."""
+"""CI, metric, dimension: the order of rows."""
 
 _TEXTS = ("metric", "ci", "dimension", "unit", "worse")
+_METRIC, _CI = 0, 1  # places of their columns
 
 
 def identity(series: Series) -> Identity:
-    return series.metric, series.ci, series.dimension
+    return series.ci, series.metric, series.dimension
 
 
 class Points(Struct, frozen=True):
@@ -201,7 +202,7 @@ def load_series(parquet: Any, first: Identity, last: Identity) -> Points:
     """All points of the series from ``first`` to ``last``."""
     parts = []
     for group in range(parquet.num_row_groups):
-        low, high = _range(parquet.metadata.row_group(group), 0)
+        low, high = _range(parquet.metadata.row_group(group), _CI)
         if low <= last[0] and first[0] <= high:
             found = _points(parquet.read_row_group(group), None, None)
             parts.append(found.of({name for name in map(identity, found.names) if first <= name <= last}))
@@ -222,7 +223,7 @@ def metrics(parquet: Any) -> set[str]:
     """Names of the metrics in an open file."""
     names: set[str] = set()
     for group in range(parquet.num_row_groups):
-        low, high = _range(parquet.metadata.row_group(group), 0)
+        low, high = _range(parquet.metadata.row_group(group), _METRIC)
         if low == high:
             names.add(low)
         else:
@@ -232,14 +233,13 @@ def metrics(parquet: Any) -> set[str]:
 
 
 def _may_hold(group: Any, metric: str | None, cis: Collection[str] | None) -> bool:
-    if metric is None:
+    if metric is not None:
+        low, high = _range(group, _METRIC)
+        if not low <= metric <= high:
+            return False
+    if cis is None:
         return True
-    low, high = _range(group, 0)
-    if not low <= metric <= high:
-        return False
-    if cis is None or low != high:  # CIs are in order within one metric only
-        return True
-    low, high = _range(group, 1)
+    low, high = _range(group, _CI)
     return any(low <= ci <= high for ci in cis)
 
 

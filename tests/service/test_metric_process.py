@@ -1,13 +1,22 @@
 """The process for metrics, as the service uses it: a real one."""
 
+import threading
+import time
+from collections.abc import Callable, Sequence
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 from foreshock.core.errors import Unavailable
 from foreshock.core.model import Samples, Series
-from foreshock.service.metric_process import MetricProcess
+from foreshock.service import metric_work
+from foreshock.service.listening_outlet import encoded
+from foreshock.service.metric_process import Answer, Append, Detect, MetricProcess, Turns
+from foreshock.service.metric_work import Work
 from foreshock.testing.records import NOON
 
 LEARN, WINDOW = timedelta(hours=6), timedelta(minutes=30)
@@ -101,6 +110,111 @@ def test_it_ends_with_the_one_that_started_it(process):
     child.stdin.close()
 
     assert child.wait(10) == 0
+
+
+# ---- others get their turn ------------------------------------------------------------------------------------------
+
+
+def detected(work: Work, between: Callable[[int], object] = lambda step: None) -> tuple[Answer, int]:
+    """The answer, and how many steps it took. between: done after each."""
+    request, steps = Detect(NOON, LEARN.total_seconds(), WINDOW.total_seconds()), 0
+    while (answer := work.do(request)).more:
+        between(steps)
+        steps += 1
+    return answer, steps
+
+
+@pytest.fixture
+def small_steps(monkeypatch):
+    """A CI is read at a time, and a series learnt."""
+    monkeypatch.setattr(metric_work, "_READ", 1)
+    monkeypatch.setattr(metric_work, "_CHUNK", 1)
+
+
+def filled(folder: Path) -> Work:
+    work = Work(folder, 1000, 1000)
+    for metric in ("cpu", "disk"):
+        found = [day("db1", shift_at_s=-600), *(day(f"db{n}", seed=n) for n in range(2, 8))]
+        work.do(as_append([msgspec.structs.replace(each, series=renamed(each.series, metric)) for each in found]))
+    return work
+
+
+def renamed(series: Series, metric: str) -> Series:
+    return msgspec.structs.replace(series, metric=metric)
+
+
+def as_append(found: Sequence[Samples]) -> Append:
+    return msgspec.msgpack.decode(encoded("prom", found), type=Append)
+
+
+def test_appends_are_kept_between_two_steps_of_learning_and_change_nothing_of_it(tmp_path, small_steps):
+    expected, steps = detected(filled(tmp_path / "alone"))
+    work = filled(tmp_path / "beside")
+    later = {}
+
+    def beside(step: int) -> None:
+        series = Series(ci=f"new{step}", metric="cpu")
+        at = NOON.timestamp() - 60
+        work.do(as_append([Samples(series=series, times=[at], values=[1.0])]))
+        later[series.ci] = at
+
+    found, _ = detected(work, beside)
+
+    assert steps >= 14  # 7 CIs with two metrics
+    assert found.anomalies == expected.anomalies != ()
+    assert found.series == expected.series == 14
+    assert len(later) >= 14
+    assert detected(work)[0].series == 14 + len(later)
+
+
+def test_what_is_learnt_a_few_cis_at_a_time_is_what_is_learnt_at_once(tmp_path, monkeypatch):
+    at_once, _ = detected(filled(tmp_path / "once"))
+    monkeypatch.setattr(metric_work, "_READ", 3)
+
+    assert detected(filled(tmp_path / "parts"))[0].anomalies == at_once.anomalies
+
+
+def test_what_fails_in_the_middle_begins_anew(tmp_path, small_steps, monkeypatch):
+    expected, steps = detected(filled(tmp_path / "well"))
+    work, broken = filled(tmp_path / "ill"), [True]
+    read = work._history.reading
+
+    def reading(*arguments: Any, **named: Any) -> Any:
+        if broken:
+            raise Unavailable("the disk is gone")
+        return read(*arguments, **named)
+
+    monkeypatch.setattr(work._history, "reading", reading)
+    with pytest.raises(Unavailable):
+        detected(work)
+    broken.clear()
+
+    found, again = detected(work)
+    assert (found.anomalies, again) == (expected.anomalies, steps)
+
+
+def test_who_asks_again_and_again_lets_those_in_who_wait():
+    turns, order, ready = Turns(), [], threading.Barrier(4)
+
+    def take(name: str) -> None:
+        ready.wait()
+        with turns:
+            order.append(name)
+
+    waiting = [threading.Thread(target=take, args=(name,)) for name in "abc"]
+    with turns:
+        for thread in waiting:
+            thread.start()
+        ready.wait()
+        while len(turns._waiting) < 3:
+            time.sleep(0.001)
+    with turns:  # at once again, and yet behind them
+        order.append("again")
+    for thread in waiting:
+        thread.join()
+
+    assert sorted(order[:3]) == ["a", "b", "c"]
+    assert order[3] == "again"
 
 
 def test_series_beyond_the_bound_are_left_out_and_told(tmp_path):

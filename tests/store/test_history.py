@@ -300,6 +300,105 @@ def test_one_ci_of_a_metric_is_read_from_few_rows(history, tmp_path, monkeypatch
     assert len(read) <= 2
 
 
+def many(minutes: int = 30) -> list[Samples]:
+    """20 CIs with three metrics each."""
+    names = [Series(ci=f"host{ci:02}", metric=f"m{metric}") for metric in range(3) for ci in range(20)]
+    return [samples(name, *((60.0 * minute, float(minute)) for minute in range(minutes))) for name in names]
+
+
+def rows_read(path: Path, monkeypatch, metric: str | None, cis: set[str] | None) -> tuple[int, int]:
+    """Points that were found, and rows that were read for them."""
+    read = 0
+    with parquet.ParquetFile(path) as file:
+        take = file.read_row_group
+
+        def counting(group):
+            nonlocal read
+            table = take(group)
+            read += table.num_rows
+            return table
+
+        monkeypatch.setattr(file, "read_row_group", counting)
+        return len(columns.load(file, metric, cis, span=(0, 2**62), step_ms=1).times), read
+
+
+def test_all_metrics_of_one_ci_lie_together(history, tmp_path, monkeypatch):
+    monkeypatch.setattr(columns, "ROW_GROUP", 90)
+    append(history, *many())
+    [path] = tmp_path.rglob("*.parquet")
+
+    frame = parquet.read_table(path).to_pandas()
+
+    assert list(frame.ci) == sorted(frame.ci)
+    assert rows_read(path, monkeypatch, None, {"host07"}) == (90, 90)
+
+
+def test_files_that_were_sorted_by_metric_are_read_and_become_sorted_by_ci(history, tmp_path, monkeypatch):
+    monkeypatch.setattr(columns, "identity", lambda series: (series.metric, series.ci, series.dimension))
+    append(history, *many())
+    monkeypatch.undo()
+    monkeypatch.setattr(store_history, "_TOGETHER", 200)
+    [path] = tmp_path.rglob("*.parquet")
+    assert list(parquet.read_table(path).column("ci").to_pylist()[:31:30]) == ["host00", "host01"]
+    before = [points(history, f"m{n}") for n in range(3)]
+
+    history.compact(NOON + 2 * DAY)
+
+    [path] = tmp_path.rglob("*.parquet")
+    frame = parquet.read_table(path).to_pandas()
+    assert [points(history, f"m{n}") for n in range(3)] == before
+    assert before[1]["host03"] == [(60.0 * minute, float(minute)) for minute in range(30)]
+    assert list(frame.ci) == sorted(frame.ci)
+
+
+@given(st.lists(st.sampled_from(("append", "read", "flush")), min_size=4, max_size=8), st.integers(0, 8))
+@settings(deadline=None, max_examples=8)
+def test_between_two_steps_of_putting_together_all_else_may_be_done(tmp_path_factory, between, crash_after):
+    folder = tmp_path_factory.mktemp("history")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(store_history, "_TOGETHER", 300)
+        patched.setattr(columns, "ROW_GROUP", 100)
+        history = ParquetHistory(folder)
+        for part in (many(10), many(20)):
+            append(history, *part)
+        expected = {ci: dict(course) for ci, course in points(history, "m1").items()}
+        late = 0
+        for step, _ in enumerate(history.compacting(NOON + 2 * DAY)):
+            what = between[step] if step < len(between) else ""
+            if what == "append":
+                late += 1
+                history.append("prom", [samples(Series(ci="host03", metric="m1"), (late + 0.5, float(late)))])
+                expected["host03"][late + 0.5] = float(late)
+            elif what == "flush":
+                history.flush()
+            elif what == "read":
+                assert {ci: dict(course) for ci, course in points(history, "m1").items()} == expected
+            if step == crash_after:
+                break
+        again = ParquetHistory(folder)
+        assert {ci: dict(course) for ci, course in points(again, "m1").items()} == expected
+        again.compact(NOON + 2 * DAY)
+        assert {ci: dict(course) for ci, course in points(again, "m1").items()} == expected
+
+
+def test_what_is_read_in_steps_is_whole_although_files_are_put_together_meanwhile(history):
+    for day in range(3):
+        for minute in range(3):
+            append(history, samples(CPU, (86_400.0 * day + 60 * minute, float(minute))))
+    expected = points(history)["db1"]
+    answer = []
+
+    def reading():
+        answer.extend((yield from history.reading(NOON - DAY, NOON + 4 * DAY, metric="cpu")))
+
+    for step, _ in enumerate(reading()):
+        if not step:
+            history.compact(NOON + 9 * DAY)
+
+    [found] = answer
+    assert [(at - NOON_S, value) for at, value in zip(found.times, found.values, strict=True)] == expected
+
+
 def test_what_is_put_together_piece_by_piece_is_the_same(history, monkeypatch):
     monkeypatch.setattr(store_history, "_TOGETHER", 100)
     for minute in range(30):
