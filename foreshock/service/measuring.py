@@ -13,9 +13,10 @@ from foreshock.core.contracts import Collector, NewRecord, RecordKind
 from foreshock.core.errors import Unavailable
 from foreshock.service import metrics as gauges
 from foreshock.service.anomaly_alerts import KIND, alerts
+from foreshock.service.capacity import PredictSettings, every, limits_of
 from foreshock.service.metric_process import MetricProcess
 from foreshock.service.polling import Polling
-from foreshock.service.records import AnomaliesRecord
+from foreshock.service.records import AnomaliesRecord, ForecastsRecord
 from foreshock.service.scheduler import Scheduler
 from foreshock.service.settings import CollectorInstance, MetricSettings
 from foreshock.service.views import SourceView
@@ -32,6 +33,7 @@ _MAX_AT_ONCE = 500
 class Measuring:
     """Args:
         folder: of the metric history.
+        predict: which series have a limit.
         append: puts a record into the inbox and returns once it is on disk.
     Raises: ConfigError with the problems of all instances.
     """
@@ -40,12 +42,14 @@ class Measuring:
         self,
         instances: tuple[CollectorInstance, ...],
         settings: MetricSettings,
+        predict: PredictSettings,
         folder: Path,
         kinds: Mapping[str, Collector],
         append: Callable[[NewRecord], object],
         clock: Callable[[], datetime],
     ) -> None:
         self._settings, self._append, self._clock = settings, append, clock
+        self._predict, self._limits = predict, limits_of(predict)
         self._process = MetricProcess(folder, most_series=settings.series, of_source=settings.series_of_source)
         self._listens = any(_selects(instance, kinds[instance.kind]) for instance in instances)
         self.append_encoded = self._process.append_encoded
@@ -59,6 +63,8 @@ class Measuring:
             self._polling.schedule(scheduler)
             scheduler.every(_DETECT, "detect", self.detect)
             scheduler.every(_TIDY, "metric history", self.tidy)
+            if self._limits:
+                scheduler.every(every(self._predict), "capacity", self.foresee)
 
     def stop(self) -> None:
         self._process.stop()
@@ -82,6 +88,14 @@ class Measuring:
             self._append(
                 NewRecord(kind=RecordKind.EVENTS, body=body, collector=KIND, source="detectors", items=len(events))
             )
+
+    def foresee(self) -> None:
+        """What is likely to reach its limit becomes records, for the engine to weigh."""
+        found = self._process.foresee(self._clock(), self._limits)
+        for first in range(0, len(found), _MAX_IN_RECORD):
+            part = tuple(found[first : first + _MAX_IN_RECORD])
+            body = msgspec.json.encode(ForecastsRecord(forecasts=part))
+            self._append(NewRecord(kind=RecordKind.FORECASTS, body=body, source="capacity", items=len(part)))
 
     def tidy(self) -> None:
         now = self._clock()

@@ -23,7 +23,7 @@ import msgspec
 from msgspec import Struct
 
 from foreshock.core.errors import Unavailable
-from foreshock.core.model import Anomaly, Moment, Samples, Series
+from foreshock.core.model import Anomaly, Forecast, Moment, Samples, Series
 
 _PATIENCE_S = 300.0
 _LENGTH_BYTES = 8
@@ -58,6 +58,25 @@ class Detect(Struct, tag=True, frozen=True):
     window_s: float
 
 
+class Limit(Struct, frozen=True, kw_only=True):
+    """What some series must not reach, as ``capacity.CapacityLimit`` describes it. match: matchers, as written.
+    limit: None: nothing is forecast for these series."""
+
+    match: str
+    limit: float | None
+    up: bool
+    horizon_s: float
+    time_left: bool
+    signs: Sequence[str]
+
+
+class Foresee(Struct, tag=True, frozen=True):
+    """What is likely to reach its limit."""
+
+    now: Moment
+    limits: Sequence[Limit]
+
+
 class Tidy(Struct, tag=True, frozen=True):
     """Compact, and forget what is older than ``before`` or too much."""
 
@@ -82,6 +101,7 @@ class Answer(Struct, frozen=True):
 
     cursor: str = ""
     anomalies: Sequence[Anomaly] = ()
+    forecasts: Sequence[Forecast] = ()
     series: int = 0
     bytes: int = 0
     damaged: Mapping[str, str] = {}
@@ -90,7 +110,7 @@ class Answer(Struct, frozen=True):
     more: bool = False
 
 
-Request = Append | Cursor | Detect | Tidy
+Request = Append | Cursor | Detect | Foresee | Tidy
 
 
 class Turns:
@@ -152,6 +172,10 @@ class MetricProcess:
         answer = self._ask(Detect(now, learn.total_seconds(), window.total_seconds()))
         self.last = msgspec.structs.replace(self.last, series=answer.series, refused=answer.refused)
         return answer.anomalies
+
+    def foresee(self, now: datetime, limits: Sequence[Limit]) -> Sequence[Forecast]:
+        """Forecasts that are news."""
+        return self._ask(Foresee(now, limits)).forecasts
 
     def tidy(self, now: datetime, *, before: datetime, max_bytes: int) -> None:
         answer = self._ask(Tidy(now, before, max_bytes))

@@ -21,7 +21,19 @@ import predictor.detectors
 from foreshock.core import registry
 from foreshock.core.errors import ForeshockError, Unavailable
 from foreshock.core.model import Anomaly, Samples, Series
-from foreshock.service.metric_process import Answer, Append, Cursor, Detect, Refused, Request, Tidy, receive, send
+from foreshock.service.capacity_work import Foreseer
+from foreshock.service.metric_process import (
+    Answer,
+    Append,
+    Cursor,
+    Detect,
+    Foresee,
+    Refused,
+    Request,
+    Tidy,
+    receive,
+    send,
+)
 from foreshock.store.cardinality import Cardinality
 from foreshock.store.history import ParquetHistory
 from foreshock.store.points import gather_bytes
@@ -75,6 +87,7 @@ class Work:
         self._cardinality, self._aged = Cardinality(most_series, of_source), datetime.min.replace(tzinfo=UTC)
         self._detectors = tuple(detector_kinds().values())
         self._metrics: dict[str, _Metric] = {}
+        self._foreseer = Foreseer(self._history, folder / "forecasts.json")
         self._told: dict[tuple[str, str, str], tuple[Anomaly, datetime]] = {}
         self._begun: dict[type, Steps] = {}
 
@@ -90,6 +103,8 @@ class Work:
                 return self._go_on(request, self._tidy)
             case Detect():
                 return self._go_on(request, self._detect)
+            case Foresee():
+                return self._go_on(request, self._foresee)
 
     def _go_on(self, request: T, begin: Callable[[T], Steps]) -> Answer:
         """One step of what takes long, so that appends need not wait for all of it."""
@@ -110,6 +125,9 @@ class Work:
             self._cardinality.age()
             self._aged = request.now
         return Answer(bytes=self._history.size(), damaged=self._history.damaged)
+
+    def _foresee(self, request: Foresee) -> Steps:
+        return Answer(forecasts=(yield from self._foreseer.foreseeing(request.limits, request.now)))
 
     def _detect(self, request: Detect) -> Steps:
         now, window = request.now, timedelta(seconds=request.window_s)

@@ -65,6 +65,7 @@ from foreshock.core.errors import ConfigError, Invalid, Problem
 from foreshock.core.quantities import Duration, Size, parse_size
 from foreshock.core.reconcile import ATTRIBUTES, RULES, Rules, fold
 from foreshock.service.anomaly_alerts import AnomalyAlert
+from foreshock.service.capacity import PredictSettings
 from foreshock.service.maintenance import Entry
 from foreshock.service.tokens import secrets_of, tokens
 from predictor.settings import LearnSettings
@@ -486,6 +487,9 @@ class Settings(Section):
     )
     metrics: MetricSettings = Field(
         default_factory=MetricSettings, description="history of what collectors of metrics read, and its anomalies"
+    )
+    predict: PredictSettings = Field(
+        default_factory=PredictSettings, description="what is forecast, so that something is done before it happens"
     )
     topology: tuple[SourceInstance, ...] = Field(
         default=(), description="sources of CIs and relationships; or only the path of a topology file or folder"

@@ -141,6 +141,7 @@ class Foreshock:
         self.measuring = Measuring(
             self.settings.collectors,
             self.settings.metrics,
+            self.settings.predict,
             self.settings.state / "metrics",
             front.collectors,
             self.inbox.append_now,

@@ -7,6 +7,7 @@ import pytest
 
 from collectors.prometheus import COLLECTOR
 from foreshock.core.contracts import NewRecord, RecordKind
+from foreshock.service.capacity import PredictSettings
 from foreshock.service.measuring import Measuring
 from foreshock.service.settings import CollectorInstance, MetricSettings
 from foreshock.testing.records import Story
@@ -53,6 +54,7 @@ def measuring(prometheus, tmp_path, now):
     made = Measuring(
         (instance,),
         MetricSettings(learn=LEARN),
+        PredictSettings(),
         tmp_path / "metrics",
         {"prometheus": COLLECTOR},
         records.append,
