@@ -1,56 +1,90 @@
 """Alerts of Azure Monitor in the common alert schema, through a webhook of an action group.
 
-Facts:    https://learn.microsoft.com/azure/azure-monitor/alerts/alerts-common-schema and its sample payloads, read
-          2026-11-22.
+Facts:    https://learn.microsoft.com/azure/azure-monitor/alerts/alerts-common-schema and its sample payloads, and
+          alerts-overview (alerts and state) beside it, read 2026-11-23.
 Delivery: at least once; tried again for some minutes, then the address is left alone for a quarter of an hour.
 Recovery: reported as ``monitorCondition`` Resolved by metric alerts and by log search alerts that resolve
           automatically, and by service and resource health. Other alerts of the activity log have no end and count for
-          an hour. A log search alert that is stateless looks like one that resolves: switch "Automatically resolve
-          alerts" on, or say in ``fold.sources`` for how long it holds.
+          an hour. A log search alert that is stateless is sent again while its condition is met, never resolved, and
+          looks like one that will be: either is over where nothing came for ``log_alerts_hold``. Switch "Automatically
+          resolve alerts" on; where all of a source are stateless, set it to somewhat more than how often the rules are
+          evaluated. Leave it on for metric alerts: only a resolve ends these.
 Limits:   an alert is a rule on one target with its dimensions; a rule on several targets is several alerts.
 Needs:    in an action group an action of type Webhook with this address and "Enable the common alert schema". It sends
           no header: use a secure webhook behind a proxy, ``allow_from`` with the service tag ActionGroup, or the token
           in the address.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
 
 from msgspec import Struct
+from pydantic import Field
 
-from foreshock.core.contracts import Collector, Receive
+from foreshock.core.contracts import Collector, Receive, ReceiveConfig, split_head
 from foreshock.core.errors import Malformed
 from foreshock.core.model import Event
 from foreshock.core.payload import Object, alert, each, moment, needed, objects, part, parts, text, texts
+from foreshock.core.quantities import Duration
 
 ACTIVITY_HOLDS = timedelta(hours=1)
+LOG_HOLDS = timedelta(days=7)
+"""Longer than any rule waits between evaluations (a day at most), and than most alerts are open that get resolved."""
+_HOLDS = b'{"log_alerts_hold_s":'
 _SCHEMA = "azureMonitorCommonAlertSchema"
 _SEVERITIES = {"Sev0": "critical", "Sev1": "major", "Sev2": "minor", "Sev3": "warning", "Sev4": "info"}
 _HEALTH = frozenset({"ServiceHealth", "Resource Health", "ResourceHealth"})
 """Monitoring services whose alerts are from the activity log and still say when they are over."""
 
 
+class AzureConfig(ReceiveConfig):
+    log_alerts_hold: Duration = Field(
+        default=LOG_HOLDS,
+        ge=timedelta(minutes=1),
+        le=timedelta(days=90),
+        description="a log search alert that is not sent again for so long, and not resolved, is over",
+    )
+
+
 class Targeted(Struct):
-    """One target of an alert, by its resource id; empty where there is none."""
+    """One target of an alert, by its resource id; empty where there is none.
+
+    Attributes: log_holds: how long it counts, unless it is sent again, if it is a log search alert.
+    """
 
     data: Object
     target: str
+    log_holds: timedelta
 
 
-def _taken_apart(posted: Object) -> Iterator[Targeted]:
+def head(config: AzureConfig, headers: Mapping[str, str]) -> dict[str, Any]:
+    return {"log_alerts_hold_s": config.log_alerts_hold.total_seconds()}
+
+
+def _taken_apart(posted: Object, log_holds: timedelta) -> Iterator[Targeted]:
     if text(posted, "schemaId") != _SCHEMA:
-        yield Targeted({}, "")
+        yield Targeted({}, "", log_holds)
         return
     data = part(posted, "data")
     for target in texts(data, "essentials", "alertTargetIDs") or [""]:
-        yield Targeted(data if isinstance(data, dict) else {}, target)
+        yield Targeted(data if isinstance(data, dict) else {}, target, log_holds)
 
 
 _decode_alerts = objects("alerts in the common alert schema of Azure Monitor")
 
 
-def decode(body: bytes) -> list[Targeted | Malformed]:
-    return each(_decode_alerts(body), _taken_apart)
+def decode(payload: bytes) -> list[Targeted | Malformed]:
+    """Records of before there was the setting hold the body alone."""
+    log_holds, body = LOG_HOLDS, payload
+    if payload.startswith(_HOLDS):
+        found, body = split_head(payload)
+        try:
+            log_holds = timedelta(seconds=found["log_alerts_hold_s"])
+        except (TypeError, ValueError, OverflowError):
+            raise Malformed("the first line holds no number of seconds") from None
+    return each(_decode_alerts(body), partial(_taken_apart, log_holds=log_holds))
 
 
 def translate(item: Targeted, received_at: datetime) -> Event:
@@ -59,7 +93,11 @@ def translate(item: Targeted, received_at: datetime) -> Event:
         raise Malformed(f"schemaId is not {_SCHEMA}", hint="enable the common alert schema in the action group")
     essentials, context = part(item.data, "essentials"), part(item.data, "alertContext")
     service = text(essentials, "monitoringService")
-    activity = text(essentials, "signalType") == "Activity Log" and service not in _HEALTH
+    holds: timedelta | None = None
+    if text(essentials, "signalType") == "Activity Log" and service not in _HEALTH:
+        holds = ACTIVITY_HOLDS
+    elif text(essentials, "signalType") == "Log":
+        holds = item.log_holds
     over = text(essentials, "monitorCondition") == "Resolved" or (
         service in _HEALTH and text(context, "status") == "Resolved"
     )
@@ -83,7 +121,7 @@ def translate(item: Targeted, received_at: datetime) -> Event:
         starts_at=moment(essentials, "firedDateTime"),
         over=over,
         ended_at=moment(essentials, "resolvedDateTime"),
-        holds=ACTIVITY_HOLDS if activity else None,
+        holds=holds,
         url=text(essentials, "investigationLink") or text(context, "condition", "allOf", 0, "linkToSearchResultsUI"),
     )
 
@@ -122,6 +160,8 @@ COLLECTOR = Collector(
     receive=Receive(
         path="/api/v1/collect/azure",
         token_query="token",  # noqa: S106 (the name of it)
+        config=AzureConfig,
+        head=head,
         schema={
             "type": "object",
             "required": ["schemaId", "data"],

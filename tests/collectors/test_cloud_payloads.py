@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import collectors
-from collectors import cloudevents
-from foreshock.core.contracts import Collector, Ignored, ReceiveConfig
+from collectors import azure, cloudevents
+from foreshock.core.contracts import Collector, Ignored, ReceiveConfig, with_head
 from foreshock.core.errors import Malformed
 from foreshock.core.model import Change, Event, read_annotations, read_labels
 from foreshock.core.registry import kinds
@@ -387,6 +387,24 @@ def test_an_alert_of_the_activity_log_holds_for_an_hour():
 
     assert isinstance(event, Event)
     assert event.ends_at == NOW + timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("hold", "holds"), [({}, timedelta(days=7)), ({"log_alerts_hold": "90m"}, timedelta(minutes=90))]
+)
+def test_a_log_search_alert_that_azure_never_resolves_is_over_after_a_while(hold: dict[str, str], holds: timedelta):
+    tree = at("azure-firing.json", "data", "essentials", "signalType", value="Log")
+    payload = with_head(azure.head(azure.AzureConfig.model_validate(hold), {}), json.dumps(tree).encode())
+
+    for item in azure.decode(payload):
+        assert isinstance(item, azure.Targeted)
+        assert azure.translate(item, NOW).ends_at == NOW + holds
+
+
+def test_a_record_of_azure_from_before_there_was_a_setting_is_read_as_well():
+    given = sample("azure-firing.json")
+
+    assert len(azure.decode(json.dumps(given.tree).encode())) == len(azure.decode(given.payload)) == 2
 
 
 @pytest.mark.parametrize(("status", "over"), [("Active", False), ("Resolved", True)])
