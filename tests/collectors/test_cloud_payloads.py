@@ -405,6 +405,8 @@ def test_a_record_of_azure_from_before_there_was_a_setting_is_read_as_well():
     given = sample("azure-firing.json")
 
     assert len(azure.decode(json.dumps(given.tree).encode())) == len(azure.decode(given.payload)) == 2
+    with pytest.raises(Malformed, match="first line"):
+        azure.decode(b'{"log_alerts_hold_s":"x"}\n{}')
 
 
 @pytest.mark.parametrize(("status", "over"), [("Active", False), ("Resolved", True)])
