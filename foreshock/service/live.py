@@ -38,6 +38,7 @@ from foreshock.service.records import OperatorRecord, Statement
 from foreshock.service.reload import LastReload
 from foreshock.service.report import By, Report, of_period
 from foreshock.service.runner import Runner
+from foreshock.service.settings import CollectorInstance
 from foreshock.service.views import (
     AgainstView,
     AlertView,
@@ -64,8 +65,8 @@ class LiveViews:
 
     Args:
         rejections: requests the intake refused whole, by source. proofs: requests by source and what proved them.
-        polled: sources that are asked. listened: those that are listened to, by name. posted: points of metrics, by
-            source.
+        configured: sources that the settings name. polled: those that are asked. listened: those that are listened to,
+            by name. posted: points of metrics, by source.
         jobs: the scheduler's jobs now.
         closed: why the intake takes nothing, or None.
         backlog: (pending orders, age of the oldest in seconds).
@@ -86,6 +87,7 @@ class LiveViews:
         clock: Callable[[], datetime],
         rejections: Callable[[], Mapping[str, Rejections]],
         proofs: Callable[[], Mapping[str, Mapping[str, int]]],
+        configured: Callable[[], Iterable[CollectorInstance]],
         polled: Callable[[], Iterable[SourceView]],
         listened: Callable[[], Mapping[str, ListeningView]],
         posted: Callable[[], Mapping[str, PostedPoints]],
@@ -107,7 +109,7 @@ class LiveViews:
             closed,
             backlog,
         )
-        self._listened, self._posted = listened, posted
+        self._configured, self._listened, self._posted = configured, listened, posted
         self._poke, self._topology_error, self._disk, self._demo = poke, topology_error, disk, demo
         self._last_reload = last_reload
         self._past = _Stored(store)
@@ -279,6 +281,8 @@ class LiveViews:
             found[polled.name] = _with_polled(found.get(polled.name), polled)
         for name, listening in self._listened().items():
             found[name] = _with_listening(found.get(name), listening)
+        for instance in self._configured():
+            found[instance.name] = _as_configured(found.get(instance.name), self._collectors[instance.kind], instance)
         return list(found.values())
 
     def last_payload(self, source: str) -> PayloadView | None:
@@ -459,6 +463,19 @@ def _with_listening(source: SourceView | None, listening: ListeningView) -> Sour
         last_error=listening.problem or source.last_error,
         listening=listening,
     )
+
+
+def _as_configured(source: SourceView | None, collector: Collector, instance: CollectorInstance) -> SourceView:
+    """A source that the settings name is shown although nobody has heard of it."""
+    source = source or SourceView(
+        name=instance.name,
+        collector=collector.kind,
+        title=collector.title,
+        path=_path(instance.name, collector),
+        rejected=0,
+        **_NOT_HEARD,
+    )
+    return msgspec.structs.replace(source, configured=True)
 
 
 def _path(name: str, collector: Collector | None) -> str:

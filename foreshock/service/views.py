@@ -442,7 +442,8 @@ class ListeningView(Struct, frozen=True, kw_only=True):
 
 
 class SourceView(Struct, frozen=True, kw_only=True):
-    """One sender. last_seen is None for a receiver nobody has used yet; path is where to post.
+    """One sender. last_seen is None for a receiver nobody has used yet; path is where to post. configured: the settings
+    have an entry for it.
 
     clashes: alerts that are about several CIs at once under the identity rules; clash: the last, with the remedy.
     expired: alerts that ran out because they were not sent again. silent_since: the last it was heard of before that,
@@ -461,6 +462,7 @@ class SourceView(Struct, frozen=True, kw_only=True):
     batches: int
     events: int
     rejected: int
+    configured: bool = False
     last_error: str = ""
     clashes: int = 0
     clash: str = ""

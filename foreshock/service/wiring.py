@@ -204,6 +204,7 @@ class Foreshock:
             clock=self.clock,
             rejections=front.rejections,
             proofs=front.proofs,
+            configured=lambda: self.settings.collectors,
             polled=self.measuring.sources,
             posted=front.posted,
             listened=self.listening.views,

@@ -147,6 +147,17 @@ def open_about_ourselves(client: TestClient) -> list[str]:
     return [row["title"] for row in rows if row["state"] == "open" and "ForeshockSourceSilent" in row["title"]]
 
 
+def test_a_source_that_the_settings_name_is_listed_although_nobody_has_heard_of_it(tmp_path: Path):
+    with running(tmp_path, Clock()) as (_, client):
+        listed = {row["name"]: row for row in client.get("/api/v1/sources").json()}
+        page = client.get("/sources").text
+
+    assert [name for name, row in listed.items() if row["configured"]] == ["eu"]
+    assert (listed["eu"]["collector"], listed["eu"]["path"]) == ("alertmanager", "/s/eu/api/v2/alerts")
+    assert listed["eu"]["last_seen"] is None
+    assert "<td>eu" in page or ">eu<" in page
+
+
 def test_the_incident_about_a_silent_source_opens_once_outlives_a_restart_and_ends_when_it_is_heard(tmp_path: Path):
     clock = Clock()
     with running(tmp_path, clock) as (foreshock, client):

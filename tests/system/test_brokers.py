@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from foreshock.testing.brokers import Broker, MqttBroker, NatsBroker, RabbitmqBroker, RedisBroker
-from foreshock.testing.servers import ForeshockServer, eventually
+from foreshock.testing.servers import ForeshockServer, eventually, run_foreshock
 
 KINDS = (MqttBroker, NatsBroker, RabbitmqBroker, RedisBroker)
 Brokers = Mapping[str, Broker]
@@ -42,8 +42,8 @@ async def deliver_again_soon(nats: Broker) -> None:
 
 @pytest.fixture(scope="module")
 def foreshock(brokers: Brokers) -> Iterator[ForeshockServer]:
-    config = {"collectors": [{"name": kind, "kind": kind, **each.settings()} for kind, each in brokers.items()]}
-    with ForeshockServer(config=config) as server:
+    listened = [{"name": kind, "kind": kind, **each.settings()} for kind, each in brokers.items()]
+    with ForeshockServer(config={"collectors": [*listened, {"name": "quiet", "kind": "alertmanager"}]}) as server:
         until_all_listen(server)
         yield server
 
@@ -100,6 +100,9 @@ def test_what_is_published_to_each_broker_is_one_alert_that_opens_and_resolves(f
 
     counts = {kind: each["counts"] for kind, each in sources(foreshock).items()}
     assert counts == {kind: {"received": 2} for kind in brokers}
+    status = run_foreshock("collectors", "status", "--server", foreshock.url, "-o", "json")
+    assert status.returncode == 0
+    assert {row["name"] for row in json.loads(status.stdout)} == {*brokers, "quiet"}
 
 
 def test_listeners_that_are_killed_before_they_acknowledge_lose_nothing_and_make_no_second_alert(foreshock, brokers):

@@ -86,13 +86,15 @@ def _read(place: str) -> bytes:
 @commands.command("status")
 @told
 def show_status(server: Server = DEFAULT_SERVER, token_file: TokenFile = None, output: Format = Output.TABLE) -> None:
-    """Who reports to a running Foreshock: when it was last heard, what became of what it sent, and what is wrong.
+    """Who reports to a running Foreshock, or is configured to: when it was last heard, what became of what it sent, and
+    what is wrong.
 
     Exit code 4: there is something wrong with one.
 
     foreshock collectors status
     """
-    used = [each for each in client(server, token_file).get("/api/v1/sources") if each["last_seen"] or _listens(each)]
+    listed = client(server, token_file).get("/api/v1/sources")
+    used = [each for each in listed if any(each[by] for by in ("configured", "last_seen", "rejected", "last_error"))]
     tell_rows(used, output, ("name", "kind", "at", "last heard", "what came", "what is wrong"), _cells)
     if any(_wrong(each) for each in used):
         leave(_FINDINGS)

@@ -275,8 +275,7 @@ def _add_intake(router: APIRouter, views: Views, page: Page) -> None:
 
 def _is_connected(source: SourceView) -> bool:
     """Whether it has been heard of, or the settings name it; every kind that is posted to is listed besides."""
-    named = not source.path or source.name != source.collector
-    return bool(source.last_seen or source.last_error or source.listening or named)
+    return bool(source.last_seen or source.rejected or source.last_error or source.configured)
 
 
 def _add_about(router: APIRouter, page: Page) -> None:
