@@ -16,6 +16,7 @@ from predictor.spec import BacktestSpec
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+_STRANGE = -2
 NEVER = np.int64(2**40)
 """A step that no history reaches."""
 
@@ -26,6 +27,10 @@ class Words(Struct, frozen=True):
     names: tuple[str, ...]
     codes: Ints
 
+    def place(self, word: str) -> int:
+        """Its number; one that no row has where the word is strange."""
+        return self.names.index(word) if word in self.names else _STRANGE
+
 
 class Entities(Struct, frozen=True):
     """n entities.
@@ -35,6 +40,7 @@ class Entities(Struct, frozen=True):
         order: a number, close by where entities stand close by; NaN where there is none.
         cutoff: last step whose outcome may be used to fit. first, last: the steps in which it was watched.
         asked_first, asked_last: the steps to be answered; last < first where none.
+        begins: when step 0 begins, in steps since 1970; NaN where only the order of steps is known.
     """
 
     names: tuple[str, ...]
@@ -48,6 +54,7 @@ class Entities(Struct, frozen=True):
     last: Ints
     asked_first: Ints
     asked_last: Ints
+    begins: Floats
 
     def __len__(self) -> int:
         return len(self.names)
@@ -132,7 +139,9 @@ def _entities(
         first, last = _watched(frame, n)
         np.maximum.at(last, incidents.entity, incidents.start)
         if spec.fit.before is not None:
-            allowed = _until(spec, frames["frame"], index, first)
+            # A step is over before that day.
+            before = _in_steps(pd.Series([pd.Timestamp(spec.fit.before)]), spec)[0]
+            allowed = np.floor(before - _begins(spec, frames, index)).astype(np.int64) - 1
     if spec.fit.column is not None:
         chosen = known[spec.fit.column].astype(str).to_numpy() == spec.fit.value
         if not chosen.any():
@@ -152,6 +161,7 @@ def _entities(
         last=last,
         asked_first=first_asked,
         asked_last=last_asked,
+        begins=_begins(spec, frames, index),
     )
 
 
@@ -162,16 +172,22 @@ def _watched(frame: Frame, n: int) -> tuple[Ints, Ints]:
     return np.where(first == NEVER, 0, first), last
 
 
-def _until(spec: BacktestSpec, rows: pd.DataFrame, index: pd.Index, first: Ints) -> Ints:
-    """The last step of each entity that is over before the day of ``fit.before``, measured or not."""
-    assert spec.frame is not None
-    assert spec.frame.date is not None
+def _begins(spec: BacktestSpec, frames: Mapping[str, pd.DataFrame], index: pd.Index) -> Floats:
+    """When step 0 of each entity begins, from the days of its rows."""
+    found = np.full(len(index), np.nan)
+    if spec.frame is None or spec.frame.date is None:
+        return found
+    rows = frames["frame"]
     entity = _numbers_of(rows[spec.frame.entity], index, spec.frame.file)
-    step = _steps(rows, spec.frame.step, spec.frame.file)
-    left = pd.Timestamp(spec.fit.before) - pd.to_datetime(rows[spec.frame.date])
-    until = first - 1
-    np.maximum.at(until, entity, step - 1 + np.floor(left / spec.step).to_numpy().astype(np.int64))
-    return until
+    zero = _in_steps(rows[spec.frame.date], spec) - _steps(rows, spec.frame.step, spec.frame.file)
+    found[entity] = zero
+    return found
+
+
+def _in_steps(moments: pd.Series, spec: BacktestSpec) -> Floats:
+    """Moments as steps since 1970."""
+    since = (pd.to_datetime(moments) - pd.Timestamp(0)) / spec.step
+    return np.asarray(since, np.float64)
 
 
 def _events(spec: BacktestSpec, rows: pd.DataFrame, index: pd.Index) -> Events:

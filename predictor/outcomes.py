@@ -14,11 +14,12 @@ class Outcomes(Struct, frozen=True):
     """Of each asked (entity, step).
 
     Attributes:
-        onset: the next onset after the step; ``NEVER`` if none is known.
+        onset: the next onset after the step; ``NEVER`` if none is known. over: the last step of that incident.
         inside: the step belongs to an incident.
     """
 
     onset: Ints
+    over: Ints
     inside: NDArray[np.bool_]
 
     def ahead(self, step: Ints, lead: int, horizon: int) -> NDArray[np.bool_]:
@@ -34,15 +35,15 @@ def outcomes(incidents: Incidents, entity: Ints, step: Ints) -> Outcomes:
     starts = incidents.entity * _AXIS + incidents.start
     key = entity * _AXIS + step
     following = np.searchsorted(starts, key, side="right")
-    onset = np.full(len(entity), NEVER)
+    onset, over = np.full(len(entity), NEVER), np.full(len(entity), NEVER)
     inside = np.zeros(len(entity), np.bool_)
     if len(starts):
         place = np.minimum(following, len(starts) - 1)
         mine = (following < len(starts)) & (incidents.entity[place] == entity)
-        onset[mine] = incidents.start[place[mine]]
+        onset[mine], over[mine] = incidents.start[place[mine]], incidents.end[place[mine]]
         before = np.maximum(following - 1, 0)
         inside = (following > 0) & (incidents.entity[before] == entity) & (incidents.end[before] >= step)
-    return Outcomes(onset, inside)
+    return Outcomes(onset, over, inside)
 
 
 def rows_between(first: Ints, last: Ints) -> tuple[Ints, Ints]:

@@ -22,14 +22,18 @@ def backtest_model(
     spec: Annotated[Path, typer.Option("--spec", help="YAML that names the files, the question and the cut-offs.")],
     out: Out,
     data: Data = None,
+    leave_out: Annotated[
+        bool, typer.Option("--leave-groups-out", help="Answer each group with a model fitted on the other groups only.")
+    ] = False,
     output: Format = Output.TABLE,
 ) -> None:
     """Ask a model about the past, each row answered from what was known by its step.
 
-    Writes predictions.csv (entity, time, score, cutoff, alarm) and the model's card (card.md, card.json).
+    Writes predictions.csv (entity, time, score, cutoff, alarm), the model with its card (model.npz, card.md,
+    card.json), and what spoke for its surest alarms (reasons.csv).
 
     Example: foreshock model backtest --spec benchmarks/prediction_hpc_failures.yaml --data prepared/ --out answer/
     """
     from foreshock.service.backtesting import run_backtest
 
-    tell_lines(run_backtest(spec, data, out), output, lambda card: card["summary"])
+    tell_lines(run_backtest(spec, data, out, leave_out=leave_out), output, lambda card: card["summary"])

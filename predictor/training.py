@@ -1,0 +1,214 @@
+"""From history to a model: experts fitted on the earlier part, trusted by what they say of the later part.
+
+The rows that may be learned from are cut by time. Experts fitted before a cut are asked about what follows it; no row
+whose horizon reaches over the cut is fitted. From these answers come the trust in each expert, the curve that turns
+their common word into a probability, and the threshold of alarms. Then the experts are fitted once more, on all rows.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from predictor.budget import Watch
+from predictor.history import Floats, Ints
+from predictor.judging import average_precision, judged
+from predictor.linear import Linear, fit_linear
+from predictor.model import LogOddsCurve, Model, blend, probability
+from predictor.trees import Trees, fit_trees
+
+CUTS = (0.5, 0.75)
+"""Shares of the onsets before each cut: the part between the cuts judges first, the last part judges the judgement."""
+MAX_FITTED = 150_000
+MAX_JUDGED = 400_000
+_X = NDArray[np.float32]
+
+
+class Learnable(Struct, frozen=True):
+    """Rows whose outcome may be used, in the order of (entity, step).
+
+    Attributes:
+        time: when the row is, comparable between all rows; until: when its horizon ends.
+    """
+
+    entity: Ints
+    step: Ints
+    began: NDArray[np.bool_]
+    time: Floats
+    until: Floats
+
+    def take(self, rows: Ints) -> "Learnable":
+        return Learnable(self.entity[rows], self.step[rows], self.began[rows], self.time[rows], self.until[rows])
+
+
+class Trained(Struct, frozen=True):
+    """judged: what the last part of the fitted time said about it; plain data."""
+
+    model: Model
+    judged: dict[str, Any]
+
+
+Features = Callable[[Ints, Ints], _X]
+Watching = Callable[[Ints, Ints], Watch]
+
+
+def train(
+    names: Sequence[str], rows: Learnable, features: Features, watching: Watching, *, budget: float, seed: int
+) -> Trained:
+    """``features`` and ``watching`` are asked for (entity, step)."""
+    rng = np.random.default_rng(seed)
+    cuts = np.quantile(rows.time[rows.began], CUTS)
+    fitted, weight = _fitted(rows.began, rng)
+    asked = _asked(rows, cuts[0], rng)
+    both = np.union1d(fitted, asked)
+    x = features(rows.entity[both], rows.step[both])
+    fit, ask = np.searchsorted(both, fitted), np.searchsorted(both, asked)
+    rows = rows.take(both)
+    said: dict[str, list[Floats]] = {}
+    parts = []
+    for cut, end in zip(cuts, (*cuts[1:], np.inf), strict=True):
+        before = rows.until[fit] < cut
+        part = ask[(rows.time[ask] >= cut) & (rows.time[ask] < end)]
+        experts = fit_experts(names, x[fit[before]], rows.began[fit[before]], weight[before], seed)
+        for name, expert in experts.items():
+            said.setdefault(name, []).append(expert.log_odds(x[part]))
+        parts.append(part)
+    first, last = rows.take(parts[0]), rows.take(parts[1])
+    early = _trusted({name: each[0] for name, each in said.items()}, first, watching, budget)
+    report = _report(early, {name: each[1] for name, each in said.items()}, last, watching, budget)
+    whole = np.concatenate(parts)
+    order = np.lexsort((rows.step[whole], rows.entity[whole]))
+    joined = {name: np.concatenate(each)[order] for name, each in said.items()}
+    word = _trusted(joined, rows.take(whole[order]), watching, budget)
+    experts = fit_experts(names, x[fit], rows.began[fit], weight, seed)
+    model = Model(
+        names=tuple(names),
+        experts=experts,
+        trust=word.trust,
+        base=word.base,
+        curve=word.curve,
+        threshold=word.threshold,
+    )
+    return Trained(model, report)
+
+
+def _fitted(began: NDArray[np.bool_], rng: np.random.Generator) -> tuple[Ints, Floats]:
+    """Every row before an incident, and so many of the others that there are ``MAX_FITTED``; each of those weighs as
+    many as it stands for, so probabilities keep their level."""
+    share = min(1.0, max(MAX_FITTED - int(began.sum()), MAX_FITTED // 2) / max(1, int((~began).sum())))
+    chosen = np.flatnonzero(began | (rng.random(len(began)) < share))
+    return chosen, np.where(began[chosen], 1.0, 1 / share)
+
+
+def _asked(rows: Learnable, cut: float, rng: np.random.Generator) -> Ints:
+    """Rows after the cut, of so many entities that there are about ``MAX_JUDGED``: alarms need every step of one."""
+    late = rows.time >= cut
+    share = min(1.0, MAX_JUDGED / max(1, int(late.sum())))
+    drawn = rng.random(int(rows.entity.max()) + 1) < share
+    return np.flatnonzero(late & drawn[rows.entity])
+
+
+# ---- experts --------------------------------------------------------------------------------------------------------
+
+
+def fit_experts(
+    names: Sequence[str], x: _X, began: NDArray[np.bool_], weight: Floats, seed: int
+) -> dict[str, Linear | Trees]:
+    """From the plainest to the freest."""
+    plain = np.array([place for place, name in enumerate(names) if name in _PLAIN], np.int64)
+    experts: dict[str, Linear | Trees] = {}
+    if len(plain):
+        experts["rate"] = fit_linear(x, began, weight, names, columns=plain, ridge=1.0)
+    experts["linear"] = fit_linear(x, began, weight, names, columns=np.arange(len(names)), ridge=_RIDGE)
+    experts["trees"] = fit_trees(x, began, weight, seed=seed, leaves=8, rounds=150)
+    return experts
+
+
+_PLAIN = ("mixed:any",)
+_RIDGE = 300.0
+
+
+# ---- their common word ----------------------------------------------------------------------------------------------
+
+
+class _Word(Struct, frozen=True):
+    trust: tuple[float, ...]
+    base: float
+    curve: LogOddsCurve
+    threshold: float
+
+    def of(self, said: dict[str, Floats]) -> Floats:
+        return probability(self.curve.at(blend(said, self.trust, self.base)))
+
+
+def _trusted(said: dict[str, Floats], rows: Learnable, watching: Watching, budget: float) -> _Word:
+    watch = watching(rows.entity, rows.step)
+    trust, base = stacked(said, rows.began, watch.horizon)
+    common = blend(said, trust, base)
+    curve = fit_curve(common, rows.began, _PRIOR_ONSETS * watch.horizon)
+    (counted,) = watch.within(probability(curve.at(common)), (budget,))
+    return _Word(trust, base, curve, counted.threshold)
+
+
+_PRIOR_ONSETS = 3.0
+"""What the experts say counts like so many onsets in each bin of the curve."""
+
+
+def stacked(said: dict[str, Floats], began: NDArray[np.bool_], horizon: int) -> tuple[tuple[float, ...], float]:
+    """How far each expert is believed, never less than nothing, and what is added: the least log-loss on rows that
+    none of them was fitted on, drawn a little towards equal parts."""
+    from scipy.optimize import minimize
+
+    z = np.stack(list(said.values())).T
+    k = z.shape[1]
+    even, pull = 1 / k, _EVEN * horizon
+    rest, y = ~began, began.astype(np.float64)
+
+    def loss(parameters: Floats) -> tuple[float, Floats]:
+        trust, base = parameters[:k], parameters[k]
+        common = z @ trust + base
+        wrong = probability(common) - y
+        value = np.logaddexp(0, common).sum() - common[~rest].sum() + pull * ((trust - even) ** 2).sum()
+        return float(value), np.append(wrong @ z + 2 * pull * (trust - even), wrong.sum())
+
+    found = minimize(
+        loss, np.append(np.full(k, even), 0.0), jac=True, method="L-BFGS-B", bounds=[(0, None)] * k + [(None, None)]
+    )
+    return tuple(float(one) for one in found.x[:k]), float(found.x[k])
+
+
+_EVEN = 150.0
+"""For each step of the horizon: each onset stands before so many rows, so rows tell less than their number."""
+_EDGES = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 1.0)
+
+
+def fit_curve(common: Floats, began: NDArray[np.bool_], prior: float) -> LogOddsCurve:
+    """In bins that grow finer towards the top, where alarms are decided: onsets seen over onsets expected, drawn
+    towards 1 by ``prior`` onsets; then made to rise (isotonic regression)."""
+    from sklearn.isotonic import IsotonicRegression
+
+    edges = np.unique(np.quantile(common, _EDGES))
+    place = np.clip(np.searchsorted(edges, common, side="right") - 1, 0, max(len(edges) - 2, 0))
+    _, place = np.unique(place, return_inverse=True)
+    size = np.bincount(place)
+    expected, seen = np.bincount(place, probability(common)), np.bincount(place, began)
+    share = np.clip(expected / size, _LEAST, 1 - _LEAST)
+    true = np.clip(share * (seen + prior) / (expected + prior), _LEAST, 1 - _LEAST)
+    rising = IsotonicRegression().fit(share, np.log(true / (1 - true)), sample_weight=size).predict(share)
+    return LogOddsCurve(np.log(share / (1 - share)), np.asarray(rising, np.float64))
+
+
+_LEAST = 1e-7
+
+
+def _report(word: _Word, said: dict[str, Floats], rows: Learnable, watching: Watching, budget: float) -> dict[str, Any]:
+    watch = watching(rows.entity, rows.step)
+    score = word.of(said)
+    alone = {name: round(average_precision(rows.began, each), 4) for name, each in said.items()}
+    return {
+        "alone": alone,
+        "trust": {name: round(each, 3) for name, each in zip(said, word.trust, strict=True)},
+        **judged(watch, score, (budget / 3, budget, budget * 3), score >= word.threshold),
+    }
