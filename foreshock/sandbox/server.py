@@ -159,6 +159,8 @@ class SandboxServer:
 
     async def _exchange(self, scope: Any, receive: Any, send: Any) -> None:
         request = await _read(scope, receive)
+        if request is None:
+            return
         if request.path.startswith(_SIDE_DOOR):
             await _send(send, self._side_door(request), self._headers())
             return
@@ -273,12 +275,15 @@ def _spoilt(reply: Reply, fault: Fault | None) -> Reply:
     return reply
 
 
-async def _read(scope: Any, receive: Any) -> Request:
+async def _read(scope: Any, receive: Any) -> Request | None:
+    """None where the client went away before it had sent all: no server carries out a part of a request."""
     headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
     body = b""
     more = True
     while more:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
         body += message.get("body", b"")
         more = message.get("more_body", False)
     return Request(

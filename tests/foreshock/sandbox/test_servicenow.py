@@ -1,5 +1,7 @@
 """The stand-in of ServiceNow, judged by clients that others wrote and by the requests they were seen to make."""
 
+import socket
+
 import pytest
 import requests
 
@@ -264,6 +266,22 @@ def test_a_lost_answer_was_carried_out_and_a_reset_was_not(server, system):
             make(server, correlation_id=fault.value)
 
     assert [held.key for held in system.held()] == ["lost"]
+
+
+def test_what_a_client_did_not_send_whole_is_not_carried_out(server, system):
+    address = server.url.removeprefix("http://").split(":")
+    head = (
+        "POST /api/now/table/incident HTTP/1.1\r\nHost: x\r\nAuthorization: Basic YWRtaW46YWRtaW4=\r\n"
+        "Accept: application/json\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
+    )
+    for part in ("", '{"correlation_id": "half'):
+        with socket.create_connection((address[0], int(address[1])), timeout=10) as client:
+            client.sendall((head + part).encode())
+            client.shutdown(socket.SHUT_WR)
+            assert client.recv(1) == b""
+
+    make(server, correlation_id="whole")
+    assert [held.key for held in system.held()] == ["whole"]
 
 
 def test_the_ledger_in_its_file_tells_each_request_its_fault_and_its_effect(system, clock, tmp_path):
