@@ -8,9 +8,10 @@ Recovery: none: a line of a log says nothing of an end. Its alert is over when i
           when a line of a pair (`lines.pairs`) says so.
 Limits:   32 MiB a request, 64 MiB without compression. Records with severity ERROR and worse become events, or what
           `lines` says; the others are counted by host, service and template. Metrics are kept where `metrics` selects
-          them: gauges, sums (what only grows, as growth a second) and histograms, as ``NAME.count`` (a second) and
-          ``NAME.p95``, which cumulative ones have from their second point on; exponential histograms, summaries,
-          deltas that also fall, and traces are left out and counted.
+          them: gauges, sums (what only grows, as growth a second); histograms, also exponential ones, as ``NAME.count``
+          and ``NAME.sum`` (a second) and ``NAME.p50``, ``.p95``, ``.p99`` of what came since the point before, which
+          cumulative ones have from their second point on; summaries as count, sum and the quantiles they tell. Deltas
+          that also fall, and traces, are left out and counted.
 Needs:    an exporter at http://FORESHOCK:4318 (or gRPC at 4317, with the extra ``foreshock[grpc]``), below; resources
           with `host.name`, or names of Kubernetes, and `service.name`.
 """
@@ -128,7 +129,7 @@ class Otlp:
         """The same for metrics."""
         import numpy as np
 
-        ignored = self._metrics.ignored
+        ignored, histograms = self._metrics.ignored, self._metrics.growths.begin()
         read = [
             (self._keeper.place(kept), point.at_s, point.value)
             for point in self._metrics.read(request)
@@ -137,12 +138,12 @@ class Otlp:
         columns = np.array(read or np.empty((0, 3)))
         columns = columns[np.isfinite(columns).all(axis=1)]
         places = columns[:, 0].astype(np.int64)
-        before, histograms = self._keeper.state(places), self._metrics.before
+        before = self._keeper.state(places)
         try:
             await self._outlet.measure(self._keeper.samples(places, columns[:, 1], columns[:, 2]))
         except Unavailable:
             self._keeper.restore(before)
-            self._metrics.restore(histograms)
+            self._metrics.growths.restore(histograms)
             raise
         self._outlet.count(Outcome.RECEIVED, len(read))
         self._outlet.count(Outcome.IGNORED, self._metrics.ignored - ignored)

@@ -8,21 +8,24 @@ Delivery: at least once: 204 is answered once the samples are in the history and
           counts once; points may come in any order.
 Recovery: none: samples alone are no alerts. A series that ends (stale marker) has no further points.
 Limits:   32 MiB a request, 64 MiB and 100,000 series without compression; samples older than `oldest` or more than ten
-          minutes ahead are refused with 400, the others of the request are kept. Native histograms, exemplars and
-          metadata are counted and left out; version 2 is told that no histograms were written. Of a counter the growth
-          a second is kept, so its first point after a start, or after ten minutes of silence, has none. Up to 300,000
-          series are remembered, also those that are not selected: select on the other side what is sent at all.
+          minutes ahead are refused with 400, the others of the request are kept. Exemplars, metadata, and native
+          histograms that are gauges, are counted and left out. Of a counter the growth a second is kept, so its first
+          point after a start, or after ten minutes of silence, has none. Of a native histogram ``NAME_count`` and
+          ``NAME_sum`` (a second) and ``NAME_p50``, ``_p95``, ``_p99`` of what came since the point before are kept.
+          Up to 300,000 series are remembered, also those that are not selected: select on the other side what is sent
+          at all.
 Needs:    an entry in ``remote_write`` of prometheus.yml, below; a token in a file where it comes from another machine.
 """
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 
 from msgspec import Struct
 from pydantic import Field
 
+from foreshock.connect.histograms import Growths, Observed
 from foreshock.connect.http_listener import Call, HttpListenConfig, HttpListener, Reply, text
 from foreshock.connect.selecting import Keeper, Selected, Selector
 from foreshock.connect.vendors.remote_write import Decoder, Request, series_of
@@ -69,7 +72,7 @@ class RemoteWrite:
         self._config = config
         self._selector = Selector(config.metrics)
         self._server = HttpListener(config, f"collectors.{instance}", self._post)
-        self._keeper = Keeper()
+        self._keeper, self._growths = Keeper(), Growths()
         self._decoder = Decoder(self._place)
         self._outlet: Outlet
 
@@ -90,49 +93,68 @@ class RemoteWrite:
             request = self._decoder.read(decompress(call.body))
         except Malformed as error:
             self._outlet.count(Outcome.REJECTED)
-            return text(400, str(error), _written(0))
-        before = self._keeper.state(request.places)
-        samples, late = self._samples(request, time.time())
+            return text(400, str(error), _written(0, 0))
+        before, histograms = self._keeper.state(request.places), self._growths.begin()
+        samples, late, late_histograms = self._samples(request, time.time())
         try:
             await self._outlet.measure(samples)
         except Unavailable:
             self._keeper.restore(before)  # the same samples come again
+            self._growths.restore(histograms)
             raise
+        written = request.samples - late, request.histograms - late_histograms
+        late += late_histograms
         self._count(request, late)
         refused = late + request.refused_samples
-        headers = _written(request.samples - late) if proto == _SECOND else {}
+        headers = _written(*written) if proto == _SECOND else {}
         if not refused:
             return Reply(status=204, headers=headers)
         why = [*request.refused, *([f"{late} are older than {self._config.oldest}, or ahead of time"] * bool(late))]
         return text(400, f"{refused} samples were refused, the others are kept: {'; '.join(why)}", headers)
 
     def _count(self, request: Request, late: int) -> None:
-        kept = len(request.places)
-        self._outlet.count(Outcome.RECEIVED, request.samples)
+        kept = len(request.places) + len(request.observed)
+        self._outlet.count(Outcome.RECEIVED, request.samples + request.histograms)
         self._outlet.count(Outcome.LATE, late)
         self._outlet.count(Outcome.REJECTED, request.refused_samples)
-        passed = max(0, request.samples - kept)
-        self._outlet.count(Outcome.IGNORED, passed + request.histograms + request.exemplars + request.metadata)
+        passed = max(0, request.samples + request.histograms - kept)
+        self._outlet.count(Outcome.IGNORED, passed + request.exemplars + request.metadata)
 
     def _place(self, labels: Mapping[str, str]) -> int:
         kept = self._selector.kept(labels)
         return -1 if kept is None else self._keeper.place(kept)
 
-    def _samples(self, request: Request, now_s: float) -> tuple[list[Samples], int]:
-        """Of the series that are selected; and how many samples were too old or ahead of time."""
+    def _samples(self, request: Request, now_s: float) -> tuple[list[Samples], int, int]:
+        """Of the series that are selected; and how many samples and histograms were too old or ahead of time."""
         import numpy as np
 
+        oldest, newest = now_s - self._config.oldest.total_seconds(), now_s + _AHEAD_S
         times = request.times / 1000
-        fitting = (times >= now_s - self._config.oldest.total_seconds()) & (times <= now_s + _AHEAD_S)
+        fitting = (times >= oldest) & (times <= newest)
         good = fitting & np.isfinite(request.values)
-        late = len(times) - int(fitting.sum())
-        return self._keeper.samples(request.places[good], times[good], request.values[good]), late
+        timely = [(place, each) for place, each in request.observed if oldest <= each.at_s <= newest]
+        parts = np.array([part for place, each in timely for part in self._parts(place, each)] or np.empty((0, 3)))
+        samples = self._keeper.samples(
+            np.concatenate([request.places[good], parts[:, 0].astype(np.int64)]),
+            np.concatenate([times[good], parts[:, 1]]),
+            np.concatenate([request.values[good], parts[:, 2]]),
+        )
+        return samples, len(times) - int(fitting.sum()), len(request.observed) - len(timely)
+
+    def _parts(self, place: int, observed: Observed) -> Iterator[tuple[int, float, float]]:
+        """Place, time and value of the series that are made of a native histogram."""
+        grown = self._growths.of(place, observed)
+        if grown is not None:
+            kept = self._keeper.kept(place)
+            for name, value in grown.parts():
+                unit = "1/s" if name == "count" else kept.series.unit
+                yield self._keeper.place(kept.part(f"_{name}", unit)), observed.at_s, value
 
 
-def _written(samples: int) -> Mapping[str, str]:
+def _written(samples: int, histograms: int) -> Mapping[str, str]:
     """What a sender of version 2 is told of its request."""
     prefix = "X-Prometheus-Remote-Write"
-    return {f"{prefix}-Samples-Written": str(samples), f"{prefix}-Histograms-Written": "0",
+    return {f"{prefix}-Samples-Written": str(samples), f"{prefix}-Histograms-Written": str(histograms),
             f"{prefix}-Exemplars-Written": "0"}  # fmt: skip
 
 

@@ -161,6 +161,9 @@ class Keeper:
             self._kept.append(kept)
         return place
 
+    def kept(self, place: int) -> Kept:
+        return self._kept[place]
+
     def samples(self, places: "NDArray[np.int64]", times: "Floats", values: "Floats") -> list[Samples]:
         """Of points in any order; times in seconds, values finite."""
         import numpy as np

@@ -53,5 +53,43 @@ def request_2(found: Sequence[tuple[Mapping[str, str], Sequence[Point]]], behind
     return b"".join(field(4, symbol.encode()) for symbol in symbols) + b"".join(parts)
 
 
+def zigzag(number: int) -> bytes:
+    return varint(number << 1 if number >= 0 else -number * 2 - 1)
+
+
+def histogram(
+    time_ms: int,
+    positive: Mapping[int, int],
+    *,
+    total: float,
+    schema: int = 0,
+    zero: int = 0,
+    bounds: Sequence[float] = (),
+) -> bytes:
+    """A native histogram of whole numbers. positive: by index, as Prometheus counts; bounds: of schema -53."""
+
+    def number(place: int, value: bytes) -> bytes:
+        return varint(place << 3) + value
+
+    def double(place: int, value: float) -> bytes:
+        return varint(place << 3 | 1) + struct.pack("<d", value)
+
+    spans, deltas, behind, before = [], [], 0, 0
+    for index, count in sorted(positive.items()):
+        spans.append(field(11, number(1, zigzag(index - behind)) + number(2, varint(1))))
+        deltas.append(zigzag(count - before))
+        behind, before = index + 1, count
+    return (
+        number(1, varint(sum(positive.values())))
+        + double(3, total)
+        + number(4, zigzag(schema))
+        + double(5, 2.0**-128)
+        + b"".join(spans)
+        + field(12, b"".join(deltas))
+        + number(15, varint(time_ms))
+        + (field(16, struct.pack(f"<{len(bounds)}d", *bounds)) if bounds else b"")
+    )
+
+
 def compressed(body: bytes) -> bytes:
     return bytes(cramjam.snappy.compress_raw(body))

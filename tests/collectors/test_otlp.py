@@ -22,7 +22,6 @@ from opentelemetry.sdk.resources import Resource
 
 from collectors import otlp
 from collectors.otlp import OtlpConfig
-from foreshock.connect.vendors.otlp import quantile
 from foreshock.core.contracts import Outcome
 from foreshock.core.errors import Unavailable
 from foreshock.core.model import read_annotations, read_labels
@@ -119,7 +118,9 @@ def assert_logs(outlet: Taken) -> None:
 
 def assert_metrics(outlet: Taken) -> None:
     found = {each.series.metric: each for each in outlet.samples}
-    assert set(found) == {"orders", "queue.depth", "latency.count", "latency.p95"}
+    assert set(found) == {
+        "orders", "queue.depth", *(f"latency.{part}" for part in ("count", "sum", "p50", "p95", "p99"))
+    }  # fmt: skip
     assert {each.series.ci for each in outlet.samples} == {"host-a"}
     assert found["queue.depth"].values[0] == 7.0
     assert found["orders"].series.dimension == "region=eu,service.name=shop"
@@ -320,7 +321,9 @@ def test_what_could_not_be_kept_loses_no_growth_of_a_histogram_when_it_comes_aga
     sending(send, outlet, metrics=ALL)
 
     assert answers == [200, 503, 200]
-    assert {each.series.metric: list(each.values) for each in outlet.samples} == {"m.count": [2.0], "m.p95": [1.95]}
+    assert {each.series.metric: list(each.values) for each in outlet.samples} == {
+        "m.count": [2.0], "m.p50": [1.5], "m.p95": [1.95], "m.p99": [1.99],
+    }  # fmt: skip
 
 
 def test_metrics_that_nobody_selected_are_counted():
@@ -334,18 +337,67 @@ def test_metrics_that_nobody_selected_are_counted():
     assert outlet.counts[Outcome.IGNORED] == 2
 
 
-@pytest.mark.parametrize(
-    ("bounds", "counts", "expected"),
-    [
-        ([1.0, 2.0], [10, 0, 0], 0.95),
-        ([1.0, 2.0], [50, 50, 0], 1.9),
-        ([1.0, 2.0], [0, 0, 5], 2.0),
-        ([1.0, 2.0], [0, 0, 0], None),
-        ([], [5], None),
-        ([1.0], [1, 2, 3], None),
-    ],
-)
-def test_a_quantile_lies_within_its_bucket(bounds, counts, expected):
-    found = quantile(0.95, bounds, counts)
+def kept_of(*requests_: metrics.ExportMetricsServiceRequest) -> dict[str, list[float]]:
+    outlet = Taken()
 
-    assert found == (None if expected is None else pytest.approx(expected))
+    def send(url):
+        for each in requests_:
+            body = each.SerializeToString()
+            assert requests.post(f"{url}/v1/metrics", data=body, headers=PROTOBUF, timeout=10).status_code == 200
+
+    sending(send, outlet, metrics=ALL)
+    found: dict[str, list[float]] = {}
+    for each in outlet.samples:
+        found.setdefault(each.series.metric, []).extend(round(value, 3) for value in each.values)
+    return found
+
+
+def exponential(at_s: float, counts: list[int], *, temporality: int, scale=0, offset=2, total=0.0):
+    """Of scale 0 the first of ``counts`` is of 4 < value <= 8."""
+    request = metrics.ExportMetricsServiceRequest()
+    data, found = point(request, "exponential_histogram", at_s, at_s - 10, count=sum(counts), scale=scale, sum=total)
+    data.aggregation_temporality = temporality
+    found.positive.offset = offset
+    found.positive.bucket_counts.extend(counts)
+    return request
+
+
+def test_an_exponential_histogram_is_kept_as_count_sum_and_quantiles_also_over_a_change_of_scale():
+    first = exponential(100.0, [0, 4, 0, 0], temporality=2, scale=1, total=40.0)  # 2.83 < value <= 4, two buckets each
+    second = exponential(110.0, [4, 20, 20], temporality=2, offset=1, total=240.0)
+
+    found = kept_of(first, second)
+
+    assert found == {"m.count": [4.0], "m.sum": [20.0], "m.p50": [8.0], "m.p95": [14.929], "m.p99": [15.78]}
+
+
+def test_of_a_delta_each_exponential_histogram_stands_for_itself():
+    found = kept_of(exponential(100.0, [10, 0], temporality=1, total=50.0))
+
+    assert (found["m.count"], found["m.sum"], found["m.p50"]) == ([1.0], [5.0], [round(4 * 2**0.5, 3)])
+
+
+def test_an_exponential_histogram_that_cannot_be_is_left_out_and_counted():
+    outlet = Taken()
+    post(
+        outlet,
+        "/v1/metrics",
+        exponential(100.0, [1], temporality=1, scale=99).SerializeToString(),
+        PROTOBUF,
+        metrics=ALL,
+    )
+
+    assert outlet.samples == []
+    assert outlet.counts[Outcome.IGNORED] == 1
+
+
+def test_a_summary_is_kept_with_the_quantiles_it_tells():
+    bodies = []
+    for at_s, count in ((100.0, 10), (110.0, 30)):
+        request = metrics.ExportMetricsServiceRequest()
+        _, found = point(request, "summary", at_s, 1.0, count=count, sum=2.0 * count)
+        for quantile, value in ((0.5, 1.0), (0.999, 9.0)):
+            found.quantile_values.add(quantile=quantile, value=value)
+        bodies.append(request)
+
+    assert kept_of(*bodies) == {"m.count": [2.0], "m.sum": [4.0], "m.p50": [1.0, 1.0], "m.p99.9": [9.0, 9.0]}

@@ -6,13 +6,17 @@ from contextlib import asynccontextmanager
 
 import pytest
 import requests
+from hypothesis import given
+from hypothesis import strategies as st
 
 from collectors import remote_write
 from collectors.remote_write import RemoteWriteConfig
+from foreshock.connect.histograms import Growths, Observed
+from foreshock.connect.vendors.remote_write import Decoder
 from foreshock.core.contracts import Outcome
-from foreshock.core.errors import ConfigError, Unavailable
+from foreshock.core.errors import ConfigError, Malformed, Unavailable
 from foreshock.testing.fakes import Taken
-from foreshock.testing.remote_write import compressed, field, request, request_2
+from foreshock.testing.remote_write import STALE, compressed, field, histogram, request, request_2
 from foreshock.testing.servers import NodeExporter, Prometheus, missing
 
 FIRST = {"Content-Encoding": "snappy", "Content-Type": "application/x-protobuf"}
@@ -86,11 +90,12 @@ def test_counters_are_kept_as_growth_and_not_spoilt_by_samples_that_come_again()
 
 
 def test_version_2_is_told_what_was_written():
-    [answer], outlet = exchange((compressed(request_2([up((now_ms(), 1.0))], field(3, b""))), SECOND))
+    behind = field(3, histogram(now_ms(), {1: 5}, total=5.0))
+    [answer], outlet = exchange((compressed(request_2([up((now_ms(), 1.0))], behind)), SECOND))
 
     assert answer.status_code == 204
     assert answer.headers["X-Prometheus-Remote-Write-Samples-Written"] == "1"
-    assert answer.headers["X-Prometheus-Remote-Write-Histograms-Written"] == "0"
+    assert answer.headers["X-Prometheus-Remote-Write-Histograms-Written"] == "1"
     assert answer.headers["X-Prometheus-Remote-Write-Exemplars-Written"] == "0"
     assert len(outlet.samples) == 1
 
@@ -100,6 +105,120 @@ def test_metadata_alone_is_taken():
 
     assert answer.status_code == 204
     assert outlet.samples == []
+
+
+def native(at_ms: int, positive, *, total: float, second: bool = False, **options) -> bytes:
+    """A request with the native histogram ``up``."""
+    place, ask = (3, request_2) if second else (4, request)
+    behind = field(place, histogram(at_ms, positive, total=total, **options))
+    if second:
+        return compressed(ask([up()], behind))
+    return compressed(field(1, field(1, field(1, b"__name__") + field(2, b"up"))
+                               + field(1, field(1, b"instance") + field(2, b"a")) + behind))  # fmt: skip
+
+
+def kept(outlet: Taken) -> dict[str, list[float]]:
+    return {each.series.metric: [round(value, 3) for value in each.values] for each in outlet.samples}
+
+
+@pytest.mark.parametrize("second", [False, True])
+def test_a_native_histogram_is_kept_as_count_sum_and_quantiles_of_what_came_since(second):
+    at, headers = now_ms() - 20_000, SECOND if second else FIRST
+    first = native(at, {2: 5, 3: 1}, total=20.0, second=second)
+    then = native(at + 10_000, {2: 5, 3: 21, 9: 20}, total=120.0, second=second)
+
+    answers, outlet = exchange((first, headers), (then, headers))
+
+    assert [answer.status_code for answer in answers] == [204, 204]
+    # 20 of 4 < value <= 8, and 20 of 256 < value <= 512
+    assert kept(outlet) == {
+        "up_count": [4.0],
+        "up_sum": [10.0],
+        "up_p50": [8.0],
+        "up_p95": [477.713],
+        "up_p99": [504.951],
+    }
+    assert {each.series.ci for each in outlet.samples} == {"a"}
+    assert outlet.counts[Outcome.RECEIVED] == 2
+    assert outlet.counts[Outcome.IGNORED] == 0
+
+
+def test_a_histogram_with_bounds_of_its_own_is_read_too():
+    at = now_ms() - 20_000
+    first = native(at, {0: 1}, total=1.0, schema=-53, bounds=[1.0, 2.0])
+    then = native(at + 10_000, {0: 1, 1: 50, 2: 50}, total=101.0, schema=-53, bounds=[1.0, 2.0])
+
+    _, outlet = exchange((first,), (then,))
+
+    assert kept(outlet) == {"up_count": [10.0], "up_sum": [10.0], "up_p50": [2.0], "up_p95": [2.0], "up_p99": [2.0]}
+
+
+def test_a_histogram_that_could_not_be_kept_loses_nothing_when_it_comes_again():
+    at, outlet = now_ms() - 20_000, Taken()
+    first, then = native(at, {1: 5}, total=5.0), native(at + 10_000, {1: 25}, total=25.0)
+
+    async def run():
+        async with listening(outlet) as post:
+            answers = [await post(first)]
+            outlet.refuse = Unavailable("full")
+            answers.append(await post(then))
+            outlet.refuse = None
+            return [*answers, await post(then)]
+
+    assert [answer.status_code for answer in asyncio.run(run())] == [204, 503, 204]
+    assert kept(outlet)["up_count"] == [2.0]
+
+
+@pytest.mark.parametrize(
+    ("behind", "why"),
+    [
+        (histogram(0, {1: 5}, total=1.0, schema=99), "schema 99"),
+        (field(11, b"\x08\x02\x10\xff\xff\x03") + field(12, b"\x02"), "spans for others"),
+    ],
+)
+def test_a_histogram_that_cannot_be_is_refused_and_what_stands_beside_it_kept(behind, why):
+    body = compressed(request([up((now_ms(), 1.0), instance="b")]) + field(
+        1, field(1, field(1, b"__name__") + field(2, b"up")) + field(1, field(1, b"instance") + field(2, b"a"))
+        + field(4, behind)
+    ))  # fmt: skip
+
+    [answer], outlet = exchange((body,))
+
+    assert answer.status_code == 400
+    assert why in answer.text
+    assert [each.series.ci for each in outlet.samples] == ["b"]
+
+
+WHOLE = histogram(1_700_000_000_000, {2: 5, 9: 3}, total=9.0, schema=3)
+
+
+@given(st.one_of(st.binary(max_size=80), st.tuples(st.integers(0, len(WHOLE) - 1), st.binary(max_size=9)).map(
+    lambda change: WHOLE[: change[0]] + change[1] + WHOLE[change[0] + len(change[1]) :]
+)))  # fmt: skip
+def test_whatever_stands_in_a_histogram_is_read_or_refused(found):
+    for body in (request([up()], b"") + field(1, field(1, field(1, b"__name__") + field(2, b"up")) + field(4, found)),
+                 request_2([up()], field(3, found))):  # fmt: skip
+        growths = Growths()
+        try:
+            read = Decoder(lambda labels: 0).read(body)
+        except Malformed:
+            continue
+        for place, observed in read.observed:
+            growths.of(place, Observed(-1.0, 0.0, 0.0, None))
+            grown = growths.of(place, observed)
+            assert grown is None or all(isinstance(value, float) for _, value in grown.parts())
+
+
+def test_the_end_of_a_histogram_is_none():
+    at = now_ms() - 20_000
+    answers, outlet = exchange(
+        (native(at, {1: 5}, total=5.0),),
+        (native(at + 5_000, {}, total=STALE),),
+        (native(at + 10_000, {1: 25}, total=25.0),),
+    )
+
+    assert [answer.status_code for answer in answers] == [204] * 3
+    assert kept(outlet)["up_count"] == [2.0]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ JSON, ids are hexadecimal where Protocol Buffers in JSON have base64; enumeratio
 
 import base64
 import json
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache, partial
@@ -14,7 +13,9 @@ from typing import Any
 
 from msgspec import Struct
 
+from foreshock.connect.histograms import MAX_BUCKETS, SCALES, Explicit, Exponential, Grown, Growths, Observed
 from foreshock.connect.lines import Batch, Line, LineCounter, Sieve, Word
+from foreshock.core.errors import Malformed
 from foreshock.core.templates import key
 
 MAX_TEXT_CHARS = 8000
@@ -41,7 +42,7 @@ next one has others, and is the same."""
 _WORDS: tuple[Word, ...] = ("debug", "debug", "info", "warning", "err", "crit")
 _NUMBERS = {"debug": 7, "info": 6, "warning": 4, "err": 3, "crit": 2}
 _MOST_KEYS = 65_536
-_QUANTILE = 0.95
+_DELTA = 1  # of aggregation temporality
 
 
 def text_of(value: Any) -> str:
@@ -206,26 +207,16 @@ class Metrics:
 
     Attributes:
         ignored: points of kinds that are left out, since the start.
-        before: what was known of cumulative histograms before the last request, for ``restore``.
+        growths: of cumulative histograms, summaries and their like.
     """
 
     def __init__(self, wanted: Callable[[str], bool]) -> None:
         self._wanted = wanted
-        self._buckets: dict[tuple[Any, ...], tuple[float, Sequence[int]]] = {}
+        self.growths = Growths()
         self.ignored = 0
-        self.before: dict[tuple[Any, ...], tuple[float, Sequence[int]] | None] = {}
-
-    def restore(self, before: Mapping[tuple[Any, ...], tuple[float, Sequence[int]] | None]) -> None:
-        """As if that request had not come: what it brought was not kept, and comes again."""
-        for series, known in before.items():
-            if known is None:
-                self._buckets.pop(series, None)
-            else:
-                self._buckets[series] = known
 
     def read(self, request: Any) -> Iterator[Point]:
         """Points of metrics whose name is wanted."""
-        self.before = {}
         for resource in request.resource_metrics:
             said = attributes(resource.resource.attributes)
             for scope in resource.scope_metrics:
@@ -237,12 +228,12 @@ class Metrics:
         if kind is None:
             return
         points = getattr(metric, kind).data_points
-        if not self._wanted(metric.name) or kind not in ("gauge", "sum", "histogram"):
+        if not self._wanted(metric.name):
             self.ignored += len(points)
             return
-        if kind == "histogram":
+        if kind not in ("gauge", "sum"):
             for point in points:
-                yield from self._histogram(metric, point, said)
+                yield from self._histogram(metric, kind, point, said)
             return
         for point in points:
             if point.flags & 1:  # no recorded value
@@ -258,7 +249,7 @@ class Metrics:
     def _number(self, metric: Any, kind: str, point: Any, value: float, said: Mapping[str, str]) -> Point | None:
         if kind == "gauge":
             return _point(metric, point, said, value)
-        delta = metric.sum.aggregation_temporality == 1
+        delta = metric.sum.aggregation_temporality == _DELTA
         if not delta:
             return _point(metric, point, said, value, counts=metric.sum.is_monotonic)
         passed = _passed_s(point)
@@ -266,33 +257,57 @@ class Metrics:
             return None
         return _point(metric, point, said, value / passed, unit=_a_second(metric.unit))
 
-    def _histogram(self, metric: Any, point: Any, said: Mapping[str, str]) -> Iterator[Point]:
-        """As two series: how many there were a second, and below what 95 of 100 were."""
-        delta = metric.histogram.aggregation_temporality == 1
-        at_s, buckets = point.time_unix_nano / 1e9, list(point.bucket_counts)
-        if delta:
-            passed, grown = _passed_s(point), buckets
+    def _histogram(self, metric: Any, kind: str, point: Any, said: Mapping[str, str]) -> Iterator[Point]:
+        """As several series: how many there were a second, their sum, and quantiles."""
+        try:
+            now = _OBSERVED[kind](point)
+        except Malformed:
+            now = None
+        if now is None or point.flags & 1:
+            self.ignored += 1
+            return
+        grown: Grown | None
+        if kind != "summary" and getattr(metric, kind).aggregation_temporality == _DELTA:
+            passed = _passed_s(point)
+            grown = Grown(now.at_s, passed, now.count, now.sum, now.buckets) if passed > 0 else None
         else:
             series = (metric.name, *sorted(said.items()), *sorted(attributes(point.attributes).items()))
-            before = self._buckets.get(series)
-            if len(self._buckets) > _MOST_KEYS:
-                self._buckets.clear()
-            self.before.setdefault(series, before)
-            if before is None or at_s > before[0]:
-                self._buckets[series] = at_s, buckets
-            if before is None or len(before[1]) != len(buckets) or not buckets:
-                return
-            grown = [now - was for now, was in zip(buckets, before[1], strict=True)]
-            passed = at_s - before[0]
-            if min(grown) < 0:  # it began again
-                grown = buckets
-        count = sum(grown) if grown else int(point.count)
-        if passed <= 0:
-            return
-        yield _point(metric, point, said, count / passed, suffix=".count", unit="1/s")
-        high = quantile(_QUANTILE, point.explicit_bounds, grown)
-        if high is not None:
-            yield _point(metric, point, said, high, suffix=".p95")
+            grown = self.growths.of(series, now)
+        if grown is not None:
+            units = {"count": "1/s", "sum": _a_second(metric.unit)}
+            for name, value in grown.parts():
+                yield _point(metric, point, said, value, suffix=f".{name}", unit=units.get(name))
+        if kind == "summary":
+            for each in point.quantile_values:
+                yield _point(metric, point, said, each.value, suffix=f".p{100 * each.quantile:g}")
+
+
+def _explicit(point: Any) -> Observed:
+    bounds, counts = list(point.explicit_bounds), list(point.bucket_counts)
+    buckets = Explicit(bounds, counts) if bounds and len(counts) == len(bounds) + 1 else None
+    return Observed(point.time_unix_nano / 1e9, point.count, point.sum if point.HasField("sum") else None, buckets)
+
+
+def _exponential(point: Any) -> Observed:
+    if point.scale not in SCALES or len(point.positive.bucket_counts) + len(point.negative.bucket_counts) > MAX_BUCKETS:
+        raise Malformed("a histogram of that scale, or of so many buckets, is not read")
+    positive, negative = (
+        {side.offset + place: count for place, count in enumerate(side.bucket_counts) if count}
+        for side in (point.positive, point.negative)
+    )
+    buckets = Exponential(point.scale, point.zero_threshold, point.zero_count, positive, negative)
+    return Observed(point.time_unix_nano / 1e9, point.count, point.sum if point.HasField("sum") else None, buckets)
+
+
+def _summary(point: Any) -> Observed:
+    return Observed(point.time_unix_nano / 1e9, point.count, point.sum, None)
+
+
+_OBSERVED: Mapping[str, Callable[[Any], Observed]] = {
+    "histogram": _explicit,
+    "exponential_histogram": _exponential,
+    "summary": _summary,
+}
 
 
 def _passed_s(point: Any) -> float:
@@ -323,20 +338,3 @@ def _point(
         at_s=point.time_unix_nano / 1e9,
         value=value,
     )
-
-
-def quantile(share: float, bounds: Sequence[float], counts: Sequence[int]) -> float | None:
-    """Within the bucket that holds it as if its values were evenly spread; of the last one, its lower bound. None where
-    there is nothing."""
-    total = sum(counts)
-    if total <= 0 or len(counts) != len(bounds) + 1 or not bounds:
-        return None
-    wanted, below = share * total, 0
-    for index, count in enumerate(counts):
-        if count and below + count >= wanted:
-            if index == len(bounds):
-                return float(bounds[-1])
-            low = bounds[index - 1] if index else min(0.0, bounds[0])
-            return float(low + (bounds[index] - low) * (wanted - below) / count)
-        below += count
-    return float(bounds[-1]) if math.isfinite(bounds[-1]) else None

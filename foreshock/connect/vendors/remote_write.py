@@ -5,15 +5,17 @@ that was seen before costs a look into a dictionary, and NumPy reads the samples
 
 Facts: https://prometheus.io/docs/specs/prw/remote_write_spec/ and remote_write_spec_2_0/, prompb/types.proto and
 prompb/io/prometheus/write/v2/types.proto, from memory on 2026-11-22; version 1 as sent by Prometheus 2.42. UNVERIFIED:
-version 2 by a real sender, as Debian 12 has none.
+version 2 by a real sender, as Debian 12 has none. Native histograms are the same message in both.
 """
 
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from foreshock.connect.histograms import MAX_BUCKETS, SCALES, Explicit, Exponential, Observed
 from foreshock.core.errors import Malformed
 
 if TYPE_CHECKING:
@@ -30,6 +32,8 @@ _FULL, _ZERO = 18, 9  # bytes of a sample at the end of a series: one with a val
 _MAX_ERRORS = 10
 
 Place = int
+Span = Sequence[int]
+"""Where bytes begin and end."""
 Choose = Callable[[Mapping[str, str]], Place]
 """Labels to a place of the caller's own, or -1 where the series is not wanted. Raises Malformed."""
 
@@ -40,6 +44,7 @@ class Request(Struct, frozen=True, kw_only=True):
     Attributes:
         places, times, values: samples of the series that are wanted; times in milliseconds. Values may be NaN.
         samples: of all series that could be read. histograms, exemplars, metadata: how many came with them.
+        observed: histograms of the series that are wanted, but for those that mark an end, or are gauges.
         refused: why series could not be read, the first few; refused_samples: how many samples they had.
     """
 
@@ -48,6 +53,7 @@ class Request(Struct, frozen=True, kw_only=True):
     values: "NDArray[np.float64]"
     samples: int = 0
     histograms: int = 0
+    observed: "Sequence[tuple[Place, Observed]]" = ()
     exemplars: int = 0
     metadata: int = 0
     refused: Sequence[str] = ()
@@ -79,6 +85,7 @@ class _Reading:
         self._zero: list[bytes] = []
         self._others: list[tuple[Place, int, float]] = []
         self._samples = self._histograms = self._exemplars = self._metadata = 0
+        self._observed: list[tuple[Place, Observed]] = []
         self._refused: list[str] = []
         self._refused_samples = 0
 
@@ -146,6 +153,7 @@ class _Reading:
         others = late = False
         labels: dict[str, str] = {}
         samples: list[tuple[int, int]] = []
+        histograms: list[tuple[int, int]] = []
         try:
             for field, kind, first, last in _fields(body, at, end):
                 if field == 1 and kind == 2:
@@ -160,28 +168,31 @@ class _Reading:
                     samples.append((first, last))
                 elif field == 3:
                     self._exemplars += 1
-                elif field == 4:
-                    self._histograms += 1
+                elif field == 4 and kind == 2:
+                    histograms.append((first, last))
             raw = b"" if late else body[at:behind]
             place = self._known.get(raw) if raw else None
             if place is None:
                 place = self._place(labels)
                 if raw:
                     self._known[raw] = place
-            self._take(body, place, samples)
+            self._take(body, place, samples, histograms)
         except Malformed as error:
-            self._refuse(str(error), max(1, len(samples)))
+            self._refuse(str(error), max(1, len(samples) + len(histograms)))
 
     def _place(self, labels: Mapping[str, str]) -> Place:
         if not labels.get("__name__"):
             raise Malformed("a series has no name")
         return self._choose(labels)
 
-    def _take(self, body: bytes, place: Place, samples: Sequence[tuple[int, int]]) -> None:
+    def _take(self, body: bytes, place: Place, samples: Sequence[Span], histograms: Sequence[Span] = ()) -> None:
         read = [(place, *_sample(body, *span)) for span in samples]
+        observed = [_histogram(body, *span) for span in histograms] if place >= 0 else []
         self._samples += len(read)
+        self._histograms += len(histograms)
         if place >= 0:
             self._others += read
+            self._observed += [(place, each) for each in observed if each is not None]
 
     def _refuse(self, why: str, samples: int) -> None:
         self._refused_samples += samples
@@ -192,6 +203,7 @@ class _Reading:
 
     def _second(self, body: bytes, at: int, end: int, symbols: Sequence[bytes], places: dict[bytes, Place]) -> None:
         samples: list[tuple[int, int]] = []
+        histograms: list[tuple[int, int]] = []
         refs = b""
         try:
             for field, kind, first, last in _fields(body, at, end):
@@ -199,23 +211,23 @@ class _Reading:
                     refs += body[first:last]
                 elif field == 2 and kind == 2:
                     samples.append((first, last))
-                elif field == 3:
-                    self._histograms += 1
+                elif field == 3 and kind == 2:
+                    histograms.append((first, last))
                 elif field == 4:
                     self._exemplars += 1
             place = places.get(refs)
             if place is None:
                 place = places[refs] = self._named(refs, symbols)
-            if len(samples) == 1 and samples[0][1] - samples[0][0] == _FULL - 2:
+            if len(samples) == 1 and not histograms and samples[0][1] - samples[0][0] == _FULL - 2:
                 self._samples += 1
                 if place >= 0:
                     first, last = samples[0]
                     self._places.append(place)
                     self._full.append(body[first - 2 : last])
             else:
-                self._take(body, place, samples)
+                self._take(body, place, samples, histograms)
         except Malformed as error:
-            self._refuse(str(error), max(1, len(samples)))
+            self._refuse(str(error), max(1, len(samples) + len(histograms)))
 
     def _named(self, refs: bytes, symbols: Sequence[bytes]) -> Place:
         try:
@@ -267,6 +279,7 @@ class _Reading:
             values=np.concatenate(values),
             samples=self._samples,
             histograms=self._histograms,
+            observed=self._observed,
             exemplars=self._exemplars,
             metadata=self._metadata,
             refused=tuple(self._refused),
@@ -277,8 +290,9 @@ class _Reading:
         """The end of a series that is no sample of the usual shape: fields behind the labels, of whatever kind."""
         self._samples -= 1
         try:
-            spans = [(first, last) for field, kind, first, last in _fields(raw, 0, len(raw)) if (field, kind) == (2, 2)]
-            self._take(raw, place, spans)
+            fields = [(field, first, last) for field, kind, first, last in _fields(raw, 0, len(raw)) if kind == 2]
+            samples, histograms = ([span for number, *span in fields if number == field] for field in (2, 4))
+            self._take(raw, place, samples, histograms)
         except (Malformed, IndexError) as error:
             self._refuse(str(error) or "a series ends in the middle of a field", 1)
 
@@ -383,6 +397,84 @@ def _sample(body: bytes, at: int, end: int) -> tuple[int, float]:
             time, _ = _varint(body, first)
             time = (time ^ (1 << 63)) - (1 << 63) if time < 1 << 64 else 0
     return time, value
+
+
+_GAUGE = 3  # of hints on resets: it may fall, so nothing can be said of what came since
+_CUSTOM = -53  # the schema whose bounds are told
+_STALE = (0x7FF0000000000002).to_bytes(8, "little")
+
+
+def _histogram(body: bytes, at: int, end: int) -> Observed | None:
+    """None where it marks the end of its series, or is a gauge. Raises Malformed."""
+    numbers: dict[int, int] = {}
+    doubles: dict[int, float] = {}
+    lists: dict[int, list[Any]] = {}
+    for field, kind, first, last in _fields(body, at, end):
+        if kind == 0 and field in (9, 12):  # not packed
+            lists.setdefault(field, []).append(_signed(_varint(body, first)[0]))
+        elif kind == 0:
+            numbers[field] = _varint(body, first)[0]
+        elif kind == 1 and field in (10, 13, 16):
+            lists.setdefault(field, []).append(struct.unpack_from("<d", body, first)[0])
+        elif kind == 1:
+            if field == 3 and body[first:last] == _STALE:
+                return None
+            (doubles[field],) = struct.unpack_from("<d", body, first)
+        elif kind == 2 and field in (8, 11):
+            lists.setdefault(field, []).append(_span(body, first, last))
+        elif kind == 2 and field in (9, 12):
+            lists.setdefault(field, []).extend(_signed(number) for number in _varints(body[first:last]))
+        elif kind == 2 and field in (10, 13, 16):
+            whole = first + (last - first) // 8 * 8
+            lists.setdefault(field, []).extend(each for (each,) in struct.iter_unpack("<d", body[first:whole]))
+    if numbers.get(14, 0) == _GAUGE:
+        return None
+    time = numbers.get(15, 0)  # one before 1970 is far ahead, and refused
+    count, zero = (doubles.get(number, float(numbers.get(number - 1, 0))) for number in (2, 7))
+    negative, positive = (
+        _indexed(lists.get(spans, []), lists.get(counts) or _summed(lists.get(deltas, [])))
+        for spans, deltas, counts in ((8, 9, 10), (11, 12, 13))
+    )
+    scale = _signed(numbers.get(4, 0))
+    buckets: Explicit | Exponential
+    if scale == _CUSTOM:
+        bounds = lists.get(16, [])
+        if len(bounds) > MAX_BUCKETS:
+            raise Malformed(f"a histogram has {len(bounds)} bounds, {MAX_BUCKETS} are read")
+        buckets = Explicit(bounds, [positive.get(index, 0.0) for index in range(-1, len(bounds))])
+    elif scale in SCALES:
+        buckets = Exponential(scale, doubles.get(5, 0.0), zero, positive, negative)
+    else:
+        raise Malformed(f"a histogram has the schema {scale}")
+    return Observed(time / 1000, count, doubles.get(3, 0.0), buckets)
+
+
+def _indexed(spans: Sequence[tuple[int, int]], counts: Sequence[float]) -> dict[int, float]:
+    """By index as ``Exponential`` counts it, which is one less than Prometheus'. Raises Malformed."""
+    if sum(length for _, length in spans) != len(counts) or len(counts) > MAX_BUCKETS:
+        raise Malformed(f"a histogram has {len(counts)} buckets, and spans for others, or more than {MAX_BUCKETS}")
+    found, index, at = {}, -1, 0
+    for offset, length in spans:
+        index += offset
+        for count in counts[at : at + length]:
+            found[index] = float(count)
+            index += 1
+        at += length
+    return found
+
+
+def _summed(deltas: Sequence[int]) -> list[int]:
+    return list(accumulate(deltas))
+
+
+def _span(body: bytes, at: int, end: int) -> tuple[int, int]:
+    found = {field: _varint(body, first)[0] for field, kind, first, _ in _fields(body, at, end) if kind == 0}
+    return _signed(found.get(1, 0)), found.get(2, 0)
+
+
+def _signed(number: int) -> int:
+    """Zigzag undone."""
+    return (number >> 1) ^ -(number & 1)
 
 
 def series_of(body: bytes) -> list[tuple[dict[str, str], list[int], list[float]]]:
