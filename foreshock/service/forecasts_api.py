@@ -7,7 +7,7 @@ batch may be sent again after a lost answer.
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -16,22 +16,22 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validato
 
 from correlation import forecast as foresight
 from correlation.bind import named
-from correlation.forecast import Heard
 from foreshock.core.contracts import NewRecord, RecordKind
 from foreshock.core.errors import Invalid, Unavailable
 from foreshock.core.model import Contribution, Forecast, ForecastState
 from foreshock.service.api import ApiRoute
-from foreshock.service.engine import Engine
 from foreshock.service.guard import refuse_cross_site
 from foreshock.service.inbox import Inbox
-from foreshock.service.ledger import Per, of_period
+from foreshock.service.ledger import Per, as_csv
 from foreshock.service.records import ForecastsRecord
 from foreshock.service.runner import Runner
-from foreshock.store.store import Store
+from foreshock.service.views import Views
 
 MAX_FORECASTS = 500
 """In one batch."""
 MAX_HORIZON_H = 24.0 * 30
+MAX_LATEST_H = 24.0 * 3660
+"""One case in ten may take far longer than the horizon; beyond ten years nobody knows."""
 _AHEAD = timedelta(minutes=5)
 """How far another clock may run ahead of ours."""
 
@@ -69,8 +69,8 @@ class ForecastBody(BaseModel):
     about: str = Field(default="", max_length=200)
     signs: list[Annotated[str, Field(min_length=1, max_length=200)]] = Field(default=[], max_length=10)
     summary: str = Field(default="", max_length=500)
-    earliest_h: float | None = Field(default=None, ge=0, allow_inf_nan=False)
-    latest_h: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    earliest_h: float | None = Field(default=None, ge=0, le=MAX_LATEST_H, allow_inf_nan=False)
+    latest_h: float | None = Field(default=None, ge=0, le=MAX_LATEST_H, allow_inf_nan=False)
     state: ForecastState = ForecastState.EXPECTED
 
     @model_validator(mode="after")
@@ -115,27 +115,8 @@ class Led(Struct, frozen=True, kw_only=True, omit_defaults=True):
     about: str = ""
 
 
-class ForecastView(Struct, frozen=True, kw_only=True):
-    """The newest forecast of a model for a place.
-
-    Attributes:
-        problem: that stands on it. reason: why none does.
-        entry: in the ledger, F-1; empty while nothing likely was announced. outcome: of that entry.
-        until: it comes true before then, or is over.
-        likely_at: when it most likely happens.
-    """
-
-    forecast: Forecast
-    problem: str
-    reason: str
-    entry: str
-    outcome: str
-    until: datetime
-    likely_at: datetime
-
-
 def forecasts_api(
-    runner: Runner, inbox: Inbox, store: Store, *, actor: Callable[[Request], str], clock: Callable[[], datetime]
+    views: Views, runner: Runner, inbox: Inbox, *, actor: Callable[[Request], str], clock: Callable[[], datetime]
 ) -> APIRouter:
     """Args: actor: who is asking; the name in the record."""
     router = APIRouter(prefix="/api/v1", route_class=ApiRoute, tags=["Forecasts"])
@@ -166,10 +147,7 @@ def forecasts_api(
     def standing(limit: Annotated[int, Query(ge=1, le=5000)] = 200) -> Response:
         """The newest forecast of each model for each CI, and for what of it it is about; what is likely to happen first
         comes first."""
-        runner.caught_up(inbox.last)
-        with runner.looking() as engine:
-            found = [_view(engine, heard) for heard in engine.forecasts.heard.values()]
-        return _json(sorted(found, key=lambda each: (each.likely_at, each.forecast.ci, each.entry))[:limit])
+        return _json(views.forecasts(limit=limit))
 
     @router.get(
         "/forecasts/ledger", summary="How often forecasts were right: precision, recall, lead time, false alarms"
@@ -179,37 +157,29 @@ def forecasts_api(
         end: Annotated[AwareDatetime | None, Query(alias="to", description="now")] = None,
         by: Per = Per.MODEL,
         all: Annotated[bool, Query(description="also what was likely and opened no problem")] = False,
+        format: Literal["json", "csv"] = "json",
     ) -> Response:
         """Of what was announced in from <= t < to."""
-        runner.caught_up(inbox.last)
-        return _json(of_period(store, clock(), begin, end, by, problems_only=not all))
+        found = views.ledger(begin, end, by, problems_only=not all)
+        if format == "csv":
+            return Response(as_csv(found), media_type="text/csv; charset=utf-8")
+        return _json(found)
 
     @router.get("/forecasts/entries", summary="Entries of the ledger, the newest first")
     def entries(
-        limit: Annotated[int, Query(ge=1, le=1000)] = 100, model: str = "", ci: str = "", outcome: str = ""
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+        model: str = "",
+        ci: str = "",
+        outcome: str = "",
+        ended: Annotated[bool, Query(description="only what is over, what ended last first")] = False,
     ) -> Response:
-        runner.caught_up(inbox.last)
-        return _json(store.forecasts(limit=limit, model=model, ci=ci, outcome=outcome))
+        return _json(views.forecast_entries(limit=limit, model=model, ci=ci, outcome=outcome, ended=ended))
 
     return router
 
 
 def _json(found: Any, status: int = 200) -> Response:
     return Response(msgspec.json.encode(found), status_code=status, media_type="application/json")
-
-
-def _view(engine: Engine, heard: Heard) -> ForecastView:
-    forecast, row = heard.forecast, heard.announced
-    standing = None if heard.reason else engine.forecasts.expected.get(foresight.place(forecast))
-    return ForecastView(
-        forecast=forecast,
-        problem=row.problem if row is not None else standing.problem.id if standing is not None else "",
-        reason=heard.reason,
-        entry=row.id if row is not None else "",
-        outcome=row.outcome.value if row is not None else "",
-        until=row.until if row is not None else foresight.over_at(forecast),
-        likely_at=foresight.likely_at(forecast),
-    )
 
 
 def _bound(runner: Runner, posted: Sequence[ForecastBody], now: datetime) -> list[Forecast]:

@@ -16,6 +16,7 @@ from foreshock.core.contracts import (
     DeskBook,
     DeskNote,
     DeskRecord,
+    ForecastRow,
     NewRecord,
     Outcome,
     RecordKind,
@@ -28,10 +29,11 @@ from foreshock.core.model import (
     JudgementKind,
     SituationState,
 )
-from foreshock.service import feedback, patterns, reasons, shown, sources
+from foreshock.service import feedback, ledger, patterns, reasons, shown, sources
 from foreshock.service.engine import Engine
 from foreshock.service.inbox import Inbox
 from foreshock.service.intake import Rejections
+from foreshock.service.ledger import Ledger, Per
 from foreshock.service.posted import PostedPoints
 from foreshock.service.reasons import Found
 from foreshock.service.records import OperatorRecord, Statement
@@ -44,6 +46,7 @@ from foreshock.service.views import (
     AlertView,
     DeadLetterView,
     ExplainView,
+    ForecastView,
     IncidentRow,
     IncidentView,
     JobView,
@@ -342,6 +345,22 @@ class LiveViews:
     def report(self, begin: datetime | None, end: datetime | None, by: By | None) -> Report:
         self._up_to_date()
         return of_period(self._store, self._clock(), begin, end, by)
+
+    def forecasts(self, *, limit: int = 200) -> list[ForecastView]:
+        self._up_to_date()
+        with self._runner.looking() as engine:
+            found = [patterns.forecast(engine, heard) for heard in engine.forecasts.heard.values()]
+        return sorted(found, key=lambda each: (each.likely_at, each.forecast.ci, each.entry))[:limit]
+
+    def forecast_entries(
+        self, *, limit: int = 100, model: str = "", ci: str = "", outcome: str = "", ended: bool = False
+    ) -> list[ForecastRow]:
+        self._up_to_date()
+        return self._store.forecasts(limit=limit, ended=ended, model=model, ci=ci, outcome=outcome)
+
+    def ledger(self, begin: datetime | None, end: datetime | None, by: Per, *, problems_only: bool = True) -> Ledger:
+        self._up_to_date()
+        return ledger.of_period(self._store, self._clock(), begin, end, by, problems_only=problems_only)
 
     # ---- Actions ----
 

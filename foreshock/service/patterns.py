@@ -11,7 +11,7 @@ from correlation.problem import Pattern, Problem
 from foreshock.core.model import Alert, Situation
 from foreshock.service import problems
 from foreshock.service.engine import Engine
-from foreshock.service.views import OccurrenceView, PatternView, ProblemRecordView
+from foreshock.service.views import ForecastView, ForeseenView, OccurrenceView, PatternView, ProblemRecordView
 
 
 def listed(engine: Engine, *, watched: bool, limit: int) -> list[PatternView]:
@@ -186,6 +186,23 @@ def _unheeded(engine: Engine, heard: Heard) -> PatternView:
     )
 
 
+def forecast(engine: Engine, heard: Heard) -> ForecastView:
+    """With what it led to."""
+    newest, entry = heard.forecast, heard.announced
+    standing = None if heard.reason else engine.forecasts.expected.get(foresight.place(newest))
+    return ForecastView(
+        forecast=newest,
+        problem=entry.problem if entry is not None else standing.problem.id if standing is not None else "",
+        reason=heard.reason,
+        entry=entry.id if entry is not None else "",
+        outcome=entry.outcome.value if entry is not None else "",
+        until=entry.until if entry is not None else foresight.over_at(newest),
+        likely_at=foresight.likely_at(newest),
+        services=entry.services if entry is not None else engine.topology.services(newest.ci),
+        team=entry.team if entry is not None else "",
+    )
+
+
 def reason(engine: Engine, pattern: Pattern) -> str:
     """Why it is a problem, or why it is none yet, in words."""
     if pattern.problem is not None:
@@ -196,21 +213,27 @@ def reason(engine: Engine, pattern: Pattern) -> str:
 def of_incident(engine: Engine, situation: Situation, alerts: Sequence[Alert]) -> dict[str, Any]:
     """What an ``IncidentView`` tells of it."""
     pattern = problems.pattern_of(engine, situation, alerts)
-    expected = [_foreseen(each) for each in engine.forecasts.of(situation.id)]
+    foreseen = {"foreseen": tuple(_foreseen(each) for each in engine.forecasts.of(situation.id))}
     if pattern is None:
-        return {"recurrence": "; ".join(expected), "pattern": situation.id} if expected else {}
+        return foreseen
     problem = pattern.problem
-    return {
+    return foreseen | {
         "pattern": pattern.id,
-        "recurrence": "; ".join([words(engine, pattern), *expected]),
+        "recurrence": words(engine, pattern),
         "problem": problem.id if problem is not None else "",
         "known_error": problem.known_error[1] if problem is not None else "",
         "similar": recurrence.similar(pattern, situation.id),
     }
 
 
-def _foreseen(found: Expected) -> str:
-    return f"expected by {found.problem.id}, {foresight.lead(found)} before: {foresight.said(found.forecast)}"
+def _foreseen(found: Expected) -> ForeseenView:
+    opened_at = found.problem.opened_at
+    return ForeseenView(
+        problem=found.problem.id,
+        lead_s=((found.ended_at or opened_at) - opened_at).total_seconds(),
+        forecast=found.forecast,
+        words=f"by {found.problem.id}, {foresight.lead(found)} before: {foresight.said(found.forecast)}",
+    )
 
 
 def words(engine: Engine, pattern: Pattern) -> str:

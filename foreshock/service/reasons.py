@@ -182,6 +182,7 @@ def why(engine: Engine, past: Past, name: str, now: datetime) -> ExplainView:
         parent=view.row.parent,
         umbrella=view.umbrella.words if view.umbrella else "",
         recurrence=view.recurrence,
+        foreseen=view.foreseen,
     )
 
 

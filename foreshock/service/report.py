@@ -232,11 +232,27 @@ def as_csv(found: Report) -> str:
 
 
 def _cells(row: Figures) -> list[Any]:
-    key = f"'{row.key}" if row.key[:1] in ("=", "+", "-", "@", "\t", "\r") else row.key or "all"
-    found: list[Any] = [key, row.incidents, row.merged, row.tickets, row.open, row.unacknowledged, row.reopened]
+    found: list[Any] = [
+        name_cell(row.key),
+        row.incidents,
+        row.merged,
+        row.tickets,
+        row.open,
+        row.unacknowledged,
+        row.reopened,
+    ]
     found += [row.events, row.alerts, row.noise_reduction]
     for each in (row.acknowledge, row.resolve):
         found += [each.count, each.mean_s, each.median_s, each.p90_s]
     for kept in (row.sla_acknowledge, row.sla_resolve):
         found += [kept.kept, kept.broken, kept.share]
-    return ["" if cell is None else round(cell, 6) if isinstance(cell, float) else cell for cell in found]
+    return [cell(value) for value in found]
+
+
+def name_cell(name: str) -> str:
+    """The name of a row; what a spreadsheet would take for a formula is made text."""
+    return f"'{name}" if name[:1] in ("=", "+", "-", "@", "\t", "\r") else name or "all"
+
+
+def cell(value: Any) -> Any:
+    return "" if value is None else round(value, 6) if isinstance(value, float) else value

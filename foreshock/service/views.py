@@ -6,8 +6,9 @@ from typing import Protocol
 from msgspec import Struct
 
 from correlation.problem import Past
-from foreshock.core.contracts import DeskAction, DeskNote, DeskRecord
+from foreshock.core.contracts import DeskAction, DeskNote, DeskRecord, ForecastRow
 from foreshock.core.model import Cause, Evidence, Forecast, Held, Judgement, Moment, Versions
+from foreshock.service.ledger import Ledger, Per
 from foreshock.service.records import Statement
 from foreshock.service.report import By, Report
 
@@ -336,6 +337,38 @@ class PatternView(Struct, frozen=True, kw_only=True):
     confirmed_by: str = ""
 
 
+class ForecastView(Struct, frozen=True, kw_only=True):
+    """The newest forecast of a model for a place.
+
+    Attributes:
+        problem: that stands on it. reason: why none does.
+        entry: in the ledger, F-1; empty while nothing likely was announced. outcome: of that entry.
+        until: it comes true before then, or is over.
+        likely_at: when it most likely happens.
+        services: business services that depend on the CI, the most critical first. team: that would have to act.
+    """
+
+    forecast: Forecast
+    problem: str
+    reason: str
+    entry: str
+    outcome: str
+    until: Moment
+    likely_at: Moment
+    services: tuple[str, ...] = ()
+    team: str = ""
+
+
+class ForeseenView(Struct, frozen=True, kw_only=True):
+    """That an incident was expected. problem: that it confirmed. lead_s: from the opening of that to the incident.
+    words: the same in one line."""
+
+    problem: str
+    lead_s: float
+    forecast: Forecast
+    words: str
+
+
 class IncidentView(Struct, frozen=True, kw_only=True):
     """The incident page: everything known of one situation.
 
@@ -344,6 +377,7 @@ class IncidentView(Struct, frozen=True, kw_only=True):
     pattern: id of the pattern that it belongs to, with a ticket or without; empty if it is the first of its kind.
     recurrence: how often that came back, and whether it is a problem, in words. problem: its id; empty if it is none.
     known_error: what people know of it. similar: earlier incidents of the pattern and how they ended.
+    foreseen: forecasts that it confirmed.
     """
 
     row: IncidentRow
@@ -377,6 +411,7 @@ class IncidentView(Struct, frozen=True, kw_only=True):
     similar: tuple[Past, ...] = ()
     sla: tuple[str, ...] = ()
     escalation: tuple[str, ...] = ()
+    foreseen: tuple[ForeseenView, ...] = ()
 
 
 class ExplainView(Struct, frozen=True, kw_only=True):
@@ -387,6 +422,7 @@ class ExplainView(Struct, frozen=True, kw_only=True):
         decisions: the latest for each sink, as it was decided. now: the versions in force now.
         parent: the incident under whose umbrella it is. umbrella: what its own is for, in a sentence; empty if nothing.
         recurrence: how often the like of it came back, and whether that is a problem; empty if it is the first.
+    foreseen: forecasts that it confirmed.
     """
 
     alerts: tuple[AlertView, ...]
@@ -407,6 +443,7 @@ class ExplainView(Struct, frozen=True, kw_only=True):
     parent: str = ""
     umbrella: str = ""
     recurrence: str = ""
+    foreseen: tuple[ForeseenView, ...] = ()
 
 
 class CountedView(Struct, frozen=True, kw_only=True):
@@ -594,6 +631,19 @@ class Views(Protocol):
     def report(self, begin: datetime | None, end: datetime | None, by: By | None) -> Report:
         """Of the incidents opened in begin <= t < end; the last thirty days unless said otherwise. Raises Rejected for
         a period that is none."""
+
+    def forecasts(self, *, limit: int = 200) -> list[ForecastView]:
+        """The newest forecast of each model for each CI, and for what of it it is about; what is likely to happen first
+        comes first."""
+
+    def forecast_entries(
+        self, *, limit: int = 100, model: str = "", ci: str = "", outcome: str = "", ended: bool = False
+    ) -> list[ForecastRow]:
+        """Entries of the ledger, the newest first; ``ended``: only what is over, what ended last first."""
+
+    def ledger(self, begin: datetime | None, end: datetime | None, by: Per, *, problems_only: bool = True) -> Ledger:
+        """Of what was announced in begin <= t < end; the last thirty days unless said otherwise. Raises Rejected for a
+        period that is none."""
 
 
 class Actions(Protocol):

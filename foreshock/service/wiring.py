@@ -405,7 +405,7 @@ class Foreshock:
         outgoing = Outgoing(self.lanes, self.outbox, DeadOrders(self.store), self.runner, self.clock)
         application.include_router(delivery_api(outgoing, actor=_actor))
         application.include_router(history_api(self.store, self.runner, self.cmdb.as_of))
-        application.include_router(forecasts_api(self.runner, self.inbox, self.store, actor=_actor, clock=self.clock))
+        application.include_router(forecasts_api(self.views, self.runner, self.inbox, actor=_actor, clock=self.clock))
         application.include_router(report_api(self.views))
         application.include_router(health_api(self.trusted.health))
         application.include_router(learned_api(self.learner, actor=_actor))

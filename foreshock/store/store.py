@@ -127,10 +127,13 @@ class Store:
             found = select(tables.forecast.c.heard_at).order_by(tables.forecast.c.heard_at).limit(1)
             return connection.execute(found).scalar()
 
-    def forecasts(self, *, limit: int, **wanted: str) -> list[ForecastRow]:
-        """The newest entries of the ledger, newest first; wanted: columns that must have these values."""
+    def forecasts(self, *, limit: int, ended: bool = False, **wanted: str) -> list[ForecastRow]:
+        """The newest entries of the ledger, newest first; wanted: columns that must have these values. ended: only
+        those that are over, the one that ended last first."""
         table = tables.forecast
         query = select(table).where(*(table.c[name] == value for name, value in wanted.items() if value))
+        if ended:
+            query = query.where(table.c.ended_at.is_not(None)).order_by(table.c.ended_at.desc())
         with self.read() as connection:
             rows = connection.execute(query.order_by(table.c.heard_at.desc(), table.c.id).limit(limit)).mappings()
             return [_forecast(row) for row in rows]

@@ -9,12 +9,14 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from foreshock.core.contracts import DeskNote, DeskRecord, DeskState
-from foreshock.core.model import Anomaly, Cause, Contribution, Evidence, Held, HeldKind
+from foreshock.core.contracts import DeskNote, DeskRecord, DeskState, ForecastOutcome, ForecastRow
+from foreshock.core.model import Anomaly, Cause, Contribution, Evidence, Forecast, Held, HeldKind
 from foreshock.core.model import Direction as AnomalyDirection
 from foreshock.service.views import (
     AlertView,
     DeadLetterView,
+    ForecastView,
+    ForeseenView,
     GraphEdge,
     GraphNode,
     GraphView,
@@ -290,6 +292,135 @@ def make_pattern_view(id: str = "1f0c27a9d354", **fields: Any) -> PatternView:
     return PatternView(id=id, **{**defaults, **fields})
 
 
+def make_forecast(ci: str = "db1", **fields: Any) -> Forecast:
+    defaults: dict[str, Any] = {
+        "made_at": ago(10),
+        "probability": 0.82,
+        "horizon_h": 24.0,
+        "lead_time_h": 9.0,
+        "model": "disk@3",
+        "contributions": (
+            Contribution(name="disk_used", points=1.9, evidence="91 % used, 2 % more each hour"),
+            Contribution(name="growth", points=0.7, evidence="growing since 06:40, twice as fast as last week"),
+            Contribution(name="cleanup", points=-0.4, evidence="the nightly clean-up frees 3 %"),
+        ),
+        "about": "disk_used mount=/var",
+        "summary": "/var is full in 9 h (7 to 13 h)",
+        "earliest_h": 7.0,
+        "latest_h": 13.0,
+    }
+    return Forecast(ci=ci, **{**defaults, **fields})
+
+
+def make_proactive_view(problem: str = "P-3", **fields: Any) -> PatternView:
+    defaults: dict[str, Any] = {
+        "kind": "proactive",
+        "problem": problem,
+        "state": "expected",
+        "title": "Expected: disk_used mount=/var on db1",
+        "ci": "db1",
+        "names": (),
+        "total": 0,
+        "reason": "82%: /var is full in 9 h (7 to 13 h), says disk@3",
+        "rate": "expected until 2026-11-23 13:55 UTC",
+        "known_error": "",
+        "known_error_in": "",
+        "occurrences": (),
+        "forecast": make_forecast(),
+        "services": ("checkout",),
+    }
+    return make_pattern_view(problem, **{**defaults, **fields})
+
+
+def make_forecast_view(forecast: Forecast | None = None, **fields: Any) -> ForecastView:
+    forecast = forecast or make_forecast()
+    defaults: dict[str, Any] = {
+        "problem": "P-3",
+        "reason": "",
+        "entry": "F-9",
+        "outcome": "expected",
+        "until": forecast.made_at + timedelta(hours=forecast.horizon_h),
+        "likely_at": forecast.made_at + timedelta(hours=forecast.lead_time_h),
+        "services": ("checkout",),
+        "team": "storage-oncall",
+    }
+    return ForecastView(forecast=forecast, **{**defaults, **fields})
+
+
+def make_forecast_row(id: str = "F-1", outcome: str = "expired", *, lead_h: float = 4, **fields: Any) -> ForecastRow:
+    """lead_h: hours from the first forecast to the outcome."""
+    heard_at = fields.get("heard_at", NOW - timedelta(days=3))
+    defaults: dict[str, Any] = {
+        "model": "disk@3",
+        "ci": "db1",
+        "about": "disk_used mount=/var",
+        "summary": "/var is full in 9 h (7 to 13 h)",
+        "services": ("checkout",),
+        "team": "storage-oncall",
+        "heard_at": heard_at,
+        "until": heard_at + timedelta(hours=24),
+        "probability": 0.82,
+        "horizon_h": 24.0,
+        "lead_time_h": 9.0,
+        "problem": f"P-{id.removeprefix('F-')}",
+        "outcome": ForecastOutcome(outcome),
+        "ended_at": None if outcome == "expected" else heard_at + timedelta(hours=lead_h),
+    }
+    return ForecastRow(id=id, **{**defaults, **fields})
+
+
+def _forecasts() -> list[ForecastView]:
+    speaks = (
+        Contribution(name="reallocated", points=1.2, evidence="reallocated sectors: 0 to 24 in six days"),
+        Contribution(name="age", points=0.3, evidence="five years in use"),
+    )
+    nodes = make_forecast("esx-3", model="nodes@7", about="", summary="", probability=0.74, horizon_h=168.0,
+                          lead_time_h=60.0, earliest_h=None, latest_h=None, contributions=speaks)  # fmt: skip
+    late = make_forecast("db-orders", made_at=ago(190), lead_time_h=2.5, earliest_h=1.0, latest_h=6.0,
+                         horizon_h=8.0, summary="connections of pool orders run out in 2 h (1 to 6 h)",
+                         about="pool orders", contributions=(), probability=0.93)  # fmt: skip
+    hostile = make_forecast(HOSTILE_SCRIPT, about=HOSTILE_SCRIPT, summary=f"{HOSTILE_SCRIPT} {RIGHT_TO_LEFT}",
+                            model="<script>window.pwned=1</script>@1", contributions=(
+                                Contribution(name=HOSTILE_SCRIPT, points=1e308, evidence=HOSTILE_TEMPLATE),
+                                Contribution(name=REVERSED_NAME, points=-1e308, evidence=LONG_LABEL[:500]),
+                            ))  # fmt: skip
+    unlikely = make_forecast("esx-4", model="nodes@7", about="", summary="", probability=0.31)
+    return [
+        make_forecast_view(),
+        make_forecast_view(nodes, problem="P-4", entry="F-10", services=("checkout", "catalogue", "login")),
+        make_forecast_view(late, problem="P-5", entry="F-11"),
+        make_forecast_view(hostile, problem="P-6", entry="F-12", services=(HOSTILE_SCRIPT,), team=HOSTILE_SCRIPT),
+        make_forecast_view(unlikely, problem="", entry="", outcome="", reason="31%, and 70% are needed"),
+        make_forecast_view(hostile, problem="", entry="F-13", reason=f"S-41 is open there already {HOSTILE_SCRIPT}"),
+    ]
+
+
+def _forecast_entries() -> list[ForecastRow]:
+    def at(days: float) -> datetime:
+        return NOW - timedelta(days=days)
+
+    nodes: dict[str, Any] = {
+        "model": "nodes@7",
+        "about": "",
+        "summary": "",
+        "ci": "esx-3",
+        "services": ("checkout", "login"),
+    }
+    return [
+        make_forecast_row("F-1", "confirmed", heard_at=at(20), lead_h=6.5, situation="S-42"),
+        make_forecast_row("F-2", "confirmed", heard_at=at(12), lead_h=11, situation="S-44", probability=0.91),
+        make_forecast_row("F-3", "reached", heard_at=at(9), lead_h=2, probability=0.97),
+        make_forecast_row("F-4", "expired", heard_at=at(7), lead_h=24, probability=0.71),
+        make_forecast_row("F-5", "withdrawn", heard_at=at(5), lead_h=5, problem="", reason="max_open is 0", **nodes),
+        make_forecast_row("F-6", "confirmed", heard_at=at(4), lead_h=40, situation="S-43", **nodes),
+        make_forecast_row("F-7", "unknown", heard_at=at(3), **nodes),
+        make_forecast_row("F-8", "expired", heard_at=at(2), ci=HOSTILE_SCRIPT, summary=HOSTILE_SCRIPT,
+                          model="<script>window.pwned=1</script>@1", services=(HOSTILE_SCRIPT,), team=RIGHT_TO_LEFT,
+                          reason=LONG_LABEL[:200], problem=""),
+        make_forecast_row("F-9", "expected", heard_at=ago(10)),
+    ]  # fmt: skip
+
+
 def _hostile_pattern() -> PatternView:
     first = make_pattern_view().occurrences[0]
     bad = replace(first, title=HOSTILE_SCRIPT, how=RIGHT_TO_LEFT, said=HOSTILE_SCRIPT, change=HOSTILE_SCRIPT)
@@ -365,8 +496,12 @@ def example_views() -> MemoryViews:
         patterns=[
             make_pattern_view(),
             make_pattern_view("2c", problem="P-2", state="quiet", quiet_since=ago(60), records=()),
+            make_proactive_view(),
+            make_proactive_view("P-4", state="withdrawn"),
             _hostile_pattern(),
         ],
+        forecasts=_forecasts(),
+        forecast_entries=_forecast_entries(),
         sources=[
             make_source_view(),
             make_source_view(
@@ -524,6 +659,7 @@ def _storage_failure() -> IncidentView:
         urgency=1,
         priority_reason="checkout (criticality 1) depends on an affected CI; 8 alerts fire, worst critical",
         cause_doubt="",
+        foreseen=(ForeseenView(problem="P-3", lead_s=16_500, forecast=make_forecast("sto-2"), words="by P-3"),),
         next_step="Update INC0000041 if a further service joins; resolve 5 min after the last alert clears.",
         evidence=(
             Evidence(anomaly=make_anomaly("sto-2", "disk_latency", dimension="volume=vol7"), path=("esx-3", "sto-2")),
@@ -777,6 +913,9 @@ def _hostile_incident() -> IncidentView:
         priority_reason=HOSTILE_SCRIPT,
         cause_doubt=HOSTILE_TEMPLATE,
         next_step=HOSTILE_TEMPLATE,
+        foreseen=(
+            ForeseenView(problem=HOSTILE_SCRIPT, lead_s=0, forecast=make_forecast(summary=HOSTILE_SCRIPT), words=""),
+        ),
         evidence=(
             Evidence(
                 anomaly=make_anomaly(

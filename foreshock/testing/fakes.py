@@ -7,9 +7,11 @@ from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
-from foreshock.core.contracts import DeskAction, DeskNote, DeskRecord, DeskState, Outcome, SituationRow
+from foreshock.core.contracts import DeskAction, DeskNote, DeskRecord, DeskState, ForecastRow, Outcome, SituationRow
 from foreshock.core.errors import Missing, Rejected
 from foreshock.core.model import Judgement, Samples, Witness
+from foreshock.service import ledger
+from foreshock.service.ledger import Ledger, Per
 from foreshock.service.records import Statement
 from foreshock.service.report import By, Report, of_period
 from foreshock.service.views import (
@@ -17,6 +19,7 @@ from foreshock.service.views import (
     AlertView,
     DeadLetterView,
     ExplainView,
+    ForecastView,
     IncidentRow,
     IncidentView,
     PatternView,
@@ -57,6 +60,20 @@ class MemoryHistory:
         return self._tallied
 
 
+class MemoryLedger(MemoryHistory):
+    """A ``ledger.Kept``."""
+
+    def __init__(self, entries: Sequence[ForecastRow], *rows: SituationRow) -> None:
+        super().__init__(*rows)
+        self._entries = entries
+
+    def forecasts_between(self, begin: datetime, end: datetime) -> Iterable[ForecastRow]:
+        return [row for row in self._entries if begin <= row.heard_at < end]
+
+    def first_forecast(self) -> datetime | None:
+        return min((row.heard_at for row in self._entries), default=None)
+
+
 class MemoryViews:
     """``Views`` and ``Actions`` over what a test puts in; actions change it as the desk would.
 
@@ -72,6 +89,8 @@ class MemoryViews:
         sources: Iterable[SourceView] = (),
         dead_letters: Iterable[DeadLetterView] = (),
         patterns: Iterable[PatternView] = (),
+        forecasts: Iterable[ForecastView] = (),
+        forecast_entries: Iterable[ForecastRow] = (),
     ) -> None:
         self._status = status
         self._incidents = {view.row.id: view for view in incidents}
@@ -80,6 +99,7 @@ class MemoryViews:
         }
         self._sources = list(sources)
         self._patterns = list(patterns)
+        self._forecasts, self._entries = list(forecasts), list(forecast_entries)
         self._dead_letters = list(dead_letters)
         self._now = status.now
         self._judgements: list[Judgement] = []
@@ -186,6 +206,22 @@ class MemoryViews:
         rows = [_figures(view) for view in self._incidents.values()]
         came = {"events": 50 * sum(row.events for row in rows), "alerts": 2 * sum(row.alerts for row in rows)}
         return of_period(MemoryHistory(*rows, **came), self._now, begin, end, by)
+
+    def forecasts(self, *, limit: int = 200) -> list[ForecastView]:
+        return sorted(self._forecasts, key=lambda each: each.likely_at)[:limit]
+
+    def forecast_entries(
+        self, *, limit: int = 100, model: str = "", ci: str = "", outcome: str = "", ended: bool = False
+    ) -> list[ForecastRow]:
+        found = [row for row in self._entries if row.ended_at is not None or not ended]
+        wanted = {"model": model, "ci": ci, "outcome": outcome}
+        found = [row for row in found if all(value in ("", getattr(row, name)) for name, value in wanted.items())]
+        return sorted(found, key=lambda row: (ended and row.ended_at) or row.heard_at, reverse=True)[:limit]
+
+    def ledger(self, begin: datetime | None, end: datetime | None, by: Per, *, problems_only: bool = True) -> Ledger:
+        rows = [_figures(view) for view in self._incidents.values()]
+        kept = MemoryLedger(self._entries, *rows)
+        return ledger.of_period(kept, self._now, begin, end, by, problems_only=problems_only)
 
     def dead_letters(self, *, limit: int = 200) -> list[DeadLetterView]:
         return self._dead_letters[:limit]

@@ -7,11 +7,11 @@ from fastapi import FastAPI, HTTPException
 from starlette.testclient import TestClient
 
 from correlation.problem import Past
-from foreshock.core.model import Cause
+from foreshock.core.model import Cause, ForecastState
 from foreshock.service.console import console, not_found
 from foreshock.service.console.picture import BOX_WIDTH, COLUMN_MAX, cut, draw, fold
 from foreshock.service.console.snippets import base_url, snippet
-from foreshock.service.console.words import age, gap, href, linked, matches, visible
+from foreshock.service.console.words import PATTERN_STATES, age, gap, href, linked, matches, visible
 from foreshock.service.quiet import Quiet
 from foreshock.service.views import GraphEdge, GraphNode, GraphView, LabelSetView, TimelineEntry, WhyView
 from foreshock.testing.factories import (
@@ -21,8 +21,11 @@ from foreshock.testing.factories import (
     ago,
     example_views,
     make_alert_view,
+    make_forecast,
+    make_forecast_view,
     make_incident_row,
     make_incident_view,
+    make_proactive_view,
     make_source_view,
     make_status_view,
 )
@@ -46,6 +49,9 @@ PAGES = [
     "/silences?like=a1",
     "/reports",
     "/reports?days=7&by=service",
+    "/forecasts",
+    "/forecasts?days=365&by=team&all=1",
+    "/problems/P-3",
     "/rules",
     "/sources",
     "/dead-letters",
@@ -895,6 +901,80 @@ def test_a_report_nobody_offers_is_the_usual_one(query: str):
     assert page.status_code == 200
     assert "<script>" not in page.text
     assert '<option value="30" selected>' in page.text
+
+
+# ---- forecasts ------------------------------------------------------------------------------------------------------
+
+
+def test_the_page_of_forecasts_tells_when_what_and_why_the_soonest_first():
+    page = make_client().get("/forecasts").text
+    text = " ".join(Seen(page).text.split())
+
+    assert text.index("overdue by 40 min") < text.index("in 8 h 50 min") < text.index("in 2 d 11 h")
+    assert "/var is full in 9 h (7 to 13 h)" in text
+    assert "+1.90 91 % used, 2 % more each hour" in text
+    assert "+2.20 together: the score of the model" in text
+    assert 'href="/problems/P-3"' in page
+
+
+def test_what_came_true_is_expected_no_more_and_what_opened_no_problem_says_why():
+    forecasts = [
+        make_forecast_view(make_forecast("done-1"), outcome="confirmed"),
+        make_forecast_view(make_forecast("gone-1", state=ForecastState.WITHDRAWN), reason="withdrawn: it falls"),
+        make_forecast_view(make_forecast("calm-1"), problem="", outcome="", reason="31%, and 70% are needed"),
+    ]
+    page = make_client(MemoryViews(status=make_status_view(), forecasts=forecasts)).get("/forecasts").text
+
+    assert "Nothing is expected now" in page
+    assert "1 forecast that opened no problem, and why" in page
+    assert "31%, and 70% are needed" in page
+    assert "done-1" not in page
+    assert "gone-1" not in page
+
+
+def test_few_cases_are_told_as_few():
+    page = make_client().get("/forecasts?by=model").text
+    text = " ".join(Seen(page).text.split())
+
+    assert "3 of 4 75 % (30 % to 95 %)" in text
+    assert "none yet" not in text.split("disk@3")[-1][:100]
+    assert 'href="/api/v1/forecasts/ledger?by=model&amp;format=csv&amp;all=false&amp;from=2026-11-02T' in page
+
+
+def test_what_ended_says_how_long_people_had_and_links_the_incident():
+    text = " ".join(Seen(make_client().get("/forecasts").text).text.split())
+
+    assert "nodes@7 at 18 Nov 14:05 esx-3 82 % 1 d 16 h S-43 P-6" in text
+    assert "withdrawn An incident" in text
+
+
+def test_without_any_forecast_the_page_says_how_to_post_one():
+    page = make_client(MemoryViews(status=make_status_view())).get("/forecasts").text
+
+    assert "Nothing has been forecast yet" in page
+    assert "curl http://foreshock.test:8080/api/v1/forecasts" in page
+    assert "How often it was right" not in page
+
+
+@pytest.mark.parametrize("query", ["days=soon", "days=9999999999999", "by=colour", "by=%3Cscript%3E&all=maybe"])
+def test_figures_nobody_offers_are_the_usual_ones(query: str):
+    page = make_client().get(f"/forecasts?{query}")
+
+    assert page.status_code == 200
+    assert "<script>" not in page.text
+    assert '<option value="30" selected>' in page.text
+    assert 'value="1" checked' not in page.text
+
+
+@pytest.mark.parametrize("state", ["watched", "expected", "confirmed", "expired", "withdrawn", "ended"])
+def test_the_page_of_a_forecast_that_made_a_problem_names_each_state(state: str):
+    views = MemoryViews(status=make_status_view(), patterns=[make_proactive_view(state=state)])
+
+    page = make_client(views).get("/problems/P-3")
+
+    assert page.status_code == 200
+    assert PATTERN_STATES[state] in page.text
+    assert ("Most likely about" in page.text) == (state == "expected")
 
 
 # ---- rules ----------------------------------------------------------------------------------------------------------

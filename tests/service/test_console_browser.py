@@ -45,6 +45,8 @@ PAGES = {
     "incident-why-not": "/incidents/S-41?why_not=c0ffee01",
     "silences": "/silences?of=patching",
     "reports": "/reports?days=365&by=service",
+    "forecasts": "/forecasts?days=365&by=service&all=1",
+    "expected": "/problems/P-3",
     "rules": "/rules",
     "sources": "/sources",
     "topology": "/topology",
@@ -267,7 +269,8 @@ def test_the_filter_answers_at_once_and_stays_in_the_address(open_page: Callable
 
 
 @pytest.mark.parametrize(
-    ("key", "path"), [("i", "/"), ("p", "/problems"), ("s", "/sources"), ("d", "/dead-letters"), ("t", "/status")]
+    ("key", "path"),
+    [("i", "/"), ("p", "/problems"), ("f", "/forecasts"), ("s", "/sources"), ("d", "/dead-letters"), ("t", "/status")],
 )
 def test_g_and_a_letter_go_places(open_page: Callable[..., Page], site: Site, key: str, path: str):
     page = open_page("/incidents/S-41")
@@ -276,6 +279,24 @@ def test_g_and_a_letter_go_places(open_page: Callable[..., Page], site: Site, ke
     page.keyboard.press(key)
 
     page.wait_for_url(site.url + path)
+
+
+def test_why_something_is_expected_is_read_and_the_figures_are_chosen_without_a_mouse(open_page: Callable[..., Page]):
+    page = open_page("/forecasts")
+
+    why = page.locator("summary", has_text="Why").first
+    why.focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("91 % used, 2 % more each hour").first).to_be_visible()
+    page.get_by_label("Rows", exact=True).focus()
+    page.keyboard.type("by team")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Space")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+
+    page.wait_for_url("**/forecasts?*by=team*all=1*")
+    expect(page.get_by_role("table", name="How often it was right")).to_contain_text("storage-oncall")
 
 
 def test_help_opens_and_closes_and_single_keys_can_be_switched_off_for_good(open_page: Callable[..., Page]):

@@ -84,9 +84,37 @@ def test_what_was_announced_is_told_with_what_became_of_it(client: TestClient):
     assert (entry["id"], entry["outcome"], entry["summary"]) == (row["entry"], "withdrawn", "/var is full in 6 h")
     figures = client.get("/api/v1/forecasts/ledger?by=service").json()
     assert (figures["all"]["withdrawn"], figures["all"]["precision"]["of"]) == (1, 1)
+    assert client.get("/api/v1/forecasts/entries?ended=true").json() == [entry]
+    assert client.get("/api/v1/forecasts/ledger?format=csv").text.splitlines()[1].startswith("all,2,1,0,0,0,1,")
     assert 'foreshock_prediction_announcements_total{model="fill@1",outcome="withdrawn"} 1.0' in client.get(
         "/metrics"
     ).text.replace('outcome="withdrawn",model="fill@1"', 'model="fill@1",outcome="withdrawn"')
+
+
+def test_the_console_tells_what_is_expected_what_opened_none_and_what_became_of_the_others(client: TestClient):
+    page = client.get("/forecasts").text
+
+    assert "disk usage rises" in page
+    assert 'href="/problems/P-1"' in page
+    assert "10%, and 70% are needed" in page
+    assert "withdrawn" in client.get("/problems/P-2").text
+    assert "/var is full in 6 h" in page
+
+
+def test_the_page_of_an_incident_tells_which_problem_foresaw_it_and_how_long_before(client: TestClient):
+    alert = {"labels": {"alertname": "Down", "host": "db1", "severity": "critical"}, "status": "firing"}
+    assert client.post("/api/v1/events", json=[alert]).status_code == 202
+
+    (row,) = client.get("/api/v1/incidents").json()
+    incident = client.get(f"/api/v1/incidents/{row['id']}").json()
+
+    (foreseen,) = incident["foreseen"]
+    assert foreseen["problem"] == "P-1"
+    assert foreseen["words"].startswith("by P-1, ")
+    assert 'href="/problems/P-1">P-1</a> expected it' in client.get(f"/incidents/{row['id']}").text
+    confirmed = client.get("/api/v1/forecasts/entries?outcome=confirmed").json()
+    assert [each["situation"] for each in confirmed] == [row["id"]]
+    assert f'href="/incidents/{row["id"]}"' in client.get("/forecasts").text
 
 
 @pytest.mark.parametrize(
@@ -101,6 +129,7 @@ def test_what_was_announced_is_told_with_what_became_of_it(client: TestClient):
         ({"made_at": "2099-01-01T00:00:00Z"}, "forecasts.1.made_at", "is in the future"),
         ({"made_at": "2026-01-01T00:00:00"}, "forecasts.made_at", "timezone"),
         ({"model": "two words"}, "forecasts.model", "pattern"),
+        ({"latest_h": 1e300}, "forecasts.latest_h", "less than or equal to 87840"),
         ({"certain": True}, "forecasts.certain", "not permitted"),
     ],
 )

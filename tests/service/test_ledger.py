@@ -6,7 +6,7 @@ import pytest
 
 from foreshock.core.contracts import ForecastOutcome, ForecastRow, SituationRow, Step
 from foreshock.core.errors import Rejected
-from foreshock.service.ledger import Ledger, Per, of_period
+from foreshock.service.ledger import COLUMNS, Ledger, Per, as_csv, of_period
 from foreshock.store.store import Store
 from foreshock.testing.records import NOON
 
@@ -61,6 +61,40 @@ def test_hits_and_false_alarms_are_what_is_decided():
     assert (found.precision.count, found.precision.of, found.precision.share) == (2, 4, 0.5)
     assert (found.lead.count, found.lead.median_s) == (2, 4 * 3600)
     assert (found.false_alarms.count, found.false_alarms.rate) == (2, pytest.approx(1.0, rel=0.01))
+
+
+def test_eight_in_ten_lead_times_lie_between_the_percentiles_and_each_is_in_one_class():
+    leads = [0.25, 0.5, 2, 4, 5, 6, 7, 30, 60, 200]
+    entries = [entry(number, "confirmed", lead_h=hours) for number, hours in enumerate(leads)]
+    found = of([*entries, entry(50, "expired")])
+
+    assert (found.all.lead.p10_s, found.all.lead.median_s, found.all.lead.p90_s) == (900, 5.5 * 3600, 60 * 3600)
+    assert [(each.over_s // 60, each.count) for each in found.leads] == [
+        (0, 1), (15, 1), (60, 1), (180, 3), (360, 1), (720, 0), (1440, 1), (2880, 1), (5760, 0), (10_080, 1),
+    ]  # fmt: skip
+    assert found.leads[-1].up_to_s is None
+
+
+def test_what_came_is_told_beside_what_was_said():
+    said = [(0.72, "confirmed"), (0.78, "expired"), (0.9, "reached"), (1.0, "withdrawn"), (0.99, "expected")]
+    found = of([entry(number, outcome, probability=sure) for number, (sure, outcome) in enumerate(said)])
+
+    assert [(each.low, each.high, each.came.count, each.came.of) for each in found.said] == [
+        (0.7, 0.8, 1, 2),
+        (0.9, 0.95, 1, 1),
+        (0.95, 1.0, 0, 1),
+    ]
+    assert found.said[0].mean == pytest.approx(0.75)
+
+
+def test_the_figures_are_a_table_too_and_no_name_is_a_formula():
+    lines = as_csv(of([entry(1, "confirmed"), entry(2, "expired", services=("=cmd()",))], by=Per.SERVICE)).split("\r\n")
+    table = [dict(zip(COLUMNS, line.split(","), strict=True)) for line in lines[1:-1]]
+
+    assert tuple(lines[0].split(",")) == COLUMNS
+    assert [row["key"] for row in table] == ["all", "'=cmd()", "shop"]
+    assert (table[0]["hits"], table[0]["decided"], table[0]["precision"]) == ("1", "2", "0.5")
+    assert (table[0]["lead_median_s"], table[1]["lead_median_s"]) == ("14400.0", "")
 
 
 def test_incidents_with_a_ticket_are_those_that_could_have_been_foreseen():

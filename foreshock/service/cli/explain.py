@@ -118,6 +118,7 @@ def _headed(view: dict[str, Any]) -> list[str]:
         *([f"under the umbrella of {view['parent']}"] if view["parent"] else []),
         *([f"umbrella: {view['umbrella']}"] if view["umbrella"] else []),
         *([f"recurrence: {view['recurrence']}"] if view["recurrence"] else []),
+        *(f"foreseen: {each['words']}" for each in view["foreseen"]),
     ]
 
 

@@ -111,7 +111,7 @@ def show_ledger(
     """How often forecasts were right, with 95 % intervals: a few cases tell little.
 
     Precision: announcements that came true, of those that are decided. Recall: incidents with a ticket that were
-    announced before. False alarms: for each week and team. What the figures mean exactly: docs/prediction.md.
+    announced before. False alarms: for each week and team. What the figures mean exactly: docs/problems.md.
 
     Examples: `foreshock forecasts ledger`, `foreshock forecasts ledger --by service --from 2026-11-01`
     """

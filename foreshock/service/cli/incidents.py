@@ -76,6 +76,7 @@ def _lines(view: dict[str, Any]) -> Iterable[str]:
         *([f"held: {row['held_by']}"] if row["held_by"] else []),
         *([f"umbrella: {view['umbrella']['words']}"] if view["umbrella"] else []),
         *([f"recurrence: {view['recurrence']}"] if view["recurrence"] else []),
+        *(f"foreseen: {each['words']}" for each in view["foreseen"]),
         *([f"known error: {view['known_error']}"] if view["known_error"] else []),
         *(f"similar: {_past(each)}" for each in view["similar"]),
         "",

@@ -21,6 +21,7 @@ from fastapi.routing import APIRoute
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
+from correlation.forecast import likely_at
 from foreshock.core.contracts import DeskAction, DeskNote, DeskRecord, DeskState
 from foreshock.core.errors import ForeshockError, Rejected
 from foreshock.core.topology import DIRECTIONS, Direction
@@ -28,7 +29,9 @@ from foreshock.service.applying import Rules
 from foreshock.service.cmdb.trusted import Shown
 from foreshock.service.console import statements, static_files, words
 from foreshock.service.console.curve import curve
+from foreshock.service.console.forecasts import add_forecasts
 from foreshock.service.console.picture import draw
+from foreshock.service.console.plots import weighed
 from foreshock.service.console.reports import add_reports
 from foreshock.service.console.ruling import add_rules
 from foreshock.service.console.silences import add_silences
@@ -104,6 +107,7 @@ def console(
     records = _RecordPages(views, page)
     add_silences(router, quiet, page=page, alert=views.alert, actor=actor, read_form=read_form, change=_CHANGE)
     add_reports(router, views, page=page)
+    add_forecasts(router, views, page=page)
     add_topology(router, views, topology, page=page)
     add_rules(router, rules, shadows, page=page, actor=actor, read_form=read_form, change=_CHANGE)
     _add_list(router, views, page)
@@ -582,13 +586,16 @@ def _environment() -> Environment:
         age=words.age,
         curve=curve,
         gap=words.gap,
+        minute=words.minute,
         moment=words.moment,
         number=words.number,
         since=_since,
         href=words.href,
+        likely_at=likely_at,
         path=words.path,
         linked=words.linked,
         size=words.size,
+        weighed=weighed,
     )
     environment.globals.update(
         static_url=_static_url,
@@ -600,6 +607,7 @@ def _environment() -> Environment:
         LEVELS=words.LEVELS,
         RESOLUTION_CODES=words.RESOLUTION_CODES,
         PATTERN_STATES=words.PATTERN_STATES,
+        OUTCOMES=words.OUTCOMES,
     )
     return environment
 

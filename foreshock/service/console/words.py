@@ -29,7 +29,18 @@ PATTERN_STATES = {
     "expected": "expected",
     "confirmed": "came true",
     "expired": "did not come true",
+    "withdrawn": "withdrawn",
 }
+
+OUTCOMES = {
+    "expected": "expected",
+    "confirmed": "came true",
+    "reached": "came true, without an incident",
+    "expired": "did not come true",
+    "withdrawn": "withdrawn",
+    "unknown": "nobody knows",
+}
+"""Of what was forecast."""
 
 # Direction overrides let a name read backwards ("gpj.exe"); other control characters have no picture at all.
 _INVISIBLE = re.compile(
@@ -84,7 +95,16 @@ def gap(seconds: float) -> str:
 def moment(at: datetime, now: datetime) -> Markup:
     """The time of day in UTC, with the date where it is another day than today; the whole stands in the tooltip."""
     at, now = at.astimezone(UTC), now.astimezone(UTC)
-    short = f"{at:%H:%M:%S}" if at.date() == now.date() else f"{at:%d %b %H:%M}"
+    return _time(at, f"{at:%H:%M:%S}" if at.date() == now.date() else f"{at:%d %b %H:%M}")
+
+
+def minute(at: datetime, now: datetime) -> Markup:
+    """The same without seconds, for what is known no better."""
+    at, now = at.astimezone(UTC), now.astimezone(UTC)
+    return _time(at, f"{at:%H:%M}" if at.date() == now.date() else f"{at:%d %b %H:%M}")
+
+
+def _time(at: datetime, short: str) -> Markup:
     return Markup('<time datetime="{}" title="{} UTC">{}</time>').format(
         at.isoformat(), f"{at:%Y-%m-%d %H:%M:%S}", short
     )

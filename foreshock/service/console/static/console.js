@@ -7,7 +7,7 @@
   const STALE_MS = Number(body.dataset.staleMs) || 15000;
   const SAY_EVERY_MS = 10000; // one summary at a time, also in a storm
   const POINTER_RESTS_MS = 10000; // a pointer parked over the list does not hold it up
-  const GO = { i: "/", p: "/problems", q: "/silences", s: "/sources", d: "/dead-letters", t: "/status" };
+  const GO = { i: "/", p: "/problems", f: "/forecasts", q: "/silences", s: "/sources", d: "/dead-letters", t: "/status" };
   const CHORD_MS = 1500;
 
   /* ---- the server's clock: ages count on from it, whatever this machine believes ---- */
