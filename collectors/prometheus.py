@@ -1,8 +1,8 @@
 """Metrics of Prometheus, or of what speaks its HTTP API (VictoriaMetrics, Mimir, Thanos), read by range queries.
 
 Facts:    https://prometheus.io/docs/prometheus/latest/querying/api/#range-queries, read 2026-11-22, and answers of
-          Prometheus 2.42 as recorded in tests/samples; ``isPartial`` is VictoriaMetrics' word, ``X-Scope-OrgID``
-          Mimir's.
+          Prometheus 2.42 as recorded in tests/samples; tested with VictoriaMetrics 1.79; ``isPartial`` is its word,
+          ``X-Scope-OrgID`` Mimir's.
 Delivery: at least once; each query has its own place in time, which moves once its points are on disk. The first visit
           reads `lookback`, and so does one after a longer break.
 Recovery: a query that fails keeps its place and is asked again; the others go on.

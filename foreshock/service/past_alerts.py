@@ -54,15 +54,23 @@ class _Answer(Struct):
     data: _Data = msgspec.field(default_factory=_Data)
 
 
-def read(api: Api, start: datetime, end: datetime, step: timedelta, query: str = QUERY) -> Iterator[Run]:
-    """Runs of all alerts in that time, by a day at a time. Raises Unavailable, Denied, Rejected."""
+def read(
+    api: Api,
+    start: datetime,
+    end: datetime,
+    step: timedelta,
+    query: str = QUERY,
+    headers: Mapping[str, str] | None = None,
+) -> Iterator[Run]:
+    """Runs of all alerts in that time, by a day at a time. headers: of every call. Raises Unavailable, Denied,
+    Rejected."""
     step_s = step.total_seconds()
     going: dict[Labels, tuple[float, float]] = {}
     first, last = start.timestamp(), end.timestamp()
     while first <= last:
         until = min(last, first + _AT_ONCE.total_seconds() - step_s)
         form = {"query": query, "start": f"{first:.3f}", "end": f"{until:.3f}", "step": f"{step_s:g}"}
-        answer = api.post("/api/v1/query_range", body=urlencode(form).encode(), headers=_FORM)
+        answer = api.post("/api/v1/query_range", body=urlencode(form).encode(), headers={**_FORM, **(headers or {})})
         try:
             found = msgspec.json.decode(answer.body, type=_Answer)
         except msgspec.DecodeError as error:

@@ -62,6 +62,7 @@ PACKAGES: dict[str, str] = {
     "rt-server": "request-tracker5 rt5-standalone rt5-db-sqlite starman",
     "snmptrap": "snmp",
     "snmptrapd": "snmptrapd",
+    "victoria-metrics": "victoria-metrics",
     "zabbix_agentd": "zabbix-agent",
     "zabbix_server": "zabbix-server-pgsql",
 }
@@ -393,6 +394,39 @@ class Prometheus(Server):
 
     def _ready(self) -> bool:
         return self._answers("/-/ready")
+
+
+class VictoriaMetrics(Server):
+    """VictoriaMetrics, alone. It takes remote write at ``/api/v1/write``."""
+
+    executable = "victoria-metrics"
+    account = "nobody"
+
+    def remember(self, text: str) -> None:
+        """These samples, in the text format with times in milliseconds; they can be read when it returns."""
+        request = urllib.request.Request(self.url + "/api/v1/import/prometheus", data=text.encode(), method="POST")
+        with urllib.request.urlopen(request, timeout=10):
+            pass
+        self.settle()
+
+    def settle(self) -> None:
+        """What came up to now can be read when it returns; else that takes some seconds."""
+        with urllib.request.urlopen(self.url + "/internal/force_flush", timeout=10):
+            pass
+
+    def _prepare(self) -> None:
+        """It makes its folder by itself."""
+
+    def _arguments(self) -> list[str]:
+        return [
+            f"-httpListenAddr=127.0.0.1:{self.port}",
+            "-storageDataPath=data",
+            "-retentionPeriod=1",
+            "-memory.allowedBytes=256MB",
+        ]
+
+    def _ready(self) -> bool:
+        return self._answers("/health")
 
 
 class NodeExporter(Server):

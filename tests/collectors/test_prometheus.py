@@ -14,7 +14,8 @@ from foreshock.connect.config import strictly
 from foreshock.connect.http import Answer
 from foreshock.core.errors import Denied, ForeshockError, Malformed, Rejected, Unavailable
 from foreshock.core.model import Direction
-from foreshock.testing.servers import NodeExporter, eventually
+from foreshock.testing.mimir import Mimir
+from foreshock.testing.servers import NodeExporter, VictoriaMetrics, eventually
 from foreshock.testing.servers import Prometheus as PrometheusServer
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -307,3 +308,31 @@ def test_a_real_prometheus_is_read_up_to_the_newest_point(require):
 
     with pytest.raises(Unavailable, match="no connection"):
         source.fetch("", datetime.now(UTC))
+
+
+def test_a_real_victoriametrics_is_read_as_prometheus_is(require):
+    require("victoria-metrics")
+    query = {"metric": "latency", "query": "lab_latency", "ci": ["ci"], "unit": "s"}
+    now = datetime.now(UTC).timestamp() // 60 * 60
+    times = [now - 60 * minute for minute in range(30, 0, -1)]
+    with VictoriaMetrics() as server:
+        server.remember("\n".join(f'lab_latency{{ci="orders-db",job="lab"}} {at % 7} {at * 1000:.0f}' for at in times))
+        source = COLLECTOR.poll.build("prom", config(query, url=server.url, lookback="31m"))  # type: ignore[union-attr]
+        page = source.fetch("", datetime.fromtimestamp(now + 6, UTC))
+
+    [samples] = samples_of(page.payloads[0])
+    assert (samples.series.ci, samples.series.dimension, samples.series.unit) == ("orders-db", "job=lab", "s")
+    found = dict(zip(samples.times, samples.values, strict=True))
+    assert {at: found[at] for at in times} == {at: at % 7 for at in times}
+
+
+def test_mimir_is_asked_behind_its_prefix_and_for_its_tenant():
+    with Mimir(tenant="ops") as server:
+        asked = (config(CPU, url=server.url, **more) for more in ({"tenant": "ops"}, {}))
+        source, nobody = (COLLECTOR.poll.build("prom", each) for each in asked)  # type: ignore[union-attr]
+        [samples] = samples_of(source.fetch("", NOON).payloads[0])
+        with pytest.raises(Denied, match="401"):
+            nobody.fetch("", NOON)
+
+    assert set(samples.values) == {1.5}
+    assert samples.series.ci == "db1"

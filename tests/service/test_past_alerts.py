@@ -3,6 +3,7 @@
 import json
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from urllib.parse import parse_qs
 
 import pytest
@@ -14,8 +15,9 @@ from foreshock.service.cli import app
 from foreshock.service.past_alerts import Run, lines, read
 from foreshock.service.recorded import read_input
 from foreshock.service.settings import collector_kinds
+from foreshock.testing.mimir import Mimir
 from foreshock.testing.records import NOON
-from foreshock.testing.servers import Prometheus
+from foreshock.testing.servers import Prometheus, VictoriaMetrics
 
 MINUTE = timedelta(minutes=1)
 DISK = {"__name__": "ALERTS", "alertstate": "firing", "alertname": "DiskFull", "instance": "db1"}
@@ -77,19 +79,20 @@ def test_the_stream_is_in_order_and_read_as_history(tmp_path):
     assert [each.record.at for each in read_back] == sorted(each.record.at for each in read_back)
 
 
-def test_alerts_of_a_real_prometheus_are_written(require, tmp_path):
-    require("prometheus", "promtool")
+def remembered(*, seconds: bool) -> list[str]:
+    """A disk was full for an hour, an hour ago; with times in seconds or milliseconds."""
     now = time.time() // 60 * 60
-    text = ["# TYPE ALERTS gauge"]
-    text += [
-        f'ALERTS{{alertname="DiskFull",alertstate="firing",instance="db1",severity="critical"}} 1 {now - at:.0f}'
+    return [
+        'ALERTS{alertname="DiskFull",alertstate="firing",instance="db1",severity="critical"} 1 '
+        f"{(now - at) * (1 if seconds else 1000):.0f}"
         for at in range(7200, 3600, -60)
     ]
-    out = tmp_path / "alerts.jsonl"
-    with Prometheus(past="\n".join([*text, "# EOF\n"])) as server:
-        done = CliRunner().invoke(
-            app, ["history", "prometheus", server.url, "--since", "1d", "--label", "cluster=eu", "--out", str(out)]
-        )
+
+
+def written(url: str, out: Path, *options: str) -> None:
+    """The command has written that alert."""
+    arguments = ["history", "prometheus", url, "--since", "1d", "--label", "cluster=eu", "--out", str(out), *options]
+    done = CliRunner().invoke(app, arguments)
 
     assert done.exit_code == 0, done.output
     fired, over = (json.loads(line) for line in out.read_text().splitlines())
@@ -99,3 +102,26 @@ def test_alerts_of_a_real_prometheus_are_written(require, tmp_path):
     lasted = datetime.fromisoformat(over["at"]) - datetime.fromisoformat(fired["at"])
     assert timedelta(minutes=58) < lasted < timedelta(minutes=70)
     assert datetime.fromisoformat(fired["at"]).tzinfo == UTC
+
+
+def test_alerts_of_a_real_prometheus_are_written(require, tmp_path):
+    require("prometheus", "promtool")
+    with Prometheus(past="\n".join(["# TYPE ALERTS gauge", *remembered(seconds=True), "# EOF\n"])) as server:
+        written(server.url, tmp_path / "alerts.jsonl")
+
+
+def test_alerts_of_a_real_victoriametrics_are_written(require, tmp_path):
+    require("victoria-metrics")
+    with VictoriaMetrics() as server:
+        server.remember("\n".join(remembered(seconds=False)))
+        written(server.url, tmp_path / "alerts.jsonl")
+
+
+def test_mimir_is_asked_behind_its_prefix_and_for_its_tenant(tmp_path):
+    with Mimir(tenant="ops") as server:
+        server.alerts = [float(line.rpartition(" ")[2]) for line in remembered(seconds=True)]
+        done = CliRunner().invoke(app, ["history", "prometheus", server.url, "--out", str(tmp_path / "none")])
+        written(server.url, tmp_path / "alerts.jsonl", "--tenant", "ops")
+
+    assert done.exit_code != 0
+    assert "no org id" in done.output

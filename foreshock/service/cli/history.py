@@ -115,6 +115,7 @@ def from_prometheus(
         Path | None, typer.Option("--token-file", help="File with a bearer token, mode 0600.")
     ] = None,
     ca_file: Annotated[Path | None, typer.Option("--ca-file", help="Authorities to trust, PEM.")] = None,
+    tenant: Annotated[str, typer.Option("--tenant", help="Sent as X-Scope-OrgID, which Mimir asks for.")] = "",
 ) -> None:
     """Write the alerts that Prometheus remembers (its series ALERTS), as history that can be imported and planned over.
 
@@ -132,6 +133,7 @@ def from_prometheus(
     from foreshock.service.clock import utc_now
 
     given = {"url": url, "token_file": token_file and str(token_file), "ca_file": ca_file and str(ca_file)}
+    given["tenant"] = tenant
     try:
         account = strictly({name: value for name, value in given.items() if value}, PrometheusAccount)
     except ValidationError as error:
@@ -139,7 +141,8 @@ def from_prometheus(
     named = dict(each.partition("=")[::2] for each in label or [])
     each_s, now = parse_duration(step), utc_now()
     api = connect(account, "history", "", Http)
-    runs = sorted(past_alerts.read(api, now - parse_duration(since), now, each_s, query or past_alerts.QUERY))
+    start, asked = now - parse_duration(since), query or past_alerts.QUERY
+    runs = sorted(past_alerts.read(api, start, now, each_s, asked, account.headers))
     if not runs:
         raise Rejected(f"{url} remembers no alerts of the last {since}", hint="try a longer --since, or see --query")
     out.write_bytes(b"".join(past_alerts.lines(runs, each_s, named)))
