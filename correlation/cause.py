@@ -474,7 +474,10 @@ def _say_symptoms(each: _Weighed, topology: Topology) -> str:
 def _say_metrics(each: _Weighed, topology: Topology) -> str:
     ordered = sorted(each.candidate.metrics.values(), key=lambda entry: (-entry[0], entry[1].metric))
     return ", ".join(
-        f"{anomaly.metric} {anomaly.direction.value} by {anomaly.score:.1f} spreads" for _, anomaly in ordered[:3]
+        f"{anomaly.metric}: {anomaly.said}"
+        if anomaly.said
+        else f"{anomaly.metric} {anomaly.direction.value} by {anomaly.score:.1f} spreads"
+        for _, anomaly in ordered[:3]
     )
 
 

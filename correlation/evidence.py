@@ -92,7 +92,7 @@ def one(before: Anomaly, now: Anomaly) -> Anomaly:
     if before.direction is not now.direction or (before.until is not None and now.onset > before.until):
         return stronger
     return msgspec.structs.replace(
-        stronger, onset=min(before.onset, now.onset), at=min(before.at, now.at), until=now.until
+        stronger, onset=min(before.onset, now.onset), at=min(before.at, now.at), until=now.until, said=now.said
     )
 
 
@@ -146,7 +146,8 @@ def describe(anomaly: Anomaly) -> str:
     unit = f" {anomaly.unit}" if anomaly.unit else ""
     verb = "is" if anomaly.until is None else "was"
     end = "" if anomaly.until is None else f" to {anomaly.until:%H:%M}"
+    numbers = f"{anomaly.observed:.4g}{unit} where {anomaly.expected:.4g}{unit} is usual"
+    what = f": {anomaly.said}" if anomaly.said else f" {verb} {anomaly.direction.value}, {numbers}"
     return (
-        f"{anomaly.ci}: {anomaly.metric}{which} {verb} {anomaly.direction.value}, {anomaly.observed:.4g}{unit} "
-        f"where {anomaly.expected:.4g}{unit} is usual, score {anomaly.score:.0f}, from {anomaly.onset:%H:%M}{end} UTC"
+        f"{anomaly.ci}: {anomaly.metric}{which}{what}, score {anomaly.score:.0f}, from {anomaly.onset:%H:%M}{end} UTC"
     )

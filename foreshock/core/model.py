@@ -362,11 +362,13 @@ class Anomaly(Struct, frozen=True, gc=False, kw_only=True):
         onset: first point of the deviation. at: the point that made it certain. until: last point of it, None while it
             lasts.
         score: how far it deviates, in robust standard deviations, never negative: the median over its points, so
-            that one wild point does not make it.
+            that one wild point does not make it. What is not measured in those is set beside them by its detector.
         observed, expected: medians over its points, in the unit of the series.
         detector: kind@version.
         course: values of the window it was found in, oldest first, thinned out, for a small picture; ``course_onset``
             is the place of the onset among them.
+        said: what is odd, in an operator's words and without its times, where ``observed`` for ``expected`` does not
+            say it.
     """
 
     ci: str
@@ -383,6 +385,7 @@ class Anomaly(Struct, frozen=True, gc=False, kw_only=True):
     detector: str
     course: tuple[float, ...] = ()
     course_onset: int = 0
+    said: str = ""
 
 
 class Evidence(Struct, frozen=True, gc=False, kw_only=True):

@@ -655,7 +655,9 @@ class Anonymiser:
     def _anomalies(self, read: AnomaliesRecord) -> AnomaliesRecord:
         return AnomaliesRecord(
             anomalies=tuple(
-                msgspec.structs.replace(one, ci=self._tokens.name(one.ci), dimension=self.text(one.dimension))
+                msgspec.structs.replace(
+                    one, ci=self._tokens.name(one.ci), dimension=self.text(one.dimension), said=self.text(one.said)
+                )
                 for one in read.anomalies
             )
         )

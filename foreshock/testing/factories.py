@@ -663,7 +663,12 @@ def _storage_failure() -> IncidentView:
         next_step="Update INC0000041 if a further service joins; resolve 5 min after the last alert clears.",
         evidence=(
             Evidence(anomaly=make_anomaly("sto-2", "disk_latency", dimension="volume=vol7"), path=("esx-3", "sto-2")),
-            Evidence(anomaly=make_anomaly("esx-3", "run_queue", unit="", until=ago(4), course=()), path=("esx-3",)),
+            Evidence(
+                anomaly=make_anomaly(
+                    "esx-3", "run_queue", until=ago(4), course=(), said="92 of 100, full about 12:44 UTC"
+                ),
+                path=("esx-3",),
+            ),
         ),
         causes=(
             Cause(

@@ -130,3 +130,18 @@ def test_an_anomaly_in_words():
         "db1: latency (p99) is up, 2.5 s where 0.5 s is usual, score 8, from 12:00 UTC"
     )  # fmt: skip
     assert describe(over) == "db1: latency was down, 2.5 s where 0.5 s is usual, score 8, from 12:00 to 12:09 UTC"
+
+
+def test_what_numbers_do_not_say_is_told_in_words():
+    full = anomaly(metric="disk_used", dimension="/var", said="92 % of 100 %, full about 12:44 UTC")
+
+    assert describe(full) == (
+        "db1: disk_used (/var): 92 % of 100 %, full about 12:44 UTC, score 8, from 12:00 UTC"
+    )  # fmt: skip
+
+
+def test_words_are_those_that_were_said_last():
+    rising, now = anomaly(score=9.0, said="80 % of 100 %"), anomaly(score=5.0, said="92 % of 100 %")
+
+    assert one(rising, now).said == "92 % of 100 %"
+    assert one(rising, now).score == 9.0

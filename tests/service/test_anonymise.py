@@ -304,7 +304,8 @@ BODIES: dict[type, str] = {
     Relationship: "source type target",
     SettingsRecord: "correlation sinks rules source problem_sinks",
     AnomaliesRecord: "anomalies",
-    Anomaly: "ci metric dimension unit onset at until score direction observed expected detector course course_onset",
+    Anomaly: "ci metric dimension unit onset at until score direction observed expected detector course course_onset "
+    "said",
     ForecastsRecord: "forecasts",
     Forecast: "ci made_at probability horizon_h lead_time_h model contributions about signs summary earliest_h "
     "latest_h state",

@@ -739,17 +739,18 @@ def test_metrics_that_left_their_band_are_shown_with_their_way_to_the_incident()
     seen = Seen(make_client().get("/incidents/S-41").text)
 
     text = " ".join(seen.text.split())
-    assert "Metrics that left their usual band 2" in text
+    assert "Metrics that are not as usual 2" in text
     assert "esx-3 needs sto-2" in text
     assert "disk_latencyvolume=vol7" in text
     assert "0.054\xa0s" in seen.text
     assert "12 up" in text
+    assert "run_queue92 of 100, full about 12:44 UTC" in text
     labels = [attributes.get("aria-label") for tag, attributes in seen.tags if attributes.get("class") == "curve"]
     assert labels == ["up, 0.054 where 0.012 is usual"]
 
 
 def test_an_incident_without_metrics_has_no_table_of_them():
-    assert "left their usual band" not in make_client().get("/incidents/S-42").text
+    assert "are not as usual" not in make_client().get("/incidents/S-42").text
 
 
 def test_a_cause_without_a_topology_still_has_a_page():

@@ -131,9 +131,12 @@ def _measured(evidence: dict[str, Any]) -> str:
     odd = evidence["anomaly"]
     which = f" ({odd['dimension']})" if odd.get("dimension") else ""
     unit = f" {odd['unit']}" if odd.get("unit") else ""
+    what = odd.get("said") or (
+        f"{odd['direction']} to {odd['observed']:.4g}{unit} where {odd['expected']:.4g}{unit} is usual, "
+        f"{odd['score']:.0f} spreads off"
+    )
     return (
-        f"{odd['metric']}{which} of {odd['ci']}: {odd['direction']} to {odd['observed']:.4g}{unit} "
-        f"where {odd['expected']:.4g}{unit} is usual, {odd['score']:.0f} spreads off since {odd['onset'][11:16]} UTC; "
+        f"{odd['metric']}{which} of {odd['ci']}: {what} since {odd['onset'][11:16]} UTC; "
         f"{' needs '.join(evidence['path'])}"
     )
 
