@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help setup run test servers fuzz lint types imports pytest lock config docs wheel bench-intake bench-memory bench-capacity bench-cmdb bench-grouping bench-causes bench-correlation bench-learning bench-replay bench-rules bench-sinks bench-topology bench-cmdb-sync bench-collectors
+.PHONY: help setup run test servers fuzz lint types imports pytest lock config docs wheel bench-intake bench-memory bench-capacity bench-cmdb bench-grouping bench-causes bench-correlation bench-learning bench-replay bench-rules bench-sinks bench-topology bench-cmdb-sync bench-collectors bench-detectors
 
 BIN := .venv/bin
 heading = @printf '\n==> %s\n' '$(1)'
@@ -125,6 +125,9 @@ bench-causes: setup ## how often the cause of a recorded incident is found, give
 
 bench-capacity: setup ## how early it is said that something fills up, and how often for nothing, beside predict_linear
 	@$(BIN)/python benchmarks/capacity.py $(ARGS)
+
+bench-detectors: setup ## what each detector tells of quiet metrics and of planted changes, and what it costs
+	@$(BIN)/python benchmarks/detectors.py $(ARGS)
 
 bench-collectors: setup ## what collectors take in a second and what it costs, beside peers: each benchmarks/collectors_*.py
 	@for part in benchmarks/collectors_*.py; do echo; echo "$$part"; $(BIN)/python $$part || exit 1; done

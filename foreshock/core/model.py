@@ -355,6 +355,10 @@ class Samples(Struct, frozen=True, kw_only=True):
     values: Sequence[float]
 
 
+POINTS = "points"
+"""The metric of an anomaly that is about series which stopped coming, not about what they say."""
+
+
 class Anomaly(Struct, frozen=True, gc=False, kw_only=True):
     """A metric of a CI that is not as it was: evidence for a situation, never one by itself.
 

@@ -111,6 +111,13 @@ def limits_of(settings: PredictSettings) -> Sequence[Limit]:
     ]
 
 
+def bounds_of(settings: PredictSettings) -> Sequence[Limit]:
+    """Those that a person named, of values, for the detector of what comes near a limit: to that one the unit says what
+    ours would."""
+    named = settings.model_copy(update={"own": False})
+    return [each for each in limits_of(named) if each.limit is not None and not each.time_left]
+
+
 def every(settings: PredictSettings) -> timedelta:
     """How often it is looked: several hundred times in the shortest horizon, and no more often than each second."""
     shortest = min((each.horizon for each in settings.limits), default=timedelta(days=1))

@@ -13,7 +13,7 @@ from foreshock.core.contracts import Collector, NewRecord, RecordKind
 from foreshock.core.errors import Unavailable
 from foreshock.service import metrics as gauges
 from foreshock.service.anomaly_alerts import KIND, alerts
-from foreshock.service.capacity import PredictSettings, every, limits_of
+from foreshock.service.capacity import PredictSettings, bounds_of, every, limits_of
 from foreshock.service.metric_process import MetricProcess
 from foreshock.service.polling import Polling
 from foreshock.service.records import AnomaliesRecord, ForecastsRecord
@@ -49,7 +49,7 @@ class Measuring:
         clock: Callable[[], datetime],
     ) -> None:
         self._settings, self._append, self._clock = settings, append, clock
-        self._predict, self._limits = predict, limits_of(predict)
+        self._predict, self._limits, self._bounds = predict, limits_of(predict), bounds_of(predict)
         self._process = MetricProcess(folder, most_series=settings.series, of_source=settings.series_of_source)
         self._listens = any(_selects(instance, kinds[instance.kind]) for instance in instances)
         self.append_encoded = self._process.append_encoded
@@ -75,7 +75,14 @@ class Measuring:
 
     def detect(self) -> None:
         """What left its usual band becomes records, for the engine to weigh."""
-        found = self._process.detect(self._clock(), learn=self._settings.learn, window=self._settings.window)
+        settings = self._settings
+        found = self._process.detect(
+            self._clock(),
+            learn=settings.learn,
+            window=settings.window,
+            detectors=settings.detectors,
+            limits=self._bounds,
+        )
         told = sorted(found, key=lambda anomaly: -anomaly.score)[:_MAX_AT_ONCE]
         self._left_out += len(found) - len(told)
         for first in range(0, len(told), _MAX_IN_RECORD):

@@ -50,14 +50,6 @@ class Cursor(Struct, tag=True, frozen=True):
     source: str
 
 
-class Detect(Struct, tag=True, frozen=True):
-    """Deviations in the last ``window_s`` seconds, for those who know what is usual from the ``learn_s`` before."""
-
-    now: Moment
-    learn_s: float
-    window_s: float
-
-
 class Limit(Struct, frozen=True, kw_only=True):
     """What some series must not reach, as ``capacity.CapacityLimit`` describes it. match: matchers, as written.
     limit: None: nothing is forecast for these series."""
@@ -68,6 +60,17 @@ class Limit(Struct, frozen=True, kw_only=True):
     horizon_s: float
     time_left: bool
     signs: Sequence[str]
+
+
+class Detect(Struct, tag=True, frozen=True):
+    """Deviations in the last ``window_s`` seconds, for those who know what is usual from the ``learn_s`` before.
+    detectors: kinds that are asked; None: all. limits: of values, for the detector of what comes near one."""
+
+    now: Moment
+    learn_s: float
+    window_s: float
+    detectors: Sequence[str] | None = None
+    limits: Sequence[Limit] = ()
 
 
 class Foresee(Struct, tag=True, frozen=True):
@@ -167,9 +170,17 @@ class MetricProcess:
     def cursor(self, source: str) -> str:
         return self._ask(Cursor(source)).cursor
 
-    def detect(self, now: datetime, *, learn: timedelta, window: timedelta) -> Sequence[Anomaly]:
+    def detect(
+        self,
+        now: datetime,
+        *,
+        learn: timedelta,
+        window: timedelta,
+        detectors: Sequence[str] | None = None,
+        limits: Sequence[Limit] = (),
+    ) -> Sequence[Anomaly]:
         """Anomalies that are news."""
-        answer = self._ask(Detect(now, learn.total_seconds(), window.total_seconds()))
+        answer = self._ask(Detect(now, learn.total_seconds(), window.total_seconds(), detectors, limits))
         self.last = msgspec.structs.replace(self.last, series=answer.series, refused=answer.refused)
         return answer.anomalies
 

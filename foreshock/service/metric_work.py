@@ -20,6 +20,7 @@ from msgspec import Struct
 import predictor.detectors
 from foreshock.core import registry
 from foreshock.core.errors import ForeshockError, Unavailable
+from foreshock.core.matchers import matches_all, parse_matchers
 from foreshock.core.model import Anomaly, Samples, Series
 from foreshock.service.capacity_work import Foreseer
 from foreshock.service.metric_process import (
@@ -28,6 +29,7 @@ from foreshock.service.metric_process import (
     Cursor,
     Detect,
     Foresee,
+    Limit,
     Refused,
     Request,
     Tidy,
@@ -37,8 +39,8 @@ from foreshock.service.metric_process import (
 from foreshock.store.cardinality import Cardinality
 from foreshock.store.history import ParquetHistory
 from foreshock.store.points import gather_bytes
-from predictor.detect import Detector, Fitted, news, place
-from predictor.frames import Panel, panel
+from predictor.detect import Detector, Fitted, news, place, together
+from predictor.frames import Bound, Floats, Panel, came, panel
 
 _FIT_EVERY = timedelta(hours=1)
 _REFIT_AFTER = timedelta(minutes=10)  # at the earliest, for series that were not there when it was fitted
@@ -62,10 +64,11 @@ def detector_kinds() -> Mapping[str, Detector]:
 
 
 class _Judge(Struct):
-    """Detectors that know some series, in this order."""
+    """Detectors that know some series, in this order. last: when each had a point, as far as it was seen here."""
 
     series: Sequence[Series]
-    fitted: Sequence[Fitted]
+    fitted: Sequence[tuple[Detector, Fitted]]
+    last: Floats
 
 
 class _Metric(Struct):
@@ -85,7 +88,7 @@ class Work:
         _own(folder)
         self._history = ParquetHistory(folder)
         self._cardinality, self._aged = Cardinality(most_series, of_source), datetime.min.replace(tzinfo=UTC)
-        self._detectors = tuple(detector_kinds().values())
+        self._detectors = detector_kinds()
         self._metrics: dict[str, _Metric] = {}
         self._foreseer = Foreseer(self._history, folder / "forecasts.json")
         self._told: dict[tuple[str, str, str], tuple[Anomaly, datetime]] = {}
@@ -137,10 +140,10 @@ class Work:
         yield from self._learn(
             {name: found for name, found in recent.items() if self._is_due(name, found, now)}, request
         )
-        found: list[Anomaly] = []
+        found: list[tuple[Detector, Sequence[Anomaly]]] = []
         for name, of_metric in sorted(recent.items()):
             found += self._judge(self._metrics[name], of_metric)
-        told = news(found, self._told, now)
+        told = news(together(found), self._told, now)
         self._told |= {place(anomaly): (anomaly, now) for anomaly in told}
         self._told = {name: (last, at) for name, (last, at) in self._told.items() if now - at < _FORGET}
         refused = [Refused(source=s, metric=m, points=p, series=n) for s, m, p, n in self._cardinality.refused()]
@@ -166,19 +169,33 @@ class Work:
                 metric, of_metric = learnt[name], past[name]
                 for first in range(0, len(of_metric), _CHUNK):
                     frame = panel(of_metric[first : first + _CHUNK], max(metric.step_s, fine_s))
-                    metric.judges.append(_Judge(frame.series, [detector.fit(frame) for detector in self._detectors]))
+                    metric.judges.append(self._fitted(frame, request))
                     yield
+        for name, metric in learnt.items():
+            if name in self._metrics:
+                _remember(self._metrics[name].judges, metric.judges)
         self._metrics |= learnt
 
-    def _judge(self, metric: _Metric, recent: Sequence[Samples]) -> list[Anomaly]:
+    def _fitted(self, past: Panel, request: Detect) -> _Judge:
+        past = msgspec.structs.replace(past, bounds=_bounds(past.series, request.limits))
+        asked = self._detectors if request.detectors is None else request.detectors
+        fitted = [(self._detectors[kind], self._detectors[kind].fit(past)) for kind in asked]
+        return _Judge(past.series, fitted, np.full(len(past.series), np.nan))
+
+    def _judge(self, metric: _Metric, recent: Sequence[Samples]) -> Iterator[tuple[Detector, Sequence[Anomaly]]]:
         by_identity = {_identity(each.series): each for each in recent}
-        found: list[Anomaly] = []
+        known = {_identity(series) for judge in metric.judges for series in judge.series}
+        grown = frozenset(ci for ci, dimension in by_identity if (ci, dimension) not in known)
+        heard = came(recent, metric.step_s)
         for judge in metric.judges:
             wanted = [by_identity.get(_identity(series)) for series in judge.series]
-            frame = _aligned(judge.series, wanted, metric.step_s)
-            for fitted in judge.fitted:
-                found += fitted.detect(frame)
-        return found
+            frame = msgspec.structs.replace(
+                _aligned(judge.series, wanted, metric.step_s), last=judge.last, grown=grown, heard=heard
+            )
+            for detector, fitted in judge.fitted:
+                yield detector, fitted.detect(frame)
+            newest = [np.nan if each is None else each.times[-1] for each in wanted]
+            judge.last = np.fmax(judge.last, np.array(newest, dtype=np.float64))
 
 
 def _aligned(series: Sequence[Series], samples: Sequence[Samples | None], step_s: float) -> Panel:
@@ -191,6 +208,27 @@ def _aligned(series: Sequence[Series], samples: Sequence[Samples | None], step_s
         ],
         step_s,
     )
+
+
+def _remember(before: Sequence[_Judge], now: Sequence[_Judge]) -> None:
+    """When the series were last seen, for those who judge them from now on."""
+    seen = {
+        _identity(series): at for judge in before for series, at in zip(judge.series, judge.last.tolist(), strict=True)
+    }
+    for judge in now:
+        judge.last = np.array([seen.get(_identity(series), np.nan) for series in judge.series], dtype=np.float64)
+
+
+def _bounds(series: Sequence[Series], limits: Sequence[Limit]) -> list[Bound | None]:
+    """Of each series what the first limit that fits says; empty without limits."""
+    read = [(parse_matchers(each.match), Bound(each.limit, each.up)) for each in limits if each.limit is not None]
+    if not read:
+        return []
+    return [next((bound for matchers, bound in read if matches_all(matchers, _said(name))), None) for name in series]
+
+
+def _said(series: Series) -> dict[str, str]:
+    return {"metric": series.metric, "ci": series.ci, "dimension": series.dimension, "unit": series.unit}
 
 
 def _step_s(samples: Sequence[Samples]) -> float:

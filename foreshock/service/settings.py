@@ -6,6 +6,7 @@ If anything is wrong, nothing starts. ``settings_files`` writes the example and 
 
 import ipaddress
 import json
+import pkgutil
 import re
 import socket
 from collections.abc import Callable, Mapping
@@ -39,6 +40,7 @@ import collectors
 import correlation.rules
 import foreshock.connect.on_call
 import incident_sink
+import predictor.detectors
 from correlation.rule import RuleKind
 from correlation.settings import CorrelationSettings
 from foreshock.connect.brokers import BrokerConfig
@@ -329,6 +331,10 @@ class RetentionSettings(Section):
     )
 
 
+_DETECTORS = tuple(sorted(module.name for module in pkgutil.iter_modules(predictor.detectors.__path__)))
+"""By the names of their files, so that none of what they import is."""
+
+
 class MetricSettings(Section):
     age: Duration = Field(
         default=timedelta(days=30), ge=timedelta(hours=1), description="points older than this are removed"
@@ -355,12 +361,24 @@ class MetricSettings(Section):
         le=timedelta(hours=6),
         description="how far back a deviation is looked for, each minute",
     )
+    detectors: tuple[str, ...] = Field(
+        default=_DETECTORS,
+        description="which detectors are asked; none: metrics are only kept",
+        examples=[["robust", "silence"]],
+    )
     alerts: tuple[AnomalyAlert, ...] = Field(
         default=(),
         max_length=100,
         description="anomalies that are alerts by themselves; all others are only evidence of incidents",
         examples=[[{"match": 'metric="availability", direction="down"', "severity": "critical", "score": 5.0}]],
     )
+
+    @field_validator("detectors")
+    @classmethod
+    def _exist(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := sorted(set(names) - set(_DETECTORS)):
+            raise Invalid(f"no detector is called {', '.join(unknown)}", hint=f"there are {', '.join(_DETECTORS)}")
+        return names
 
 
 class DiskGuardSettings(Section):

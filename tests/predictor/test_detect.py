@@ -5,7 +5,7 @@ import pytest
 
 from foreshock.core.model import Anomaly, Direction
 from foreshock.testing.records import NOON
-from predictor.detect import REPEAT, news, place
+from predictor.detect import REPEAT, Detector, news, place, together
 
 
 def minutes(number: float) -> timedelta:
@@ -45,3 +45,40 @@ def test_what_lasts_is_told_again_after_a_while():
 
     assert news([LASTING], told, NOON + REPEAT - minutes(1)) == []
     assert news([LASTING], told, NOON + REPEAT) == [LASTING]
+
+
+def kind(name: str, *, yields: bool = False, told_of_cis=None) -> Detector:
+    return Detector(
+        kind=name, version=1, title="", fit=lambda _: None, plant=lambda course: course, yields=yields,
+        told_of_cis=told_of_cis,
+    )  # fmt: skip
+
+
+ROBUST, LIMIT, LEVEL = kind("robust"), kind("saturation"), kind("change_point", yields=True)
+FULL = msgspec.structs.replace(LASTING, score=5.0, said="92 % of 100 %", detector="saturation@1")
+
+
+def test_of_each_series_one_thing_is_told_and_it_is_the_strongest_in_the_words_of_the_other():
+    [told] = together([(ROBUST, [LASTING]), (LIMIT, [FULL])])
+
+    assert (told.detector, told.score, told.said) == ("robust@1", 8.0, "92 % of 100 %")
+
+
+def test_what_lasts_goes_before_what_is_over_and_keeps_to_its_own_words():
+    over = msgspec.structs.replace(FULL, until=NOON + minutes(20), score=9.0)
+
+    assert together([(LIMIT, [over]), (ROBUST, [LASTING])]) == [LASTING]
+
+
+def test_a_detector_that_yields_is_heard_where_no_other_says_anything():
+    level = msgspec.structs.replace(LASTING, score=50.0, said="level 3 -> 4", detector="change_point@1")
+    elsewhere = msgspec.structs.replace(level, ci="db2")
+
+    assert together([(LEVEL, [level, elsewhere]), (ROBUST, [LASTING])]) == [LASTING, elsewhere]
+
+
+def test_findings_of_all_metrics_come_together_before_they_are_told_of_their_cis():
+    counted = kind("silence", told_of_cis=lambda found: [msgspec.structs.replace(found[0], score=float(len(found)))])
+    other = msgspec.structs.replace(LASTING, metric="cpu")
+
+    assert [each.score for each in together([(counted, [LASTING]), (counted, [other])])] == [2.0]

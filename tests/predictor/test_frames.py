@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from foreshock.core.model import Samples, Series
-from predictor.frames import panel, quantiles
+from predictor.frames import came, panel, quantiles
 
 CPU = Series(ci="db1", metric="cpu")
 LOAD = Series(ci="db1", metric="load")
@@ -34,8 +34,9 @@ def test_points_of_one_series_in_several_parts_come_together_and_the_last_within
     assert met.values.tolist() == [[2.0], [3.0]]
 
 
-def test_an_infinite_value_is_a_missing_point():
-    met = panel([Samples(series=CPU, times=[0.0, 60.0], values=[float("inf"), 1.0])], step_s=60)
+@pytest.mark.parametrize("value", [float("inf"), -1e300])
+def test_a_value_beyond_all_measure_is_a_missing_point(value):
+    met = panel([Samples(series=CPU, times=[0.0, 60.0], values=[value, 1.0])], step_s=60)
 
     np.testing.assert_array_equal(met.values, [[np.nan], [1.0]])
 
@@ -45,6 +46,16 @@ def test_no_points_make_a_panel_without_rows():
 
     assert met.values.shape == (0, 1)
     assert np.isnan(quantiles(met.values, 0.5)[0]).all()
+
+
+def test_a_metric_came_where_a_quarter_of_its_series_did():
+    parts = [
+        Samples(series=CPU, times=[60.0 * row for row in range(count)], values=[1.0] * count) for count in range(5)
+    ]
+
+    assert came(parts, 60.0).tolist() == [0.0, 60.0, 120.0, 180.0]
+    assert came(parts * 2 + [parts[1]] * 8, 60.0).tolist() == [0.0, 60.0, 120.0]
+    assert came([], 60.0).tolist() == []
 
 
 def test_between_takes_the_start_and_leaves_the_end():

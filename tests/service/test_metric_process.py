@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from foreshock.core.errors import Unavailable
-from foreshock.core.model import Samples, Series
+from foreshock.core.model import POINTS, Samples, Series
 from foreshock.service import metric_work
 from foreshock.service.listening_outlet import encoded
-from foreshock.service.metric_process import Answer, Append, Detect, MetricProcess, Turns
+from foreshock.service.metric_process import Answer, Append, Detect, Limit, MetricProcess, Turns
 from foreshock.service.metric_work import Work
 from foreshock.testing.records import NOON
 
@@ -29,9 +29,11 @@ def process(tmp_path):
     started.stop()
 
 
-def day(ci: str, *, until_s: float = 0.0, shift_at_s: float | None = None, seed: int = 1) -> Samples:
+def day(
+    ci: str, *, from_s: float = -6 * 3600, until_s: float = 0.0, shift_at_s: float | None = None, seed: int = 1
+) -> Samples:
     """Six hours of a metric in minutes up to ``until_s`` after noon; 20 spreads higher from ``shift_at_s``."""
-    offsets = np.arange(-6 * 3600, until_s, 60.0)
+    offsets = np.arange(from_s, until_s, 60.0)
     values = 50 + np.random.default_rng(seed).standard_normal(len(offsets))
     if shift_at_s is not None:
         values[offsets >= shift_at_s] += 20
@@ -40,8 +42,8 @@ def day(ci: str, *, until_s: float = 0.0, shift_at_s: float | None = None, seed:
     )
 
 
-def detect(process: MetricProcess, after: timedelta = timedelta()):
-    return process.detect(NOON + after, learn=LEARN, window=WINDOW)
+def detect(process: MetricProcess, after: timedelta = timedelta(), **asked):
+    return process.detect(NOON + after, learn=LEARN, window=WINDOW, **asked)
 
 
 def test_a_shift_is_told_once_with_its_onset_and_again_when_it_is_over(process):
@@ -57,14 +59,52 @@ def test_a_shift_is_told_once_with_its_onset_and_again_when_it_is_over(process):
     assert process.cursor("prom") == "here"
 
     calm = [(60.0 * n, 50.0) for n in range(12)]
-    points = Samples(
-        series=Series(ci="db1", metric="cpu", unit="%"),
-        times=[NOON.timestamp() + at for at, _ in calm],
-        values=[value for _, value in calm],
-    )
-    process.append("prom", [points], "there")
+    points = [
+        Samples(
+            series=Series(ci=ci, metric="cpu", unit="%"),
+            times=[NOON.timestamp() + at for at, _ in calm],
+            values=[value for _, value in calm],
+        )
+        for ci in ("db1", "db2")
+    ]
+    process.append("prom", points, "there")
     [over] = detect(process, timedelta(minutes=12))
     assert over.until == NOON - timedelta(seconds=60)
+
+
+def test_a_series_that_stops_is_told_and_told_when_it_is_back(process):
+    """It was learnt before it stopped, and again while it was away."""
+    hosts = [day(f"db{number}", seed=number) for number in range(4)]
+    process.append("prom", hosts, "")
+    assert detect(process) == []
+
+    process.append("prom", [day(f"db{number}", until_s=3600, seed=number) for number in range(3)], "")
+    [gone] = detect(process, timedelta(hours=1))
+    assert (gone.ci, gone.metric, gone.until) == ("db3", POINTS, None)
+    assert gone.said == "none of cpu, every 60 s before"
+    assert gone.onset == NOON
+
+    process.append("prom", [day(f"db{number}", from_s=3600, until_s=4200, seed=number) for number in range(4)], "")
+    [back] = detect(process, timedelta(minutes=70))
+    assert (back.metric, back.until) == (POINTS, NOON + timedelta(minutes=59))
+
+
+def test_a_declared_limit_reaches_the_detectors(process):
+    process.append("prom", [day("db1", shift_at_s=-600), day("db2", seed=2)], "")
+
+    pool = Limit(match='metric="cpu",ci="db1"', limit=75.0, up=True, horizon_s=60.0, time_left=False, signs=())
+
+    [near] = detect(process, limits=[pool])
+
+    assert near.said.endswith(" % of 75 %")
+    assert near.detector == "robust@1"
+
+
+def test_only_the_detectors_that_are_named_are_asked(process):
+    process.append("prom", [day("db1", shift_at_s=-600), day("db2", seed=2)], "")
+
+    assert detect(process, detectors=["silence"]) == []
+    assert detect(process, detectors=()) == []
 
 
 def test_it_starts_again_after_it_was_killed_and_knows_what_it_had(process):
