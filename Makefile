@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help setup run test servers fuzz lint types imports pytest lock config docs wheel bench-intake bench-memory bench-capacity bench-cmdb bench-grouping bench-causes bench-correlation bench-learning bench-replay bench-rules bench-sinks bench-topology bench-cmdb-sync bench-collectors bench-detectors
+.PHONY: help setup run test servers fuzz lint types imports pytest lock config docs wheel bench-intake bench-memory bench-capacity bench-cmdb bench-grouping bench-causes bench-correlation bench-learning bench-replay bench-rules bench-sinks bench-topology bench-cmdb-sync bench-collectors bench-prediction bench-detectors
 
 BIN := .venv/bin
 heading = @printf '\n==> %s\n' '$(1)'
@@ -128,6 +128,9 @@ bench-capacity: setup ## how early it is said that something fills up, and how o
 
 bench-detectors: setup ## what each detector tells of quiet metrics and of planted changes, and what it costs
 	@$(BIN)/python benchmarks/detectors.py $(ARGS)
+
+bench-prediction: setup ## how well anomaly scores find what people marked in public data, beside other detectors
+	@$(BIN)/python benchmarks/detection.py $(ARGS)
 
 bench-collectors: setup ## what collectors take in a second and what it costs, beside peers: each benchmarks/collectors_*.py
 	@for part in benchmarks/collectors_*.py; do echo; echo "$$part"; $(BIN)/python $$part || exit 1; done

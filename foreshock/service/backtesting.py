@@ -18,7 +18,7 @@ def run_backtest(spec_file: Path, data: Path | None, out: Path, *, leave_out: bo
 
     spec = load(spec_file, BacktestSpec)
     folder = data or spec_file.parent
-    _make(out)
+    make_folder(out)
     tables = {part: read_columns(folder / file, columns) for part, (file, columns) in spec.files().items()}
     found = backtest(spec, tables, leave_out=leave_out)
     write_columns(out / "predictions.csv", found.columns())
@@ -30,7 +30,8 @@ def run_backtest(spec_file: Path, data: Path | None, out: Path, *, leave_out: bo
     return found.card
 
 
-def _make(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
+    """Raises ForeshockError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -8,8 +8,9 @@ from foreshock.core.errors import ConfigError, ForeshockError, Problem
 from foreshock.store.rows import check_file
 
 
-def read_columns(path: Path, wanted: Sequence[str]) -> Any:
-    """A ``pyarrow.Table`` of the wanted columns; types are as stored, or as all the cells of a CSV column read.
+def read_columns(path: Path, wanted: Sequence[str] | None = None) -> Any:
+    """A ``pyarrow.Table`` of the wanted columns, by default of all; types are as stored, or as all the cells of a CSV
+    column read.
 
     Raises ConfigError: no such file, not readable, or without one of the columns.
     """
@@ -21,10 +22,12 @@ def read_columns(path: Path, wanted: Sequence[str]) -> Any:
     try:
         if path.suffix == ".parquet":
             names = pq.ParquetFile(path).schema_arrow.names
+            wanted = names if wanted is None else wanted
             _check(path, wanted, names)
             return pq.read_table(path, columns=list(wanted))
         with pa_csv.open_csv(path) as stream:
             names = stream.schema.names
+        wanted = names if wanted is None else wanted
         _check(path, wanted, names)
         convert = pa_csv.ConvertOptions(include_columns=list(wanted), strings_can_be_null=True)
         return pa_csv.read_csv(path, convert_options=convert)
@@ -41,6 +44,14 @@ def write_columns(path: Path, columns: Mapping[str, Any]) -> None:
         pa_csv.write_csv(pa.table(dict(columns)), path, pa_csv.WriteOptions(quoting_style="needed"))
     except OSError as error:
         raise ForeshockError(f"{path} cannot be written: {error}", hint="name another folder") from None
+
+
+def join_tables(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Columns of several tables, one below the other; all have the same names and types."""
+    import pyarrow as pa
+
+    joined = pa.concat_tables([pa.table(dict(part)) for part in parts])
+    return {name: joined.column(name) for name in joined.column_names}
 
 
 def _check(path: Path, wanted: Sequence[str], names: Sequence[str]) -> None:

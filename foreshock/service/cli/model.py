@@ -37,3 +37,28 @@ def backtest_model(
     from foreshock.service.backtesting import run_backtest
 
     tell_lines(run_backtest(spec, data, out, leave_out=leave_out), output, lambda card: card["summary"])
+
+
+@commands.command("detect")
+@told
+def detect_anomalies(
+    spec: Annotated[Path, typer.Option("--spec", help="YAML that names the files, the columns and the method.")],
+    out: Out,
+    data: Data = None,
+    output: Format = Output.TABLE,
+) -> None:
+    """Score how strange each measured row is, from the rows before it only. No labels are needed.
+
+    Writes scores.csv (entity, time, score from 0 to 1).
+
+    Example: foreshock model detect --spec benchmarks/detection_smd.yaml --data prepared/ --out answer/
+    """
+    from foreshock.service.detecting import run_detect
+
+    tell_lines(
+        run_detect(spec, data, out),
+        output,
+        lambda done: [
+            f"{done['rows']} rows of {done['entities']} entities scored ({done['method']}): {out}/scores.csv"
+        ],
+    )

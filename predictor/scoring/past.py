@@ -1,0 +1,69 @@
+"""What earlier rows say about a row: medians, ranks and smoothed values of the past; nothing here looks ahead."""
+
+from bisect import bisect_left, insort
+
+import numpy as np
+
+from predictor.frames import Floats
+
+_LOOKS = 144  # so many values stand for a long window: about as good as all of them
+_MOST = 0.99
+
+
+def median_before(values: Floats, window: int) -> Floats:
+    """Shape (t, n): for each row the column medians of about ``window`` rows before it, of every ``window / 144``th.
+
+    The first rows have nothing before them and get the first.
+    """
+    import pandas as pd
+
+    stride = max(1, window // _LOOKS)
+    medians = pd.DataFrame(values[::stride]).rolling(max(1, window // stride), min_periods=1).median().to_numpy()
+    last = np.arange(len(values)) // stride - 1
+    return np.where((last >= 0)[:, None], medians[np.maximum(last, 0)], values[:1])
+
+
+def rolling(values: Floats, window: int, share: float, least: int = 1) -> Floats:
+    """Shape (t,): the quantile of a value and the ``window - 1`` before it; NaN with fewer than ``least`` of them."""
+    import pandas as pd
+
+    found: Floats = pd.Series(values).rolling(window, min_periods=least).quantile(share).to_numpy()
+    return found
+
+
+def later(values: Floats, rows: int, fill: float = np.nan) -> Floats:
+    """The same values ``rows`` rows later."""
+    return np.concatenate((np.full(min(rows, len(values)), fill), values))[: len(values)]
+
+
+def mean_before(values: Floats, window: int | None) -> Floats:
+    """Shape (t,): the mean of a value and those before it, of all or of ``window``; what is missing does not count."""
+    import pandas as pd
+
+    series = pd.Series(values)
+    means = series.expanding() if window is None else series.rolling(window, min_periods=1)
+    found: Floats = means.mean().to_numpy()
+    return found
+
+
+def smoothed(values: Floats, half_life: float) -> Floats:
+    """Shape (t,): the mean of a row and those before it, each counting half of one ``half_life`` rows later."""
+    import pandas as pd
+
+    means: Floats = pd.Series(values).ewm(halflife=half_life).mean().to_numpy()
+    return means
+
+
+def ranks_before(values: Floats) -> tuple[Floats, Floats]:
+    """For each value the share of those before it, itself added to them, that are as large; and the 99 % of those
+    before it. A missing value has the share 1 and is not among those before."""
+    before: list[float] = []
+    shares, most = np.ones(len(values)), np.full(len(values), np.nan)
+    for row, value in enumerate(values.tolist()):
+        count = len(before)
+        if count:
+            most[row] = before[int(_MOST * (count - 1))]
+        if value == value:
+            shares[row] = (count - bisect_left(before, value) + 1) / (count + 1)
+            insort(before, value)
+    return shares, most
