@@ -29,7 +29,6 @@ PAST_DAYS, DAYS = 15, 9
 LOOK_S = 3600.0
 HORIZON_S = DAY
 LIKELY, UNLIKELY = 0.7, 0.35
-_REAL_ROWS = 8600  # of ASD, which all of its servers have
 _LEADS_H = (1.0, 4.0)
 _PER_DAY = round(DAY / STEP_S)
 
@@ -372,8 +371,8 @@ def real(folder: Path) -> None:
     columns = []
     for path in sorted(folder.glob("*_train.parquet")):
         table = pyarrow.parquet.read_table(path)
-        columns += [np.asarray(table[name], dtype=np.float64)[:_REAL_ROWS] for name in table.column_names]
-    points = np.stack(columns, axis=1)
+        columns += [np.asarray(table[name], dtype=np.float64) for name in table.column_names]
+    points = np.stack([each[: min(map(len, columns))] for each in columns], axis=1)
     values = np.full((2 * len(points), points.shape[1]), np.nan)
     values[::2] = points  # every five minutes
     begin = len(values) // 2

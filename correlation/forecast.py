@@ -49,6 +49,12 @@ class Heard(Struct, frozen=True, gc=False, kw_only=True):
         """Whether something announced is still to come true."""
         return self.announced is not None and self.announced.outcome is ForecastOutcome.EXPECTED
 
+    @property
+    def waits(self) -> bool:
+        """Whether an incident can still be what was announced: it may come after the model saw that it happened."""
+        row = self.announced
+        return self.open or (row is not None and row.outcome is ForecastOutcome.REACHED and not row.situation)
+
 
 class Expected(Struct, gc=False, kw_only=True):
     """A proactive Problem. Running state.
@@ -141,12 +147,12 @@ class Forecasts:
         known = key(heard.forecast)
         self.unhear(known)
         self.heard[known] = heard
-        if heard.open:
+        if heard.waits:
             self._announced.setdefault(heard.forecast.ci, []).append(known)
 
     def unhear(self, known: str) -> None:
         before = self.heard.pop(known, None)
-        if before is not None and before.open:
+        if before is not None and before.waits:
             _take_out(self._announced, before.forecast.ci, known)
 
     @property
@@ -155,7 +161,7 @@ class Forecasts:
         return bool(self.expected or self._announced)
 
     def announced_on(self, cis: Collection[str]) -> list[Heard]:
-        """What models announced of these CIs and has not come true yet."""
+        """What models announced of these CIs and no incident has come of yet."""
         keys = [known for ci in sorted(self._announced.keys() & cis) for known in sorted(self._announced[ci])]
         return [self.heard[known] for known in keys]
 

@@ -204,7 +204,7 @@ class Engine:
             (
                 *Outcome, "ignored", "malformed", "expired", "flapping", "flaps", "clashes",
                 "opened", "merged", "split", "moved", "reopened", "anomalies", "anomalies_cut", "changes", "below_cut",
-                "umbrellas", "under", "forecasts", "forecasts_hit", "forecasts_false",
+                "umbrellas", "under", "forecasts", "forecasts_hit", "forecasts_false", "forecasts_unbound",
                 "umbrellas", "under", "storms", "braked",
             ),
             0,

@@ -38,7 +38,10 @@ def hear(engine: "Engine", body: bytes) -> None:
     for forecast in sorted(read, key=lambda each: (each.made_at, each.ci, each.model)):
         ci = named(forecast.ci, engine.topology, engine.settings.bind)
         engine.counts["forecasts"] += 1
-        if ci in engine.topology.cis and foresight.over_at(forecast) > engine.now:
+        if ci not in engine.topology.cis:
+            engine.counts["forecasts_unbound"] += 1
+            engine.say("forecast", forecast.ci, "is about no CI", f"{foresight.said(forecast)}, {forecast.model}")
+        elif foresight.over_at(forecast) > engine.now:
             _take(engine, msgspec.structs.replace(forecast, ci=ci))
 
 
@@ -215,14 +218,26 @@ def look(engine: "Engine", situation: Situation) -> None:
             _confirm(engine, found, situation)
     for heard in known.announced_on(places):
         if heard.announced is not None and _is_it(engine, situation, heard.forecast):
-            row = _conclude(engine, heard.announced, ForecastOutcome.CONFIRMED, situation.id)
-            _keep(engine, heard, row)
+            _came(engine, heard, heard.announced, situation)
 
 
 def look_at_all(engine: "Engine") -> None:
     """Alerts may be about other CIs than before."""
     for situation in engine.situations.values():
         look(engine, situation)
+
+
+def _came(engine: "Engine", heard: Heard, row: ForecastRow, situation: Situation) -> None:
+    if heard.open:
+        _keep(engine, heard, _conclude(engine, row, ForecastOutcome.CONFIRMED, situation.id))
+        return
+    row = engine.effects.forecasts[row.id] = msgspec.structs.replace(row, situation=situation.id)
+    _keep(engine, heard, row)
+    found = engine.forecasts.problems.get(row.problem)
+    if found is not None and found.ended_as is ForecastState.REACHED and not found.situation:
+        engine.forecasts.hand_over(found, situation.id)
+        _has_tickets(engine, found)
+        changed(engine, found)
 
 
 def _keep(engine: "Engine", heard: Heard, row: ForecastRow) -> None:

@@ -137,7 +137,7 @@ class Told:
         self.ended |= effects.ended
         for id, row in effects.forecasts.items():
             before = self.ledger.get(id)
-            if row.outcome is not ForecastOutcome.EXPECTED and row != before:
+            if row.outcome is not ForecastOutcome.EXPECTED and (before is None or row.outcome is not before.outcome):
                 self.concluded.append(id)
             self.ledger[id] = row
 
@@ -750,7 +750,8 @@ def check_ledger(told: Told, engine: Engine) -> None:
     for id, row in ledger.items():
         over = row.outcome is not ForecastOutcome.EXPECTED
         assert (row.ended_at is not None) is over, f"{id} is {row.outcome}, and ended at {row.ended_at}"
-        assert bool(row.situation) is (row.outcome is ForecastOutcome.CONFIRMED)
+        assert row.situation or row.outcome is not ForecastOutcome.CONFIRMED
+        assert not row.situation or row.outcome in (ForecastOutcome.CONFIRMED, ForecastOutcome.REACHED)
         assert bool(row.problem) is not bool(row.reason), f"{id} says not what it led to"
         assert over or row.until > engine.now, f"{id} should have expired"
         assert row.ended_at is None or row.ended_at <= row.until

@@ -218,11 +218,14 @@ def test_a_sink_that_refused_it_is_asked_again_with_what_is_new():
     assert [order.verb.value for order in checked(story).told.problem_orders] == ["open", "open"]
 
 
-def test_a_forecast_for_what_the_topology_does_not_know_is_counted_and_forgotten():
+def test_a_forecast_for_what_the_topology_does_not_know_is_counted_and_told_and_forgotten():
     story = Story(*SHOP).forecast("nowhere")
 
     assert told(checked(story)) == []
-    assert story.engine.counts["forecasts"] == 1
+    assert (story.engine.counts["forecasts"], story.engine.counts["forecasts_unbound"]) == (1, 1)
+    assert [(row.subject, row.action) for row in story.told.audit if row.kind == "forecast"] == [
+        ("nowhere", "is about no CI")
+    ]
     assert not story.engine.forecasts
 
 
@@ -340,6 +343,18 @@ def test_what_its_model_saw_happen_has_come_true_without_an_incident():
     assert checked(story).told.problem_orders[-1].note.startswith("Confirmed: /var is full. That is 5 hours after")
     assert (view(story).state, labels(story)) == ("confirmed", [("P-1", "hit")])
     assert ledger(story) == {"F-1": ("", "reached", "P-1", "")}
+
+
+def test_the_incident_of_what_its_model_saw_happen_may_come_later():
+    story = expecting().after(5 * HOUR).forecast("db1", 1.0, state="reached", summary="/var is full")
+    story.after(600).fire("db1").after(60).tick()
+
+    assert ledger(checked(story)) == {"F-1": ("", "reached", "P-1", "S-1")}
+    assert (view(story).state, view(story).confirmed_by) == ("confirmed", "S-1")
+    assert "Expected by problem P-1, 5 hours before" in story.told.orders[0].note
+
+    story.sink_says("confirmed", "S-1", sequence=9, number="INC1")
+    assert checked(story).told.problem_orders[-1].incidents == ("S-1",)
 
 
 def test_what_opens_no_problem_though_it_is_likely_is_in_the_ledger_too():

@@ -4,10 +4,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from foreshock.core.contracts import ForecastOutcome, ForecastRow, SituationRow, Step
+from foreshock.core.contracts import ForecastOutcome, ForecastRow, SituationRow
 from foreshock.core.errors import Rejected
 from foreshock.service.ledger import COLUMNS, Ledger, Per, as_csv, of_period
-from foreshock.store.store import Store
 from foreshock.testing.records import NOON
 
 HOUR, WEEK = timedelta(hours=1), timedelta(weeks=1)
@@ -160,24 +159,3 @@ def test_without_any_forecast_there_are_no_figures_and_no_error():
 def test_a_period_that_is_none_is_refused():
     with pytest.raises(Rejected, match="is no period"):
         of_period(Kept([]), END, END, NOON, Per.MODEL)
-
-
-def test_the_store_keeps_the_newest_state_of_each_entry(tmp_path):
-    store = Store(f"sqlite:///{tmp_path}/foreshock.db")
-    from foreshock.store import migrations
-
-    migrations.upgrade(store.migration_engine)
-    store.journal.commit(Step(read_from=0, position=1, forecasts=[entry(1), entry(2, services=())]))
-    late = entry(1, "confirmed", about="disk_used mount=/var", summary="/var\x00 is full")
-    store.journal.commit(Step(read_from=1, position=2, forecasts=[late]))
-
-    found = list(store.forecasts_between(NOON, END))
-    assert [(row.id, row.outcome.value, row.ended_at, row.services) for row in found] == [
-        ("F-1", "confirmed", late.ended_at, ("shop",)),
-        ("F-2", "expected", None, ()),
-    ]
-    assert store.first_forecast() == NOON + HOUR
-    assert [row.id for row in store.forecasts(limit=9, outcome="expected")] == ["F-2"]
-    assert [row.id for row in store.forecasts(limit=1, ci="db1")] == ["F-2"]
-    assert list(store.forecasts_between(NOON + 2 * HOUR, END)) == [found[1]]
-    store.close()

@@ -26,7 +26,7 @@ from correlation.suppression.inhibition import Inhibition
 from correlation.suppression.suppression import Suppression
 from correlation.suppression.transients import Transients
 from correlation.vocabulary import Vocabulary
-from foreshock.core.contracts import Verb
+from foreshock.core.contracts import ForecastOutcome, Verb
 from foreshock.core.learned import CoOccurrence, Side
 from foreshock.core.model import (
     CI,
@@ -34,6 +34,7 @@ from foreshock.core.model import (
     Anomaly,
     Evidence,
     Forecast,
+    ForecastState,
     JudgementKind,
     Situation,
     SituationState,
@@ -862,6 +863,29 @@ def expect_forever(planter: Planter) -> None:
     planter.setattr(forecasts, "due", lambda engine, moment: None)
 
 
+def never_conclude(planter: Planter) -> None:
+    planter.setattr(forecasts, "_keep", lambda engine, heard, row: None)
+
+
+def open_what_is_taken_back(planter: Planter) -> None:
+    planter.setattr(forecasts, "_over", lambda engine, forecast, row: row)
+
+
+def taken_back() -> Story:
+    story = Story(*SHOP).forecast("db1").after(600)
+    return story.forecast("db1", 0.1, state=ForecastState.WITHDRAWN).after(60).tick()
+
+
+def was_taken_back(story: Story) -> None:
+    foreseen_rightly(story)
+    assert [row.outcome for row in story.told.ledger.values()] == [ForecastOutcome.WITHDRAWN]
+
+
+def foreseen_rightly(story: Story) -> None:
+    check_forecasts(story.told, story.engine)
+    check_same(story.records, restarts=range(len(story.records)))
+
+
 def expected_and_come() -> Story:
     story = Story(*SHOP).forecast("db1").forecast("shop", horizon_h=2).after(3600)
     return story.fire("db1").after(60).tick().after(7200).forecast("shop", horizon_h=2, made_s=0).tick()
@@ -1000,6 +1024,8 @@ BUGS = [
     Bug("a re-sent forecast opens a problem again", expect_again_what_was_heard_before, repeated, foreseen_once),
     Bug("a forecast that comes true is not confirmed", see_no_incident, expected_and_come, foreseen),
     Bug("a forecast never expires", expect_forever, expected_and_come, foreseen),
+    Bug("the ledger never hears what became of it", never_conclude, expected_and_come, foreseen_rightly),
+    Bug("what a model takes back stays expected", open_what_is_taken_back, taken_back, was_taken_back),
     Bug("nobody proposes to close a quiet problem", propose_at_the_next_record, again_and_again, proposed_for_closing),
     Bug(
         "a restart forgets how fast a situation grew",

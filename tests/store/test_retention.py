@@ -6,7 +6,17 @@ from datetime import UTC, datetime, timedelta
 from msgspec.structs import replace
 from sqlalchemy import insert, select
 
-from foreshock.core.contracts import NewRecord, Notice, NoticeKind, RecordKind, SituationRow, Step, Tally
+from foreshock.core.contracts import (
+    ForecastOutcome,
+    ForecastRow,
+    NewRecord,
+    Notice,
+    NoticeKind,
+    RecordKind,
+    SituationRow,
+    Step,
+    Tally,
+)
 from foreshock.store import tables
 from foreshock.store.retention import forget
 from foreshock.store.store import Store
@@ -170,3 +180,23 @@ def test_reports_reach_at_least_as_far_back_as_whole_situations(store: Store):
     forget(store, before=NOON - 14 * DAY, max_bytes=PLENTY, reports_before=NOON - DAY)
 
     assert store.tallied(NOON - 20 * DAY, NOON) == {"events": 3}
+
+
+def test_the_ledger_is_kept_as_long_as_reports_and_what_is_still_expected_longer(store: Store):
+    def entry(id: str, age: timedelta, outcome: ForecastOutcome) -> ForecastRow:
+        ended_at = None if outcome is ForecastOutcome.EXPECTED else NOON - age
+        return ForecastRow(
+            id=id, model="m@1", ci="db1", about="", summary="", services=(), team="", heard_at=NOON - age, until=NOON,
+            probability=0.9, horizon_h=1.0, lead_time_h=1.0, outcome=outcome, ended_at=ended_at,
+        )  # fmt: skip
+
+    rows = [
+        entry("F-1", 500 * DAY, ForecastOutcome.EXPIRED),
+        entry("F-2", 500 * DAY, ForecastOutcome.EXPECTED),
+        entry("F-3", 100 * DAY, ForecastOutcome.CONFIRMED),
+    ]
+    store.journal.commit(Step(read_from=0, position=1, forecasts=rows))
+
+    forget(store, before=NOON - 14 * DAY, max_bytes=PLENTY, reports_before=NOON - 400 * DAY)
+
+    assert [row.id for row in store.forecasts(limit=9)] == ["F-3", "F-2"]

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 from sqlalchemy import select
 
@@ -9,6 +10,8 @@ from foreshock.core.contracts import (
     AuditRow,
     Block,
     DeadLetter,
+    ForecastOutcome,
+    ForecastRow,
     NewRecord,
     Notice,
     NoticeKind,
@@ -100,6 +103,38 @@ def test_two_engines_that_start_on_an_empty_store_do_not_both_move_it(store: Sto
 
     with pytest.raises(Fenced):
         store.journal.commit(Step(read_from=0, position=3))
+
+
+def entry(number: int, **changes: object) -> ForecastRow:
+    heard_at = NOON + timedelta(hours=number)
+    values: dict[str, object] = {
+        "id": f"F-{number}", "model": "disk@1", "ci": "db1", "about": "", "summary": "", "services": ("shop",),
+        "team": "dba", "heard_at": heard_at, "until": heard_at + timedelta(days=1), "probability": 0.8,
+        "horizon_h": 24.0, "lead_time_h": 6.0,
+    }  # fmt: skip
+    return ForecastRow(**(values | changes))  # type: ignore[arg-type]
+
+
+def test_the_ledger_holds_the_newest_state_of_each_entry(store: Store):
+    assert store.first_forecast() is None
+    store.journal.commit(Step(read_from=0, position=1, forecasts=[entry(1), entry(2, services=())]))
+    ended_at = NOON + timedelta(hours=5)
+    late = entry(1, outcome=ForecastOutcome.CONFIRMED, ended_at=ended_at, situation="S-4", summary="/var\x00 is full")
+    store.journal.commit(Step(read_from=1, position=2, forecasts=[late]))
+
+    found = list(store.forecasts_between(NOON, NOON + timedelta(days=1)))
+    assert found == [msgspec.structs.replace(late, summary="/var\ufffd is full"), entry(2, services=())]
+    assert store.first_forecast() == entry(1).heard_at
+    assert [row.id for row in store.forecasts(limit=9, outcome="expected")] == ["F-2"]
+    assert [row.id for row in store.forecasts(limit=1, ci="db1")] == ["F-2"]
+    assert list(store.forecasts_between(entry(2).heard_at, NOON + timedelta(days=1))) == [found[1]]
+
+
+def test_a_long_ledger_is_read_in_parts(store: Store):
+    rows = [entry(number // 3, id=f"F-{number:04}") for number in range(500)]
+    store.journal.commit(Step(read_from=0, position=1, forecasts=rows))
+
+    assert list(store.forecasts_between(NOON, NOON + timedelta(days=30))) == rows
 
 
 def test_a_step_is_written_whole_or_not_at_all(store: Store):
