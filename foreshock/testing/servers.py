@@ -63,6 +63,7 @@ PACKAGES: dict[str, str] = {
     "snmptrap": "snmp",
     "snmptrapd": "snmptrapd",
     "victoria-metrics": "victoria-metrics",
+    "vmagent": "victoria-metrics",
     "zabbix_agentd": "zabbix-agent",
     "zabbix_server": "zabbix-server-pgsql",
 }
@@ -423,6 +424,38 @@ class VictoriaMetrics(Server):
             "-storageDataPath=data",
             "-retentionPeriod=1",
             "-memory.allowedBytes=256MB",
+        ]
+
+    def _ready(self) -> bool:
+        return self._answers("/health")
+
+
+class VmAgent(Server):
+    """The agent of VictoriaMetrics, scraping every second.
+
+    Args: scrape: targets (``host:port``). remote_write: URL that gets every sample.
+    """
+
+    executable = "vmagent"
+    account = "nobody"
+
+    def __init__(self, *, scrape: Sequence[str], remote_write: str) -> None:
+        super().__init__()
+        self._scrape, self._remote_write = scrape, remote_write
+
+    def _prepare(self) -> None:
+        # JSON is YAML.
+        job = {"job_name": "node", "static_configs": [{"targets": list(self._scrape)}]}
+        config = {"global": {"scrape_interval": "1s"}, "scrape_configs": [job]}
+        (self.folder / "scrape.yml").write_text(json.dumps(config))
+
+    def _arguments(self) -> list[str]:
+        return [
+            f"-httpListenAddr=127.0.0.1:{self.port}",
+            "-promscrape.config=scrape.yml",
+            f"-remoteWrite.url={self._remote_write}",
+            "-remoteWrite.tmpDataPath=queue",
+            "-memory.allowedBytes=64MB",
         ]
 
     def _ready(self) -> bool:

@@ -16,8 +16,9 @@ from foreshock.connect.vendors.remote_write import Decoder
 from foreshock.core.contracts import Outcome
 from foreshock.core.errors import ConfigError, Malformed, Unavailable
 from foreshock.testing.fakes import Taken
+from foreshock.testing.native_histograms import NativeTarget
 from foreshock.testing.remote_write import STALE, compressed, field, histogram, request, request_2
-from foreshock.testing.servers import NodeExporter, Prometheus, missing
+from foreshock.testing.servers import NodeExporter, Prometheus, VmAgent, missing
 
 FIRST = {"Content-Encoding": "snappy", "Content-Type": "application/x-protobuf"}
 SECOND = FIRST | {"Content-Type": "application/x-protobuf;proto=io.prometheus.write.v2.Request"}
@@ -332,3 +333,52 @@ def test_prometheus_writes_into_it():
     assert list(found["lab_reads_total"].values)[-1] == 0.0
     assert outlet.counts[Outcome.REJECTED] == 0
     assert outlet.counts[Outcome.IGNORED] > 0
+
+
+def test_vmagent_writes_into_it(require):
+    require("vmagent", "prometheus-node-exporter")
+    outlet = Taken()
+
+    async def run():
+        async with listening(outlet, metrics=[{"match": "lab_fault"}]):
+            url = f"{outlet.addresses[-1]}/api/v1/write"
+            with NodeExporter() as node, VmAgent(scrape=[node.target], remote_write=url):
+                node.write("lab_fault 1\n")
+                await until(lambda: any(1.0 in each.values for each in outlet.samples))
+            return node.target
+
+    target = asyncio.run(run())
+
+    assert {(each.series.ci, each.series.metric) for each in outlet.samples} == {(target, "lab_fault")}
+    assert outlet.counts[Outcome.REJECTED] == 0
+
+
+def test_prometheus_writes_native_histograms_into_it(require):
+    require("prometheus")
+    outlet = Taken()
+
+    def newest(part: str) -> float:
+        values = [each.values[-1] for each in outlet.samples if each.series.metric == f"lab_seconds_{part}"]
+        return values[-1] if values else -1.0
+
+    async def run():
+        async with listening(outlet, metrics=[{"match": "lab_seconds"}]):
+            url = f"{outlet.addresses[-1]}/api/v1/write"
+            write = {"url": url, "send_native_histograms": True, "queue_config": {"batch_send_deadline": "1s"}}
+            with NativeTarget() as program:
+                program.observe(3, 10, 5.0)  # 4 < value <= 8
+                scrape = {"go": [program.target]}
+                options = ["--enable-feature=native-histograms"]
+                with Prometheus(scrape=scrape, config={"remote_write": [write]}, options=options):
+                    await until(lambda: newest("count") == 0.0)
+                    program.observe(6, 40, 50.0)  # 32 < value <= 64
+                    await until(lambda: newest("count") > 0)
+                return program.target
+
+    target = asyncio.run(run())
+
+    found = {each.series.metric for each in outlet.samples}
+    assert found == {f"lab_seconds_{part}" for part in ("count", "sum", "p50", "p95", "p99")}
+    assert {each.series.ci for each in outlet.samples} == {target}
+    assert newest("p50") == pytest.approx(32 * 2**0.5)
+    assert outlet.counts[Outcome.REJECTED] == 0

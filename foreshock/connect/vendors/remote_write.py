@@ -5,7 +5,7 @@ that was seen before costs a look into a dictionary, and NumPy reads the samples
 
 Facts: https://prometheus.io/docs/specs/prw/remote_write_spec/ and remote_write_spec_2_0/, prompb/types.proto and
 prompb/io/prometheus/write/v2/types.proto, from memory on 2026-11-22; version 1 as sent by Prometheus 2.42. UNVERIFIED:
-version 2 by a real sender, as Debian 12 has none. Native histograms are the same message in both.
+version 2 by a real sender, as Debian 12 has none. Native histograms are the same message in both, but for its number.
 """
 
 import struct
