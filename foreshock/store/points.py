@@ -24,6 +24,9 @@ from foreshock.core.model import Direction, Samples, Series
 ROW_GROUP = 131_072
 """Rows; 200 to 300 kB."""
 
+_LAST_S = 253_402_300_000.0
+"""In the year 9999."""
+
 Identity = tuple[str, str, str]
 """CI, metric, dimension: the order of rows."""
 
@@ -94,8 +97,8 @@ def gather(samples: Iterable[Samples]) -> Points:
 
 
 def gather_bytes(parts: Iterable[tuple[Series, bytes, bytes]]) -> Points:
-    """The same of times (seconds since 1970) and values as bytes of doubles. Raises ValueError where they are not as
-    many."""
+    """The same of times (seconds since 1970) and values as bytes of doubles; what has a time that no calendar has is
+    left out, too. Raises ValueError where they are not as many."""
     names: dict[Identity, int] = {}
     newest: list[Series] = []
     places, counts, times, values = [], [], [], []
@@ -109,11 +112,11 @@ def gather_bytes(parts: Iterable[tuple[Series, bytes, bytes]]) -> Points:
         counts.append(len(time) >> 3)
         times.append(time)
         values.append(value)
-    known = np.frombuffer(b"".join(values))
-    finite = np.isfinite(known)
-    moments = np.round(np.frombuffer(b"".join(times))[finite] * 1000).astype(np.int64)
+    known, seconds = np.frombuffer(b"".join(values)), np.frombuffer(b"".join(times))
+    sound = np.isfinite(known) & (seconds >= 0) & (seconds < _LAST_S)
+    moments = np.round(seconds[sound] * 1000).astype(np.int64)
     series_of = np.repeat(np.array(places, dtype=np.int64), np.array(counts, dtype=np.int64))
-    return Points(newest, series_of[finite], moments, known[finite])
+    return Points(newest, series_of[sound], moments, known[sound])
 
 
 def _doubles(numbers: Sequence[float]) -> bytes:

@@ -104,6 +104,14 @@ def test_a_value_that_is_no_number_is_left_out(history):
     assert points(history) == {"db1": [(120.0, 1.0)]}
 
 
+@pytest.mark.parametrize("at", [float("nan"), float("inf"), -1.0, 1e12, 1e30])
+def test_a_point_of_no_day_is_left_out_and_the_history_goes_on(history, tmp_path, at):
+    history.append("prom", [Samples(series=CPU, times=[at, NOON_S], values=[1.0, 2.0])])
+    history.flush()
+
+    assert points(history) == points(ParquetHistory(tmp_path)) == {"db1": [(0.0, 2.0)]}
+
+
 def test_the_newest_unit_holds(history):
     history.append("prom", [samples(CPU, (0, 1.0))])
     history.append("prom", [samples(Series(ci="db1", metric="cpu", unit="ratio"), (60, 1.0))])
