@@ -7,7 +7,8 @@ Delivery: at least once, by a consumer group: an entry is acknowledged once it i
 Recovery: as the kind has it that reads the entries.
 Limits:   what was trimmed from a stream (MAXLEN) before it was read is gone; what Redis loses in a crash or a failover
           is lost (``appendfsync always`` keeps it). An entry that cannot be read becomes a dead letter.
-Needs:    XREADGROUP, XACK, XAUTOCLAIM and XGROUP CREATE on the streams, Redis 6.2 or newer.
+Needs:    XREADGROUP, XACK, XAUTOCLAIM and XGROUP CREATE on the streams, and SELECT where the database is not 0; Redis
+          6.2 or newer. With ``requirepass`` alone the user is called default.
 """
 
 import asyncio
@@ -87,7 +88,6 @@ class RedisStreams:
             "host": self._address.host,
             "port": self._address.port,
             "db": int(self._address.path or 0),
-            "client_name": "foreshock",
             "protocol": 2,  # the shape of its answers is relied on below
             "socket_connect_timeout": CONNECT_S,
             "socket_timeout": _BLOCK_S + CONNECT_S,

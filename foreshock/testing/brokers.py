@@ -6,6 +6,9 @@ names it (``127.0.0.1:9092``), with topics and groups of its own, which stay the
 """
 
 import asyncio
+import base64
+import hashlib
+import json
 import os
 import signal
 import socket
@@ -30,10 +33,17 @@ NONE: Mapping[str, str] = MappingProxyType({})
 
 
 class Guard(Struct, frozen=True):
-    """What lets in, and nobody else. certificate: of 127.0.0.1, that signed itself, with its key in the same file."""
+    """What lets in, and nobody else.
+
+    Attributes:
+        certificate: of 127.0.0.1, that signed itself, with its key in the same file.
+        user: who may no more than what the page of the kind says Foreshock needs. publisher: who may do everything.
+        password: of both.
+    """
 
     certificate: Path
     user: str = "foreshock"
+    publisher: str = "lab"
     password: str = "let-me-in"
 
     @property
@@ -109,7 +119,7 @@ class _NatsServer(Server):
             pem = self.guard.copy_to(self.folder)
             lines += [
                 f'tls {{ cert_file: "{pem}", key_file: "{pem}" }}',
-                f'authorization {{ user: "{self.guard.user}", password: "{self.guard.password}" }}',
+                f"authorization {{ users: [{_nats_users(self.guard)}] }}",
             ]
         (self.folder / "nats.conf").write_text("\n".join(lines) + "\n")
 
@@ -118,6 +128,13 @@ class _NatsServer(Server):
 
     def _ready(self) -> bool:
         return _listened_on(self.port)
+
+
+def _nats_users(guard: Guard) -> str:
+    asks = [f"$JS.API.CONSUMER.{what}.ALERTS.foreshock" for what in ("INFO", "MSG.NEXT")]
+    rights = {"publish": [*asks, "$JS.ACK.ALERTS.foreshock.>"], "subscribe": "_INBOX.>"}
+    users: list[dict[str, Any]] = [{"user": guard.publisher}, {"user": guard.user, "permissions": rights}]
+    return ", ".join(json.dumps({**user, "password": guard.password}) for user in users)
 
 
 class NatsBroker(Broker):
@@ -138,12 +155,18 @@ class NatsBroker(Broker):
         import nats
 
         guard = self.guard
-        proof = {"user": guard.user, "password": guard.password, "tls": guard.context} if guard else {}
+        proof = {"user": guard.publisher, "password": guard.password, "tls": guard.context} if guard else {}
         return await nats.connect(self._url, **proof)
 
     async def make(self) -> None:
+        from nats.js.api import AckPolicy, ConsumerConfig
+
         async with await self._connect() as client:
-            await client.jetstream().add_stream(name="ALERTS", subjects=["alerts.>"])
+            stream = client.jetstream()
+            await stream.add_stream(name="ALERTS", subjects=["alerts.>"])
+            if self.guard is not None:  # who may not make a consumer finds one
+                wanted = ConsumerConfig(durable_name="foreshock", ack_policy=AckPolicy.EXPLICIT, ack_wait=2)
+                await stream.add_consumer("ALERTS", wanted)
 
     def settings(self) -> dict[str, Any]:
         return {"servers": [self._url], "stream": "ALERTS"}
@@ -228,7 +251,8 @@ class _RabbitmqServer(Server):
             pem = self.guard.copy_to(self.folder)
             lines += ["listeners.tcp = none", f"listeners.ssl.1 = 127.0.0.1:{self.port}"]
             lines += [f"ssl_options.{what} = {pem}" for what in ("cacertfile", "certfile", "keyfile")]
-            lines += [f"default_user = {self.guard.user}", f"default_pass = {self.guard.password}"]
+            (self.folder / "definitions.json").write_text(json.dumps(_definitions(self.guard)))
+            lines += [f"load_definitions = {self.folder}/definitions.json"]
         (self.folder / "rabbitmq.conf").write_text("\n".join(lines) + "\n")
         (self.folder / "enabled_plugins").write_text("[].\n")
 
@@ -277,6 +301,24 @@ class _RabbitmqServer(Server):
                 continue
 
 
+def _definitions(guard: Guard) -> dict[str, Any]:
+    """Users and rights as ``rabbitmqctl export_definitions`` writes them."""
+    salt = b"salt"
+    hashed = base64.b64encode(salt + hashlib.sha256(salt + guard.password.encode()).digest()).decode()
+    rights = {guard.publisher: (".*", ".*", ".*"), guard.user: ("", "", "^foreshock$")}
+    return {
+        "vhosts": [{"name": "/"}],
+        "users": [
+            {"name": name, "password_hash": hashed, "hashing_algorithm": "rabbit_password_hashing_sha256", "tags": ""}
+            for name in rights
+        ],
+        "permissions": [
+            {"user": name, "vhost": "/", "configure": configure, "write": write, "read": read}
+            for name, (configure, write, read) in rights.items()
+        ],
+    }
+
+
 class RabbitmqBroker(Broker):
     kind = "rabbitmq"
     needs = ("rabbitmq-server",)
@@ -297,7 +339,7 @@ class RabbitmqBroker(Broker):
 
         guard, proof = self.guard, dict[str, Any]()
         if guard is not None:
-            proof = {"login": guard.user, "password": guard.password, "ssl": True, "ssl_context": guard.context}
+            proof = {"login": guard.publisher, "password": guard.password, "ssl": True, "ssl_context": guard.context}
         return await aio_pika.connect(host="127.0.0.1", port=self.server.port, **proof)
 
     async def make(self) -> None:
@@ -334,9 +376,12 @@ class _Mosquitto(Server):
         ]
         if self.guard is not None:
             pem, users = self.guard.copy_to(self.folder), self.folder / "users"
-            users.write_text(f"{self.guard.user}:{self.guard.password}\n")
+            names = (self.guard.user, self.guard.publisher)
+            users.write_text("".join(f"{name}:{self.guard.password}\n" for name in names))
             subprocess.run([str(self._program("mosquitto_passwd")), "-U", str(users)], check=True)
-            lines += [f"certfile {pem}", f"keyfile {pem}", f"password_file {users}"]
+            rights = self.folder / "rights"
+            rights.write_text(f"user {self.guard.user}\ntopic read lab/#\nuser {self.guard.publisher}\ntopic lab/#\n")
+            lines += [f"certfile {pem}", f"keyfile {pem}", f"password_file {users}", f"acl_file {rights}"]
         (self.folder / "mosquitto.conf").write_text("\n".join(lines) + "\n")
 
     def _arguments(self) -> list[str]:
@@ -346,7 +391,8 @@ class _Mosquitto(Server):
         """As a device would, by mosquitto_pub."""
         command = [str(self._program("mosquitto_pub")), "-h", "127.0.0.1", "-p", str(self.port), "-t", topic, *options]
         if self.guard is not None:
-            command += ["--cafile", str(self.guard.certificate), "-u", self.guard.user, "-P", self.guard.password]
+            command += ["--cafile", str(self.guard.certificate), "-u", self.guard.publisher]
+            command += ["-P", self.guard.password]
         command.append("-s" if message else "-n")
         return subprocess.run(command, input=message, capture_output=True, check=False, timeout=self.ready_within_s)
 
@@ -389,12 +435,15 @@ class _GuardedRedis(Redis):
         self._pem = str(self._guard.copy_to(self.folder))
 
     def _arguments(self) -> list[str]:
-        rules = ["--user", "default", "off", "--user", self._guard.user, "on", "~*", "+@all"]
+        secret = f">{self._guard.password}"
+        asks = ["+xreadgroup", "+xack", "+xautoclaim", "+xgroup|create"]
+        rules = ["--user", "default", "off", "--user", self._guard.publisher, "on", "~*", "+@all", secret]
+        rules += ["--user", self._guard.user, "on", "~alerts", *asks, secret]
         return [
             *["--port", "0", "--tls-port", str(self.port), "--tls-auth-clients", "no"],
             *["--tls-cert-file", self._pem, "--tls-key-file", self._pem, "--tls-ca-cert-file", self._pem],
             *["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"],
-            *[*rules, f">{self._guard.password}"],
+            *rules,
         ]
 
 
@@ -416,7 +465,7 @@ class RedisBroker(Broker):
 
         guard, proof = self.guard, dict[str, Any]()
         if guard is not None:
-            proof = {"username": guard.user, "password": guard.password}
+            proof = {"username": guard.publisher, "password": guard.password}
             proof |= {"ssl": True, "ssl_ca_certs": str(guard.certificate)}
         async with Client(host="127.0.0.1", port=self.server.port, **proof) as client:
             for message in messages:

@@ -327,8 +327,14 @@ def test_with_its_user_and_over_tls_messages_come_as_in_clear(guarded: Broker, t
 def test_a_wrong_password_ends_it_with_what_is_to_be_looked_at(guarded: Broker, tmp_path: Path):
     wrong = listener(guarded, **proof(guarded, tmp_path, "guessed"))
 
+    async def run() -> None:
+        try:
+            await asyncio.wait_for(wrong.run(Taken()), WITHIN_S)
+        finally:
+            await asyncio.sleep(0.2)  # for the connection to be closed
+
     with pytest.raises(Denied, match=r"^lab: (tls://)?127\.0\.0\.1:\d+ refuses us: ") as refused:
-        asyncio.run(asyncio.wait_for(wrong.run(Taken()), WITHIN_S))
+        asyncio.run(run())
 
     assert "check user" in refused.value.hint
     assert "guessed" not in str(refused.value)
