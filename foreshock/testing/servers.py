@@ -57,6 +57,7 @@ PACKAGES: dict[str, str] = {
     "promtool": "prometheus",
     "psql": "postgresql-15",
     "rabbitmq-server": "rabbitmq-server",
+    "redis-cli": "redis-tools",
     "redis-server": "redis-server",
     "rsyslogd": "rsyslog rsyslog-gnutls",
     "rt-server": "request-tracker5 rt5-standalone rt5-db-sqlite starman",

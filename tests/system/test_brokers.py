@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -17,6 +19,7 @@ import pytest
 from foreshock.testing.brokers import Broker, MqttBroker, NatsBroker, RabbitmqBroker, RedisBroker
 from foreshock.testing.servers import ForeshockServer, eventually, run_foreshock
 
+PAGES = Path(__file__).resolve().parents[2] / "docs/connect"
 KINDS = (MqttBroker, NatsBroker, RabbitmqBroker, RedisBroker)
 Brokers = Mapping[str, Broker]
 
@@ -43,6 +46,7 @@ async def deliver_again_soon(nats: Broker) -> None:
 @pytest.fixture(scope="module")
 def foreshock(brokers: Brokers) -> Iterator[ForeshockServer]:
     listened = [{"name": kind, "kind": kind, **each.settings()} for kind, each in brokers.items()]
+    next(each for each in listened if each["name"] == "mqtt")["topics"] += ["alarms/#"]  # as the page has it
     with ForeshockServer(config={"collectors": [*listened, {"name": "quiet", "kind": "alertmanager"}]}) as server:
         until_all_listen(server)
         yield server
@@ -103,6 +107,23 @@ def test_what_is_published_to_each_broker_is_one_alert_that_opens_and_resolves(f
     status = run_foreshock("collectors", "status", "--server", foreshock.url, "-o", "json")
     assert status.returncode == 0
     assert {row["name"] for row in json.loads(status.stdout)} == {*brokers, "quiet"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "place"), [("mqtt", "mqtt.example -p 1883"), ("redis_streams", "redis.example -p 6379")]
+)
+def test_the_commands_of_the_page_open_an_alert_and_end_it(foreshock, brokers, require, kind: str, place: str):
+    require("mosquitto_pub" if kind == "mqtt" else "redis-cli")
+    _, _, by_hand = (PAGES / f"{kind}.md").read_text(encoding="utf-8").partition("From here on written by hand")
+    begins, ends, *_ = re.findall(r"^```sh\n(.*?)^```", by_hand, re.DOTALL | re.MULTILINE)
+    ((alertname, host),) = set(re.findall(r'"alertname": "(.*?)", "host": "(.*?)-1"', begins + ends))
+
+    for command, state in ((begins, "firing"), (ends, "resolved")):
+        assert place in command
+        here = command.replace(place, f"127.0.0.1 -p {brokers[kind].server.port}")
+        subprocess.run(["sh", "-c", here], check=True, stdout=subprocess.DEVNULL)
+        wanted = [(host, state)]
+        eventually(lambda wanted=wanted: states(foreshock, alertname) == wanted, what=f"the alert, {state}")
 
 
 def test_listeners_that_are_killed_before_they_acknowledge_lose_nothing_and_make_no_second_alert(foreshock, brokers):
