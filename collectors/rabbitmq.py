@@ -157,7 +157,6 @@ class Rabbitmq:
 def _taken(message: "AbstractIncomingMessage") -> Message:
     properties = {
         "content-type": message.content_type,
-        "message-id": message.message_id,
         "type": message.type,
         "app-id": message.app_id,
         "user-id": message.user_id,

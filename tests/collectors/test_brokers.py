@@ -102,7 +102,7 @@ def test_messages_are_handed_over_in_order_and_do_not_come_again_once_they_are_k
     async def two(taken: Taken) -> None:
         await until_connected(taken)
         await broker.publish([FIRING, RESOLVED])
-        await until(lambda: len(taken.payloads) == 2)
+        await until(lambda: len(taken.payloads) >= 2)
         await asyncio.sleep(0.2)  # for the acknowledgement to be on its way
 
     async def another(taken: Taken) -> None:
@@ -176,7 +176,7 @@ def test_a_message_that_cannot_be_read_is_kept_once_as_a_dead_letter(broker: Bro
     async def poison(taken: Taken) -> None:
         await until_connected(taken)
         await broker.publish([b"\xff no JSON", FIRING])
-        await until(lambda: len(taken.payloads) == 2)
+        await until(lambda: len(taken.payloads) >= 2)
         await asyncio.sleep(0.2)
 
     taken = listening(broker, poison)
@@ -210,7 +210,7 @@ def test_messages_are_read_by_a_mapping_that_goes_with_them(broker: Broker, tmp_
         await until_connected(taken)
         states = [b'{"what": "Hot", "where": "pump-1", "state": "' + state + b'"}' for state in (b"hot", b"ok")]
         await broker.publish(states, {"X-Team": "pumps", "X-Other": "left out"})
-        await until(lambda: len(taken.payloads) == 2)
+        await until(lambda: len(taken.payloads) >= 2)
         await asyncio.sleep(0.2)
 
     taken = listening(broker, two, mapping=str(file))
@@ -239,7 +239,7 @@ def test_an_event_with_its_attributes_in_headers_is_read_as_its_binding_has_them
     async def three(taken: Taken) -> None:
         await until_connected(taken)
         await broker.publish([b'{"status": "firing"}', b'{"status": "resolved"}', b""], headers)
-        await until(lambda: len(taken.payloads) == 3)
+        await until(lambda: len(taken.payloads) >= 3)
         await asyncio.sleep(0.2)
 
     taken = listening(broker, three, reads="cloudevents")
@@ -269,7 +269,7 @@ def test_what_is_no_message_is_counted_and_what_is_too_large_is_kept_cut(
     async def odd(taken: Taken) -> None:
         await until_connected(taken)
         await broker.publish([b"", b"[" + b" " * 400 + b"]", FIRING])
-        await until(lambda: len(taken.payloads) == 2)
+        await until(lambda: len(taken.payloads) >= 2)
         await asyncio.sleep(0.2)
 
     taken = listening(broker, odd)
