@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from foreshock.core.errors import Invalid, Malformed
 from foreshock.core.matchers import matches_all, parse_matchers
-from foreshock.core.model import Anomaly
+from foreshock.core.model import POINTS, Anomaly
 
 KIND = "events"
 """The collector that reads what is made here."""
@@ -68,10 +68,12 @@ def alerts(anomalies: Iterable[Anomaly], rules: Sequence[AnomalyAlert], now: dat
 
 def _event(anomaly: Anomaly, severity: str, now: datetime) -> dict[str, Any]:
     way = "above" if anomaly.direction.value == "up" else "below"
+    name = "no points" if anomaly.metric == POINTS else f"{anomaly.metric} {way} its usual band"
     unit = f" {anomaly.unit}" if anomaly.unit else ""
-    usual = f"{anomaly.observed:.4g}{unit}, usually {anomaly.expected:.4g}{unit}"
+    numbers = f"{anomaly.observed:.4g}{unit}, usually {anomaly.expected:.4g}{unit}"
+    summary = f": {anomaly.said}" if anomaly.said else f" is {numbers}"
     labels = {
-        "alertname": f"{anomaly.metric} {way} its usual band",
+        "alertname": name,
         "instance": anomaly.ci,
         "metric": anomaly.metric,
         "dimension": anomaly.dimension,
@@ -80,7 +82,7 @@ def _event(anomaly: Anomaly, severity: str, now: datetime) -> dict[str, Any]:
     return {
         "labels": {name: value for name, value in labels.items() if value},
         "annotations": {
-            "summary": f"{anomaly.metric} of {anomaly.ci} is {usual}",
+            "summary": f"{anomaly.metric} of {anomaly.ci}{summary}",
             "score": f"{anomaly.score:.1f}",
             "detector": anomaly.detector,
         },

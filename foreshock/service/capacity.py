@@ -82,7 +82,8 @@ class PredictSettings(BaseModel):
     capacity: tuple[CapacityLimit, ...] = Field(
         default=(),
         max_length=100,
-        description="series with a limit; when one is likely to reach it a proactive problem opens",
+        description="series with a limit; when one is likely to reach it a proactive problem opens, and when it "
+        "is near the detector `saturation` says so",
         examples=[[{"match": 'metric="node_filesystem_avail_bytes"', "limit": 0.0, "direction": "down"}]],
     )
     own: bool = Field(

@@ -12,15 +12,16 @@ Limits:  a change is an event: it is told while the window shows both levels, an
 """
 
 from collections.abc import Sequence
+from statistics import NormalDist
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from foreshock.core.model import Anomaly, Direction
 from predictor.detect import Detector, Stretch, anomaly
 from predictor.frames import Floats, Panel, quantiles
+from predictor.ranks import median_slope, ranks
 
 _BEFORE, _AFTER = 8, 5  # points at each level, at least
 _MIN_CHANGES, _MIN_WINDOWS = 12, 4  # in the history
@@ -121,7 +122,7 @@ def _worth_a_look(values: Floats, usual: Floats) -> NDArray[np.intp]:
     before, count = np.cumsum(here, axis=0), here.sum(axis=0)
     sigmas = _sigmas(np.cumsum(ranks, axis=0), before, count)
     best = sigmas.argmax(axis=0)
-    columns = np.flatnonzero(sigmas[best, np.arange(len(best))] >= stats.norm.isf(_SURE / 2 / len(values)))
+    columns = np.flatnonzero(sigmas[best, np.arange(len(best))] >= _certain(len(values)))
     worth = []
     for row in np.unique(best[columns]).tolist():
         of_row = columns[best[columns] == row]
@@ -156,7 +157,7 @@ def _step(times: Floats, values: Floats) -> _Step | None:
     stayed = ((points[-_AFTER // 2 :] > middle) == (after > before)).all()
     if not stayed or abs(after - before) < _APART * noise:
         return None
-    slope, intercept, _, _ = stats.theilslopes(points, times[known] - times[0])
+    slope, intercept = median_slope(times[known] - times[0], points)
     if rest.sum() > _STEP_NOT_SLOPE * np.abs(points - intercept - slope * (times[known] - times[0])).sum():
         return None
     last = count - 1
@@ -167,10 +168,15 @@ def _step(times: Floats, values: Floats) -> _Step | None:
 def _place(points: Floats) -> int | None:
     """Where the ranks before and after lie farthest apart, if that is no chance."""
     before = np.arange(1, len(points) + 1)
-    sigmas = _sigmas(np.cumsum(stats.rankdata(points)), before, len(points))
+    sigmas = _sigmas(np.cumsum(ranks(points)), before, len(points))
     best = int(sigmas.argmax())
     places = len(points) - _BEFORE - _AFTER + 1
-    return best + 1 if 2 * stats.norm.sf(sigmas[best]) * places <= _SURE else None
+    return best + 1 if sigmas[best] >= _certain(places) else None
+
+
+def _certain(places: int) -> float:
+    """Standard deviations that chance reaches at one of so many places with the probability ``_SURE``."""
+    return -NormalDist().inv_cdf(_SURE / 2 / places)
 
 
 DETECTOR = Detector(

@@ -16,11 +16,11 @@ from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from foreshock.core.model import Anomaly, Direction, Series
 from predictor.detect import Detector, Stretch, anomaly, moment
 from predictor.frames import Bound, Floats, Panel, quantiles
+from predictor.ranks import median_slope, trend_sigmas
 
 _FULL = {"%": 100.0, "percent": 100.0, "ratio": 1.0}
 _NEAR = 0.9  # of the way
@@ -29,7 +29,7 @@ _LATEST = 3  # points whose median is where it is now
 _MIN_POINTS = 12
 _TREND_POINTS = 12
 _REACH = 2.0  # times the window
-_CHANCE = 0.001
+_CHANCE = 3.29  # standard deviations: once in two thousand
 _CALM = 4.0  # a rise is so many times the noise around it
 _LEFT = 0.5  # of what is usually left may be left
 _BEYOND = 1.02  # of the way: what was there has another limit
@@ -178,13 +178,13 @@ def _trend(times: Floats, done: Floats) -> _Trend | None:
     if len(done) < _TREND_POINTS:
         return None
     since, span = times - times[0], times[-1] - times[0]
-    slope, intercept, _, _ = stats.theilslopes(done, since)
+    slope, intercept = median_slope(since, done)
     half = len(done) // 2
-    if slope <= 0 or stats.theilslopes(done[half:], since[half:])[0] < slope / 2:  # a step is no trend
+    if slope <= 0 or median_slope(since[half:], done[half:])[0] < slope / 2:  # a step is no trend
         return None
     rise, now = slope * span, intercept + slope * span
     noise = float(np.median(np.abs(done - intercept - slope * since))) * _TO_SIGMA
-    if rise < _CALM * noise or stats.kendalltau(since, done).pvalue > _CHANCE:
+    if rise < _CALM * noise or trend_sigmas(done) < _CHANCE:
         return None
     left_s = max(1.0 - now, 0.0) / slope
     return _Trend(times[-1] + left_s, rise, intercept + rise / 4) if left_s <= _REACH * span else None

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from collectors.events import COLLECTOR
-from foreshock.core.model import Anomaly, Direction, read_annotations, read_labels
+from foreshock.core.model import POINTS, Anomaly, Direction, read_annotations, read_labels
 from foreshock.service.anomaly_alerts import HOLDS, AnomalyAlert, alerts
 from foreshock.testing.records import NOON
 
@@ -36,6 +36,15 @@ def test_an_anomaly_that_a_rule_names_is_an_alert_while_it_lasts():
     assert read_annotations(event.annotations)["summary"] == "availability of shop is 91.25 %, usually 99.9 %"
     assert (event.severity, event.starts_at) == ("critical", NOON - timedelta(minutes=5))
     assert event.ends_at == NOON + HOLDS
+
+
+def test_a_ci_of_which_nothing_comes_has_an_alert_without_numbers():
+    silent = anomaly(metric=POINTS, unit="1/h", observed=0.0, expected=240.0, said="none of 4 series of cpu")
+
+    [event] = events(silent, rules=(AnomalyAlert(match='metric="points"'),))
+
+    assert read_labels(event.labels)["alertname"] == "no points"
+    assert read_annotations(event.annotations)["summary"] == "points of shop: none of 4 series of cpu"
 
 
 def test_its_end_is_the_end_of_the_same_alert_however_small_it_has_become():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from foreshock.core.model import ForecastState, Samples, Series
-from foreshock.service.capacity import CapacityLimit, PredictSettings, every, limits_of
+from foreshock.service.capacity import CapacityLimit, PredictSettings, bounds_of, every, limits_of
 from foreshock.service.capacity_work import Foreseer
 from foreshock.store.history import ParquetHistory
 
@@ -196,3 +196,11 @@ def test_it_is_looked_often_where_the_horizon_is_short():
     assert every(PredictSettings()) == timedelta(minutes=5)
     assert limits_of(PredictSettings(own=False)) == []
     assert np.isclose(every(limit(HOUR)) / timedelta(seconds=12.5), 1)
+
+
+def test_limits_of_values_that_a_person_named_are_told_to_the_detector_of_what_comes_near_one():
+    pool = CapacityLimit(match='metric="pool"', limit=200.0)
+    without = CapacityLimit(match='metric="scratch"', limit=None)
+    left = CapacityLimit(match='metric="license"', limit=0.0, time_left=True)
+
+    assert [each.match for each in bounds_of(PredictSettings(capacity=(pool, without, left)))] == [pool.match]
