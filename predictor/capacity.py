@@ -7,8 +7,9 @@ Method: two views of one series, and a look at what became of it before.
    distribution of the moment. So daily seasonality, growth on weekdays and clean-ups at night are in it as they were;
    days on which growth changed for good (all of the newest k gains lie beyond all of those before) count alone. Where
    days are exchangeable the share is calibrated: it is a conformal predictive distribution.
-2. *As it does now.* Over the last 1/24, 1/12, 1/6 and 1/3 of the horizon the median of seven increments is the growth,
-   and it counts if it was steady (no single step, no way back). It reaches no further ahead than six times its window.
+2. *As it does now.* Over six windows, from a 96th to a third of the horizon, the median of seven increments is the
+   growth, and it counts if it was steady (no single step, no way back). It reaches no further ahead than six times its
+   window.
    How probable it is that it goes on is asked of the past: of the times when it had grown like that, how often did it
    go on for as long. Where that has never happened before, a prior of 2 in 2.5 stands.
 3. *What became of it before.* Run-ups in the past that came as high, or were as long, and turned back below the limit
@@ -45,11 +46,15 @@ _STEPS = 48
 """Of the past in one horizon, at most."""
 _MOST_ROWS = 2500
 """Of the past: less than 14 days where the horizon is a few hours."""
-_RECENT = 64
-"""Steps of the recent course; each is a quarter of a step of the past."""
-_FINER = 4
-_WINDOWS = (8, 16, 32, 64)
+_RECENT = 256
+"""Steps of the recent course."""
+_FINER = 16
+"""Of them make one of the past."""
+_WINDOWS = (8, 16, 32, 64, 128, 256)
 """Over which present growth is measured, in recent steps."""
+_NEWEST = 32
+"""Steps in which the newest point must lie for the level to be known."""
+_NOISE = 64
 _BLOCKS = 8
 _STEADY = 6  # of seven increments must go the same way
 _ONE_STEP = 0.6  # of the growth may be in one increment; more is a step
@@ -67,6 +72,7 @@ _BACK = 1 / 3  # weight of one run-up that turned back
 _LOOK = 0.2  # less probable than that is not worth a look at what became of it before
 _FEW = 1.5  # an interval of few days is wider by so much of what one more day might change
 _Z90 = 1.645
+_FAR = 3.0  # standard deviations of its noise
 _TINY = 1e-12
 
 
@@ -156,7 +162,8 @@ def outlook(past: Floats, recent: Floats, limits: Floats, *, grid: Steps, horizo
     count = past.shape[1]
     level = _level(recent, past)
     room = limits - level
-    usual = _as_usual(past, room + level - _settled(recent, level), _noise(recent), grid, horizon_s)
+    noise = _noise(recent)
+    usual = _as_usual(past, limits - _settled(recent, level, noise), noise, grid, horizon_s)
     now = _as_now(past, recent, room, grid, horizon_s)
     leads = now.probability >= usual.probability
     probability = np.where(leads, now.probability, usual.probability)
@@ -188,20 +195,20 @@ def outlook(past: Floats, recent: Floats, limits: Floats, *, grid: Steps, horizo
 def _level(recent: Floats, past: Floats) -> Floats:
     """Where each stands: the newest point that is no older than a window of present growth."""
     newest = np.full(past.shape[1], np.nan)
-    for row in recent[-_WINDOWS[0] :]:
+    for row in recent[-_NEWEST:]:
         newest = np.where(np.isnan(row), newest, row)
     return newest
 
 
-def _settled(recent: Floats, level: Floats) -> Floats:
-    """The level without its noise: the median of the last step of the past."""
+def _settled(recent: Floats, level: Floats, noise: Floats) -> Floats:
+    """The level without its noise: the median of the last step of the past, unless it has just gone elsewhere."""
     middle = np.nanmedian(recent[-_FINER:], axis=0)
-    return np.where(np.isnan(middle), level, middle)
+    return np.where(np.abs(level - middle) <= _FAR * noise, middle, level)
 
 
 def _noise(recent: Floats) -> Floats:
     """Standard deviation of what is no growth, from point to point."""
-    moves = np.diff(recent[-_WINDOWS[1] - 1 :], axis=0)
+    moves = np.diff(recent[-_NOISE - 1 :], axis=0)
     spread = 1.4826 * np.nanmedian(np.abs(moves - np.nanmedian(moves, axis=0)), axis=0) / np.sqrt(2)
     return np.asarray(np.nan_to_num(spread))
 
@@ -330,7 +337,7 @@ def _goes_on(past: Floats, slope: Floats, width_s: float, when_s: Floats, grid: 
     rows, count = past.shape
     lag = max(1, round(width_s / grid.past_s))
     need = slope * when_s
-    gained = slope * width_s
+    gained = slope * lag * grid.past_s
     before = past[: rows - lag]  # what is measured now is not its own witness
     if len(before) <= 2 * lag:
         return np.full(count, _PRIOR_HITS / _PRIOR)

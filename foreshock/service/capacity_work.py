@@ -25,7 +25,7 @@ MODEL = "capacity@1"
 MOST = 500
 """Forecasts in one answer, the likeliest; the others come with the next."""
 LIKELY, UNLIKELY = 0.5, 0.3
-"""What is at least so probable is told; what is less probable then is taken back."""
+"""What is at least so probable in two looks in a row is told; what is less probable then is taken back."""
 _ROUNDS = 3
 """So often it must be unlikely before it is taken back."""
 _DIFFERS, _MOVED = 0.1, 0.25
@@ -64,6 +64,7 @@ class Foreseer:
     def __init__(self, history: ParquetHistory, keep: Path) -> None:
         self._history, self._keep = history, keep
         self._past: dict[tuple[str, float], _Past] = {}
+        self._once: set[Place] = set()  # likely in the last look, for the first time
         self.told = self._read()
 
     def foreseeing(self, limits: Sequence[Limit], now: datetime) -> Generator[None, None, list[Forecast]]:
@@ -75,6 +76,7 @@ class Foreseer:
             mine = [each for each in read if _may_be(each[0], metric)]
             if mine:
                 found += yield from self._of_metric(metric, mine, now)
+        self._past = {key: past for key, past in self._past.items() if key[0] in names}
         before = dict(self.told)
         self.told = {place: told for place, told in self.told.items() if now - told.at < timedelta(days=30)}
         found.sort(key=lambda each: (each.state is ForecastState.EXPECTED, -each.probability, each.ci, each.about))
@@ -148,6 +150,10 @@ class Foreseer:
             if one.room >= _MARGIN * abs(limit.limit or 0.0) or one.probability < UNLIKELY:
                 del self.told[place]
             return None
+        if told is None and one.probability >= LIKELY and place not in self._once:
+            self._once.add(place)  # one look may be wrong
+            return None
+        self._once.discard(place)
         if one.probability >= LIKELY:
             when = now + timedelta(seconds=min(one.when_s, limit.horizon_s))
             if told is None or _is_news(told, one.probability, when, now, limit.horizon_s):

@@ -40,10 +40,14 @@ class Lab:
         while self.known_until < upto:
             now = self.known_until + every
             self.measured(value, now, series, begin=self.known_until + 5 * MINUTE)
-            told += self.foresee(now)
+            told += self.look(now)
         return told
 
     def foresee(self, now):
+        """In two looks, a minute apart."""
+        return self.look(now - MINUTE) + self.look(now)
+
+    def look(self, now):
         steps = self.foreseer.foreseeing(self.limits, now)
         while True:
             try:
@@ -74,6 +78,13 @@ def test_a_disk_that_fills_up_is_told_with_when_how_sure_and_what_speaks_for_it(
     assert found.summary.startswith("disk_used of /var reaches 99 % in 18 h (1")
     assert found.summary.endswith("now it is 93 %")
     assert sum(each.points for each in found.contributions) == pytest.approx(found.probability)
+
+
+def test_one_look_is_no_look(lab):
+    lab.measured(grown, NOON + 12 * HOUR)
+
+    assert lab.look(NOON + 12 * HOUR) == []
+    assert len(lab.look(NOON + 12 * HOUR + MINUTE)) == 1
 
 
 def test_what_was_told_is_told_again_only_when_it_has_changed_or_after_a_long_time(lab):

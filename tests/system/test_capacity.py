@@ -133,6 +133,8 @@ def test_a_disk_that_fills_up_has_its_problem_before_its_alert_and_the_ledger_ha
         figures = foreshock.get("/api/v1/forecasts/ledger")["all"]
         assert (figures["precision"]["count"], figures["recall"]["count"]) == (1, 1)
         assert figures["lead"]["median_s"] > 0
+        assert "confirmed" in run_foreshock("forecasts", "past", "--server", foreshock.url).stdout
+        assert "100%" in run_foreshock("forecasts", "ledger", "--by", "team", "--server", foreshock.url).stdout
         notes = [note["text"] for note in foreshock.get(f"/api/v1/records/{problem['number']}")["notes"]]
         assert any(text.startswith(f"Confirmed: {incident['id']}") for text in notes)
 
