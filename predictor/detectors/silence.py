@@ -77,7 +77,8 @@ class Silence:
         step_s = _step_s(rows)
         # The last point of a row of the history may be as late as its end.
         last = self.last_ + max(self.step_s_ - step_s, 0.0)
-        last = np.fmax(last, window.last) if len(window.last) else last
+        if len(window.last):
+            last = np.where(window.last >= self.last_, window.last, last)
         last = np.minimum(last, rows[0] - step_s)
         judged = self.regular_ & (here.any(axis=0) | (rows[0] - last < _TOLD_S))
         times, here = _heard(window, here, judged)

@@ -74,6 +74,7 @@ def test_it_says_from_which_level_to_which():
         pytest.param(lambda: np.full((ROWS + WINDOW, SERIES), 7.0), 0.0, id="nothing at all"),
         pytest.param(lambda: shifted(wandering(stays=0.0), 40.0, at=WINDOW - 3), 0.01, id="too new to be sure"),
         pytest.param(lambda: spike(8), 0.01, id="gone and back"),
+        pytest.param(lambda: spike(18), 0.01, id="gone and just back"),
     ],
 )
 def test_it_is_quiet_where_no_level_changed(make, most):

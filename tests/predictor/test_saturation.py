@@ -90,6 +90,14 @@ def test_what_is_full_every_night_is_usual():
     assert len(found(at(40, 4 * 144), at(97, 30), step_s=600)) == 1
 
 
+def test_what_rises_as_fast_every_day_and_turns_back_in_time_is_usual():
+    history = at(40, 4 * 144)
+    for day in range(4):
+        history[day * 144 : day * 144 + 6] = np.linspace(40, 88, 6)
+
+    assert found(history, ramp(40, 70), step_s=600) == []
+
+
 def test_half_of_what_was_usually_left_is_news_for_what_is_always_near():
     assert found(at(91, 600, 0.2), at(95, 30, 0.2)) == []
     assert len(found(at(91, 600, 0.2), at(97, 30, 0.2))) == 1

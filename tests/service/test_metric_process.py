@@ -42,8 +42,8 @@ def day(
     )
 
 
-def detect(process: MetricProcess, after: timedelta = timedelta(), **asked):
-    return process.detect(NOON + after, learn=LEARN, window=WINDOW, **asked)
+def detect(process: MetricProcess, after: timedelta = timedelta(), learn: timedelta = LEARN, **asked):
+    return process.detect(NOON + after, learn=learn, window=WINDOW, **asked)
 
 
 def test_a_shift_is_told_once_with_its_onset_and_again_when_it_is_over(process):
@@ -73,20 +73,25 @@ def test_a_shift_is_told_once_with_its_onset_and_again_when_it_is_over(process):
 
 
 def test_a_series_that_stops_is_told_and_told_when_it_is_back(process):
-    """It was learnt before it stopped, and again while it was away."""
+    """It stopped after what is usual was learnt, and before the window begins; it is learnt again while it is away."""
+    week = timedelta(days=7)  # which is read with a point each ten minutes
     hosts = [day(f"db{number}", seed=number) for number in range(4)]
     process.append("prom", hosts, "")
-    assert detect(process) == []
+    assert detect(process, learn=week) == []
 
-    process.append("prom", [day(f"db{number}", until_s=3600, seed=number) for number in range(3)], "")
-    [gone] = detect(process, timedelta(hours=1))
+    process.append("prom", [day(f"db{number}", until_s=3540, seed=number) for number in range(3)], "")
+    [gone] = detect(process, timedelta(minutes=59), week)
     assert (gone.ci, gone.metric, gone.until) == ("db3", POINTS, None)
     assert gone.said == "none of cpu, every 60 s before"
     assert gone.onset == NOON
 
-    process.append("prom", [day(f"db{number}", from_s=3600, until_s=4200, seed=number) for number in range(4)], "")
-    [back] = detect(process, timedelta(minutes=70))
-    assert (back.metric, back.until) == (POINTS, NOON + timedelta(minutes=59))
+    process.append("prom", [day(f"db{number}", from_s=3540, until_s=4140, seed=number) for number in range(3)], "")
+    [still] = detect(process, timedelta(minutes=69), week)
+    assert (still.ci, still.onset, still.until) == ("db3", NOON, None)
+
+    process.append("prom", [day(f"db{number}", from_s=4140, until_s=4800, seed=number) for number in range(4)], "")
+    [back] = detect(process, timedelta(minutes=80), week)
+    assert (back.metric, back.until) == (POINTS, NOON + timedelta(minutes=68))
 
 
 def test_a_declared_limit_reaches_the_detectors(process):
