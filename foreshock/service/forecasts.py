@@ -204,12 +204,8 @@ def _renew(engine: "Engine", found: Expected, forecast: Forecast) -> None:
 def look(engine: "Engine", situation: Situation) -> None:
     """A situation opened, grew, has other causes, or was merged into another one."""
     known = engine.forecasts
-    if situation.merged_into:
-        follower = engine.situations.get(situation.merged_into)
-        for found in known.of(situation.id) if follower is not None else ():
-            known.hand_over(found, situation.merged_into)
-            _has_tickets(engine, found)
-            changed(engine, found)
+    if situation.merged_into in engine.situations:
+        _follow(engine, situation)
     if not known.waits or situation.state is not SituationState.OPEN:
         return
     places = _places(engine, situation)
@@ -219,6 +215,20 @@ def look(engine: "Engine", situation: Situation) -> None:
     for heard in known.announced_on(places):
         if heard.announced is not None and _is_it(engine, situation, heard.forecast):
             _came(engine, heard, heard.announced, situation)
+
+
+def _follow(engine: "Engine", situation: Situation) -> None:
+    """What it confirmed is confirmed by the situation that it was merged into."""
+    known, follower = engine.forecasts, situation.merged_into
+    for found in known.of(situation.id):
+        known.hand_over(found, follower)
+        _has_tickets(engine, found)
+        changed(engine, found)
+    for heard in list(known.heard.values()):
+        if heard.announced is not None and heard.announced.situation == situation.id:
+            row = msgspec.structs.replace(heard.announced, situation=follower)
+            engine.effects.forecasts[row.id] = row
+            _keep(engine, heard, row)
 
 
 def look_at_all(engine: "Engine") -> None:

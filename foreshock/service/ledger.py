@@ -10,6 +10,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
+from itertools import islice
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -25,7 +26,11 @@ LEADS_S = (900, 3600, 10_800, 21_600, 43_200, 86_400, 172_800, 345_600, 604_800)
 """Upper ends of the classes in which lead times are counted; a last class has none."""
 SAID = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 """Between the classes of probabilities."""
+MAX_ENTRIES = 100_000
+"""That figures are made of; many more would hold up everybody else while they are read."""
 _WEEK = timedelta(weeks=1)
+_SOON = 1 / 7
+"""Weeks; what was counted in less says nothing of a week."""
 _HITS = (ForecastOutcome.CONFIRMED, ForecastOutcome.REACHED)
 _FALSE = (ForecastOutcome.EXPIRED, ForecastOutcome.WITHDRAWN)
 
@@ -76,7 +81,7 @@ class Foretold(Struct, frozen=True, kw_only=True):
         precision: hits (confirmed, reached) of all that are decided.
         recall: incidents with a ticket that were announced before, of all that were opened.
         lead: from the first forecast to the hit.
-        false_alarms: expired and withdrawn ones, for each week and team.
+        false_alarms: expired and withdrawn ones, for each week and team; of less than a day only their number.
     """
 
     key: str
@@ -111,7 +116,7 @@ class Ledger(Struct, frozen=True, kw_only=True):
 class Kept(Protocol):
     """What the figures are made of."""
 
-    def forecasts_between(self, begin: datetime, end: datetime) -> Iterable[ForecastRow]: ...
+    def forecasts_between(self, begin: datetime, end: datetime, *, problems_only: bool) -> Iterable[ForecastRow]: ...
 
     def first_forecast(self) -> datetime | None: ...
 
@@ -121,7 +126,8 @@ class Kept(Protocol):
 def of_period(
     kept: Kept, now: datetime, begin: datetime | None, end: datetime | None, by: Per, *, problems_only: bool = True
 ) -> Ledger:
-    """Up to ``now``, of the last thirty days, where nothing else is asked. Raises Rejected for what is no period."""
+    """Up to ``now``, of the last thirty days, where nothing else is asked. Raises Rejected for what is no period,
+    and for one with more than MAX_ENTRIES."""
     end = now if end is None else end
     begin = end - USUAL if begin is None else begin
     if not timedelta(0) < end - begin <= LONGEST:
@@ -131,7 +137,11 @@ def of_period(
         )
     first = kept.first_forecast()
     begin = begin if first is None else min(max(begin, first), end)
-    entries = [row for row in kept.forecasts_between(begin, end) if row.problem or not problems_only]
+    entries = list(islice(kept.forecasts_between(begin, end, problems_only=problems_only), MAX_ENTRIES + 1))
+    if len(entries) > MAX_ENTRIES:
+        raise Rejected(
+            f"more than {MAX_ENTRIES:,} forecasts were announced in this time", hint="ask for a shorter period"
+        )
     incidents = [
         row
         for row in kept.opened_between(begin, end)
@@ -216,7 +226,7 @@ def _figures(key: str, entries: Sequence[ForecastRow], incidents: Sequence[Situa
         precision=share(len(hits), len(hits) + false),
         recall=share(sum(row.id in foreseen for row in incidents), len(incidents)),
         lead=_leads(_leads_s(entries)),
-        false_alarms=rate(false, weeks),
+        false_alarms=rate(false, weeks) if weeks >= _SOON else Rate(count=false, over=weeks),
     )
 
 

@@ -108,10 +108,14 @@ class Store:
         with self.read() as connection:
             return {name: int(count) for name, count in connection.execute(query.group_by(table.c.name))}
 
-    def forecasts_between(self, begin: datetime, end: datetime) -> Iterator[ForecastRow]:
-        """The ledger: what was announced in begin <= t < end, oldest first."""
+    def forecasts_between(
+        self, begin: datetime, end: datetime, *, problems_only: bool = False
+    ) -> Iterator[ForecastRow]:
+        """The ledger: what was announced in begin <= t < end, oldest first; problems_only: that opened a problem."""
         table, last = tables.forecast, (begin, "")
         query = select(table).where(table.c.heard_at < end).order_by(table.c.heard_at, table.c.id).limit(_CHUNK)
+        if problems_only:
+            query = query.where(table.c.problem != "")
         while True:
             behind = or_(table.c.heard_at > last[0], and_(table.c.heard_at == last[0], table.c.id > last[1]))
             with self.read() as connection:

@@ -67,8 +67,8 @@ class MemoryLedger(MemoryHistory):
         super().__init__(*rows)
         self._entries = entries
 
-    def forecasts_between(self, begin: datetime, end: datetime) -> Iterable[ForecastRow]:
-        return [row for row in self._entries if begin <= row.heard_at < end]
+    def forecasts_between(self, begin: datetime, end: datetime, *, problems_only: bool) -> Iterable[ForecastRow]:
+        return [row for row in self._entries if begin <= row.heard_at < end and (row.problem or not problems_only)]
 
     def first_forecast(self) -> datetime | None:
         return min((row.heard_at for row in self._entries), default=None)

@@ -7,11 +7,13 @@ from fastapi import FastAPI, HTTPException
 from starlette.testclient import TestClient
 
 from correlation.problem import Past
+from foreshock.core.errors import Rejected
 from foreshock.core.model import Cause, ForecastState
 from foreshock.service.console import console, not_found
 from foreshock.service.console.picture import BOX_WIDTH, COLUMN_MAX, cut, draw, fold
 from foreshock.service.console.snippets import base_url, snippet
 from foreshock.service.console.words import PATTERN_STATES, age, gap, href, linked, matches, visible
+from foreshock.service.ledger import Ledger
 from foreshock.service.quiet import Quiet
 from foreshock.service.views import GraphEdge, GraphNode, GraphView, LabelSetView, TimelineEntry, WhyView
 from foreshock.testing.factories import (
@@ -965,6 +967,19 @@ def test_figures_nobody_offers_are_the_usual_ones(query: str):
     assert "<script>" not in page.text
     assert '<option value="30" selected>' in page.text
     assert 'value="1" checked' not in page.text
+
+
+def test_more_than_figures_can_be_made_of_is_refused_with_the_remedy():
+    views = example_views()
+
+    def too_many(*args: object, **more: object) -> Ledger:
+        raise Rejected("more than 100,000 forecasts were announced in this time", hint="ask for a shorter period")
+
+    views.ledger = too_many  # type: ignore[method-assign]
+    page = make_client(views).get("/forecasts?days=365&all=1")
+
+    assert page.status_code == 409
+    assert "ask for a shorter period" in page.text
 
 
 @pytest.mark.parametrize("state", ["watched", "expected", "confirmed", "expired", "withdrawn", "ended"])

@@ -143,6 +143,17 @@ def test_an_incident_on_the_ci_confirms_it_and_each_names_the_other():
     assert (view(story).state, view(story).confirmed_by) == ("confirmed", "S-1")
 
 
+def test_what_an_incident_confirmed_goes_with_it_into_another():
+    story = expecting().forecast("db1", 0.8, model="late@2").fire("db1").after(HOUR).fire("db2")
+    assert [row.situation for row in story.told.ledger.values()] == ["S-1", "S-1"]
+
+    story.judge("merge", situation="S-2", other="S-1")
+
+    assert story.engine.situations["S-1"].merged_into == "S-2"
+    assert [row.situation for row in checked(story).told.ledger.values()] == ["S-2", "S-2"]
+    assert story.engine.forecasts.problems["P-1"].situation == "S-2"
+
+
 def test_the_incident_may_begin_elsewhere_and_reach_the_ci_later():
     story = expecting().after(HOUR).fire("shop").after(5).fire("db1")
 

@@ -38,8 +38,8 @@ class Kept:
     def __init__(self, entries: list[ForecastRow], incidents: tuple[SituationRow, ...] = ()) -> None:
         self.entries, self.incidents = entries, incidents
 
-    def forecasts_between(self, begin: datetime, end: datetime) -> list[ForecastRow]:
-        return [row for row in self.entries if begin <= row.heard_at < end]
+    def forecasts_between(self, begin: datetime, end: datetime, *, problems_only: bool) -> list[ForecastRow]:
+        return [row for row in self.entries if begin <= row.heard_at < end and (row.problem or not problems_only)]
 
     def first_forecast(self) -> datetime | None:
         return min((row.heard_at for row in self.entries), default=None)
@@ -148,6 +148,21 @@ def test_the_time_before_the_first_forecast_is_no_time_without_false_alarms():
 
     assert found.begin == END - WEEK
     assert (found.all.false_alarms.over, found.all.recall.of) == (1.0, 0)
+
+
+def test_less_than_a_day_says_nothing_of_a_week():
+    kept = Kept([entry(1, "expired", heard_at=END - HOUR)])
+    found = of_period(kept, END, NOON, END, Per.MODEL).all.false_alarms
+
+    assert (found.count, found.rate) == (1, None)
+
+
+def test_more_than_can_be_read_while_others_wait_is_refused_with_the_remedy(monkeypatch):
+    monkeypatch.setattr("foreshock.service.ledger.MAX_ENTRIES", 2)
+
+    assert of([entry(1), entry(2), entry(3, problem="")]).all.announced == 2
+    with pytest.raises(Rejected, match="more than 2 forecasts"):
+        of([entry(1), entry(2), entry(3)])
 
 
 def test_without_any_forecast_there_are_no_figures_and_no_error():

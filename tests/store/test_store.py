@@ -128,6 +128,14 @@ def test_the_ledger_holds_the_newest_state_of_each_entry(store: Store):
     assert [row.id for row in store.forecasts(limit=9, outcome="expected")] == ["F-2"]
     assert [row.id for row in store.forecasts(limit=1, ci="db1")] == ["F-2"]
     assert list(store.forecasts_between(entry(2).heard_at, NOON + timedelta(days=1))) == [found[1]]
+    assert [row.id for row in store.forecasts(limit=9, ended=True)] == ["F-1"]
+
+
+def test_of_the_ledger_only_what_opened_a_problem_is_read_where_that_is_asked(store: Store):
+    rows = [entry(1), entry(2, problem="P-1"), entry(3, problem="P-2")]
+    store.journal.commit(Step(read_from=0, position=1, forecasts=rows))
+
+    assert list(store.forecasts_between(NOON, NOON + timedelta(days=1), problems_only=True)) == rows[1:]
 
 
 def test_a_long_ledger_is_read_in_parts(store: Store):

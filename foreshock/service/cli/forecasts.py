@@ -134,7 +134,9 @@ def _figures(row: dict[str, Any]) -> Iterable[Any]:
         _share(row["precision"]),
         _share(row["recall"]),
         "-" if lead is None else age(lead),
-        "-" if false["rate"] is None else f"{false['rate']:.2f} ({false['low']:.2f} to {false['high']:.2f})",
+        f"{false['count']} so far"
+        if false["rate"] is None
+        else f"{false['rate']:.2f} ({false['low']:.2f} to {false['high']:.2f})",
     )
 
 

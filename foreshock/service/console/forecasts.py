@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, HTTPException, Request, Response
 
 from correlation.forecast import MAX_HEARD
+from foreshock.core.errors import Rejected
 from foreshock.core.model import Forecast, ForecastState
 from foreshock.service.console.plots import HEIGHT, WIDTH, TimeAxis, Whisker, whisker
 from foreshock.service.console.reports import MAX_ROWS, PERIODS, USUAL_DAYS
@@ -50,7 +51,10 @@ def add_forecasts(router: APIRouter, views: Views, *, page: Callable[..., Respon
         unheeded.sort(key=lambda each: -each.forecast.probability)
         axis = TimeAxis(max(((each.until - status.now).total_seconds() for each in expected), default=0.0))
         begin = status.now - timedelta(days=period)
-        ledger = views.ledger(begin, status.now, Per(rows), problems_only=all != "1")
+        try:
+            ledger = views.ledger(begin, status.now, Per(rows), problems_only=all != "1")
+        except Rejected as error:
+            raise HTTPException(409, detail=str(error)) from None
         return page(
             "forecasts.html",
             here="forecasts",

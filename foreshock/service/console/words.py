@@ -35,7 +35,7 @@ PATTERN_STATES = {
 OUTCOMES = {
     "expected": "expected",
     "confirmed": "came true",
-    "reached": "came true, without an incident",
+    "reached": "came true, as its model saw",
     "expired": "did not come true",
     "withdrawn": "withdrawn",
     "unknown": "nobody knows",
