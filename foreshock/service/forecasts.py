@@ -38,7 +38,7 @@ def hear(engine: "Engine", body: bytes) -> None:
     for forecast in sorted(read, key=lambda each: (each.made_at, each.ci, each.model)):
         ci = named(forecast.ci, engine.topology, engine.settings.bind)
         engine.counts["forecasts"] += 1
-        if ci not in engine.topology.cis:
+        if not ci:  # as an alert would be, it is bound to a CI that nobody knows where settings allow that
             engine.counts["forecasts_unbound"] += 1
             engine.say("forecast", forecast.ci, "is about no CI", f"{foresight.said(forecast)}, {forecast.model}")
         elif foresight.over_at(forecast) > engine.now:

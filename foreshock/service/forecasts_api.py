@@ -189,8 +189,8 @@ def _bound(runner: Runner, posted: Sequence[ForecastBody], now: datetime) -> lis
         topology, bind = engine.topology, engine.settings.bind
     for index, one in enumerate(posted):
         ci = named(one.ci, topology, bind)
-        if ci not in topology.cis:
-            hint = "add it to the topology, or leave it out" if topology.cis else "load a topology first"
+        if not ci or (topology.cis and ci not in topology.cis):
+            hint = "add it to the topology, or leave it out" if topology.cis else "load a topology, or set bind.implied"
             raise Invalid(f"no single CI is called {one.ci!r}", hint=hint, path=("forecasts", index, "ci"))
         if one.made_at > now + _AHEAD:
             said = f"{one.made_at.isoformat()} is in the future, it is {now.isoformat(timespec='seconds')} here"

@@ -142,12 +142,13 @@ def of_period(
         raise Rejected(
             f"more than {MAX_ENTRIES:,} forecasts were announced in this time", hint="ask for a shorter period"
         )
+    since = end if first is None else begin  # without any forecast there is no time in which none was wrong
     incidents = [
         row
-        for row in kept.opened_between(begin, end)
+        for row in kept.opened_between(since, end)
         if row.ticketed_at is not None and row.state != SituationState.MERGED.value
     ]
-    weeks = (min(end, now) - begin) / _WEEK
+    weeks = max(timedelta(0), min(end, now) - since) / _WEEK
     return figures(entries, incidents, begin, end, weeks, by, problems_only=problems_only)
 
 

@@ -230,7 +230,7 @@ def test_a_sink_that_refused_it_is_asked_again_with_what_is_new():
 
 
 def test_a_forecast_for_what_the_topology_does_not_know_is_counted_and_told_and_forgotten():
-    story = Story(*SHOP).forecast("nowhere")
+    story = Story(*SHOP, settings={"bind": {"implied": False}}).forecast("nowhere")
 
     assert told(checked(story)) == []
     assert (story.engine.counts["forecasts"], story.engine.counts["forecasts_unbound"]) == (1, 1)
@@ -238,6 +238,13 @@ def test_a_forecast_for_what_the_topology_does_not_know_is_counted_and_told_and_
         ("nowhere", "is about no CI")
     ]
     assert not story.engine.forecasts
+
+
+def test_without_a_topology_it_is_about_the_ci_that_its_alerts_make_up():
+    story = Story().forecast("web7.example.com:9100", **VAR).after(HOUR)
+    story.fire("web7.example.com", name="DiskFull", labels={"mountpoint": "/var"}).after(40).tick()
+
+    assert ledger(checked(story)) == {"F-1": (VAR["about"], "confirmed", "P-1", "S-1")}
 
 
 def test_what_is_remembered_is_bounded_and_what_was_over_first_is_forgotten_first(monkeypatch):

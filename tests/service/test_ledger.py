@@ -166,9 +166,10 @@ def test_more_than_can_be_read_while_others_wait_is_refused_with_the_remedy(monk
 
 
 def test_without_any_forecast_there_are_no_figures_and_no_error():
-    found = of([]).all
+    found = of([], incident("S-1")).all
 
-    assert (found.announced, found.precision.share, found.lead.count, found.false_alarms.count) == (0, None, 0, 0)
+    assert (found.announced, found.precision.share, found.lead.count) == (0, None, 0)
+    assert (found.false_alarms.rate, found.recall.share) == (None, None), "nobody was there to be right or wrong"
 
 
 def test_a_period_that_is_none_is_refused():
