@@ -7,6 +7,7 @@ lost.
 """
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -170,14 +171,16 @@ class Foreseer:
     def _read(self) -> dict[Place, Told]:
         try:
             read = msgspec.json.decode(self._keep.read_bytes(), type=list[tuple[Place, Told]])
-        except (FileNotFoundError, msgspec.DecodeError):
+        except (OSError, msgspec.DecodeError):
             return {}
         return dict(read)
 
     def _write(self) -> None:
+        """A disk that is full, of all things, must not keep forecasts from being told."""
         draft = self._keep.with_suffix(".draft")
-        draft.write_bytes(msgspec.json.encode(list(self.told.items())))
-        draft.replace(self._keep)
+        with suppress(OSError):
+            draft.write_bytes(msgspec.json.encode(list(self.told.items())))
+            draft.replace(self._keep)
 
 
 def _may_be(matchers: Sequence[Matcher], metric: str) -> bool:

@@ -143,6 +143,14 @@ def test_what_was_told_before_a_restart_can_be_taken_back_after_it(lab):
     assert Foreseer(lab.history, lab.folder / "forecasts.json").told == {}
 
 
+def test_where_nothing_can_be_kept_forecasts_are_told_all_the_same(lab):
+    (lab.folder / "forecasts.json").mkdir()
+    lab.foreseer = Foreseer(lab.history, lab.folder / "forecasts.json")
+    lab.measured(grown, NOON + 12 * HOUR)
+
+    assert len(lab.foresee(NOON + 12 * HOUR)) == 1
+
+
 def test_a_certificate_needs_no_trend(lab):
     def left(hours):
         return 20 - hours / 24
