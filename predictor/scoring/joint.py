@@ -40,17 +40,20 @@ class Joint:
     """What is usual for the metrics of one machine together.
 
     Learnt: ``center_``, ``spread_`` (n,); ``mean_`` (n,) and ``axes_`` (n, k), the principal components; ``likes_``:
-    windows of the history; ``day_weight_``: what the time of day counts among them; ``rows_``: how many rows the
-    history had, ``last_`` and ``moves_`` (days, n): the distances of its last days, as they are and less their level,
-    ``own_``: what these scored (rows, 2), and ``unit_`` (2,): from the middle to the 99 % of it.
+    windows of the history; ``day_weight_``: what the time of day counts among them; ``last_`` and ``moves_`` (days, n):
+    the distances of its last days, as they are and less their level, ``own_``: what these scored (rows, 2), and
+    ``unit_`` (2,): from the middle to the 99 % of it.
     """
 
     def __init__(self, step_s: float) -> None:
         self.step_s = step_s
         self._days = max(_ROWS, round(_DAYS * _DAY_S / step_s))
 
-    def fit(self, history: Floats) -> Self:
-        """``history`` has shape (t, n), one row each ``step_s`` seconds; gaps are NaN."""
+    def fit(self, history: Floats, times: Floats) -> Self:
+        """``history`` has shape (t, n), mostly one row each ``step_s`` seconds; NaN where nothing was measured.
+
+        ``times`` (t,) are in seconds.
+        """
         (middle,) = quantiles(history, 0.5)
         self.center_ = np.nan_to_num(middle)
         self.spread_ = _spread(np.nan_to_num(history - self.center_))
@@ -58,25 +61,23 @@ class Joint:
         moves = _moves(distances, distances, self._days)
         self.mean_, self.axes_ = _principal(moves)
         self.day_weight_ = float(np.sqrt(_ROWS * moves.var(axis=0).sum()))
-        windows = self._windows(moves, 0)
+        windows = self._windows(moves, moves[:1], times)
         count = min(_KEPT, (len(windows) + 1) // 2)
         kept = np.linspace(0, len(windows) - 1, count).astype(np.int64)
         self.likes_ = windows[kept]
-        self.rows_, self.last_, self.moves_ = len(history), distances[-self._days :], moves[-self._days :]
+        self.last_, self.moves_ = distances[-self._days :], moves[-self._days :]
         others = np.setdiff1d(np.arange(len(history) - len(self.last_), len(history)), kept)
         self.own_ = self._two(moves[others], windows[others])
         (half,), (most,) = quantiles(self.own_, 0.5), quantiles(self.own_, 0.99)
         self.unit_ = np.maximum(np.nan_to_num(most - half), _LEAST)
         return self
 
-    def score(self, rows: Floats) -> Floats:
+    def score(self, rows: Floats, times: Floats) -> Floats:
         """Shape (t,), from 0 to 1; one half is as far from its middle as the 99 % of the history. ``rows`` (t, n)
         follow the history. A row's score needs no row after it."""
         distances = self._distances(rows)
         moves = _moves(np.concatenate((self.last_, distances)), distances, self._days)
-        before = self.moves_[-_ROWS:]
-        windows = self._windows(np.concatenate((before, moves)), self.rows_ - len(before))[len(before) :]
-        two = self._two(moves, windows)
+        two = self._two(moves, self._windows(moves, self.moves_, times))
         usual = median_before(np.concatenate((self.own_, two)), self._days)[len(self.own_) :]
         surprise = np.maximum((two - usual) / self.unit_, 0.0).mean(axis=1)
         strange = smoothed(surprise, _HALF_LIFE)
@@ -85,11 +86,12 @@ class Joint:
     def _distances(self, values: Floats) -> Floats:
         return np.nan_to_num((values - self.center_) / self.spread_)
 
-    def _windows(self, moves: Floats, first: int) -> Matrix:
+    def _windows(self, moves: Floats, before: Floats, times: Floats) -> Matrix:
         """Each row beside the ``_ROWS - 1`` before it and its place on the circle of the day."""
-        before = np.concatenate((np.repeat(moves[:1], _ROWS - 1, axis=0), moves))
-        lags = [before[lag : lag + len(moves)] for lag in range(_ROWS)]
-        angle = 2 * np.pi * (np.arange(first, first + len(moves)) * self.step_s / _DAY_S)
+        first = np.repeat(before[:1], _ROWS - 1, axis=0)
+        known = np.concatenate((first, before, moves))[-len(moves) - _ROWS + 1 :]
+        lags = [known[lag : lag + len(moves)] for lag in range(_ROWS)]
+        angle = 2 * np.pi * times / _DAY_S
         clock = self.day_weight_ * np.column_stack((np.sin(angle), np.cos(angle)))
         return np.hstack((*lags, clock)).astype(np.float32)
 

@@ -1,6 +1,7 @@
 """What earlier rows say about a row: medians, ranks and smoothed values of the past; nothing here looks ahead."""
 
 from bisect import bisect_left, insort
+from collections import deque
 
 import numpy as np
 
@@ -23,7 +24,7 @@ def median_before(values: Floats, window: int) -> Floats:
     return np.where((last >= 0)[:, None], medians[np.maximum(last, 0)], values[:1])
 
 
-def rolling(values: Floats, window: int, share: float, least: int = 1) -> Floats:
+def quantile_until(values: Floats, window: int, share: float, least: int = 1) -> Floats:
     """Shape (t,): the quantile of a value and the ``window - 1`` before it; NaN with fewer than ``least`` of them."""
     import pandas as pd
 
@@ -36,13 +37,11 @@ def later(values: Floats, rows: int, fill: float = np.nan) -> Floats:
     return np.concatenate((np.full(min(rows, len(values)), fill), values))[: len(values)]
 
 
-def mean_before(values: Floats, window: int | None) -> Floats:
-    """Shape (t,): the mean of a value and those before it, of all or of ``window``; what is missing does not count."""
+def mean_until(values: Floats, window: int) -> Floats:
+    """Shape (t,): the mean of a value and the ``window - 1`` before it; what is missing does not count."""
     import pandas as pd
 
-    series = pd.Series(values)
-    means = series.expanding() if window is None else series.rolling(window, min_periods=1)
-    found: Floats = means.mean().to_numpy()
+    found: Floats = pd.Series(values).rolling(window, min_periods=1).mean().to_numpy()
     return found
 
 
@@ -54,16 +53,20 @@ def smoothed(values: Floats, half_life: float) -> Floats:
     return means
 
 
-def ranks_before(values: Floats) -> tuple[Floats, Floats]:
-    """For each value the share of those before it, itself added to them, that are as large; and the 99 % of those
-    before it. A missing value has the share 1 and is not among those before."""
-    before: list[float] = []
+def ranks_before(values: Floats, window: int) -> tuple[Floats, Floats]:
+    """For each value the share of the ``window`` before it, itself added to them, that are as large; and the 99 % of
+    those before it. A missing value has the share 1 and is not among those before."""
+    before: deque[float] = deque()
+    ordered: list[float] = []
     shares, most = np.ones(len(values)), np.full(len(values), np.nan)
     for row, value in enumerate(values.tolist()):
-        count = len(before)
+        count = len(ordered)
         if count:
-            most[row] = before[int(_MOST * (count - 1))]
+            most[row] = ordered[int(_MOST * (count - 1))]
         if value == value:
-            shares[row] = (count - bisect_left(before, value) + 1) / (count + 1)
-            insort(before, value)
+            shares[row] = (count - bisect_left(ordered, value) + 1) / (count + 1)
+            insort(ordered, value)
+            before.append(value)
+            if count == window:
+                del ordered[bisect_left(ordered, before.popleft())]
     return shares, most

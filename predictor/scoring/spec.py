@@ -59,7 +59,10 @@ class DetectSpec(_Part):
     )
     files: FilesPart | None = Field(default=None, description="where each entity has files of its own")
     table: TablePart | None = Field(default=None, description="where one file holds all entities")
-    time: str | None = Field(default=None, description="column with the moment; without it rows are numbered from 0")
+    time: str | None = Field(
+        default=None,
+        description="column with the moment, ISO 8601 or seconds since 1970; without it rows are numbered from 0",
+    )
     step: Duration | None = Field(default=None, description="from row to row; without it what `time` has it most often")
     columns: tuple[str, ...] = Field(default=(), description="columns with numbers; without it all but entity and time")
     answer: AnswerPart = Field(default_factory=AnswerPart, description="what the columns of scores.csv are called")

@@ -10,6 +10,8 @@ from predictor.scoring import alone
 from predictor.scoring.joint import Joint
 from predictor.scoring.spec import DetectSpec, Method
 
+_UNKNOWN_STEP_S = 60.0  # of a single row: any will do
+
 
 class Entity(NamedTuple):
     """One entity's rows, in order.
@@ -29,12 +31,11 @@ def score(spec: DetectSpec, entity: Entity) -> dict[str, Any]:
     """The columns of scores.csv for one entity, a row for each of its rows. Raises ConfigError."""
     import pyarrow as pa
 
-    values, count = _values(spec, entity, entity.rows), len(entity.rows)
-    times = pa.array(np.arange(count)) if spec.time is None else entity.rows.column(spec.time)
+    count = len(entity.rows)
     return {
         spec.answer.entity: pa.array([entity.name] * count, pa.string()),
-        spec.answer.time: times,
-        spec.answer.score: pa.array(_scores(spec, entity, values, _step_s(spec, times)) if count else [], pa.float64()),
+        spec.answer.time: np.arange(count) if spec.time is None else entity.rows.column(spec.time),
+        spec.answer.score: pa.array(_scores(spec, entity) if count else [], pa.float64()),
     }
 
 
@@ -49,18 +50,22 @@ def split(spec: DetectSpec, table: Any, file: str) -> list[Entity]:
     ]
 
 
-def _scores(spec: DetectSpec, entity: Entity, values: Floats, step_s: float) -> Floats:
+def _scores(spec: DetectSpec, entity: Entity) -> Floats:
+    values = _values(spec, entity, entity.rows)
     if spec.method is Method.JOINT:
         history = _values(spec, entity, entity.history)
         if not len(history) or history.shape[1] != values.shape[1]:
             raise _wrong(
                 entity.file, f"{values.shape[1]} columns do not go with a history of {history.shape}", "write `columns`"
             )
-        return Joint(step_s).fit(history).score(values)
+        before = _times(spec, entity, entity.history, 0)
+        times = _times(spec, entity, entity.rows, len(history))
+        return Joint(_step_s(spec, before)).fit(history, before).score(values, times)
     if values.shape[1] != 1:
         raise _wrong(entity.file, f"{spec.method} scores one column, not {values.shape[1]}", "write `columns`")
     by_method = {Method.ALONE: alone.scores, Method.ALARMS: alone.alarms}
-    return by_method[spec.method](values[:, 0], step_s)
+    times = _times(spec, entity, entity.rows, 0)
+    return by_method[spec.method](values[:, 0], times, _step_s(spec, times))
 
 
 def _values(spec: DetectSpec, entity: Entity, table: Any) -> Floats:
@@ -83,16 +88,37 @@ def _values(spec: DetectSpec, entity: Entity, table: Any) -> Floats:
     return columns
 
 
-def _step_s(spec: DetectSpec, times: Any) -> float:
-    """Seconds from row to row."""
+def _times(spec: DetectSpec, entity: Entity, table: Any, first: int) -> Floats:
+    """Seconds of each row, never falling: a clock that was set back stands still. Without a column with moments, of the
+    row's number from ``first`` on."""
     import pandas as pd
+    import pyarrow as pa
 
+    if spec.time is None:
+        return np.arange(first, first + len(table), dtype=np.float64) * _step_s(spec, np.empty(0))
+    column = table.column(spec.time)
+    if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
+        seconds = column.to_pandas().to_numpy(np.float64)
+    else:
+        moments = pd.to_datetime(column.to_pandas().astype(str), utc=True, errors="coerce", format="ISO8601")
+        seconds = ((moments - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)).to_numpy(np.float64)
+    wrong = np.flatnonzero(~np.isfinite(seconds))
+    if len(wrong):
+        raise _wrong(
+            entity.file,
+            f"{column[int(wrong[0])].as_py()!r} in column {spec.time!r}, row {wrong[0] + 1}, is no moment",
+            "write ISO 8601 or seconds since 1970",
+        )
+    latest: Floats = np.maximum.accumulate(seconds)
+    return latest
+
+
+def _step_s(spec: DetectSpec, times: Floats) -> float:
+    """Seconds from row to row."""
     if spec.step is not None:
         return spec.step.total_seconds()
-    moments = pd.to_datetime(pd.Series(times.to_pandas()), utc=True, errors="coerce")
-    between = moments.diff().dt.total_seconds()
-    step_s = float(between[between > 0].median())
-    return step_s if np.isfinite(step_s) else 60.0
+    between = np.diff(times)
+    return float(np.median(between[between > 0])) if (between > 0).any() else _UNKNOWN_STEP_S
 
 
 def _wrong(file: str, message: str, hint: str) -> ConfigError:

@@ -25,15 +25,27 @@ def series(days, seed=0):
 
 
 def joint(rows):
-    return Joint(STEP_S).fit(machine(10)).score(rows)
+    return Joint(STEP_S).fit(machine(10), times(10 * DAY)).score(rows, times(10 * DAY + len(rows))[10 * DAY :])
+
+
+def times(count, step_s=STEP_S):
+    return np.arange(count) * step_s
+
+
+def scores(values, step_s=STEP_S):
+    return alone.scores(values, times(len(values), step_s), step_s)
+
+
+def alarms(values, step_s=STEP_S):
+    return alone.alarms(values, times(len(values), step_s), step_s)
 
 
 @pytest.mark.parametrize(
     ("score", "rows"),
     [
         pytest.param(joint, machine(3, seed=1), id="joint"),
-        pytest.param(lambda values: alone.scores(values, STEP_S), series(5), id="alone"),
-        pytest.param(lambda values: alone.alarms(values, STEP_S), series(5), id="alarms"),
+        pytest.param(scores, series(5), id="alone"),
+        pytest.param(alarms, series(5), id="alarms"),
     ],
 )
 def test_what_comes_later_changes_no_score(score, rows):
@@ -56,13 +68,13 @@ def test_joint_scores_are_between_0_and_1_whatever_was_measured(rows):
 
 
 @pytest.mark.parametrize("values", [series(3), np.full(200, np.nan), np.zeros(300), np.array([]), np.array([5.0])])
-@pytest.mark.parametrize("score", [alone.scores, alone.alarms])
+@pytest.mark.parametrize("score", [scores, alarms])
 @pytest.mark.parametrize("step_s", [60.0, 3600.0, 86_400.0])
 def test_scores_of_one_series_are_between_0_and_1_whatever_was_measured(score, values, step_s):
-    scores = score(values, step_s)
+    found = score(values, step_s)
 
-    assert scores.shape == values.shape
-    assert ((scores >= 0) & (scores <= 1)).all()
+    assert found.shape == values.shape
+    assert ((found >= 0) & (found <= 1)).all()
 
 
 def test_metrics_that_usually_move_together_and_do_not_are_strange_though_each_is_within_its_usual_band():
@@ -72,6 +84,14 @@ def test_metrics_that_usually_move_together_and_do_not_are_strange_though_each_i
     scores = joint(rows)
 
     assert scores[402:420].min() > np.quantile(np.delete(scores, np.s_[400:430]), 0.99)
+
+
+def test_metrics_that_move_together_are_one_component_and_what_it_leaves_is_measured_beside_the_distance():
+    fitted = Joint(STEP_S).fit(machine(10), times(10 * DAY))
+
+    assert fitted.axes_.shape == (5, 1)
+    unexplained, distance = fitted.own_.mean(axis=0)
+    assert 0 < unexplained < 0.1 < distance
 
 
 def test_a_load_that_is_usual_at_another_time_of_day_is_strange():
@@ -103,8 +123,10 @@ def test_a_metric_that_never_moved_is_strange_when_it_does():
 
 
 def test_a_short_history_or_a_single_metric_is_enough_to_score():
-    assert Joint(60.0).fit(np.zeros((1, 1))).score(np.zeros((3, 1))).tolist() == [0, 0, 0]
-    assert Joint(60.0).fit(np.arange(7.0)[:, None]).score(np.array([[3.0], [400.0]]))[1] > 0.5
+    still = Joint(60.0).fit(np.zeros((1, 1)), times(1))
+    assert still.score(np.zeros((3, 1)), times(3)).tolist() == [0, 0, 0]
+    few = Joint(60.0).fit(np.arange(7.0)[:, None], times(7))
+    assert few.score(np.array([[3.0], [400.0]]), times(2))[1] > 0.5
 
 
 def test_the_peak_of_each_day_is_usual_and_the_same_value_at_night_is_not():
@@ -112,19 +134,35 @@ def test_the_peak_of_each_day_is_usual_and_the_same_value_at_night_is_not():
     night = 9 * DAY + 216  # where the sine is lowest
     values[night] = values.max()
 
-    scores = alone.scores(values, STEP_S)
+    found = scores(values)
 
-    assert scores[night] > 0.75
-    assert scores[8 * DAY + 60 : 8 * DAY + 84].max() < 0.6
+    assert found[night] > 0.75
+    assert found[8 * DAY + 60 : 8 * DAY + 84].max() < 0.6
+
+
+def test_a_gap_does_not_move_the_time_of_day():
+    values, moments = series(10), times(10 * DAY)
+    kept = np.r_[0 : 5 * DAY, 5 * DAY + 100 : 10 * DAY]
+
+    off = alone.off_usual(values[kept], moments[kept], STEP_S)
+
+    assert np.abs(off[-3 * DAY :]).max() < 6.0
+
+
+def test_a_single_wrong_moment_makes_no_grid_of_decades():
+    moments = times(300)
+    moments[-1] += 1e12
+
+    assert len(alone.scores(series(2)[:300], moments, STEP_S)) == 300
 
 
 def test_a_point_after_a_strange_one_is_as_strange_so_that_an_incident_ends_with_two_good_ones():
     values = series(10)
     values[2000] = 500.0
 
-    scores = alone.scores(values, STEP_S)
+    found = scores(values)
 
-    assert scores[2001] == scores[2000] > scores[2002]
+    assert found[2001] == found[2000] > found[2002]
 
 
 def test_one_deviation_is_one_alarm_until_a_larger_one_comes():
@@ -132,7 +170,7 @@ def test_one_deviation_is_one_alarm_until_a_larger_one_comes():
     values[1500:1540] += 100.0
     values[1700] += 2000.0
 
-    told = alone.alarms(values, STEP_S)
+    told = alarms(values)
 
     high = np.flatnonzero(told > 0.998)
     assert 1500 <= high[0] < 1510
@@ -142,16 +180,23 @@ def test_one_deviation_is_one_alarm_until_a_larger_one_comes():
 
 def test_a_constant_series_raises_no_alarm_until_it_moves():
     values = np.full(1000, 7.0)
-    assert not alone.alarms(values, STEP_S).any()
+    assert not alarms(values).any()
     values[800] = 9.0
-    assert np.flatnonzero(alone.alarms(values, STEP_S)).tolist()[0] == 800
+    assert np.flatnonzero(alarms(values)).tolist()[0] == 800
 
 
 def test_ranks_count_what_came_before_and_was_as_large():
-    shares, most = ranks_before(np.array([3.0, 1.0, 5.0, np.nan, 3.0]))
+    shares, most = ranks_before(np.array([3.0, 1.0, 5.0, np.nan, 3.0]), 3)
 
     np.testing.assert_allclose(shares, [1, 1, 1 / 3, 1, 3 / 4])
     np.testing.assert_array_equal(most, [np.nan, 3, 1, 3, 3])
+
+
+def test_ranks_forget_what_is_longer_ago_than_the_window():
+    shares, most = ranks_before(np.array([9.0, 9.0, 1.0, 1.0, 5.0]), 2)
+
+    assert shares[-1] == 1 / 3
+    assert most[-1] == 1
 
 
 def test_the_median_before_a_row_is_of_the_rows_before_it():

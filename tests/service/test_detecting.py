@@ -30,7 +30,7 @@ answer: {entity: file, time: timestamp, score: anomaly_score}
 
 @pytest.fixture
 def machines(tmp_path):
-    """Two machines with a column of words less than they have metrics; ``b`` goes wrong in row 30."""
+    """Two machines with three metrics; ``shop/b`` goes wrong in row 30."""
     random = np.random.default_rng(0)
     (tmp_path / "frames").mkdir()
     for name in ("a", "shop__b"):
@@ -38,7 +38,8 @@ def machines(tmp_path):
         if name == "shop__b":
             rows[330:] += 20
         for part, some in (("train", rows[:300]), ("test", rows[300:])):
-            pq.write_table(pa.table(dict(zip("xyz", some.T, strict=True))), tmp_path / f"frames/{name}_{part}.parquet")
+            columns = dict(zip("xyz", some.T, strict=True))
+            pq.write_table(pa.table(columns), tmp_path / f"frames/{name}_{part}.parquet")
     (tmp_path / "spec.yaml").write_text(JOINT)
     return tmp_path
 
@@ -101,3 +102,20 @@ def test_a_spec_that_does_not_fit_says_what_to_write(machines, spec, told):
     assert ended.exit_code == 78
     assert told in ended.stderr
     assert not (machines / "answer/scores.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("column", "told"),
+    [
+        (["2026-01-01", "soon"], "'soon' in column 'at', row 2, is no moment"),
+        ([1.0, None], "None in column 'at', row 2"),
+    ],
+)
+def test_a_row_without_a_moment_is_named(tmp_path, column, told):
+    pq.write_table(pa.table({"at": column, "x": [1.0, 2.0]}), tmp_path / "a_test.parquet")
+    (tmp_path / "spec.yaml").write_text("name: x\nmethod: alone\nfiles: {folder: .}\ntime: at\n")
+
+    ended = detect("--spec", tmp_path / "spec.yaml", "--out", tmp_path)
+
+    assert ended.exit_code == 78
+    assert told in ended.stderr
