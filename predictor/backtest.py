@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 from foreshock.core.errors import Rejected
 from predictor.budget import Watch
 from predictor.card import card
-from predictor.history import Floats, History, Ints, read_history
+from predictor.history import Entities, Floats, History, Ints, read_history
 from predictor.inputs import Inputs
 from predictor.judging import judged
 from predictor.model import Model
 from predictor.outcomes import learnable, outcomes, rows_between
+from predictor.pacing import Pace
 from predictor.spec import BacktestSpec
 from predictor.training import Learnable, train
 
@@ -128,7 +129,14 @@ class _Answering:
         asked, at = rows_between(entities.asked_first, entities.asked_last)
         parts = [model.probability(self._features(*part)) for part in _parts(asked, at)]
         score = np.concatenate([np.empty(0), *parts])
-        alarm = score >= model.threshold
+        pace = Pace(
+            budget=spec.budget,
+            threshold=model.threshold,
+            factor=model.factor,
+            horizon=spec.horizon,
+            steps_a_week=spec.steps_a_week,
+        )
+        alarm = pace.alarms(asked, at, _moments(entities, asked, at), score)
         found = Predictions(entities.names, asked, at, score, entities.cutoff[asked], alarm)
         answered = _judged_answer(spec, history, found)
         reasons = self._reasons(model, found)
@@ -193,6 +201,13 @@ def learnable_rows(history: History, spec: BacktestSpec) -> Learnable:
     unit = np.where(dated, 1.0, 1.0 / length)
     zero = np.where(dated, begins, -entities.first[entity] / length)
     return Learnable(entity, step, began, zero + step * unit, zero + (step + spec.horizon) * unit)
+
+
+def _moments(entities: Entities, entity: Ints, step: Ints) -> Ints:
+    """Steps on one clock for all: the calendar's where it is known, else since the entity was first asked for."""
+    begins = entities.begins[entity]
+    calendar = np.floor(np.nan_to_num(begins)).astype(np.int64)
+    return np.where(np.isfinite(begins), calendar + step, step - entities.asked_first[entity])
 
 
 def _parts(entity: Ints, step: Ints) -> Iterator[tuple[Ints, Ints]]:

@@ -37,7 +37,8 @@ class Model(Struct, frozen=True, kw_only=True):
 
     Attributes:
         experts: by name; trust: the weight of each one's log-odds, in their order. base: added to their sum.
-        curve: what the sum is worth on later data. threshold: a probability from it on is an alarm.
+        curve: what the sum is worth on later data. threshold: on later data than was fitted, a probability from it on
+        kept to the budget as an alarm. factor: how many false alarms came there of one that was expected.
     """
 
     names: tuple[str, ...]
@@ -46,6 +47,7 @@ class Model(Struct, frozen=True, kw_only=True):
     base: float
     curve: LogOddsCurve
     threshold: float
+    factor: float
     kinds: ClassVar[dict[str, type[Linear] | type[Trees]]] = {"linear": Linear, "trees": Trees}
 
     def probability(self, x: NDArray[np.float32]) -> Floats:
@@ -76,7 +78,7 @@ class Model(Struct, frozen=True, kw_only=True):
                     plain[name][field] = value
         head = {
             "format": FORMAT, "names": self.names, "experts": plain, "trust": self.trust, "base": self.base,
-            "threshold": self.threshold,
+            "threshold": self.threshold, "factor": self.factor,
         }  # fmt: skip
         arrays["head"] = np.frombuffer(json.dumps(head).encode(), np.uint8)
         written = io.BytesIO()
@@ -110,6 +112,7 @@ class Model(Struct, frozen=True, kw_only=True):
             base=head["base"],
             curve=LogOddsCurve(arrays["curve.said"], arrays["curve.true"]),
             threshold=head["threshold"],
+            factor=head["factor"],
         )
 
 

@@ -17,6 +17,7 @@ from predictor.history import Floats, Ints
 from predictor.judging import average_precision, judged
 from predictor.linear import Linear, fit_linear
 from predictor.model import LogOddsCurve, Model, blend, probability
+from predictor.pacing import expected_false, factor_of
 from predictor.trees import Trees, fit_trees
 
 CUTS = (0.5, 0.75)
@@ -90,6 +91,7 @@ def train(
         base=word.base,
         curve=word.curve,
         threshold=word.threshold,
+        factor=word.factor,
     )
     return Trained(model, report)
 
@@ -138,6 +140,7 @@ class _Word(Struct, frozen=True):
     base: float
     curve: LogOddsCurve
     threshold: float
+    factor: float
 
     def of(self, said: dict[str, Floats]) -> Floats:
         return probability(self.curve.at(blend(said, self.trust, self.base)))
@@ -148,8 +151,10 @@ def _trusted(said: dict[str, Floats], rows: Learnable, watching: Watching, budge
     trust, base = stacked(said, rows.began, watch.horizon)
     common = blend(said, trust, base)
     curve = fit_curve(common, rows.began, _PRIOR_ONSETS * watch.horizon)
-    (counted,) = watch.within(probability(curve.at(common)), (budget,))
-    return _Word(trust, base, curve, counted.threshold)
+    score = probability(curve.at(common))
+    (counted,) = watch.within(score, (budget,))
+    expected = expected_false(rows.entity, rows.step, score, counted.threshold, watch.horizon)
+    return _Word(trust, base, curve, counted.threshold, factor_of(counted.false_alarms, expected))
 
 
 _PRIOR_ONSETS = 3.0

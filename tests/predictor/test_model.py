@@ -24,7 +24,7 @@ def model(rows) -> Model:
     x, began = rows
     experts = fit_experts(NAMES, x, began, np.ones(len(x)), seed=0)
     curve = LogOddsCurve(np.array([-3.0, 0.0, 2.0]), np.array([-3.5, -0.2, 1.5]))
-    return Model(names=NAMES, experts=experts, trust=(0.5, 0.1, 0.6), base=-0.1, curve=curve, threshold=0.3)
+    return Model(names=NAMES, experts=experts, trust=(0.5, 0.1, 0.6), base=-0.1, curve=curve, threshold=0.3, factor=1.1)
 
 
 def test_a_model_read_from_its_bytes_says_the_same(model, rows):
