@@ -129,8 +129,9 @@ bench-capacity: setup ## how early it is said that something fills up, and how o
 bench-detectors: setup ## what each detector tells of quiet metrics and of planted changes, and what it costs
 	@$(BIN)/python benchmarks/detectors.py $(ARGS)
 
-bench-prediction: setup ## how well anomaly scores find what people marked in public data, beside other detectors
-	@$(BIN)/python benchmarks/detection.py $(ARGS)
+bench-prediction: setup ## incidents foreseen, and anomalies found, in public data, beside baselines and other detectors
+	@$(BIN)/python benchmarks/prediction.py $(ARGS)
+	@$(BIN)/python benchmarks/detection.py
 
 bench-collectors: setup ## what collectors take in a second and what it costs, beside peers: each benchmarks/collectors_*.py
 	@for part in benchmarks/collectors_*.py; do echo; echo "$$part"; $(BIN)/python $$part || exit 1; done

@@ -1,8 +1,9 @@
 """Alarms that keep to a budget while the world changes: the threshold follows the scores.
 
 Which share of rows scores high drifts, and a threshold set once would raise too many alarms in one season and hardly
-any in the next. Probabilities say how many of their own alarms are false: the sum of 1 - p. So the threshold is
-set anew now and then, such that this sum over the last weeks is what the budget allows. No outcome enters, only earlier scores.
+any in the next. Probabilities say how many of their own alarms are false: the sum of 1 - p. So the threshold
+is set anew now and then, such that this sum over the last weeks is what the budget allows. No outcome enters, only
+earlier scores.
 """
 
 import numpy as np
