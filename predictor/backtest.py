@@ -200,7 +200,8 @@ def learnable_rows(history: History, spec: BacktestSpec) -> Learnable:
     dated = np.isfinite(begins)
     unit = np.where(dated, 1.0, 1.0 / length)
     zero = np.where(dated, begins, -entities.first[entity] / length)
-    return Learnable(entity, step, began, zero + step * unit, zero + (step + spec.horizon) * unit)
+    counts = step + spec.horizon <= entities.last[entity] if spec.rows.whole_horizon else np.ones(len(entity), np.bool_)
+    return Learnable(entity, step, began, zero + step * unit, zero + (step + spec.horizon) * unit, counts)
 
 
 def _moments(entities: Entities, entity: Ints, step: Ints) -> Ints:

@@ -75,7 +75,7 @@ def _bent(value: Floats, shape: str) -> Iterator[Floats]:
 
 _SHAPE = {
     "rate": "rate", "group": "rate", "near": "rate", "shrunk": "rate", "mixed": "rate", "since": "since",
-    "since_change": "since", "since_first": "since", "rise": "growth", "pace": "growth", "stirred": "growth",
+    "since_change": "since", "since_first": "since", "rise": "growth",
     "level": "level",
 }  # fmt: skip
 

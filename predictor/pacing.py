@@ -21,7 +21,7 @@ _FACTORS = (0.5, 2.0)
 
 
 class Pace(Struct, frozen=True, kw_only=True):
-    """Args:
+    """Attributes:
     budget: false alarms for each entity and week. threshold: where nothing was scored yet.
     factor: how many false alarms came of one that was expected, on later data than the model was fitted on.
     """

@@ -83,6 +83,11 @@ class RowsPart(_Part):
     entity: str = Field(default="entity", description="column with the entity's name")
     first: str = Field(default="first", description="column with the first step")
     last: str = Field(default="last", description="column with the last step")
+    whole_horizon: bool = Field(
+        default=False,
+        description="probabilities are those of rows whose whole horizon was watched; where an incident ends an "
+        "entity's life, they are those of an incident at the end of the horizon",
+    )
 
 
 class FitPart(_Part):

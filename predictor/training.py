@@ -12,6 +12,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from foreshock.core.errors import Rejected
 from predictor.budget import Watch
 from predictor.history import Floats, Ints
 from predictor.judging import average_precision, judged
@@ -32,6 +33,7 @@ class Learnable(Struct, frozen=True):
 
     Attributes:
         time: when the row is, comparable between all rows; until: when its horizon ends.
+        counts: probabilities are set by it.
     """
 
     entity: Ints
@@ -39,9 +41,10 @@ class Learnable(Struct, frozen=True):
     began: NDArray[np.bool_]
     time: Floats
     until: Floats
+    counts: NDArray[np.bool_]
 
     def take(self, rows: Ints) -> "Learnable":
-        return Learnable(self.entity[rows], self.step[rows], self.began[rows], self.time[rows], self.until[rows])
+        return Learnable(*(getattr(self, field)[rows] for field in self.__struct_fields__))
 
 
 class Trained(Struct, frozen=True):
@@ -58,7 +61,7 @@ Watching = Callable[[Ints, Ints], Watch]
 def train(
     names: Sequence[str], rows: Learnable, features: Features, watching: Watching, *, budget: float, seed: int
 ) -> Trained:
-    """``features`` and ``watching`` are asked for (entity, step)."""
+    """``features`` and ``watching`` are asked for (entity, step). Raises Rejected where incidents are of one time."""
     rng = np.random.default_rng(seed)
     cuts = np.quantile(rows.time[rows.began], CUTS)
     fitted, weight = _fitted(rows.began, rng)
@@ -70,19 +73,23 @@ def train(
     said: dict[str, list[Floats]] = {}
     parts = []
     for cut, end in zip(cuts, (*cuts[1:], np.inf), strict=True):
-        before = rows.until[fit] < cut
+        known = rows.until[fit] < cut
         part = ask[(rows.time[ask] >= cut) & (rows.time[ask] < end)]
-        experts = fit_experts(names, x[fit[before]], rows.began[fit[before]], weight[before], seed)
+        _check(rows.began[fit[known]], "before the time that judges")
+        _check(rows.began[part], "in the time that judges")
+        experts = fit_experts(names, x[fit[known]], rows.began[fit[known]], weight[known], seed)
         for name, expert in experts.items():
             said.setdefault(name, []).append(expert.log_odds(x[part]))
         parts.append(part)
     first, last = rows.take(parts[0]), rows.take(parts[1])
-    early = _trusted({name: each[0] for name, each in said.items()}, first, watching, budget)
+    horizon = watching(first.entity[:1], first.step[:1]).horizon
+    before = {name: each[0] for name, each in said.items()}
+    early = _word(stacked(before, first.began, horizon)[0], before, first, watching, budget)
     report = _report(early, {name: each[1] for name, each in said.items()}, last, watching, budget)
-    whole = np.concatenate(parts)
-    order = np.lexsort((rows.step[whole], rows.entity[whole]))
-    joined = {name: np.concatenate(each)[order] for name, each in said.items()}
-    word = _trusted(joined, rows.take(whole[order]), watching, budget)
+    trust, _ = stacked(
+        {name: np.concatenate(each) for name, each in said.items()}, rows.began[np.concatenate(parts)], horizon
+    )
+    word = _word(trust, {name: each[-1] for name, each in said.items()}, last, watching, budget)
     experts = fit_experts(names, x[fit], rows.began[fit], weight, seed)
     model = Model(
         names=tuple(names),
@@ -94,6 +101,16 @@ def train(
         factor=word.factor,
     )
     return Trained(model, report)
+
+
+def _check(began: NDArray[np.bool_], when: str) -> None:
+    """Raises Rejected where only one answer is there."""
+    before = int(began.sum())
+    if not 0 < before < len(began):
+        raise Rejected(
+            f"incidents lie too close together in time: {before} of {len(began)} rows {when} stand before one",
+            hint="give a longer history, or wait",
+        )
 
 
 def _fitted(began: NDArray[np.bool_], rng: np.random.Generator) -> tuple[Ints, Floats]:
@@ -124,7 +141,7 @@ def fit_experts(
     if len(plain):
         experts["rate"] = fit_linear(x, began, weight, names, columns=plain, ridge=1.0)
     experts["linear"] = fit_linear(x, began, weight, names, columns=np.arange(len(names)), ridge=_RIDGE)
-    experts["trees"] = fit_trees(x, began, weight, seed=seed, leaves=8, rounds=150)
+    experts["trees"] = fit_trees(x, began, weight, seed=seed, leaves=8, rounds=100)
     return experts
 
 
@@ -146,17 +163,31 @@ class _Word(Struct, frozen=True):
         return probability(self.curve.at(blend(said, self.trust, self.base)))
 
 
-def _trusted(said: dict[str, Floats], rows: Learnable, watching: Watching, budget: float) -> _Word:
+def _word(
+    trust: tuple[float, ...], said: dict[str, Floats], rows: Learnable, watching: Watching, budget: float
+) -> _Word:
+    """What the experts' sum is worth on ``rows``, the latest that none of them was fitted on: the level of
+    probabilities drifts, and the latest is nearest to what comes."""
     watch = watching(rows.entity, rows.step)
-    trust, base = stacked(said, rows.began, watch.horizon)
-    common = blend(said, trust, base)
-    curve = fit_curve(common, rows.began, _PRIOR_ONSETS * watch.horizon)
-    score = probability(curve.at(common))
+    common = blend(said, trust, 0.0)
+    counts = rows.counts if rows.counts.any() else np.ones(len(common), np.bool_)
+    base = _level(common[counts], rows.began[counts])
+    curve = fit_curve(common[counts] + base, rows.began[counts], _PRIOR_ONSETS * watch.horizon)
+    score = probability(curve.at(common + base))
     (counted,) = watch.within(score, (budget,))
     expected = expected_false(rows.entity, rows.step, score, counted.threshold, watch.horizon)
     return _Word(trust, base, curve, counted.threshold, factor_of(counted.false_alarms, expected))
 
 
+def _level(common: Floats, began: NDArray[np.bool_]) -> float:
+    """What must be added so that as many onsets are expected as came."""
+    from scipy.optimize import brentq
+
+    came = min(max(float(began.sum()), 0.5), len(began) - 0.5)
+    return float(brentq(lambda added: probability(common + added).sum() - came, -_FARTHEST, _FARTHEST))
+
+
+_FARTHEST = 60.0
 _PRIOR_ONSETS = 3.0
 """What the experts say counts like so many onsets in each bin of the curve."""
 

@@ -175,6 +175,19 @@ def test_too_few_incidents_are_told_with_their_number(estate):
     assert "not enough incidents yet: 2 of 20 in 2 of 10 entities" in ended.stderr
 
 
+def test_incidents_of_one_day_only_are_told_instead_of_learned_from(estate):
+    write(
+        estate / "incidents.csv",
+        "entity start end",
+        [(f"n{node}", 100 + 3 * k, 100 + 3 * k) for node in range(10) for k in (0, 1)],
+    )
+
+    ended = model("backtest", "--spec", estate / "flaky.yaml", "--out", estate / "answer")
+
+    assert ended.exit_code == 1
+    assert "incidents lie too close together in time" in ended.stderr
+
+
 def test_a_file_without_a_column_is_told_with_the_columns_it_has(estate):
     write(estate / "incidents.csv", "entity begin end", [("n0", 20, 20)])
 
