@@ -60,10 +60,10 @@ soak: setup ## Foreshock killed 1000 times under load; FORESHOCK_KILLS=... and F
 	$(call heading,kills under load)
 	@FORESHOCK_KILLS=$${FORESHOCK_KILLS:-1000} $(BIN)/python -m pytest tests/system/test_kill.py $(ARGS)
 
-soak-sinks: setup ## every ITSM system at once, failing, and 200 kills; FORESHOCK_SOAK_SITUATIONS, _KILLS and _SEED change it
+soak-sinks: setup ## every ITSM system at once, failing: 10 rounds of 2000 situations and 20 kills; FORESHOCK_SOAK_ROUNDS, _SITUATIONS, _KILLS, _SEED
 	$(call heading,tickets under faults)
-	@FORESHOCK_SOAK_SITUATIONS=$${FORESHOCK_SOAK_SITUATIONS:-20000} FORESHOCK_SOAK_KILLS=$${FORESHOCK_SOAK_KILLS:-200} \
-		$(BIN)/python -m pytest tests/system/test_sink_soak.py $(ARGS)
+	@FORESHOCK_SOAK_ROUNDS=$${FORESHOCK_SOAK_ROUNDS:-10} FORESHOCK_SOAK_SITUATIONS=$${FORESHOCK_SOAK_SITUATIONS:-2000} \
+		FORESHOCK_SOAK_KILLS=$${FORESHOCK_SOAK_KILLS:-20} $(BIN)/python -m pytest tests/system/test_sink_soak.py $(ARGS)
 
 COMPILE := requirements/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
 	--universal $(if $(UPGRADE),--upgrade)

@@ -2,7 +2,8 @@
 asked for a ticket has one in each system, in the state that it should have, and never had two.
 
 What is checked is read from three witnesses only: the stand-ins' ledgers and records, the store's tables, the audit.
-``make soak-sinks`` makes it longer (FORESHOCK_SOAK_SITUATIONS, FORESHOCK_SOAK_KILLS); FORESHOCK_SOAK_SEED, another one.
+``make soak-sinks`` makes it longer: FORESHOCK_SOAK_ROUNDS, each of FORESHOCK_SOAK_SITUATIONS and FORESHOCK_SOAK_KILLS;
+FORESHOCK_SOAK_SEED makes it another one.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from foreshock.testing.warm import WarmForeshock
 
 SITUATIONS = int(os.environ.get("FORESHOCK_SOAK_SITUATIONS", "60"))
 KILLS = int(os.environ.get("FORESHOCK_SOAK_KILLS", "8"))
+ROUNDS = int(os.environ.get("FORESHOCK_SOAK_ROUNDS", "1"))
 SEED = int(os.environ.get("FORESHOCK_SOAK_SEED", "20261122"))
 
 PATIENCE_S = 0.2
@@ -61,13 +63,13 @@ class Story(threading.Thread):
         sent: how many have begun. finished: set when all that was to be said is acknowledged.
     """
 
-    def __init__(self, port: int, room: threading.Event) -> None:
+    def __init__(self, port: int, room: threading.Event, seed: int) -> None:
         super().__init__(name="story", daemon=True)
         self.sent = 0
         self.abandoned = False
         self.failure: BaseException | None = None
         self._port, self._room = port, room
-        self._random = random.Random(SEED)
+        self._random = random.Random(seed)
 
     def run(self) -> None:
         try:
@@ -130,11 +132,11 @@ def _alert(number: int, severity: str, started: datetime, ended: datetime | None
 class People:
     """Somebody takes a ticket now and then, somebody resolves one: what they do there is theirs."""
 
-    def __init__(self, sandboxes: Sequence[Sandbox]) -> None:
+    def __init__(self, sandboxes: Sequence[Sandbox], seed: int) -> None:
         self.did: Counter[str] = Counter()
         self.ended: set[tuple[str, str]] = set()
         self._sandboxes = sandboxes
-        self._random = random.Random(SEED + 1)
+        self._random = random.Random(seed + 1)
 
     def act(self) -> None:
         sandbox = self._random.choice(self._sandboxes)
@@ -148,22 +150,23 @@ class People:
             self.ended.add((sandbox.kind, record["key"]))
 
 
+@pytest.mark.parametrize("seed", range(SEED, SEED + ROUNDS))
 @pytest.mark.timeout(300 + SITUATIONS + 20 * KILLS)
 def test_each_situation_has_one_ticket_in_each_system_whatever_fails(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    seed: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     rules = tmp_path / "rules.yaml"
     off = [{"name": rule.name, "kind": rule.kind, "enabled": False} for rule in shipped(rule_kinds())]
     rules.write_text(json.dumps(off))
     with ExitStack() as stack:
-        sandboxes = [stack.enter_context(Sandbox(kind, seed=SEED)) for kind in SIMULATED]
+        sandboxes = [stack.enter_context(Sandbox(kind, seed=seed)) for kind in SIMULATED]
         environment = foreshock_environment({"FORESHOCK_TEST_PATIENCE": str(PATIENCE_S)})
         warm = stack.enter_context(closing(WarmForeshock(environment)))
         sinks = [sandbox.entry(sandbox.kind, poll="10s", connections=CONNECTIONS) for sandbox in sandboxes]
         config = {"correlation": SETTINGS, "sinks": sinks, "rules": str(rules)}
         foreshock = stack.enter_context(ForeshockServer(config=config, warm=warm))
-        people = People(sandboxes)
-        kills = _disturbed(foreshock, sandboxes, people)
+        people = People(sandboxes, seed)
+        kills = _disturbed(foreshock, sandboxes, people, seed)
         began = time.monotonic()
         for sandbox in sandboxes:
             sandbox.set_faults("")
@@ -176,19 +179,19 @@ def test_each_situation_has_one_ticket_in_each_system_whatever_fails(
     assert all(count == len(checked[0]) for count in map(len, checked))
     with capsys.disabled():
         print(
-            f"\n  {SITUATIONS} situations, {kills} kills, {len(sandboxes)} systems: "
+            f"\n  seed {seed}: {SITUATIONS} situations, {kills} kills, {len(sandboxes)} systems: "
             f"{sum(map(len, checked))} tickets checked, converged {converged_s:.0f} s after the faults; "
             f"people: {dict(people.did)}"
         )
 
 
-def _disturbed(foreshock: ForeshockServer, sandboxes: Sequence[Sandbox], people: People) -> int:
+def _disturbed(foreshock: ForeshockServer, sandboxes: Sequence[Sandbox], people: People, seed: int) -> int:
     """All situations begin and most end, while calls fail and Foreshock is killed; how often it was."""
-    chance, room = random.Random(SEED + 2), threading.Event()
+    chance, room = random.Random(seed + 2), threading.Event()
     for sandbox in sandboxes:
         sandbox.set_habits(**HABITS.get(sandbox.kind, {}))
         sandbox.set_faults(FAULTS)
-    story = Story(foreshock.port, room)
+    story = Story(foreshock.port, room, seed)
     story.start()
     kills = 0
     try:
