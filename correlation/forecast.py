@@ -285,6 +285,8 @@ def why_not(
         standing: proactive Problems that are expected now.
     """
     if not likely(forecast, settings):
+        if forecast.alarm is not None:
+            return f"{percent(forecast)}, too little for its budget of false alarms"
         return f"{percent(forecast)}, and {settings.probability:.0%} are needed"
     if open_already:
         return f"{open_already} is open there already"
@@ -302,7 +304,7 @@ def why_not(
 
 
 def likely(forecast: Forecast, settings: ForecastSettings) -> bool:
-    return forecast.probability >= settings.probability
+    return forecast.probability >= settings.probability if forecast.alarm is None else forecast.alarm
 
 
 def not_heeded(forecast: Forecast, standing: Expected) -> str:

@@ -63,11 +63,12 @@ class Inputs(Struct, frozen=True):
             width = len(frame_names(history.frame.columns))
             frame_features(history.entities, history.frame, entity, step, found[:, end : end + width])
             end += width
-        for place, column in enumerate(self._fixed(history.entities), end):
+        for place, column in enumerate(self.fixed(history.entities), end):
             found[:, place] = column[entity]
         return found
 
-    def _fixed(self, entities: Entities) -> Sequence[NDArray[np.float64]]:
+    def fixed(self, entities: Entities) -> Sequence[NDArray[np.float64]]:
+        """The last columns, which never change, each of all entities."""
         kinds = [
             (entities.kinds[column].codes == entities.kinds[column].place(word)).astype(np.float64)
             for column, word in self.entity_kinds

@@ -64,3 +64,39 @@ class LearnSettings(BaseModel):
     calibration: CalibrationSettings = Field(
         default_factory=CalibrationSettings, description="what a link's strength is worth as a probability"
     )
+
+
+class ForeseeSettings(BaseModel):
+    """How incidents are foreseen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    horizons: tuple[Duration, ...] = Field(
+        default=(timedelta(hours=4), timedelta(days=1)),
+        max_length=5,
+        description="an incident begins on a CI within each of these; [] foresees nothing",
+    )
+    budget: float = Field(
+        default=2.0,
+        gt=0,
+        le=1000,
+        description="false proactive problems for each team and week that are accepted, for each horizon",
+    )
+    every: Duration = Field(
+        default=timedelta(minutes=5),
+        ge=timedelta(seconds=1),
+        description="how often it is looked whether a twelfth of a horizon is over, at which it is looked ahead anew",
+    )
+    train: Duration = Field(
+        default=timedelta(days=1),
+        description="how often models are taught and judged by what came since; 0s: only when somebody asks with "
+        "`foreshock model train`",
+    )
+    since: Duration = Field(
+        default=timedelta(days=90), ge=timedelta(hours=1), description="history that counts, as far as it is kept"
+    )
+    min_priority: int = Field(
+        default=3, ge=1, le=5, description="what is less urgent (a larger number) is no incident to foresee"
+    )
+    min_incidents: int = Field(default=20, ge=5, description="incidents on CIs that it takes before a model is made")
+    keep: int = Field(default=20, ge=2, le=1000, description="versions kept to go back to")

@@ -141,7 +141,8 @@ def fit_experts(
     if len(plain):
         experts["rate"] = fit_linear(x, began, weight, names, columns=plain, ridge=1.0)
     experts["linear"] = fit_linear(x, began, weight, names, columns=np.arange(len(names)), ridge=_RIDGE)
-    experts["trees"] = fit_trees(x, began, weight, seed=seed, leaves=8, rounds=100)
+    if len(names) > 1:
+        experts["trees"] = fit_trees(x, began, weight, seed=seed, leaves=8, rounds=100)
     return experts
 
 

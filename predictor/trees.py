@@ -105,7 +105,8 @@ def _fitted(
         early_stopping=False,
         random_state=seed,
     )
-    return model.fit(x, began, sample_weight=weight)
+    # weights of one size cost a slow binning, and say nothing
+    return model.fit(x, began, sample_weight=None if (weight == weight[0]).all() else weight)
 
 
 def _mean(trees: list[Trees]) -> Trees:

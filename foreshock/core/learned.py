@@ -181,6 +181,66 @@ class Occurrence(Struct, frozen=True, gc=False):
     ci: str = ""
 
 
+TICKET = "(ticket)"
+"""Name of a ``Happening`` that is no alert: people were asked to look."""
+
+
+class Happening(Struct, frozen=True, gc=False):
+    """Once an alert began on a CI. Times in seconds since 1970; ``until`` is None while it lasts. severity: 0..5, of
+    its last event. name: its class."""
+
+    ci: str
+    at: float
+    until: float | None
+    name: str
+    severity: int
+
+
+class Incident(Struct, frozen=True, kw_only=True):
+    """An incident as one CI had it: its first and last sign there, in seconds since 1970; ``until`` is None while it
+    lasts."""
+
+    ci: str
+    onset: float
+    until: float | None
+    situation: str
+    priority: int
+    services: tuple[str, ...] = ()
+
+
+class Facts(Struct, frozen=True, gc=False):
+    """What the topology says of a CI, for models. criticality: its own, 1..4, 0 where nobody said.
+    needs, needed_by: how many CIs it depends on, and how many depend on it."""
+
+    kind: str = ""
+    environment: str = ""
+    criticality: int = 0
+    needs: int = 0
+    needed_by: int = 0
+
+
+class Verdict(Struct, frozen=True, kw_only=True):
+    """What comparing a model with the one in use came to.
+
+    Attributes:
+        better: the challenger is to be used. reason: in words, with the figures. telling: enough came to tell.
+        gain: how much of the champion's loss the challenger saves, as a share; negative where it loses more.
+        low, high: 95 % interval of the gain. p_value: of a gain as large by chance. rows, blocks: compared; incidents:
+            rows before one.
+    """
+
+    better: bool
+    reason: str
+    telling: bool = True
+    gain: float = 0.0
+    low: float = 0.0
+    high: float = 0.0
+    p_value: float = 1.0
+    rows: int = 0
+    incidents: int = 0
+    blocks: int = 0
+
+
 def class_of(labels: Mapping[str, str]) -> str:
     """What an alert says, wherever it says it: ``alertname``, or the value of the first label by name without one."""
     return labels.get("alertname") or (labels[min(labels)] if labels else "")

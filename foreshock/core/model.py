@@ -792,6 +792,8 @@ class Forecast(Struct, frozen=True, kw_only=True):
         summary: in operators' words: ``/var is full in 9 h (7 to 13 h)``.
         earliest_h, latest_h: hours from made_at between which it happens in nine of ten cases; None where the model
             does not say.
+        alarm: whether it is worth a Problem, where the model decides by a budget of false alarms; None: the settings'
+            ``probability`` decides.
     """
 
     ci: str
@@ -807,6 +809,7 @@ class Forecast(Struct, frozen=True, kw_only=True):
     earliest_h: float | None = None
     latest_h: float | None = None
     state: ForecastState = ForecastState.EXPECTED
+    alarm: bool | None = None
 
 
 class SilenceMatcher(Struct, frozen=True, kw_only=True, rename="camel"):

@@ -10,6 +10,7 @@ from foreshock.core.errors import Invalid, Malformed
 from foreshock.core.matchers import parse_matchers
 from foreshock.core.quantities import Duration
 from foreshock.service.metric_process import Limit
+from predictor.settings import ForeseeSettings
 
 
 class CapacityLimit(BaseModel):
@@ -90,6 +91,10 @@ class PredictSettings(BaseModel):
         default=True,
         description="also what the collectors host and probe measure, where `capacity` says nothing of it: disks and "
         "inodes at 99 %, memory at 98 %, swap at 95 %, each a day ahead, and certificates 21 days ahead",
+    )
+
+    incidents: ForeseeSettings = Field(
+        default_factory=ForeseeSettings, description="incidents that models foresee, which learn from history"
     )
 
     @property

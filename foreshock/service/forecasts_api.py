@@ -54,7 +54,8 @@ class ForecastBody(BaseModel):
     it begins; lead_time_h: after which it most likely does; earliest_h, latest_h: between which it does in nine of ten
     cases. model: name@version. about: what of the CI it is about; each has its own problem. signs: the labels of an
     alert must hold one of these words for its incident to be this one. summary: in operators' words. state: reached
-    where the model saw it happen, withdrawn where it expects it no more.
+    where the model saw it happen, withdrawn where it expects it no more. alarm: whether it is worth a problem, by the
+    model's own budget of false alarms; left out, the setting `probability` decides.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -72,6 +73,7 @@ class ForecastBody(BaseModel):
     earliest_h: float | None = Field(default=None, ge=0, le=MAX_LATEST_H, allow_inf_nan=False)
     latest_h: float | None = Field(default=None, ge=0, le=MAX_LATEST_H, allow_inf_nan=False)
     state: ForecastState = ForecastState.EXPECTED
+    alarm: bool | None = None
 
     @model_validator(mode="after")
     def _is_within_its_horizon(self) -> "ForecastBody":
@@ -95,6 +97,7 @@ class ForecastBody(BaseModel):
             earliest_h=self.earliest_h,
             latest_h=self.latest_h,
             state=self.state,
+            alarm=self.alarm,
         )
 
 

@@ -49,6 +49,7 @@ from foreshock.service.delivery import LOOK, STALE, Lane
 from foreshock.service.delivery_api import delivery_api
 from foreshock.service.engine import Engine
 from foreshock.service.forecasts_api import forecasts_api
+from foreshock.service.foreseeing import Foreseer
 from foreshock.service.front import Front
 from foreshock.service.guard import refuse_cross_site
 from foreshock.service.history_api import history_api
@@ -59,6 +60,7 @@ from foreshock.service.listening import Listening
 from foreshock.service.live import LiveViews
 from foreshock.service.maintenance import planned
 from foreshock.service.measuring import Measuring
+from foreshock.service.models_api import models_api
 from foreshock.service.notifying import Directory, Notifier
 from foreshock.service.ourselves import SOURCE_SILENT
 from foreshock.service.outgoing import Outgoing
@@ -191,6 +193,14 @@ class Foreshock:
             settings=self.settings.learn,
             clock=self.clock,
         )
+        self.foreseer = Foreseer(
+            runner=self.runner,
+            inbox=self.inbox,
+            store=self.store,
+            folder=self.settings.state,
+            settings=self.settings.predict.incidents,
+            clock=self.clock,
+        )
         self.cmdb = Schedule(lambda: self.settings, source, self.runner, self.inbox, front.journal, self.clock)
         self.trusted = Trusted(
             lambda: self.settings, source, self.runner, lambda: self.cmdb.store, self.cmdb.status, self.clock
@@ -254,6 +264,10 @@ class Foreshock:
             self.scheduler.every(_PROBLEMS, f"problems of {name}", reader.run)
         if self.settings.learn.every:
             self.scheduler.every(min(self.settings.learn.every, _LEARN), "learn", self.learner.due)
+        if (foresees := self.settings.predict.incidents).horizons:
+            self.scheduler.every(foresees.every, "look ahead", self.foreseer.look)
+            if foresees.train:
+                self.scheduler.every(min(foresees.train, _LEARN), "teach models", self.foreseer.due)
         self.scheduler.every(_SHADOW, "shadow", self.shadows.look)
         self.measuring.schedule(self.scheduler, listens=bool(self.listening))
         self.scheduler.every(source_health.LOOK, "source health", self.source_health.look)
@@ -268,6 +282,7 @@ class Foreshock:
         """Finish what is in the inbox, let deliveries end, save the state, give the store back."""
         self.front.drain()
         self.trusted.stop()
+        self.foreseer.stop()
         self.scheduler.stop()
         self._stopping.set()
         if self._warm_up.ident is not None:
@@ -409,6 +424,7 @@ class Foreshock:
         application.include_router(report_api(self.views))
         application.include_router(health_api(self.trusted.health))
         application.include_router(learned_api(self.learner, actor=_actor))
+        application.include_router(models_api(self.foreseer, actor=_actor))
         application.include_router(quiet_api(self.quiet, actor=_actor))
         application.include_router(cmdb_api(self.cmdb, actor=_actor))
         application.include_router(rules_api(self.rules, self.shadows, actor=_actor))

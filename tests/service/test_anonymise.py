@@ -308,7 +308,7 @@ BODIES: dict[type, str] = {
     "said",
     ForecastsRecord: "forecasts",
     Forecast: "ci made_at probability horizon_h lead_time_h model contributions about signs summary earliest_h "
-    "latest_h state",
+    "latest_h state alarm",
     Contribution: "name points evidence",
     OperatorRecord: "set_silence expire_silence set_window end_window only_running judge notice remark past_ends",
     Silence: "id matchers starts_at ends_at created_by comment updated_at annotations",

@@ -78,6 +78,13 @@ def test_one_that_is_not_likely_enough_opens_none_and_it_is_said_why():
     assert [row.action for row in story.told.audit if row.kind == "forecast"] == ["opens no problem"]
 
 
+def test_a_model_that_keeps_a_budget_of_false_alarms_says_itself_what_is_worth_a_problem():
+    story = Story(*SHOP).forecast("db1", 0.2, alarm=True).forecast("db2", 0.95, alarm=False)
+
+    assert told(checked(story)) == [("open", "P-1", "Opened by Foreshock")]
+    assert view(story, "db2").reason.startswith("95%, too little for its budget of false alarms")
+
+
 def test_no_more_than_the_budget_are_expected_at_a_time():
     settings = {"problem": {"forecast": {"max_open": 1}}}
     story = Story(*SHOP, settings=settings).forecast("db1").forecast("db2")
