@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from predictor.frames import Floats, quantiles
-from predictor.scoring.past import later, mean_until, quantile_until, ranks_before
+from predictor.scoring.past import NO_SPREAD, later, mean_until, quantile_until, ranks_before
 
 _LEVEL = 2000  # points
 _DAYS = 14  # whose same time of day is compared
@@ -47,8 +47,8 @@ def scores(values: Floats, times: Floats, step_s: float) -> Floats:
     away = np.abs(off_usual(values, times, step_s))
     spread = np.maximum(_usual(away, 0.5) * _TO_SIGMA, _usual(away, _TAIL) / _TAIL_SIGMAS)
     spread = np.maximum(spread, _FLOOR * _usual(np.abs(values), 0.5))
-    spread = np.where(spread == 0, away / _NEVER_SEEN, spread)
-    spreads = np.nan_to_num(away / np.where(away == 0, 1.0, spread))
+    spread = np.where(spread <= NO_SPREAD, away / _NEVER_SEEN, spread)
+    spreads = np.nan_to_num(away / np.where(away <= NO_SPREAD, 1.0, spread))
     held = np.max([later(spreads, rows, fill=0.0) for rows in range(_HELD + 1)], axis=0)
     strange: Floats = held / (held + _HALF)
     return strange

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from predictor.frames import Floats, quantiles
-from predictor.scoring.past import median_before, smoothed
+from predictor.scoring.past import NO_SPREAD, median_before, smoothed
 
 _TO_SIGMA = 1.4826  # median absolute deviation to standard deviation, where the distribution is normal
 _TAILS = ((0.975, 2.24), (0.99, 2.576), (0.999, 3.29))  # share of the distances within, and where a normal one has it
@@ -111,7 +111,7 @@ def _spread(off: Floats) -> Floats:
         (tail,) = quantiles(away, share)
         spread = np.maximum(spread, tail / sigmas)
     spread = np.maximum(spread, _FLOOR * (off.max(axis=0) - off.min(axis=0)))
-    return np.where(spread > 0, spread, _LEAST)
+    return np.where(spread > NO_SPREAD, spread, _LEAST)
 
 
 def _moves(before: Floats, distances: Floats, days: int) -> Floats:

@@ -7,6 +7,9 @@ import numpy as np
 
 from predictor.frames import Floats
 
+NO_SPREAD = 1e-100
+"""What moves by less does not move: far below what is measured, and dividing by it gives a number still."""
+
 _LOOKS = 144  # so many values stand for a long window: about as good as all of them
 _MOST = 0.99
 

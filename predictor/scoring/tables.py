@@ -10,6 +10,7 @@ from predictor.scoring import alone
 from predictor.scoring.joint import Joint
 from predictor.scoring.spec import DetectSpec, Method
 
+_LARGEST = 1e100  # what lies beyond was not measured, and nothing could be computed of it
 _UNKNOWN_STEP_S = 60.0  # of a single row: any will do
 
 
@@ -69,7 +70,7 @@ def _scores(spec: DetectSpec, entity: Entity) -> Floats:
 
 
 def _values(spec: DetectSpec, entity: Entity, table: Any) -> Floats:
-    """Shape (t, n), NaN where nothing was measured."""
+    """Shape (t, n), NaN where nothing was measured, or what nothing can have."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -84,7 +85,7 @@ def _values(spec: DetectSpec, entity: Entity, table: Any) -> Floats:
         except (KeyError, pa.ArrowException) as error:
             raise _wrong(entity.file, f"column {name!r} has no numbers: {error}", "name others in `columns`") from None
         columns[:, place] = numbers.to_numpy(zero_copy_only=False)
-    columns[~np.isfinite(columns)] = np.nan
+    columns[~(np.abs(columns) <= _LARGEST)] = np.nan
     return columns
 
 

@@ -2,6 +2,9 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from predictor.scoring import alone
 from predictor.scoring.joint import Joint
@@ -75,6 +78,24 @@ def test_scores_of_one_series_are_between_0_and_1_whatever_was_measured(score, v
 
     assert found.shape == values.shape
     assert ((found >= 0) & (found <= 1)).all()
+
+
+ANYTHING = st.one_of(st.floats(-1e100, 1e100), st.sampled_from([0.0, 1.0, np.nan]))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    history=arrays(float, st.tuples(st.integers(1, 30), st.just(3)), elements=ANYTHING),
+    rows=arrays(float, st.tuples(st.integers(1, 30), st.just(3)), elements=ANYTHING),
+    step_s=st.sampled_from([1.0, 300.0, 86_400.0, 1e6]),
+)
+def test_nothing_that_may_be_measured_leaves_a_row_without_a_score(history, rows, step_s):
+    moments = times(len(history) + len(rows), step_s)
+
+    joined = Joint(step_s).fit(history, moments[: len(history)]).score(rows, moments[len(history) :])
+
+    for found in (joined, scores(rows[:, 0], step_s), alarms(rows[:, 0], step_s)):
+        assert ((found >= 0) & (found <= 1)).all()
 
 
 def test_metrics_that_usually_move_together_and_do_not_are_strange_though_each_is_within_its_usual_band():

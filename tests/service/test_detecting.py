@@ -119,3 +119,18 @@ def test_a_row_without_a_moment_is_named(tmp_path, column, told):
 
     assert ended.exit_code == 78
     assert told in ended.stderr
+
+
+def test_what_no_metric_can_have_counts_as_missing(tmp_path):
+    values = [float(hour % 7) for hour in range(100)]
+    for name, odd in (("a", None), ("b", 1e308), ("c", float("inf"))):
+        columns = {"x": pa.array([*values[:50], odd, *values[51:]], pa.float64())}
+        pq.write_table(pa.table(columns), tmp_path / f"{name}_test.parquet")
+    (tmp_path / "spec.yaml").write_text("name: x\nmethod: alone\nfiles: {folder: .}\nstep: 1h\n")
+
+    ended = detect("--spec", tmp_path / "spec.yaml", "--out", tmp_path)
+
+    assert ended.exit_code == 0, ended.output
+    rows = rows_of(tmp_path / "scores.csv")
+    of = {name: [row["score"] for row in rows if row["entity"] == name] for name in "abc"}
+    assert of["a"] == of["b"] == of["c"]
