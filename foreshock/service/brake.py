@@ -81,6 +81,12 @@ def due(engine: "Engine", situation: Situation) -> bool:
     return _hold_back(engine, situation)
 
 
+def opened(engine: "Engine", situation: Situation) -> None:
+    """It opens one all the same: that of its holder was refused, or is not for it."""
+    if not _is_exempt(situation):  # a new holder was counted when it became one
+        engine.brake.open(situation.priority, engine.now)
+
+
 def _hold_back(engine: "Engine", situation: Situation) -> bool:
     holder = _holder(engine)
     if holder is not None and feedback.kept_apart(engine, holder, situation):

@@ -116,9 +116,15 @@ def evaluate(engine: "Engine", situation: Situation) -> None:
 
 def _decided(engine: "Engine", situation: Situation) -> Iterable[tuple[str, Decision, tuple[Held, ...]]]:
     found = list(steps(engine, situation))
-    if any(decision.step is Step.OPEN for _, decision, _ in found) and brake.due(engine, situation):
-        return steps(engine, situation)
+    if _opens(found) and brake.due(engine, situation):
+        found = list(steps(engine, situation))
+        if _opens(found):
+            brake.opened(engine, situation)
     return found
+
+
+def _opens(found: Iterable[tuple[str, Decision, tuple[Held, ...]]]) -> bool:
+    return any(decision.step is Step.OPEN for _, decision, _ in found)
 
 
 def _tell_those_under(engine: "Engine", parent: Situation) -> None:

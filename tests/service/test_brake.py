@@ -169,6 +169,18 @@ def test_where_it_is_rejected_each_has_its_own_as_fast_as_may_be():
     assert opened(story)[5:] == ["S-6", "S-7"]
 
 
+def test_what_comes_under_one_that_was_rejected_counts_too():
+    settings = {"group": {"threshold": 1.0}, "ticket": {"max_new_per_minute": 1, "delay": "5s"}}
+    story = Story("shop depends_on api", "api depends_on db1", criticality={"shop": 1}, settings=settings)
+    for each, severity in enumerate(("critical", "critical", "warning", "warning")):
+        story.fire(f"x{each}", severity=severity, holds_s=120).after(20)
+    story.tick().sink_says("rejected", "S-2", sequence=len(story.records), number="")
+    story.fire("x4", name="Worse", severity="critical").fire("shop", "api", "db1", name="Worse", severity="critical")
+
+    assert opened(story.after(61).tick()) == ["S-1", "S-2", "S-3", "S-5"]
+    assert held(story.situation("S-8")) == [(HeldKind.STORM, "S-2")]
+
+
 def test_what_a_person_split_off_never_stands_back():
     story = storm().fire("h0", name="Lost", severity="warning").after(5)
     lost = story.alert("h0", "Lost").fingerprint
