@@ -17,6 +17,11 @@ from foreshock.store.history import ParquetHistory
 from foreshock.testing.remote_write import compressed, request
 from foreshock.testing.servers import ForeshockServer, eventually, free_port
 
+PAIR = {
+    "name": "QueueStuck",
+    "fails": r"queue (?P<queue>\S+) is stuck",
+    "recovers": r"queue (?P<queue>\S+) moves again",
+}
 HEADERS = {"Content-Encoding": "snappy", "Content-Type": "application/x-protobuf"}
 
 
@@ -34,7 +39,12 @@ def foreshock(places):
             "listen": f"127.0.0.1:{places['prom']}",
             "metrics": [{"match": "load"}],
         },
-        {"name": "otel", "kind": "otlp", "listen": f"127.0.0.1:{places['otel']}"},
+        {
+            "name": "otel",
+            "kind": "otlp",
+            "listen": f"127.0.0.1:{places['otel']}",
+            "lines": {"pairs": [PAIR]},
+        },
     ]
     with ForeshockServer(config={"collectors": collectors}) as server:
         for name in places:
@@ -63,14 +73,33 @@ def test_samples_that_were_acknowledged_are_there_after_foreshock_was_killed(for
     assert found.series.ci == "db1"
 
 
-def test_a_log_record_of_an_error_becomes_an_incident_with_its_trace(foreshock, places):
+def tell(places, severity, text):
+    """By the exporter of OpenTelemetry's own SDK."""
     provider = LoggerProvider(resource=Resource.create({"host.name": "web1", "service.name": "shop"}))
     exporter = OTLPLogExporter(f"http://127.0.0.1:{places['otel']}/v1/logs")
     provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
-    provider.get_logger("test").emit(LogRecord(severity_number=SeverityNumber.ERROR, body="payment 7 failed"))
+    provider.get_logger("test").emit(LogRecord(severity_number=severity, body=text))
     provider.shutdown()
+
+
+def test_a_log_record_of_an_error_becomes_an_incident_with_its_trace(foreshock, places):
+    tell(places, SeverityNumber.ERROR, "payment 7 failed")
 
     [row] = eventually(foreshock.incidents, what="the incident")
     [alert] = foreshock.incident(row["id"])["alerts"]
 
     assert (alert["name"], alert["state"]) == ("payment * failed", "firing")
+
+
+def test_a_log_record_that_says_it_is_over_ends_the_alert_of_the_one_before(foreshock, places):
+    tell(places, SeverityNumber.ERROR, "queue mail is stuck")
+    tell(places, SeverityNumber.ERROR, "queue mail is stuck")
+    [row] = eventually(foreshock.incidents, what="the incident")
+
+    def state():
+        [alert] = foreshock.incident(row["id"])["alerts"]
+        return alert["name"], alert["state"]
+
+    assert state() == ("QueueStuck", "firing")
+    tell(places, SeverityNumber.INFO, "queue mail moves again")
+    eventually(lambda: state() == ("QueueStuck", "resolved"), what="the end of the alert")
