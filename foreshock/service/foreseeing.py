@@ -11,12 +11,12 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import msgspec
 import structlog
@@ -28,10 +28,10 @@ from foreshock.core.learned import Facts, Happening
 from foreshock.core.model import Ended, Moment
 from foreshock.core.quantities import format_duration
 from foreshock.service.engine import Engine
-from foreshock.service.foreseeing_work import Answer, Begin, Horizon, Lesson, Look, Taught
+from foreshock.service.foreseeing_work import NO_MORE, Answer, Begin, Horizon, Lesson, Look, Taught
 from foreshock.service.inbox import Inbox
 from foreshock.service.lessons import LabelReport, happening, label_report, lessons, tickets
-from foreshock.service.metric_process import receive, send
+from foreshock.service.metric_process import receive_in_time, send
 from foreshock.service.records import ForecastsRecord, OperatorRecord, Remark
 from foreshock.service.runner import Runner
 from foreshock.store.models import ModelVersions, StoredModel, stored_model
@@ -183,13 +183,12 @@ class Foreseer:
                 for each in self._settings.horizons
             ],
             cis=cis,
-            situations=list(self._situations(now - self._settings.since)),
             champion=_by_horizon(champion),
             challenger=_by_horizon(challenger),
             later=judging.made_at.timestamp() if judging else 0.0,
             fit=fit,
         )
-        return lesson, self._teacher.teach(lesson)
+        return lesson, self._teacher.teach(lesson, self._situations(now - self._settings.since))
 
     def _judged(
         self,
@@ -335,7 +334,7 @@ class Foreseer:
             fresh = self._process is None or self._process.poll() is not None or self._asked != used.version
             if fresh and not self._begin(used.version, now):
                 return
-            happenings = self._all(now) if fresh else self._since(self._looked_at)
+            happenings = [] if fresh else self._since(self._looked_at)
             answer = self._ask(Look(now=now.timestamp(), happenings=happenings, simple=frozenset(used.drift)))
             self._looked_at = now
         for first in range(0, len(answer.forecasts), _MAX_IN_RECORD):
@@ -347,9 +346,11 @@ class Foreseer:
 
     def stop(self) -> None:
         """What is under way is given up: it begins anew after the next start."""
+        self._stopping = True
         self._teacher.stop()
+        if (process := self._process) is not None:
+            process.kill()  # whoever waits for its answer waits no more
         with self._asking:
-            self._stopping = True
             self._end()
 
     def _begin(self, version: str, now: datetime) -> bool:
@@ -365,12 +366,9 @@ class Foreseer:
         with self._runner.looking() as engine:
             cis = facts(engine)
         since = (now - self._settings.since).timestamp()
-        self._ask(Begin(model=f"{NAME}@{version}", since=since, cis=cis, files=_by_horizon(model)))
+        begin = Begin(model=f"{NAME}@{version}", since=since, cis=cis, files=_by_horizon(model))
+        self._ask(begin, self._situations(now - self._settings.since))
         return True
-
-    def _all(self, now: datetime) -> Sequence[Happening]:
-        found = (msgspec.json.decode(body, type=Ended) for body in self._situations(now - self._settings.since))
-        return lessons(found, self._settings.min_priority).happenings
 
     def _since(self, moment: datetime) -> list[Happening]:
         """What began or ended; a little of before is told again."""
@@ -378,14 +376,16 @@ class Foreseer:
         with self._runner.looking() as engine:
             return recent(engine, moment)
 
-    def _ask(self, request: Begin | Look) -> Answer:
+    def _ask(self, request: Begin | Look, situations: Iterator[bytes] | None = None) -> Answer:
         process = self._process
         assert process is not None
         assert process.stdin is not None
         assert process.stdout is not None
         try:
             send(process.stdin, msgspec.msgpack.encode(request))
-            answer = msgspec.msgpack.decode(receive(process.stdout), type=Answer)
+            if situations is not None:
+                hand_over(process.stdin, situations)
+            answer = msgspec.msgpack.decode(receive_in_time(process.stdout), type=Answer)
         except (OSError, EOFError) as error:
             self._end()
             raise Unavailable(f"the process that looks ahead ended: {error}", hint="see its log") from error
@@ -453,9 +453,8 @@ class Teacher:
         self._child: subprocess.Popen[bytes] | None = None
         self._stopped = False
 
-    def teach(self, lesson: Lesson) -> Taught:
-        """Raises Unavailable with the end of what the child said if it fails."""
-        body = msgspec.msgpack.encode(lesson)
+    def teach(self, lesson: Lesson, situations: Iterator[bytes]) -> Taught:
+        """situations: JSON of an ``Ended`` each. Raises Unavailable with the end of what the child said if it fails."""
         with self._lock:
             if self._stopped:
                 raise Unavailable("Foreshock stops")
@@ -467,12 +466,17 @@ class Teacher:
                 start_new_session=True,
                 env=_calm(),
             )
+        assert child.stdin is not None
+        feeder = threading.Thread(target=_feed, args=(child.stdin, lesson, situations), daemon=True)
+        feeder.start()
+        child.stdin = None  # the feeder's
         with child:
             try:
-                out, told = child.communicate(len(body).to_bytes(8) + body, timeout=_TEACHING_S)
+                out, told = child.communicate(timeout=_TEACHING_S)
             except subprocess.TimeoutExpired:
                 child.kill()
                 raise Unavailable(f"teaching took longer than {_TEACHING_S:.0f} s", hint="shorten `since`") from None
+        feeder.join()
         if child.returncode != 0 or not out:
             words = told.decode("utf-8", "replace").strip()[-_MAX_ERROR:]
             raise Unavailable(f"teaching ended with code {child.returncode}: {words}", hint="try a shorter `since`")
@@ -483,6 +487,19 @@ class Teacher:
             self._stopped = True
             if self._child is not None and self._child.poll() is None:
                 self._child.kill()
+
+
+def _feed(stdin: IO[bytes], lesson: Lesson, situations: Iterator[bytes]) -> None:
+    with suppress(BrokenPipeError), stdin:  # a child that has ended early says why
+        send(stdin, msgspec.msgpack.encode(lesson))
+        hand_over(stdin, situations)
+
+
+def hand_over(stdin: IO[bytes], situations: Iterator[bytes]) -> None:
+    """One by one: all of them at once may be more than fits."""
+    for body in situations:
+        stdin.write(len(body).to_bytes(8) + body)
+    send(stdin, NO_MORE)
 
 
 def _calm() -> dict[str, str]:

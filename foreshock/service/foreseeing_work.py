@@ -2,13 +2,14 @@
 
 ``python -m foreshock.service.foreseeing_work teach``: one ``Lesson`` on standard input, one ``Taught`` on standard
 output. With ``look``: any number of ``Begin`` and ``Look``, each with an ``Answer``; it ends when its input does.
+Behind a ``Lesson`` and a ``Begin`` come situations, over or not, as JSON of an ``Ended`` each, and then ``NO_MORE``.
 
 Messages are a length and that many bytes of MessagePack, as those of ``metric_process``.
 """
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING
 
@@ -29,6 +30,10 @@ _NICE = 10
 _SHOWN = 20
 """Of each horizon the likeliest are told, so that people can look at what opens nothing; alarms all."""
 _EVIDENCE = 5
+_ANY = 5
+"""What happened on a CI happened, however urgent it was."""
+
+NO_MORE = b"."
 
 
 class Horizon(Struct, frozen=True, kw_only=True):
@@ -44,7 +49,6 @@ class Lesson(Struct, frozen=True, kw_only=True):
 
     Attributes:
         now, since: seconds since 1970.
-        situations: JSON of an ``Ended`` each, over or not.
         champion, challenger: files by horizon, of the version in use and of the one that is tried beside it; what came
             after ``later`` judges them.
         fit: a new version is wanted.
@@ -56,7 +60,6 @@ class Lesson(Struct, frozen=True, kw_only=True):
     least: int
     horizons: Sequence[Horizon]
     cis: dict[str, Facts]
-    situations: Sequence[bytes]
     champion: dict[str, dict[str, bytes]] = {}
     challenger: dict[str, dict[str, bytes]] = {}
     later: float = 0.0
@@ -84,7 +87,7 @@ class Taught(Struct, frozen=True, kw_only=True):
 
 
 class Begin(Struct, frozen=True, kw_only=True, tag=True):
-    """Forget everything, and go on with these. model: name@version, as forecasts say it. files: by horizon."""
+    """Forget everything, and go on with what follows. model: name@version, as forecasts say it. files: by horizon."""
 
     model: str
     since: float
@@ -111,10 +114,10 @@ class Answer(Struct, frozen=True, kw_only=True):
 # ---- teaching -------------------------------------------------------------------------------------------------------
 
 
-def teach(lesson: Lesson) -> Taught:
+def teach(lesson: Lesson, situations: Iterable[Ended]) -> Taught:
     from predictor.foresee import Fitted, compared, drifted
 
-    known = lessons((msgspec.json.decode(body, type=Ended) for body in lesson.situations), lesson.min_priority)
+    known = lessons(situations, lesson.min_priority)
     seen = seen_of(known, lesson)
     champion = {name: Fitted.read(files) for name, files in lesson.champion.items()}
     challenger = {name: Fitted.read(files) for name, files in lesson.challenger.items()}
@@ -161,7 +164,7 @@ def seen_of(known: Lessons, lesson: Lesson) -> "Seen":
 class Watching:
     """Keeps what happened, and goes on with it."""
 
-    def __init__(self, begin: Begin) -> None:
+    def __init__(self, begin: Begin, situations: Iterable[Ended]) -> None:
         from predictor.foresee import Fitted
 
         self._begin = begin
@@ -169,13 +172,19 @@ class Watching:
         self._ahead: dict[str, Ahead] = {}
         self._happenings: dict[tuple[str, str, float], Happening] = {}
         self._cis: set[str] = set(begin.cis)
+        self._hear(lessons(situations, _ANY).happenings)
+        self._start()
+
+    def _hear(self, happenings: Iterable[Happening]) -> bool:
+        """Whether one of them is on a CI that was not known."""
+        before = len(self._cis)
+        for each in happenings:
+            self._happenings[each.ci, each.name, each.at] = each
+            self._cis.add(each.ci)
+        return len(self._cis) > before
 
     def look(self, look: Look) -> Answer:
-        for each in look.happenings:
-            self._happenings[each.ci, each.name, each.at] = each
-        strangers = {each.ci for each in look.happenings} - self._cis
-        if strangers or not self._ahead:
-            self._cis |= strangers
+        if self._hear(look.happenings):
             self._start()
         forecasts: list[Forecast] = []
         for name, ahead in self._ahead.items():
@@ -215,11 +224,11 @@ class Watching:
             )
 
 
-def _answer(request: Begin | Look, watching: Watching | None) -> tuple[Answer, Watching | None]:
+def _answer(request: Begin | Look, watching: Watching | None, stdin: IO[bytes]) -> tuple[Answer, Watching | None]:
     try:
         match request:
             case Begin():
-                return Answer(), Watching(request)
+                return Answer(), Watching(request, _situations(stdin))
             case Look() if watching is not None:
                 return watching.look(request), watching
         return Answer(error="it was not told where to begin"), None
@@ -227,9 +236,16 @@ def _answer(request: Begin | Look, watching: Watching | None) -> tuple[Answer, W
         return Answer(error=str(error)), watching
 
 
+def _situations(stdin: IO[bytes]) -> Iterator[Ended]:
+    read = msgspec.json.Decoder(Ended)
+    while (body := receive(stdin)) != NO_MORE:
+        yield read.decode(body)
+
+
 def main(stdin: IO[bytes], stdout: IO[bytes], what: str) -> None:
     if what == "teach":
-        send(stdout, msgspec.msgpack.encode(teach(msgspec.msgpack.decode(receive(stdin), type=Lesson))))
+        lesson = msgspec.msgpack.decode(receive(stdin), type=Lesson)
+        send(stdout, msgspec.msgpack.encode(teach(lesson, _situations(stdin))))
         return
     read = msgspec.msgpack.Decoder(Begin | Look)
     watching: Watching | None = None
@@ -238,7 +254,7 @@ def main(stdin: IO[bytes], stdout: IO[bytes], what: str) -> None:
             request = read.decode(receive(stdin))
         except EOFError:
             return
-        answer, watching = _answer(request, watching)
+        answer, watching = _answer(request, watching, stdin)
         send(stdout, msgspec.msgpack.encode(answer))
 
 

@@ -212,7 +212,7 @@ class MetricProcess:
             assert process.stdout is not None
             try:
                 send(process.stdin, request)
-                answer = msgspec.msgpack.decode(_receive_in_time(process.stdout), type=Answer)
+                answer = msgspec.msgpack.decode(receive_in_time(process.stdout), type=Answer)
             except (OSError, EOFError) as error:
                 self._end(timeout_s=0.0)
                 raise Unavailable(f"the process for metrics ended or hangs: {error}", hint="see its log") from error
@@ -237,7 +237,8 @@ class MetricProcess:
                 process.kill()
 
 
-def _receive_in_time(stream: IO[bytes]) -> bytes:
+def receive_in_time(stream: IO[bytes]) -> bytes:
+    """As ``receive``; raises EOFError too where nothing comes for five minutes."""
     deadline = time.monotonic() + _PATIENCE_S
     ready, _, _ = select.select([stream], [], [], max(0.0, deadline - time.monotonic()))
     if not ready:

@@ -7,8 +7,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from foreshock.core import model
 from foreshock.core.errors import Rejected, Unavailable
 from foreshock.service import foreseeing_work
 from foreshock.service.foreseeing import Foreseer, Teacher, card
@@ -67,9 +69,9 @@ class Here(Teacher):
         super().__init__()
         self.lessons: list[Lesson] = []
 
-    def teach(self, lesson: Lesson) -> Taught:
+    def teach(self, lesson: Lesson, situations: Iterator[bytes]) -> Taught:
         self.lessons.append(lesson)
-        return foreseeing_work.teach(lesson)
+        return foreseeing_work.teach(lesson, (msgspec.json.decode(body, type=model.Ended) for body in situations))
 
 
 def foreseer(story: Story, folder: Path, teacher: Teacher | None = None, **settings: Any) -> Foreseer:
@@ -211,12 +213,10 @@ def test_a_file_of_the_model_that_was_changed_is_not_used(taught: tuple[Story, P
 
 
 def test_a_child_that_fails_says_why(tmp_path: Path):
-    lesson = Lesson(
-        now=0, since=0, min_priority=3, least=20, horizons=(), cis={}, situations=(b"nonsense",)
-    )  # fmt: skip
+    lesson = Lesson(now=0, since=0, min_priority=3, least=20, horizons=(), cis={})
 
     with pytest.raises(Unavailable, match=r"ended with code 1: [\s\S]*DecodeError"):
-        Teacher().teach(lesson)
+        Teacher().teach(lesson, iter([b"nonsense"]))
 
 
 def test_one_that_was_stopped_teaches_nothing(tmp_path: Path):
