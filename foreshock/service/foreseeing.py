@@ -252,7 +252,11 @@ class Foreseer:
             )
             for version, about in self._versions.all()
         ]
-        return ModelStatus(state=state(used, bool(self._settings.horizons)), used=used, models=tuple(rows))
+        return ModelStatus(state=self.state(), used=used, models=tuple(rows))
+
+    def state(self) -> str:
+        """In one sentence."""
+        return in_words(self._used(), wanted=bool(self._settings.horizons))
 
     def use(self, version: str, *, actor: str) -> ModelStatus:
         """Put a version in use: ``latest`` lets newer ones be tried again, any other is pinned; ``nothing`` foresees
@@ -531,7 +535,7 @@ def _about(lesson: Lesson, taught: Taught, now: datetime) -> ModelAbout:
 # ---- in words -------------------------------------------------------------------------------------------------------
 
 
-def state(used: Used, wanted: bool) -> str:
+def in_words(used: Used, *, wanted: bool) -> str:
     if not wanted:
         return "nothing is foreseen: `predict.incidents.horizons` is empty"
     if used.drift:

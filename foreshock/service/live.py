@@ -77,6 +77,7 @@ class LiveViews:
         topology_error: why the newest topology could not be loaded; empty if it was.
         last_reload: how the last reload of settings and rules went.
         disk: (size, free) of the disk with the store, in bytes.
+        foresees: which model foresees incidents, or why none does.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class LiveViews:
         topology_error: Callable[[], str],
         last_reload: Callable[[], LastReload],
         disk: Callable[[], tuple[int, int]],
+        foresees: Callable[[], str],
         demo: bool,
     ) -> None:
         self._runner, self._inbox, self._store, self._book = runner, inbox, store, book
@@ -114,7 +116,7 @@ class LiveViews:
         )
         self._configured, self._listened, self._posted = configured, listened, posted
         self._poke, self._topology_error, self._disk, self._demo = poke, topology_error, disk, demo
-        self._last_reload = last_reload
+        self._last_reload, self._foresees = last_reload, foresees
         self._past = _Stored(store)
         self._started_at = clock()
         self._proofs = proofs
@@ -132,7 +134,7 @@ class LiveViews:
         closed, (pending, oldest_s) = self._closed(), self._backlog()
         dead_letters = self._store.count_dead_letters()
         size, free = self._disk()
-        reload = self._last_reload()
+        reload, foresees = self._last_reload(), self._foresees()
         with self._runner.looking() as engine:
             return StatusView(
                 version=__version__,
@@ -158,6 +160,7 @@ class LiveViews:
                 jobs=tuple(self._jobs()),
                 disk_free_bytes=free,
                 disk_total_bytes=size,
+                foresees=foresees,
             )
 
     def incidents(self, *, state: str = "open", limit: int = 200, parent: str = "") -> list[IncidentRow]:

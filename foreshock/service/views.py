@@ -555,6 +555,7 @@ class StatusView(Struct, frozen=True, kw_only=True):
     rules: name@version of those in force. rules_suspended: of those that took more than their budget, with the reason.
     reloaded_at, reload_error: when settings and rules were last put into force, and why the last reload was refused.
     disk_free_bytes, disk_total_bytes: of the file system with the store; 0 and 0 where that is not ours to know.
+    foresees: which model foresees incidents, or why none does, in a sentence.
     """
 
     version: str
@@ -580,6 +581,7 @@ class StatusView(Struct, frozen=True, kw_only=True):
     reload_error: str = ""
     disk_free_bytes: int = 0
     disk_total_bytes: int = 0
+    foresees: str = ""
 
 
 class Views(Protocol):

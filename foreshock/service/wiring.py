@@ -225,6 +225,7 @@ class Foreshock:
             topology_error=lambda: self.cmdb.error,
             last_reload=lambda: self.reloader.last,
             disk=lambda: shutil.disk_usage(self.settings.state)[::2],
+            foresees=self.foreseer.state,
             demo=demo,
         )
         self.source_health = SourceHealth(

@@ -659,7 +659,7 @@ def _storage_failure() -> IncidentView:
         urgency=1,
         priority_reason="checkout (criticality 1) depends on an affected CI; 8 alerts fire, worst critical",
         cause_doubt="",
-        foreseen=(ForeseenView(problem="P-3", lead_s=16_500, forecast=make_forecast("sto-2"), words="by P-3"),),
+        foreseen=(ForeseenView(problem="P-3", lead_s=16_500.0, forecast=make_forecast("sto-2"), words="by P-3"),),
         next_step="Update INC0000041 if a further service joins; resolve 5 min after the last alert clears.",
         evidence=(
             Evidence(anomaly=make_anomaly("sto-2", "disk_latency", dimension="volume=vol7"), path=("esx-3", "sto-2")),

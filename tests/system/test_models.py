@@ -33,6 +33,7 @@ def model(server: ForeshockServer, *words: str) -> str:
 
 def test_before_anything_was_taught_it_says_so(foreshock: ForeshockServer):
     assert "no model has been taught yet" in model(foreshock, "list")
+    assert foreshock.get("/api/v1/status")["foresees"] == "no model has been taught yet"
     assert "Nothing is forecast for it" in model(foreshock, "explain", "db1")
 
 
