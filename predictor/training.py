@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from msgspec import Struct
+from msgspec import Struct, structs
 from numpy.typing import NDArray
 
 from foreshock.core.errors import Rejected
@@ -89,7 +89,10 @@ def train(
     trust, _ = stacked(
         {name: np.concatenate(each) for name, each in said.items()}, rows.began[np.concatenate(parts)], horizon
     )
-    word = _word(trust, {name: each[-1] for name, each in said.items()}, last, watching, budget)
+    late = {name: each[1] for name, each in said.items()}
+    word = _word(trust, late, last, watching, budget)
+    drift = _DAMPED * _drift(early, late, last)
+    word = structs.replace(word, base=word.base + drift, threshold=_moved(word.threshold, drift))
     experts = fit_experts(names, x[fit], rows.began[fit], weight, seed)
     model = Model(
         names=tuple(names),
@@ -189,34 +192,53 @@ def _level(common: Floats, began: NDArray[np.bool_]) -> float:
 
 
 _FARTHEST = 60.0
-_PRIOR_ONSETS = 3.0
+
+
+def _drift(word: _Word, said: dict[str, Floats], rows: Learnable) -> float:
+    """How much higher the level of ``rows`` is than a word of the time before has it, in log-odds; within bounds."""
+    counts = rows.counts if rows.counts.any() else np.ones(len(rows.began), np.bool_)
+    score = np.clip(word.of(said)[counts], _LEAST, 1 - _LEAST)
+    return float(np.clip(_level(np.log(score / (1 - score)), rows.began[counts]), -_MOST, _MOST))
+
+
+def _moved(score: float, log_odds: float) -> float:
+    if not 0 < score < 1:
+        return score
+    return float(probability(np.array([np.log(score / (1 - score)) + log_odds]))[0])
+
+
+_DAMPED = 0.5
+"""A level that drifted goes on half as far (a damped trend: Gardner and McKenzie 1985, doi:10.1287/mnsc.31.10.1237)."""
+_MOST = 1.0
+_PRIOR_ONSETS = 1.0
 """What the experts say counts like so many onsets in each bin of the curve."""
 
 
 def stacked(said: dict[str, Floats], began: NDArray[np.bool_], horizon: int) -> tuple[tuple[float, ...], float]:
     """How far each expert is believed, never less than nothing, and what is added: the least log-loss on rows that
-    none of them was fitted on, drawn a little towards equal parts."""
+    none of them was fitted on, drawn towards ``_LEAN``."""
     from scipy.optimize import minimize
 
     z = np.stack(list(said.values())).T
     k = z.shape[1]
-    even, pull = 1 / k, _EVEN * horizon
+    lean, pull = np.array([_LEAN.get(name, 1.0) for name in said]), _PULL * horizon
+    lean /= lean.sum()
     rest, y = ~began, began.astype(np.float64)
 
     def loss(parameters: Floats) -> tuple[float, Floats]:
         trust, base = parameters[:k], parameters[k]
         common = z @ trust + base
         wrong = probability(common) - y
-        value = np.logaddexp(0, common).sum() - common[~rest].sum() + pull * ((trust - even) ** 2).sum()
-        return float(value), np.append(wrong @ z + 2 * pull * (trust - even), wrong.sum())
+        value = np.logaddexp(0, common).sum() - common[~rest].sum() + pull * ((trust - lean) ** 2).sum()
+        return float(value), np.append(wrong @ z + 2 * pull * (trust - lean), wrong.sum())
 
-    found = minimize(
-        loss, np.append(np.full(k, even), 0.0), jac=True, method="L-BFGS-B", bounds=[(0, None)] * k + [(None, None)]
-    )
+    found = minimize(loss, np.append(lean, 0.0), jac=True, method="L-BFGS-B", bounds=[(0, None)] * k + [(None, None)])
     return tuple(float(one) for one in found.x[:k]), float(found.x[k])
 
 
-_EVEN = 150.0
+_LEAN = {"rate": 2.0, "linear": 0.5, "trees": 2.0}
+"""What an expert counts before it was heard: the linear one learns most from seasons that do not come again."""
+_PULL = 150.0
 """For each step of the horizon: each onset stands before so many rows, so rows tell less than their number."""
 _EDGES = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 1.0)
 
@@ -234,7 +256,12 @@ def fit_curve(common: Floats, began: NDArray[np.bool_], prior: float) -> LogOdds
     share = np.clip(expected / size, _LEAST, 1 - _LEAST)
     true = np.clip(share * (seen + prior) / (expected + prior), _LEAST, 1 - _LEAST)
     rising = IsotonicRegression().fit(share, np.log(true / (1 - true)), sample_weight=size).predict(share)
-    return LogOddsCurve(np.log(share / (1 - share)), np.asarray(rising, np.float64))
+    said = np.log(share / (1 - share))
+    return LogOddsCurve(said, np.asarray(rising, np.float64) + _SLOPE * (said - said.mean()))
+
+
+_SLOPE = 0.01
+"""The curve rises at least so steeply: where it were flat, rows that the experts tell apart would be one."""
 
 
 _LEAST = 1e-7
