@@ -919,7 +919,7 @@ def _hostile_incident() -> IncidentView:
         cause_doubt=HOSTILE_TEMPLATE,
         next_step=HOSTILE_TEMPLATE,
         foreseen=(
-            ForeseenView(problem=HOSTILE_SCRIPT, lead_s=0, forecast=make_forecast(summary=HOSTILE_SCRIPT), words=""),
+            ForeseenView(problem=HOSTILE_SCRIPT, lead_s=0.0, forecast=make_forecast(summary=HOSTILE_SCRIPT), words=""),
         ),
         evidence=(
             Evidence(
