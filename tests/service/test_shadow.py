@@ -222,7 +222,7 @@ def test_the_process_follows_the_inbox_and_ends_with_who_started_it(store: Store
         eventually(lambda: (found := store.report()) and found.position == 3, within_s=60, what="a report")
         store.write(story.records[3:])
         last = story.records[-1].number
-        eventually(lambda: (found := store.report()) and found.position == last, within_s=60, what="the next one")
+        eventually(lambda: (found := store.report()) and found.position == last, within_s=180, what="the next one")
         assert child.stdin is not None
         child.stdin.close()
         assert child.wait(30) == 0
