@@ -1,12 +1,14 @@
 """Serves one Foreshock until it is told to stop."""
 
 import asyncio
+import errno
 import gc
 import os
 import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
@@ -203,13 +205,24 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvicorn.Config(None, loop="auto").get_loop_factory()  # type: ignore[arg-type]
 
 
+_LET_GO_S = 3.0
+"""One that was killed a moment ago may hold the address still."""
+
+
 def _listen(address: str) -> socket.socket:
+    deadline = time.monotonic() + _LET_GO_S
+    while True:
+        try:
+            return _listen_now(address)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or time.monotonic() >= deadline:
+                message = f"cannot listen on {address}: {error.strerror}"
+                raise ForeshockError(message, hint="choose another address with --listen") from None
+        time.sleep(0.1)
+
+
+def _listen_now(address: str) -> socket.socket:
     host, _, port = address.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, int(port)), family=family, backlog=1024, reuse_port=False)
-    except OSError as error:
-        raise ForeshockError(
-            f"cannot listen on {address}: {error.strerror}", hint="choose another address with --listen"
-        ) from None
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, int(port)), family=family, backlog=1024, reuse_port=False)
